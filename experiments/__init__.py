@@ -1,0 +1,1 @@
+"""Experiments: one file each, run with `python -m experiments.NAME`."""

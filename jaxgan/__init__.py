@@ -1,0 +1,33 @@
+"""jaxgan: generative adversarial networks in JAX. This is the pure core; see README.md for the rest."""
+
+from jaxgan import losses, networks, penalties, state, steps, terms
+from jaxgan.losses import AdversarialLoss
+from jaxgan.state import GANState, TrainState, init_player
+from jaxgan.steps import iteration, latents, make_d_step, make_g_step, make_joint_step, repeat
+from jaxgan.terms import Term, View, d_loss, every, g_loss
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AdversarialLoss",
+    "GANState",
+    "Term",
+    "TrainState",
+    "View",
+    "d_loss",
+    "every",
+    "g_loss",
+    "init_player",
+    "iteration",
+    "latents",
+    "losses",
+    "make_d_step",
+    "make_g_step",
+    "make_joint_step",
+    "networks",
+    "penalties",
+    "repeat",
+    "state",
+    "steps",
+    "terms",
+]

@@ -1,0 +1,104 @@
+"""Adversarial losses on logits, in matched pairs.
+
+A loss is an `AdversarialLoss(d, g)`:
+
+    d(real_logits, fake_logits) -> [B]      what the discriminator minimises
+    g(fake_logits, real_logits) -> [B]      what the generator minimises
+
+Each player's own concern comes first. Logits are unbounded scores (no sigmoid before them) of any shape
+`[B, ...]`, both of the same shape; they become float32, and axes after the first (a PatchGAN's map) are averaged
+within the example. The caller takes the mean over the batch. Losses are written with `softplus`, which stays finite
+where `log(sigmoid(x))` does not. Below, D(x) is a real example's logit, D(G(z)) a fake one's, s the sigmoid.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+__all__ = [
+    "AdversarialLoss",
+    "hinge",
+    "least_squares",
+    "minimax",
+    "non_saturating",
+    "per_example",
+    "relativistic",
+    "wasserstein",
+]
+
+Pair = Callable[[jax.Array, jax.Array], jax.Array]
+
+
+class AdversarialLoss(NamedTuple):
+    """A discriminator's and a generator's loss that belong together; see the module's docstring."""
+
+    d: Pair
+    g: Pair
+
+
+def per_example(values: jax.Array) -> jax.Array:
+    """Mean over every axis but the first, in float32: `[B, ...] -> [B]`. A scalar raises ValueError."""
+    if values.ndim == 0:
+        raise ValueError("expected values of shape [B, ...], got a scalar; losses and terms keep the batch axis")
+    return jnp.mean(values.astype(jnp.float32).reshape(values.shape[0], -1), axis=1)
+
+
+def _paired(function: Pair) -> Pair:
+    def loss(first: jax.Array, second: jax.Array) -> jax.Array:
+        if first.shape != second.shape:
+            # [B, 1] against [B] would broadcast to [B, B]: it trains plausibly and is wrong.
+            raise ValueError(
+                f"real and fake logits differ in shape, {first.shape} and {second.shape}; "
+                "give the loss as many fakes as reals, from one discriminator"
+            )
+        return per_example(function(first.astype(jnp.float32), second.astype(jnp.float32)))
+
+    return loss
+
+
+def _loss(d: Pair, g: Pair) -> AdversarialLoss:
+    return AdversarialLoss(_paired(d), _paired(g))
+
+
+softplus = jax.nn.softplus  # log(1 + e^x); -log s(x) = softplus(-x), -log(1 - s(x)) = softplus(x)
+
+
+def _logistic_d(real: jax.Array, fake: jax.Array) -> jax.Array:
+    return softplus(-real) + softplus(fake)
+
+
+minimax = _loss(_logistic_d, lambda fake, real: -softplus(fake))
+"""D: -log s(D(x)) - log(1 - s(D(G(z)))); G: log(1 - s(D(G(z)))), which saturates: its gradient vanishes where D is sure
+of the fakes. Goodfellow et al. 2014 (arXiv 1406.2661), equation 1."""
+
+non_saturating = _loss(_logistic_d, lambda fake, real: softplus(-fake))
+"""D as in `minimax`; G: -log s(D(G(z))). Goodfellow et al. 2014, end of section 3."""
+
+least_squares = _loss(
+    lambda real, fake: 0.5 * ((real - 1.0) ** 2 + fake**2),
+    lambda fake, real: 0.5 * (fake - 1.0) ** 2,
+)
+"""D: ½ (D(x) - 1)² + ½ D(G(z))²; G: ½ (D(G(z)) - 1)². Mao et al. 2017 (arXiv 1611.04076), equation 9. The halves are the
+paper's; code without them trains at twice the rate under SGD."""
+
+hinge = _loss(
+    lambda real, fake: jax.nn.relu(1.0 - real) + jax.nn.relu(1.0 + fake),
+    lambda fake, real: -fake,
+)
+"""D: max(0, 1 - D(x)) + max(0, 1 + D(G(z))); G: -D(G(z)). Lim & Ye 2017 (arXiv 1705.02894); Miyato et al. 2018
+(arXiv 1802.05957), equations 16 and 17. A hinge for G as well, as some tutorials have it, would give G no gradient from
+exactly those fakes that D holds to be real by a margin, and so stop it short of the data."""
+
+wasserstein = _loss(lambda real, fake: fake - real, lambda fake, real: -fake)
+"""D: D(G(z)) - D(x); G: -D(G(z)). Arjovsky et al. 2017 (arXiv 1701.07875), equation 2. It needs a Lipschitz constraint:
+`penalties.wgan_gp`, spectral normalisation or weight clipping."""
+
+relativistic = _loss(
+    lambda real, fake: softplus(fake - real),
+    lambda fake, real: softplus(real - fake),
+)
+"""Relativistic pairing GAN, example i against example i. D: -log s(D(x) - D(G(z))); G: -log s(D(G(z)) - D(x)).
+Jolicoeur-Martineau 2018 (arXiv 1807.00734), RSGAN; the loss of R3GAN (arXiv 2501.05441), equation 2 with
+f(t) = -log(1 + e^-t)."""

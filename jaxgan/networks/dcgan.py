@@ -1,0 +1,91 @@
+"""DCGAN: a generator of transposed and a discriminator of strided convolutions.
+
+Radford et al. 2016 (arXiv 1511.06434): kernels 4×4 (the paper's text has 5×5, its code and everybody's since 4×4) with
+stride 2, batch normalisation everywhere but in the generator's output and the discriminator's input layer, ReLU in the
+generator and LeakyReLU 0.2 in the discriminator, tanh on the image, weights from N(0, 0.02) and, as in the authors'
+code, batch-norm scales from N(1, 0.02). Layers before a batch norm carry no bias, which it would subtract again.
+
+An image of `size` pixels is `base · 2^n`: base 7 for 28, otherwise 4. Widths double towards the small end: for 32
+pixels and `features=64` the generator goes 256-128-64 and the discriminator 64-128-256.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from flax.typing import Dtype
+
+from jaxgan.networks.layers import BatchNorm, Conv, ConvTranspose
+
+__all__ = ["SIZES", "Discriminator", "Generator", "stages"]
+
+SIZES = (28, 32, 64, 128)
+
+_weights = nn.initializers.normal(0.02)
+
+
+def _scales(key: jax.Array, shape: tuple[int, ...], dtype: Dtype = jnp.float32) -> jax.Array:
+    return 1.0 + 0.02 * jax.random.normal(key, shape, dtype)
+
+
+def stages(size: int) -> tuple[int, int]:
+    """(base, n) with size = base · 2^n. Raises ValueError for a size DCGAN has no form for."""
+    if size not in SIZES:
+        raise ValueError(f"DCGAN draws images of {', '.join(map(str, SIZES))} pixels, got {size}; resize or pad the images")
+    base = 7 if size == 28 else 4
+    return base, (size // base).bit_length() - 1
+
+
+class Generator(nn.Module):
+    """latent `[B, L]` -> images `[B, size, size, channels]` in (-1, 1). `condition` is ignored: DCGAN has none."""
+
+    size: int = 32
+    channels: int = 1
+    features: int = 64
+    dtype: Dtype = jnp.float32
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, latent: jax.Array, condition: jax.Array | None = None, *, train: bool) -> jax.Array:
+        del condition
+        base, n = stages(self.size)
+        width = self.features * 2 ** (n - 1)
+        # A transposed convolution of a 1×1 image is this matrix product.
+        x = nn.Dense(base * base * width, use_bias=False, kernel_init=_weights, dtype=self.dtype, name="project")(latent)
+        x = x.reshape(-1, base, base, width)
+        for i in range(n):
+            x = BatchNorm(scale_init=_scales, dtype=self.dtype, axis_name=self.axis_name, name=f"norm{i}")(x, train=train)
+            x = nn.relu(x)
+            last = i == n - 1
+            width = self.channels if last else width // 2
+            x = ConvTranspose(width, 4, 2, 1, use_bias=last, kernel_init=_weights, dtype=self.dtype, name=f"up{i}")(x)
+        return jnp.tanh(x.astype(jnp.float32))
+
+
+class Discriminator(nn.Module):
+    """images `[B, size, size, C]` -> `{"logits": [B]}`. `condition` is ignored: DCGAN has none.
+
+    `batch_norm=False` is what gradient penalties need.
+    """
+
+    features: int = 64
+    batch_norm: bool = True
+    dtype: Dtype = jnp.float32
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, image: jax.Array, condition: jax.Array | None = None, *, train: bool) -> dict[str, jax.Array]:
+        del condition
+        if image.shape[1] != image.shape[2]:
+            raise ValueError(f"DCGAN takes square images, got {image.shape[1:3]}")
+        x = image
+        for i in range(stages(image.shape[1])[1]):
+            norm = self.batch_norm and i > 0
+            x = Conv(
+                self.features * 2**i, 4, 2, 1, use_bias=not norm, kernel_init=_weights, dtype=self.dtype, name=f"down{i}"
+            )(x)
+            if norm:
+                x = BatchNorm(scale_init=_scales, dtype=self.dtype, axis_name=self.axis_name, name=f"norm{i}")(x, train=train)
+            x = nn.leaky_relu(x, 0.2)
+        # A 4×4 convolution of a 4×4 image is this matrix product.
+        x = nn.Dense(1, kernel_init=_weights, dtype=self.dtype, name="judge")(x.reshape(x.shape[0], -1))
+        return {"logits": x.reshape(-1).astype(jnp.float32)}

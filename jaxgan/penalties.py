@@ -1,0 +1,54 @@
+"""Gradient penalties on a discriminator.
+
+A penalty takes a critic `images -> logits` (parameters already bound), images `[B, ...]` and returns raw values `[B]`
+in float32. Weights belong to whoever sums the terms: a paper's γ/2 is weight γ/2. Logits of shape `[B, ...]` are averaged
+within the example first. The critic must judge each example by itself: under batch normalisation the gradient of one
+example's logit reaches into the others and these are no longer the papers' penalties.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from jaxgan.losses import per_example
+
+__all__ = ["r1", "r2", "squared_gradient_norm", "wgan_gp"]
+
+Critic = Callable[[jax.Array], jax.Array]
+
+
+def squared_gradient_norm(critic: Critic, images: jax.Array) -> jax.Array:
+    """‖∇ₓ D(x)‖² of every example: images `[B, ...] -> [B]`, accumulated in float32."""
+    # The sum over the batch has each example's own gradient, since no logit depends on another example.
+    gradients = jax.grad(lambda x: jnp.sum(per_example(critic(x))))(images)
+    return jnp.sum(gradients.astype(jnp.float32).reshape(images.shape[0], -1) ** 2, axis=1)
+
+
+def r1(critic: Critic, real: jax.Array) -> jax.Array:
+    """‖∇ₓ D(x)‖² at real images `[B, ...] -> [B]`. Mescheder et al. 2018 (arXiv 1801.04406), equation 9; weight γ/2."""
+    return squared_gradient_norm(critic, real)
+
+
+def r2(critic: Critic, fake: jax.Array) -> jax.Array:
+    """‖∇ₓ D(x)‖² at generated images `[B, ...] -> [B]`. Mescheder et al. 2018, equation 10; weight γ/2."""
+    return squared_gradient_norm(critic, fake)
+
+
+def wgan_gp(critic: Critic, real: jax.Array, fake: jax.Array, mix: jax.Array) -> jax.Array:
+    """(‖∇ₓ D(x̂)‖ - 1)² at x̂ = mix·real + (1 - mix)·fake, `[B]`.
+
+    `mix` `[B]` is uniform in [0, 1], one number an example. Gulrajani et al. 2017 (arXiv 1704.00028), equation 3 and
+    algorithm 1; weight 10. Raises ValueError where the shapes don't match.
+    """
+    if real.shape != fake.shape or mix.shape != real.shape[:1]:
+        raise ValueError(
+            f"expected real and fake images of one shape and mix of shape [B], "
+            f"got {real.shape}, {fake.shape} and {mix.shape}"
+        )
+    mix = mix.astype(real.dtype).reshape(mix.shape + (1,) * (real.ndim - 1))
+    squared = squared_gradient_norm(critic, mix * real + (1 - mix) * fake)
+    # At a zero gradient the root has no derivative, and autodiff would answer NaN; there the subgradient 0 is taken.
+    positive = squared > 0
+    norm = jnp.where(positive, jnp.sqrt(jnp.where(positive, squared, 1.0)), 0.0)
+    return (norm - 1.0) ** 2

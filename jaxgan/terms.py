@@ -1,0 +1,126 @@
+"""Terms: what a player's objective is the weighted sum of.
+
+A term is a name, a function of a `View` and a weight. The adversarial loss is a term, and so are penalties, auxiliary
+classifiers, unrolled steps and whatever a paper adds: no paper needs a flag in the step. The function returns values
+`[B]` (extra axes are averaged), or `(values, extras)` where it keeps a state of its own between steps.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxgan import penalties
+from jaxgan.losses import AdversarialLoss, per_example
+from jaxgan.state import GANState
+
+__all__ = ["Example", "Term", "View", "d_loss", "every", "g_loss", "r1", "r2", "wgan_gp"]
+
+PyTree = Any
+Example = dict[str, jax.Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class View:
+    """What a term may look at.
+
+    real, fake: examples `{"image": [B, H, W, C], ...}` with what they were made from (labels, latents, conditions)
+        and what the discriminator said of them ("logits" and its other outputs).
+    critic: `(images, condition) -> dict`, what the discriminator says, its non-parameter variables frozen.
+    generate: `inputs -> images`, the generator with its variables frozen.
+    params: parameters of the player being trained, the ones that are differentiated.
+    state: the GAN's state, in which the player being trained has these parameters.
+    batch: the batch as the step got it.
+    extras: states of adaptive terms, with what earlier terms of this step made of them.
+    key: this term's own key; keys: one more for every example, `[B]`, the same on any number of devices.
+    step: how many updates this player has made.
+    """
+
+    real: Example
+    fake: Example
+    critic: Callable[..., Example]
+    generate: Callable[[Example], jax.Array]
+    params: PyTree
+    state: GANState
+    batch: Example
+    extras: dict[str, PyTree]
+    key: jax.Array
+    keys: jax.Array
+    step: jax.Array
+
+
+TermFunction = Callable[[View], Any]
+
+
+class Term(NamedTuple):
+    """`weight` is a number, or a name in the state's `hyper`, which a sweep may then vary."""
+
+    name: str
+    function: TermFunction
+    weight: float | str = 1.0
+
+
+def d_loss(loss: AdversarialLoss) -> Term:
+    """The discriminator's side of `loss`, as the term `adversarial`."""
+    return Term("adversarial", lambda view: loss.d(view.real["logits"], view.fake["logits"]))
+
+
+def g_loss(loss: AdversarialLoss) -> Term:
+    """The generator's side of `loss`, as the term `adversarial`."""
+    return Term("adversarial", lambda view: loss.g(view.fake["logits"], view.real["logits"]))
+
+
+def _critic(view: View, example: Example) -> penalties.Critic:
+    """images -> logits under the example's condition; refuses a critic for which gradient penalties are not defined."""
+    if "batch_stats" in view.state.discriminator.variables:
+        raise ValueError(
+            "this discriminator has batch normalisation, under which a gradient penalty is not the paper's "
+            "(each example's gradient reaches into the others): build it without, e.g. batch_norm=False"
+        )
+    return lambda images: view.critic(images, example.get("condition"))["logits"]
+
+
+def r1(weight: float | str) -> Term:
+    """`penalties.r1` on the real examples; the paper's γ/2 is weight γ/2."""
+    return Term("r1", lambda view: penalties.r1(_critic(view, view.real), view.real["image"]), weight)
+
+
+def r2(weight: float | str) -> Term:
+    """`penalties.r2` on the fake examples; the paper's γ/2 is weight γ/2."""
+    return Term("r2", lambda view: penalties.r2(_critic(view, view.fake), view.fake["image"]), weight)
+
+
+def wgan_gp(weight: float | str = 10.0) -> Term:
+    """`penalties.wgan_gp` between the real and the fake examples, under the real ones' conditions."""
+
+    def function(view: View) -> jax.Array:
+        mix = jax.vmap(jax.random.uniform)(view.keys)
+        return penalties.wgan_gp(_critic(view, view.real), view.real["image"], view.fake["image"], mix)
+
+    return Term("wgan_gp", function, weight)
+
+
+def every(term: Term, n: int) -> Term:
+    """`term` in every n-th update of its player, n times as strong, and nothing (0) in between.
+
+    Lazy regularisation: Karras et al. 2020 (arXiv 1912.04958), section 3.1. What is skipped is not computed.
+    """
+
+    def function(view: View) -> tuple[jax.Array, dict[str, PyTree]]:
+        def compute() -> tuple[jax.Array, dict[str, PyTree]]:
+            values, extras = evaluate(term, view)
+            return n * values, extras
+
+        batch_size = view.fake["image"].shape[0]
+        return jax.lax.cond(view.step % n == 0, compute, lambda: (jnp.zeros(batch_size), view.extras))
+
+    return term._replace(function=function)
+
+
+def evaluate(term: Term, view: View) -> tuple[jax.Array, dict[str, PyTree]]:
+    """The term's values, float32 and unweighted, and the extras after it."""
+    result = term.function(view)
+    values, extras = result if isinstance(result, tuple) else (result, view.extras)
+    return per_example(values), extras

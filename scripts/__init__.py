@@ -1,0 +1,1 @@
+"""Commands on runs and on the library, `python -m scripts.NAME`."""
