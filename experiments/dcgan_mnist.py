@@ -1,7 +1,7 @@
 """DCGAN on MNIST. Radford, Metz & Chintala 2016, https://arxiv.org/abs/1511.06434
 
-What it should reach: digits a person can read after 1,000 steps, clean ones after 3,000 (3.2 epochs). Measured numbers and
-pictures are in docs/results.md.
+What it should reach: digits a person can read after 1,000 steps, clean ones after 3,000 (3.2 epochs). Measured numbers
+and pictures are in docs/results.md.
 
     python -m experiments.dcgan_mnist
 

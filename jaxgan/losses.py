@@ -80,8 +80,8 @@ least_squares = _loss(
     lambda real, fake: 0.5 * ((real - 1.0) ** 2 + fake**2),
     lambda fake, real: 0.5 * (fake - 1.0) ** 2,
 )
-"""D: ½ (D(x) - 1)² + ½ D(G(z))²; G: ½ (D(G(z)) - 1)². Mao et al. 2017 (arXiv 1611.04076), equation 9. The halves are the
-paper's; code without them trains at twice the rate under SGD."""
+"""D: ½ (D(x) - 1)² + ½ D(G(z))²; G: ½ (D(G(z)) - 1)². Mao et al. 2017 (arXiv 1611.04076), equation 9. The halves are
+the paper's; code without them trains at twice the rate under SGD."""
 
 hinge = _loss(
     lambda real, fake: jax.nn.relu(1.0 - real) + jax.nn.relu(1.0 + fake),

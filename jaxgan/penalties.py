@@ -1,9 +1,9 @@
 """Gradient penalties on a discriminator.
 
 A penalty takes a critic `images -> logits` (parameters already bound), images `[B, ...]` and returns raw values `[B]`
-in float32. Weights belong to whoever sums the terms: a paper's γ/2 is weight γ/2. Logits of shape `[B, ...]` are averaged
-within the example first. The critic must judge each example by itself: under batch normalisation the gradient of one
-example's logit reaches into the others and these are no longer the papers' penalties.
+in float32. Weights belong to whoever sums the terms: a paper's γ/2 is weight γ/2. Logits of shape `[B, ...]` are
+averaged within the example first. The critic must judge each example by itself: under batch normalisation the gradient
+of one example's logit reaches into the others and these are no longer the papers' penalties.
 """
 
 from collections.abc import Callable

@@ -45,8 +45,8 @@ def prepared(name: str, data_dir: str | None = None) -> ImageSet:
     versions = sorted(path.parent for path in root.glob(f"{name}/*/dataset_info.json"))
     if not versions:
         raise DataError(
-            f"data set {name!r} is not prepared in {root}; point --data-dir (or TFDS_DATA_DIR) at a folder where it is, "
-            "or take --dataset digits, which is always there"
+            f"data set {name!r} is not prepared in {root}; point --data-dir (or TFDS_DATA_DIR) at a folder where it "
+            "is, or take --dataset digits, which is always there"
         )
     logging.getLogger("absl").setLevel(logging.ERROR)  # it recommends OpenCV at every start
     import tensorflow_datasets as tfds

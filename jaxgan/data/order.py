@@ -1,9 +1,9 @@
 """In which order a data set is read: a keyed bijection of [0, size) for every epoch, with no state.
 
-A Feistel network is a bijection of [0, 2^bits) whatever its round function; walking its cycles until a value below `size`
-comes up makes it one of [0, size) (Black & Rogaway 2002, "Ciphers with arbitrary finite domains"). An index costs O(1), no
-sort, and every position can be asked for by itself: resuming needs only the step. The same function serves a compiled
-program (jax.numpy) and a host that reads images by index (NumPy), with the same numbers.
+A Feistel network is a bijection of [0, 2^bits) whatever its round function; walking its cycles until a value below
+`size` comes up makes it one of [0, size) (Black & Rogaway 2002, "Ciphers with arbitrary finite domains"). An index
+costs O(1), no sort, and every position can be asked for by itself: resuming needs only the step. The same function
+serves a compiled program (jax.numpy) and a host that reads images by index (NumPy), with the same numbers.
 """
 
 from types import ModuleType

@@ -1,9 +1,9 @@
 """DCGAN: a generator of transposed and a discriminator of strided convolutions.
 
-Radford et al. 2016 (arXiv 1511.06434): kernels 4×4 (the paper's text has 5×5, its code and everybody's since 4×4) with
-stride 2, batch normalisation everywhere but in the generator's output and the discriminator's input layer, ReLU in the
-generator and LeakyReLU 0.2 in the discriminator, tanh on the image, weights from N(0, 0.02) and, as in the authors'
-code, batch-norm scales from N(1, 0.02). Layers before a batch norm carry no bias, which it would subtract again.
+Radford et al. 2016 (arXiv 1511.06434): stride 2, batch normalisation everywhere but in the generator's output and the
+discriminator's input layer, ReLU in the generator and LeakyReLU 0.2 in the discriminator, tanh on the image, weights
+from N(0, 0.02). Kernels are 4×4, as in the Torch and PyTorch versions that everybody knows (the paper has 5×5), and so
+are batch-norm scales from N(1, 0.02). Layers before a batch norm carry no bias, which it would subtract again.
 
 An image of `size` pixels is `base · 2^n`: base 7 for 28, otherwise 4. Widths double towards the small end: for 32
 pixels and `features=64` the generator goes 256-128-64 and the discriminator 64-128-256.
@@ -30,7 +30,8 @@ def _scales(key: jax.Array, shape: tuple[int, ...], dtype: Dtype = jnp.float32) 
 def stages(size: int) -> tuple[int, int]:
     """(base, n) with size = base · 2^n. Raises ValueError for a size DCGAN has no form for."""
     if size not in SIZES:
-        raise ValueError(f"DCGAN draws images of {', '.join(map(str, SIZES))} pixels, got {size}; resize or pad the images")
+        sizes = ", ".join(map(str, SIZES))
+        raise ValueError(f"DCGAN draws images of {sizes} pixels, got {size}; resize or pad the images")
     base = 7 if size == 28 else 4
     return base, (size // base).bit_length() - 1
 
@@ -50,11 +51,11 @@ class Generator(nn.Module):
         base, n = stages(self.size)
         width = self.features * 2 ** (n - 1)
         # A transposed convolution of a 1×1 image is this matrix product.
-        x = nn.Dense(base * base * width, use_bias=False, kernel_init=_weights, dtype=self.dtype, name="project")(latent)
-        x = x.reshape(-1, base, base, width)
+        project = nn.Dense(base * base * width, use_bias=False, kernel_init=_weights, dtype=self.dtype, name="project")
+        x = project(latent).reshape(-1, base, base, width)
         for i in range(n):
-            x = BatchNorm(scale_init=_scales, dtype=self.dtype, axis_name=self.axis_name, name=f"norm{i}")(x, train=train)
-            x = nn.relu(x)
+            norm = BatchNorm(scale_init=_scales, dtype=self.dtype, axis_name=self.axis_name, name=f"norm{i}")
+            x = nn.relu(norm(x, train=train))
             last = i == n - 1
             width = self.channels if last else width // 2
             x = ConvTranspose(width, 4, 2, 1, use_bias=last, kernel_init=_weights, dtype=self.dtype, name=f"up{i}")(x)
@@ -79,12 +80,12 @@ class Discriminator(nn.Module):
             raise ValueError(f"DCGAN takes square images, got {image.shape[1:3]}")
         x = image
         for i in range(stages(image.shape[1])[1]):
-            norm = self.batch_norm and i > 0
-            x = Conv(
-                self.features * 2**i, 4, 2, 1, use_bias=not norm, kernel_init=_weights, dtype=self.dtype, name=f"down{i}"
-            )(x)
-            if norm:
-                x = BatchNorm(scale_init=_scales, dtype=self.dtype, axis_name=self.axis_name, name=f"norm{i}")(x, train=train)
+            normed, width = self.batch_norm and i > 0, self.features * 2**i
+            name = f"down{i}"
+            x = Conv(width, 4, 2, 1, use_bias=not normed, kernel_init=_weights, dtype=self.dtype, name=name)(x)
+            if normed:
+                norm = BatchNorm(scale_init=_scales, dtype=self.dtype, axis_name=self.axis_name, name=f"norm{i}")
+                x = norm(x, train=train)
             x = nn.leaky_relu(x, 0.2)
         # A 4×4 convolution of a 4×4 image is this matrix product.
         x = nn.Dense(1, kernel_init=_weights, dtype=self.dtype, name="judge")(x.reshape(x.shape[0], -1))

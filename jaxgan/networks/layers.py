@@ -63,13 +63,13 @@ def _conv_transpose_patches(x: jax.Array, kernel: jax.Array, stride: int, paddin
     kernel = kernel.reshape(mh, stride, mw, stride, channels, features).transpose(4, 0, 2, 1, 3, 5)
     tile = stride * stride * features
     stamps = (x.reshape(-1, channels) @ kernel.reshape(channels, -1)).reshape(batch, height, width, mh, mw, tile)
-    tiles = jnp.zeros((), x.dtype)
-    for i in range(mh):
-        for j in range(mw):
-            pads = ((0, 0), (i, mh - 1 - i), (j, mw - 1 - j), (0, 0))
-            tiles = jnp.pad(stamps[:, :, :, i, j], pads) if i == j == 0 else tiles + jnp.pad(stamps[:, :, :, i, j], pads)
+    tiles = sum(
+        jnp.pad(stamps[:, :, :, i, j], ((0, 0), (i, mh - 1 - i), (j, mw - 1 - j), (0, 0)))
+        for i in range(mh)
+        for j in range(mw)
+    )
     rows, columns = height + mh - 1, width + mw - 1
-    image = tiles.reshape(batch, rows, columns, stride, stride, features).transpose(0, 1, 3, 2, 4, 5)
+    image = jnp.asarray(tiles).reshape(batch, rows, columns, stride, stride, features).transpose(0, 1, 3, 2, 4, 5)
     image = image.reshape(batch, rows * stride, columns * stride, features)
     out_h, out_w = (height - 1) * stride + kh - 2 * padding, (width - 1) * stride + kw - 2 * padding
     return image[:, padding : padding + out_h, padding : padding + out_w]
@@ -119,9 +119,9 @@ class ConvTranspose(Conv):
 class BatchNorm(nn.Module):
     """Batch normalisation over every axis but the last; Ioffe & Szegedy 2015 (arXiv 1502.03167).
 
-    With `train` it normalises by the batch's mean and (biased) variance, in float32 and over `axis_name` too where one is
-    given, otherwise by the running ones. These live in the collection `batch_stats` and move by `1 - momentum` a batch,
-    where the caller makes that collection mutable; the running variance is the biased one.
+    With `train` it normalises by the batch's mean and (biased) variance, in float32 and over `axis_name` too where one
+    is given, otherwise by the running ones. These live in the collection `batch_stats` and move by `1 - momentum` a
+    batch, where the caller makes that collection mutable; the running variance is the biased one.
     """
 
     momentum: float = 0.9

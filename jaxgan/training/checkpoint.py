@@ -1,4 +1,4 @@
-"""Checkpoints of a run's state, with Orbax: written in the background, there whole or not at all, the newest few kept."""
+"""Checkpoints of a run's state, with Orbax: written in the background, whole or not at all, the newest few kept."""
 
 from pathlib import Path
 from typing import TypeVar
@@ -24,12 +24,12 @@ class Checkpoints:
         return self.manager.latest_step()
 
     def save(self, step: int, state: object) -> None:
-        """Saves unless this step is saved already. Returns when the state is copied; its buffers may then be donated."""
+        """Saves unless this step is saved already. Returns when the state is copied and may be donated."""
         if self.newest() != step:
             self.manager.save(step, args=ocp.args.StandardSave(state))
 
     def restore(self, step: int, like: State) -> State:
-        """The state saved at `step`, with the tree, shapes and types of `like` (arrays or `jax.eval_shape`'s answer)."""
+        """The state saved at `step`, with the tree, shapes and types of `like` (arrays or abstract ones)."""
         target = jax.tree.map(ocp.tree.to_shape_dtype_struct, like)
         return self.manager.restore(step, args=ocp.args.StandardRestore(target))
 

@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 __all__ = ["Options", "UsageError", "command_line", "differing", "parse"]
 
@@ -29,8 +29,8 @@ class Options:
     seed: int = 0
     """Everything random follows from it."""
     dataset: str = "auto"
-    """mnist, digits (1,797 small ones, always there), or any labelled image set that TFDS has prepared; auto takes mnist
-    where it can be had and otherwise digits."""
+    """mnist, digits (1,797 small ones, always there), or any labelled set that TFDS has prepared; auto is mnist where
+    it can be had, otherwise digits."""
     data_dir: str | None = None
     """Folder of TFDS's prepared data sets; by default $TFDS_DATA_DIR, or ~/tensorflow_datasets."""
     workdir: str | None = None
@@ -68,21 +68,33 @@ def parse(options_type: type[T], arguments: Sequence[str] | None = None) -> T:
             del rest[i]
             default = _from_file(options_type, Path(value or rest.pop(i)))
             break
-    options = command_line(options_type, rest, default)
+    options = command_line(options_type, rest, default, epilogue="--options FILE starts from a run's options.json.")
     for name in ("steps", "batch_size", "checkpoint_every", "sample_every"):
         if getattr(options, name) < 1:
             raise UsageError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(options, name)}")
     return options
 
 
-def command_line(options_type: type[T], arguments: Sequence[str] | None = None, default: T | None = None) -> T:
-    """`options_type`, a dataclass, from command-line arguments, by tyro; UsageError in one line where they are wrong."""
+def command_line(
+    options_type: type[T], arguments: Sequence[str] | None = None, default: T | None = None, epilogue: str = ""
+) -> T:
+    """`options_type`, a dataclass, from command-line arguments; UsageError in one line where they are wrong. `--help`
+    shows the docstring of the type's module, then `epilogue`, then the fields with their docstrings."""
     import tyro
 
     said = io.StringIO()
+    main = sys.modules["__main__"].__spec__
     try:
         with contextlib.redirect_stderr(said):
-            return tyro.cli(options_type, args=arguments, default=default, config=(tyro.conf.FlagCreatePairsOff,))
+            parsed = tyro.cli(
+                options_type,
+                prog=f"python -m {main.name}" if main else None,
+                args=arguments,
+                default=default,
+                description=f"{sys.modules[options_type.__module__].__doc__}\n{epilogue}",
+                config=(tyro.conf.FlagCreatePairsOff,),
+            )
+            return cast(T, parsed)
     except SystemExit as stop:
         if stop.code in (0, None):
             raise  # --help

@@ -9,7 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-__all__ = ["grid", "save_gif", "save_png", "to_uint8"]
+FRAMES = 100  # most frames in the animation of a run
+
+__all__ = ["animate", "grid", "save_gif", "save_png", "to_uint8"]
 
 
 def to_uint8(images: jax.Array) -> jax.Array:
@@ -55,3 +57,10 @@ def save_gif(path: Path, frames: Sequence[np.ndarray], milliseconds: int = 120) 
     temporary = path.with_name(path.name + ".tmp")
     first.save(temporary, format="GIF", save_all=True, append_images=rest, duration=durations, loop=0)
     os.replace(temporary, path)
+
+
+def animate(folder: Path, path: Path) -> None:
+    """The folder's PNG files, at most 100 evenly chosen, as one animation."""
+    files = sorted(folder.glob("*.png"))
+    chosen = [files[i] for i in np.unique(np.linspace(0, len(files) - 1, FRAMES).astype(int))]
+    save_gif(path, [np.atleast_3d(np.asarray(Image.open(file))) for file in chosen])

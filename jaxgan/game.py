@@ -1,0 +1,166 @@
+"""The pieces that every step is composed of: feed, generate, judge, objective, update. See `jaxgan.steps`."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxgan.state import GANState, TrainState, Variables
+from jaxgan.terms import Example, Term, View, evaluate
+
+__all__ = ["Game", "Left", "Metrics", "Sampler", "example_keys", "global_count"]
+
+PyTree = Any
+Metrics = dict[str, jax.Array]
+Sampler = Callable[[Example, jax.Array], Example]
+Schedule = Callable[[jax.Array], jax.Array]
+Left = tuple[Variables, dict[str, PyTree], Metrics]  # what an objective leaves behind
+
+ROLES = {"generator": 0, "discriminator": 1}  # part of every run's numbers
+
+
+def example_keys(key: jax.Array, count: int, axis_name: str | None = None) -> jax.Array:
+    """Keys `[count]` of the local examples, each by its index in the global batch over `axis_name`."""
+    first = 0 if axis_name is None else jax.lax.axis_index(axis_name) * count
+    return jax.vmap(lambda i: jax.random.fold_in(key, i))(first + jnp.arange(count))
+
+
+def global_count(count: int, axis_name: str | None) -> int:
+    """Examples on all devices, where each has `count`."""
+    return count if axis_name is None else count * jax.lax.axis_size(axis_name)
+
+
+@dataclasses.dataclass(frozen=True)
+class Game:
+    """What both players share, and the pieces that every step is composed of."""
+
+    sampler: Sampler
+    prepare: Callable[[Example], Example] = lambda example: example
+    augment: Callable[[Example, jax.Array], Example] = lambda example, keys: example
+    schedule: Schedule = lambda images: jnp.ones(())
+    axis_name: str | None = None
+
+    def mean(self, tree: PyTree) -> PyTree:
+        """The one place that averages over devices: losses inside the differentiated function, gradients outside.
+        Counters stay as they are, equal everywhere."""
+        axis = self.axis_name
+        if axis is None:
+            return tree
+        return jax.tree.map(lambda x: jax.lax.pmean(x, axis) if jnp.issubdtype(x.dtype, jnp.inexact) else x, tree)
+
+    def keys(self, state: GANState, player: str, terms: int = 0) -> jax.Array:
+        """The keys of the player's next update: for inputs, the generator's pass, three of D's, and one a term."""
+        role = jax.random.fold_in(state.key, ROLES[player])
+        return jax.random.split(jax.random.fold_in(role, getattr(state, player).step), 5 + terms)
+
+    def rngs(self, key: jax.Array) -> dict[str, jax.Array]:
+        """The key of one pass, by the names under which Linen modules ask for it."""
+        if self.axis_name is not None:
+            key = jax.random.fold_in(key, jax.lax.axis_index(self.axis_name))
+        return {"dropout": key, "noise": key}
+
+    def feed(self, batch: Example, key: jax.Array) -> Example:
+        return self.sampler(batch, example_keys(key, len(batch["image"]), self.axis_name))
+
+    def generate(
+        self, player: TrainState, params: PyTree, inputs: Example, key: jax.Array, mutable: Sequence[str] = ()
+    ) -> tuple[jax.Array, Variables]:
+        """The generator's images and its variables afterwards."""
+        images, changed = player.apply(
+            params,
+            player.variables,
+            inputs["latent"],
+            inputs.get("condition"),
+            train=True,
+            rngs=self.rngs(key),
+            mutable=list(mutable),
+        )
+        return images, {**player.variables, **changed}
+
+    def judge(
+        self, player: TrainState, variables: Variables, example: Example, key: jax.Array, mutable: Sequence[str] = ()
+    ) -> tuple[Example, Variables]:
+        """What the discriminator says of an example, seen through the augmentation, and its variables afterwards."""
+        seen = self.augment(example, example_keys(key, len(example["image"]), self.axis_name))
+        said, changed = player.apply(
+            player.params,
+            variables,
+            seen["image"],
+            seen.get("condition"),
+            train=True,
+            rngs=self.rngs(key),
+            mutable=list(mutable),
+        )
+        return said, {**variables, **changed}
+
+    def objective(
+        self, player: str, terms: Sequence[Term], state: GANState, batch: Example, params: PyTree, fake: Example
+    ) -> tuple[jax.Array, Left]:
+        """The weighted sum of the player's terms over the global batch, with `params` for its own; and what it leaves
+        behind: the discriminator's variables, the extras, the metrics."""
+        me = getattr(state, player).replace(params=params)
+        state = state.replace(**{player: me})
+        generator, d = state.generator, state.discriminator
+        _, g_key, real_key, fake_key, critic_key, *term_keys = self.keys(state, player, len(terms))
+
+        # One power iteration a step: only a D step's real pass turns it. For a G step, D is a fixed function.
+        trains_d = player == "discriminator"
+        real, fake = self.prepare(batch), self.prepare(fake)
+        said_of_real, variables = self.judge(
+            d, d.variables, real, real_key, ("batch_stats", "spectral") if trains_d else ()
+        )
+        said_of_fake, variables = self.judge(d, variables, fake, fake_key, ("batch_stats",) if trains_d else ())
+
+        def critic(images: jax.Array, condition: jax.Array | None = None) -> Example:
+            example = {"image": images} if condition is None else {"image": images, "condition": condition}
+            return self.judge(d, variables, example, critic_key)[0]
+
+        total, extras, metrics = jnp.zeros(()), state.extras, {}
+        for term, key in zip(terms, term_keys, strict=True):
+            view = View(
+                real={**real, **said_of_real},
+                fake={**fake, **said_of_fake},
+                critic=critic,
+                generate=lambda inputs: self.generate(generator, generator.params, inputs, g_key)[0],
+                params=params,
+                state=state,
+                batch=batch,
+                extras=extras,
+                key=key,
+                keys=example_keys(key, len(fake["image"]), self.axis_name),
+                step=me.step,
+            )
+            values, extras = evaluate(term, view)
+            value = self.mean(jnp.mean(values))
+            total += value * (state.hyper[term.weight] if isinstance(term.weight, str) else term.weight)
+            metrics[f"{player}/{term.name}"] = value
+        metrics[f"{player}/loss"] = total
+        metrics[f"{player}/fake_logits"] = self.mean(jnp.mean(said_of_fake["logits"]))
+        if trains_d:
+            metrics[f"{player}/real_logits"] = self.mean(jnp.mean(said_of_real["logits"]))
+        return total, (self.mean(variables), self.mean(extras), metrics)
+
+    def update(
+        self, player: str, state: GANState, gradients: PyTree, variables: Variables, extras: PyTree, images: int
+    ) -> tuple[GANState, Metrics]:
+        """The player after one step of its optimiser at its rate times the schedule, and its gradients' norm."""
+        me: TrainState = getattr(state, player)
+        gradients = self.mean(gradients)
+        seen = jnp.asarray(me.step, jnp.float32) * global_count(images, self.axis_name)
+        rate = state.hyper[f"{player}/learning_rate"] * self.schedule(seen)
+        updates, opt_state = me.tx.update(gradients, me.opt_state, me.params)
+        params = jax.tree.map(lambda p, u: (p - rate * u).astype(p.dtype), me.params, updates)
+        me = me.replace(step=me.step + 1, params=params, opt_state=opt_state, variables=variables)
+        norm = optax.tree.norm(gradients)
+        return state.replace(**{player: me}, extras=extras), {f"{player}/gradient_norm": norm}
+
+    def step_d(self, terms: Sequence[Term], state: GANState, batch: Example, fake: Example) -> tuple[GANState, Metrics]:
+        """The discriminator's update on these fakes, through which a caller may differentiate."""
+        gradients, (variables, extras, metrics) = jax.grad(
+            lambda params: self.objective("discriminator", terms, state, batch, params, fake), has_aux=True
+        )(state.discriminator.params)
+        state, norm = self.update("discriminator", state, gradients, variables, extras, len(batch["image"]))
+        return state, metrics | norm

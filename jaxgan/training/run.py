@@ -1,0 +1,103 @@
+"""A run directory, and how it says which experiment it was."""
+
+import dataclasses
+import importlib
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from jaxgan.training.experiment import Build, DataSpec
+from jaxgan.training.logging import write_json
+from jaxgan.training.options import Options, UsageError, differing
+
+__all__ = ["Run", "name_of"]
+
+
+class Run:
+    """`options.json`, `metrics.jsonl`, `tensorboard/`, `samples/`, `training.gif` and `checkpoints/` in a directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.path = directory / "options.json"
+
+    def record(self) -> dict[str, Any] | None:
+        """What options.json says: `experiment`, `options` and `data`; None where there is no run."""
+        try:
+            record = json.loads(self.path.read_text())
+            return {name: record[name] for name in ("experiment", "options", "data")}
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UsageError(
+                f"{self.path} is not a run's record ({error!r}); restore it or choose another --workdir"
+            ) from None
+
+    def begin(self, build: Build, options: Options, data: DataSpec) -> None:
+        """Makes the directory and its record, or checks the record against what is asked for now."""
+        now = {
+            "experiment": name_of(build),
+            "options": dataclasses.asdict(options),
+            "data": dataclasses.asdict(data),
+        }
+        before = self.record()
+        if before is not None:
+            wrong = differing(options, before["options"])
+            for name in ("experiment", "data"):
+                if now[name] != before[name]:
+                    wrong.append(f"{name} {now[name]} (the run has {before[name]})")
+            if wrong:
+                raise UsageError(
+                    f"{self.directory} holds a run with other options: {'; '.join(wrong)}. "
+                    "Give the same options to continue it, or another --workdir"
+                )
+        try:
+            (self.directory / "samples").mkdir(parents=True, exist_ok=True)
+            write_json(self.path, now)
+        except OSError as error:
+            raise UsageError(
+                f"can't write in run directory {self.directory}: {error.strerror}; choose another --workdir"
+            ) from None
+
+    def experiment(self) -> tuple[Build, Options, DataSpec]:
+        """The run's build function, options and data, for those who only have the directory."""
+        record = self.record()
+        if record is None:
+            raise UsageError(f"{self.directory} is no run directory: it has no options.json")
+        module = _load(record["experiment"])
+        try:
+            return module.build, module.Options(**record["options"]), DataSpec(**record["data"])
+        except TypeError as error:
+            raise UsageError(f"{self.path} doesn't fit {record['experiment']} as it is now: {error}") from None
+
+
+def name_of(build: Build) -> str:
+    """The module that `build` is in, as `python -m` takes it, or the path of a script that was run by its path."""
+    name = build.__module__
+    if name == "__main__":
+        main = sys.modules["__main__"]
+        name = main.__spec__.name if main.__spec__ else str(Path(str(main.__file__)).resolve())
+    return name
+
+
+def _load(name: str) -> Any:
+    """The experiment's module. UsageError where it can't be imported or has no `Options` and `build`."""
+    try:
+        if name.endswith(".py"):
+            spec = importlib.util.spec_from_file_location(Path(name).stem, name)
+            if spec is None or spec.loader is None:
+                raise ImportError(name)
+            module = importlib.util.module_from_spec(spec)
+            sys.modules[spec.name] = module  # dataclasses look their module up
+            spec.loader.exec_module(module)
+        else:
+            module = importlib.import_module(name)
+    except (ImportError, OSError) as error:
+        raise UsageError(
+            f"the run's experiment {name!r} can't be loaded ({error}); call this from the folder that holds it"
+        ) from None
+    missing = [needed for needed in ("Options", "build") if not hasattr(module, needed)]
+    if missing:
+        raise UsageError(f"the run's experiment {name!r} has no {' and no '.join(missing)}")
+    return module

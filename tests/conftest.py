@@ -1,0 +1,146 @@
+"""What every test shares: four CPU devices, strict arrays, one compilation cache, and a tiny GAN to play with.
+
+The tiny GAN has 2×2 images of one channel, latents of 4 numbers and layers of 8 units. Its discriminator is smooth, so
+that second derivatives can be compared, and tests give it `optax.identity()` as optimiser where a wrong scale of the
+gradient must show: Adam would hide it.
+"""
+
+import os
+import pathlib
+
+# Before jax is imported, which reads all of this once. Subprocesses inherit it, and so find what is compiled already.
+_cache = pathlib.Path(__file__).parent.parent / ".pytest_cache" / "jax"
+_flag = "--xla_force_host_platform_device_count"
+if _flag not in os.environ.get("XLA_FLAGS", ""):
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_flag}=4".strip()
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_cache))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+
+import flax.linen as nn  # noqa: E402
+import jax  # noqa: E402
+import jax.numpy as jnp  # noqa: E402
+import numpy as np  # noqa: E402
+import optax  # noqa: E402
+import pytest  # noqa: E402
+
+from jaxgan.networks.layers import BatchNorm  # noqa: E402
+from jaxgan.state import GANState, init_player  # noqa: E402
+
+# By `update` and not by environment: a user's program, run by a test in a process of its own, is not held to these.
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+LATENT = 4
+HYPER = {"generator/learning_rate": 0.5, "discriminator/learning_rate": 0.25, "ema_half_life": 20.0, "gamma": 0.7}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # jax writes cache entries in place: a test that kills a process, or reads while another writes, may leave or meet
+    # half of one. jax then compiles afresh and says so; that is no failure.
+    config.addinivalue_line("filterwarnings", "ignore:Error .* persistent compilation cache entry:UserWarning")
+
+
+class Generator(nn.Module):
+    """latent `[B, 4]`, condition None or `[B, K]` -> images `[B, 2, 2, 1]`."""
+
+    batch_norm: bool = False
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, latent, condition=None, *, train):
+        x = latent if condition is None else jnp.concatenate([latent, condition], axis=1)
+        x = nn.Dense(8, use_bias=not self.batch_norm)(x)
+        if self.batch_norm:
+            x = BatchNorm(axis_name=self.axis_name)(x, train=train)
+        return jnp.tanh(nn.Dense(4)(jnp.tanh(x))).reshape(-1, 2, 2, 1)
+
+
+class Turns(nn.Module):
+    """Counts in `spectral` how often it was turned, where the caller lets it change, and shrinks by that count."""
+
+    @nn.compact
+    def __call__(self, x):
+        count = self.variable("spectral", "count", jnp.zeros, (), jnp.int32)
+        if self.is_mutable_collection("spectral") and not self.is_initializing():
+            count.value = count.value + 1
+        return x / (1 + count.value.astype(x.dtype))
+
+
+class Discriminator(nn.Module):
+    """images `[B, ...]` -> `{"logits": [B]}`, and `{"class": [B, classes]}` where there are classes."""
+
+    batch_norm: bool = False
+    turns: bool = False
+    classes: int = 0
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, image, condition=None, *, train):
+        x = image.reshape(image.shape[0], -1)
+        x = x if condition is None else jnp.concatenate([x, condition], axis=1)
+        x = nn.Dense(8, use_bias=not self.batch_norm)(x)
+        if self.batch_norm:
+            x = BatchNorm(axis_name=self.axis_name)(x, train=train)
+        if self.turns:
+            x = Turns()(x)
+        x = jnp.tanh(x)
+        said = {"logits": nn.Dense(1)(x).reshape(-1)}
+        return said | {"class": nn.Dense(self.classes)(x)} if self.classes else said
+
+
+def adam(eps: float = 1e-8) -> optax.GradientTransformation:
+    """optax's Adam, which is not written for strict promotion (it raises a float to an int32 power)."""
+    inner = optax.scale_by_adam(eps=eps)
+
+    def update(updates, state, params=None):
+        with jax.numpy_dtype_promotion("standard"):
+            return inner.update(updates, state, params)
+
+    return optax.GradientTransformation(inner.init, update)
+
+
+def tiny_gan(
+    seed=0, *, generator=None, discriminator=None, tx=None, hyper=None, extras=None, condition=None, channels=1
+) -> GANState:
+    """A state at step 0; modules, optimiser, hyper-parameters (added to HYPER) and extras may be given."""
+    key = jax.random.key(seed)
+    g_key, d_key = jax.random.split(jax.random.fold_in(key, 99))
+    tx = tx or optax.identity()
+    return GANState.create(
+        key,
+        init_player(g_key, generator or Generator(), tx, jnp.zeros((1, LATENT)), condition),
+        init_player(d_key, discriminator or Discriminator(), tx, jnp.zeros((1, 2, 2, channels)), condition),
+        hyper=HYPER | (hyper or {}),
+        extras=extras,
+    )
+
+
+def tiny_batch(size=4, seed=0) -> dict[str, jax.Array]:
+    """`size` images in [-1, 1], made with NumPy, and the latents that `given` feeds the generator."""
+    random = np.random.default_rng(seed)
+    image = random.uniform(-1, 1, (size, 2, 2, 1)).astype(np.float32)
+    return {"image": jnp.asarray(image), "latent": jnp.asarray(random.normal(size=(size, LATENT)).astype(np.float32))}
+
+
+def given(batch, keys):
+    """The sampler that takes the latents from the batch, so that a test knows them."""
+    return {"latent": batch["latent"]}
+
+
+def assert_same(actual, expected, tolerance=0.0) -> None:
+    """Two pytrees of one structure with equal dtypes and values: bit for bit, or within an absolute tolerance."""
+    assert jax.tree.structure(actual) == jax.tree.structure(expected)
+    for (path, a), b in zip(jax.tree.leaves_with_path(actual), jax.tree.leaves(expected), strict=True):
+        name = jax.tree_util.keystr(path)
+        assert a.dtype == b.dtype, f"{name}: {a.dtype}, expected {b.dtype}"
+        if jnp.issubdtype(a.dtype, jax.dtypes.prng_key):
+            a, b = jax.random.key_data(a), jax.random.key_data(b)
+        np.testing.assert_allclose(np.asarray(a), np.asarray(b), rtol=0, atol=tolerance, err_msg=name)
+
+
+def differs(a, b) -> bool:
+    """Whether any number of two pytrees differs."""
+    pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    return any(np.any(np.asarray(x) != np.asarray(y)) for x, y in pairs)

@@ -1,0 +1,172 @@
+"""The house's order, read from the sources: which module may import which, and what `import jaxgan` may pull in."""
+
+import ast
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+SOURCES = sorted((ROOT / "jaxgan").rglob("*.py"))
+EVERY_SOURCE = [
+    path for folder in ("jaxgan", "experiments", "scripts") for path in sorted((ROOT / folder).rglob("*.py"))
+]
+
+# What each part of jaxgan (a module, or a package with all its modules) may import of the others, anywhere in its text.
+LEAVES = {"losses", "penalties", "augment", "networks"}
+CORE = LEAVES | {"state", "terms", "game", "steps", "parallel"}
+ARROWS = {
+    "losses": set(),
+    "penalties": {"losses"},
+    "augment": set(),
+    "networks": set(),
+    "state": set(),
+    "terms": {"losses", "penalties", "state"},
+    "game": {"state", "terms"},
+    "steps": {"game", "state", "terms"},
+    "parallel": {"state", "steps"},
+    "data": LEAVES,
+    "evaluation": LEAVES | {"data"},
+    "training": CORE | {"data", "evaluation", "jaxgan"},
+    "jaxgan": CORE,  # jaxgan/__init__.py, the public surface of the core
+}
+LIBRARIES_OF_THE_CORE = {"jax", "flax", "optax", "numpy"}
+HEAVY = [
+    *("tensorflow", "tensorflow_datasets", "orbax", "PIL", "matplotlib", "sklearn", "tyro", "tqdm", "tensorboardX"),
+    *("grain", "torch", "pandas", "array_record", "jaxgan.data", "jaxgan.evaluation", "jaxgan.training"),
+]
+
+
+def names(paths):
+    return [str(path.relative_to(ROOT)) for path in paths]
+
+
+def part(path):
+    """The part of jaxgan that a source belongs to; its root's own name is that of the package."""
+    first = pathlib.Path(path).relative_to(ROOT / "jaxgan").parts[0]
+    return "jaxgan" if first == "__init__.py" else first.removesuffix(".py")
+
+
+def imported(tree):
+    """Dotted names of all that a source imports; `from a import b` counts as a.b, whether b is a module or not."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"line {node.lineno}: relative import; write it out from the package's name"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def parts_imported(tree):
+    known = {part(path) for path in SOURCES} - {"jaxgan"}
+    for name in imported(tree):
+        root, *rest = name.split(".")
+        if root == "jaxgan":
+            yield rest[0] if rest and rest[0] in known else "jaxgan"
+
+
+def faults(tree):
+    """What the pure core must not do: print, and keep or draw from a global state."""
+    for node in ast.walk(tree):
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and node.func.id in ("print", "open", "input")
+        ):
+            yield f"line {node.lineno}: {node.func.id}(...)"
+        elif isinstance(node, ast.Global):
+            yield f"line {node.lineno}: global"
+        elif isinstance(node, ast.Attribute) and ast.unparse(node) in ("np.random", "numpy.random"):
+            yield f"line {node.lineno}: NumPy's global generator"
+    for name in imported(tree):
+        if name.split(".")[0] == "random" or name.startswith("numpy.random"):
+            yield f"import of {name}"
+
+
+def parse(path):
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=names(SOURCES))
+def test_imports_never_point_back(path):
+    assert part(path) in ARROWS, (
+        f"{path.relative_to(ROOT)} is new: say in ARROWS of tests/test_imports.py what jaxgan.{part(path)} may import"
+    )
+    wrong = set(parts_imported(parse(path))) - ARROWS[part(path)] - {part(path)}
+    assert not wrong, f"jaxgan.{part(path)} must not import {sorted(wrong)}"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=names(SOURCES))
+def test_the_library_knows_nothing_of_what_sits_on_it(path):
+    wrong = {
+        name for name in imported(parse(path)) if name.split(".")[0] in ("experiments", "scripts", "tests", "conftest")
+    }
+    assert not wrong
+
+
+CORE_SOURCES = [path for path in SOURCES if part(path) in CORE | {"jaxgan"}]
+
+
+@pytest.mark.parametrize("path", CORE_SOURCES, ids=names(CORE_SOURCES))
+def test_the_core_needs_four_libraries_and_has_no_side_effects(path):
+    tree = parse(path)
+    roots = {name.split(".")[0] for name in imported(tree)}
+    foreign = roots - LIBRARIES_OF_THE_CORE - set(sys.stdlib_module_names) - {"jaxgan"}
+    assert not foreign, f"the pure core must not import {sorted(foreign)}"
+    assert not list(faults(tree))
+
+
+def test_importing_jaxgan_pulls_in_nothing_heavy():
+    code = f"import sys, jaxgan; print(*(name for name in {HEAVY} if name in sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == []
+
+
+def test_no_source_is_longer_than_a_sitting():
+    long = {str(path.relative_to(ROOT)): count for path in EVERY_SOURCE if (count := _lines(path)) > 300}
+    assert not long, f"above 300 lines, find the part that has a name of its own: {long}"
+
+
+def _lines(path):
+    return len(path.read_text(encoding="utf-8").splitlines())
+
+
+def test_no_source_is_named_after_nothing():
+    nameless = {"util", "utils", "common", "helper", "helpers"}
+    wrong = [
+        name
+        for path, name in zip(EVERY_SOURCE, names(EVERY_SOURCE), strict=True)
+        if nameless & {path.stem, *path.relative_to(ROOT).parts}
+    ]
+    assert not wrong, f"name them after what they do: {wrong}"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "print(1)",
+        "import random",
+        "from numpy import random",
+        "import numpy as np\nnp.random.normal()",
+        "def f():\n  global x",
+    ],
+)
+def test_the_reader_sees_faults(source):
+    assert list(faults(ast.parse(source)))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import jaxgan.steps",
+        "from jaxgan import steps",
+        "from jaxgan.steps import latents",
+        "def f():\n  import jaxgan.steps as s",
+    ],
+)
+def test_the_reader_sees_imports_however_they_are_written(source):
+    assert set(parts_imported(ast.parse(source))) == {"steps"}

@@ -1,0 +1,244 @@
+"""Layers: both forms of each convolution against NumPy loops and each other, and batch normalisation against NumPy."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxgan.networks import layers
+from jaxgan.networks.layers import BatchNorm, Conv, ConvTranspose
+
+# (kernel, stride, padding): DCGAN's, its paper's 5×5, ResNet's, a projection, a pointwise one, a kernel smaller than
+# its stride, and one that is no multiple of it.
+GEOMETRIES = [(4, 2, 1), (5, 2, 2), (3, 1, 1), (3, 2, 1), (4, 1, 0), (1, 1, 0), (1, 2, 0), (4, 3, 1)]
+IN, OUT = 2, 3
+
+FORMS = {
+    "conv": (layers.conv, layers._conv_patches, layers._conv_native),
+    "conv_transpose": (layers.conv_transpose, layers._conv_transpose_patches, layers._conv_transpose_native),
+}
+
+
+def conv_by_hand(x, w, stride, padding):
+    x = np.pad(x, ((0, 0), (padding, padding), (padding, padding), (0, 0)))
+    k = w.shape[0]
+    y = np.zeros((len(x), (x.shape[1] - k) // stride + 1, (x.shape[2] - k) // stride + 1, w.shape[3]))
+    for i, j in np.ndindex(y.shape[1:3]):
+        for a, b in np.ndindex(k, k):
+            y[:, i, j] += x[:, stride * i + a, stride * j + b] @ w[a, b]
+    return y
+
+
+def conv_transpose_by_hand(x, w, stride, padding):
+    k = w.shape[0]
+    y = np.zeros((len(x), (x.shape[1] - 1) * stride + k, (x.shape[2] - 1) * stride + k, w.shape[3]))
+    for i, j in np.ndindex(x.shape[1:3]):
+        for a, b in np.ndindex(k, k):
+            y[:, stride * i + a, stride * j + b] += x[:, i, j] @ w[a, b]
+    return y[:, padding : y.shape[1] - padding, padding : y.shape[2] - padding]
+
+
+BY_HAND = {"conv": conv_by_hand, "conv_transpose": conv_transpose_by_hand}
+
+every_operation = pytest.mark.parametrize("operation", FORMS)
+every_geometry = pytest.mark.parametrize("kernel, stride, padding", GEOMETRIES)
+
+
+def _arrays(kernel, height=5, width=6):
+    random = np.random.default_rng(0)
+    return (
+        random.standard_normal((2, height, width, IN)).astype(np.float32),
+        random.standard_normal((kernel, kernel, IN, OUT)).astype(np.float32),
+    )
+
+
+def _close(got, want, tolerance=1e-5):
+    """Equal up to `tolerance` of the largest entry: sums of products err in proportion to their largest terms."""
+    got, want = np.asarray(got), np.asarray(want)
+    assert got.shape == want.shape
+    np.testing.assert_allclose(got, want, rtol=0, atol=tolerance * max(1.0, np.max(np.abs(want))))
+
+
+@every_operation
+@every_geometry
+def test_both_forms_against_loops_and_each_other(operation, kernel, stride, padding):
+    """Values against NumPy's loops; gradients, and those of a gradient penalty, of one form against the other's."""
+    x, w = _arrays(kernel)
+    want = BY_HAND[operation](x.astype(np.float64), w.astype(np.float64), stride, padding)
+    weights = np.random.default_rng(1).standard_normal(want.shape).astype(np.float32)
+
+    def everything(function):
+        def gradients(x, w):
+            def scalar(x, w):  # not linear, so that the second derivatives see every part
+                y = function(x, w, stride, padding)
+                return jnp.sum(weights * jnp.tanh(0.3 * y)), y
+
+            return jax.grad(scalar, (0, 1), has_aux=True)(x, w)
+
+        def values(x, w):
+            first, pull_back, y = jax.vjp(gradients, x, w, has_aux=True)
+            return y, first, pull_back(first)  # the last is the gradient of ½‖gradients‖²
+
+        # Compiling is all that takes time here, so LLVM is told to be brief.
+        return jax.jit(values, compiler_options={"xla_backend_optimization_level": 0})
+
+    _, patches, native = FORMS[operation]
+    patched, straight = everything(patches)(x, w), everything(native)(x, w)
+    _close(patched[0], want)
+    _close(straight[0], want)
+    for a, b in zip(jax.tree.leaves(patched), jax.tree.leaves(straight), strict=True):
+        _close(a, b)
+
+
+@every_operation
+def test_the_public_function_is_both_forms(operation):
+    """Eagerly, under jit and under vmap over kernels (many seeds at once)."""
+    public = FORMS[operation][0]
+    x, _ = _arrays(4)
+    kernels = np.random.default_rng(2).standard_normal((3, 4, 4, IN, OUT)).astype(np.float32)
+    want = [BY_HAND[operation](x.astype(np.float64), w.astype(np.float64), 2, 1) for w in kernels]
+    apply = lambda x, w: public(x, w, stride=2, padding=1)  # noqa: E731
+    _close(apply(x, kernels[0]), want[0])
+    _close(jax.jit(jax.vmap(apply, (None, 0)))(x, kernels), want)
+    _close(jax.jit(jax.vmap(apply))(np.stack([x] * 3), kernels), want)
+
+
+@every_operation
+def test_bfloat16_stays_bfloat16(operation):
+    x, w = (jnp.asarray(a, jnp.bfloat16) for a in _arrays(4))
+    want = BY_HAND[operation](*(np.asarray(a, np.float64) for a in (x, w)), 2, 1)
+    for function in FORMS[operation][1:]:
+        y = jax.jit(lambda x, w, function=function: function(x, w, 2, 1))(x, w)
+        assert y.dtype == jnp.bfloat16
+        _close(np.asarray(y, np.float64), want, 0.02)  # eight bits of mantissa
+
+
+@every_operation
+@pytest.mark.parametrize("order", [0, 1, 2])
+def test_each_platform_gets_its_own_form(operation, order):
+    """Up to a gradient penalty's derivative: GPUs and TPUs see convolutions alone, the CPU products alone."""
+    public = FORMS[operation][0]
+
+    def function(x, w):
+        scalar = lambda x, w: jnp.sum(jnp.tanh(public(x, w, stride=2, padding=1)))  # noqa: E731
+        if order == 0:
+            return scalar(x, w)
+        if order == 1:
+            return jax.grad(scalar, (0, 1))(x, w)
+        return jax.grad(lambda x, w: jnp.sum(jax.grad(scalar)(x, w) ** 2), (0, 1))(x, w)
+
+    traced = jax.jit(function).trace(*_arrays(4))
+    for platform in ("cuda", "tpu", "cpu"):
+        text = traced.lower(lowering_platforms=(platform,)).as_text()
+        present, absent = ("convolution", "dot_general")[:: -1 if platform == "cpu" else 1]
+        assert f"stablehlo.{present}" in text and f"stablehlo.{absent}" not in text, platform
+
+
+@pytest.mark.parametrize("module, shape", [(Conv, (2, 2, 3, 5)), (ConvTranspose, (2, 10, 12, 5))])
+def test_modules_have_a_kernel_and_a_bias_or_none(module, shape):
+    x = jnp.ones((2, 5, 6, IN))
+    layer = module(5, 4, 2, 1)
+    y, variables = jax.jit(lambda k: layer.init_with_output(k, x))(jax.random.key(0))
+    assert jax.tree.map(jnp.shape, variables) == {"params": {"kernel": (4, 4, IN, 5), "bias": (5,)}}
+    assert y.shape == shape
+    kernel = variables["params"]["kernel"]
+    operation = "conv" if module is Conv else "conv_transpose"
+    by_hand = BY_HAND[operation](np.ones(x.shape), np.asarray(kernel, np.float64), 2, 1)
+    _close(y, by_hand)  # the bias starts at 0
+    shifted = jax.jit(layer.apply)({"params": {"kernel": kernel, "bias": jnp.arange(5.0)}}, x)
+    _close(shifted, by_hand + np.arange(5.0))
+    without = layer.clone(use_bias=False)
+    _close(jax.jit(without.apply)({"params": {"kernel": kernel}}, x), by_hand)
+    assert jax.eval_shape(layer.clone(dtype=jnp.bfloat16).apply, variables, x).dtype == jnp.bfloat16
+
+
+# Batch normalisation, Ioffe & Szegedy 2015 (arXiv 1502.03167), algorithm 1; the running variance is the biased one.
+
+_random = np.random.default_rng(3)
+IMAGES = (2 + 3 * _random.standard_normal((4, 3, 2, 2))).astype(np.float32)
+VARIABLES = {
+    "params": {"scale": np.array([0.5, 2.0], np.float32), "bias": np.array([1.0, -1.0], np.float32)},
+    "batch_stats": {"mean": np.array([0.1, -0.2], np.float32), "var": np.array([2.0, 0.5], np.float32)},
+}
+
+
+def _normalised(x, mean, var):
+    scale, bias = (VARIABLES["params"][name].astype(np.float64) for name in ("scale", "bias"))
+    return (x - mean) / np.sqrt(var + 1e-5) * scale + bias
+
+
+def _batch_norm(x, layer=None, train=True, mutable=("batch_stats",)):
+    layer = layer or BatchNorm()
+    return layer.apply(VARIABLES, x, train=train, mutable=list(mutable))
+
+
+def _moments(x):
+    x = x.astype(np.float64).reshape(-1, x.shape[-1])
+    return x.mean(0), x.var(0)
+
+
+@pytest.mark.parametrize("shape", [IMAGES.shape, (24, 2)])
+def test_batch_norm_in_training(shape):
+    x = IMAGES.reshape(shape)
+    mean, var = _moments(x)
+    y, changed = jax.jit(_batch_norm)(x)
+    _close(y, _normalised(x.astype(np.float64), mean, var))
+    old = VARIABLES["batch_stats"]
+    _close(changed["batch_stats"]["mean"], 0.9 * old["mean"] + 0.1 * mean, 1e-6)
+    _close(changed["batch_stats"]["var"], 0.9 * old["var"] + 0.1 * var, 1e-6)
+    _, changed = _batch_norm(x, BatchNorm(momentum=0.25))
+    _close(changed["batch_stats"]["mean"], 0.25 * old["mean"] + 0.75 * mean, 1e-6)
+
+
+def test_batch_norm_writes_only_what_is_mutable():
+    y, changed = _batch_norm(IMAGES, mutable=())
+    assert not changed
+    _close(y, _batch_norm(IMAGES)[0])
+    _close(BatchNorm().apply(VARIABLES, IMAGES, train=True), y)
+
+
+def test_batch_norm_in_evaluation():
+    old = VARIABLES["batch_stats"]
+    y, changed = _batch_norm(IMAGES, train=False)
+    _close(y, _normalised(IMAGES.astype(np.float64), old["mean"], old["var"]))
+    for name, value in changed.get("batch_stats", {}).items():
+        np.testing.assert_array_equal(value, old[name])
+
+
+def test_batch_norm_starts_at_the_identity():
+    for train in (False, True):
+        y, variables = BatchNorm().init_with_output(jax.random.key(0), IMAGES, train=train)
+        stats = variables["batch_stats"]
+        np.testing.assert_array_equal(stats["mean"], [0.0, 0.0])
+        np.testing.assert_array_equal(stats["var"], [1.0, 1.0])
+        _close(y, IMAGES / np.sqrt(1 + 1e-5))
+
+
+def test_batch_norm_over_devices_is_that_of_the_global_batch():
+    """Values, running statistics and gradients by the images, which reach from one shard into the other."""
+    weights = np.random.default_rng(4).standard_normal(IMAGES.shape).astype(np.float32)
+    halves = lambda x: x.reshape(2, -1, *x.shape[1:])  # noqa: E731
+    sharded = jax.vmap(lambda x: _batch_norm(x, BatchNorm(axis_name="devices")), axis_name="devices")
+    (y, changed), (want, want_changed) = jax.jit(sharded)(halves(IMAGES)), jax.jit(_batch_norm)(IMAGES)
+    _close(y, halves(want))
+    for got, expected in zip(jax.tree.leaves(changed), jax.tree.leaves(want_changed), strict=True):
+        _close(got, np.stack([expected] * 2), 1e-6)
+    got = jax.jit(jax.grad(lambda x: jnp.sum(halves(weights) * sharded(x)[0])))(halves(IMAGES))
+    want = jax.jit(jax.grad(lambda x: jnp.sum(weights * _batch_norm(x)[0])))(IMAGES)
+    _close(got, halves(want))
+    alone, _ = jax.vmap(_batch_norm)(halves(IMAGES))
+    assert np.max(np.abs(alone - halves(np.asarray(y)).reshape(alone.shape))) > 0.01  # the test can tell the two apart
+
+
+def test_batch_norm_keeps_its_statistics_in_float32():
+    """At 1000 ± 3 bfloat16's steps are 4 wide; the sum and the moving averages must not be made in it."""
+    x = jnp.asarray(1000 + IMAGES, jnp.bfloat16)
+    y, changed = jax.jit(lambda x: _batch_norm(x, BatchNorm(dtype=jnp.bfloat16)))(x)
+    assert y.dtype == jnp.bfloat16
+    mean, var = _moments(np.asarray(x, np.float32))
+    stats, old = changed["batch_stats"], VARIABLES["batch_stats"]
+    assert stats["mean"].dtype == stats["var"].dtype == jnp.float32
+    np.testing.assert_allclose(stats["mean"], 0.9 * old["mean"] + 0.1 * mean, rtol=1e-6)
+    np.testing.assert_allclose(stats["var"], 0.9 * old["var"] + 0.1 * var, rtol=1e-5)
+    want = _normalised(np.asarray(x, np.float64), mean, var)
+    _close(np.asarray(y, np.float64), want, 0.01)

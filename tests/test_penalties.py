@@ -1,0 +1,221 @@
+"""Gradient penalties against gradients derived by hand, in NumPy and float64."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.test_util import check_grads
+
+from jaxgan import GANState, init_player, latents, losses, make_d_step, penalties, terms
+from jaxgan.networks import dcgan
+
+SHAPE = (5, 2, 3, 1)  # images [B, H, W, C]
+PIXELS, WIDTH, PATCHES = 6, 4, 3
+
+_random = np.random.default_rng(0)
+REAL, FAKE = _random.standard_normal((2, *SHAPE))
+MIX = _random.uniform(size=SHAPE[0])
+_symmetric = _random.standard_normal((PIXELS, PIXELS))
+_symmetric = _symmetric + _symmetric.T
+
+# Every critic: its parameters, D(x) for rows x [B, PIXELS] in JAX, and ∇ₓD [B, PIXELS] derived by hand. Where D gives a
+# map of patches, the gradient is that of their mean.
+CRITICS = {
+    # D = w·x + b; ∇D = w.
+    "linear": (
+        {"w": _random.standard_normal(PIXELS), "b": np.array(0.3)},
+        lambda p, x: x @ p["w"] + p["b"],
+        lambda p, x: np.tile(p["w"], (len(x), 1)),
+    ),
+    # D = ½ xᵀAx + w·x with A symmetric; ∇D = Ax + w.
+    "quadratic": (
+        {"A": _symmetric, "w": _random.standard_normal(PIXELS)},
+        lambda p, x: 0.5 * jnp.sum(x * (x @ p["A"]), axis=1) + x @ p["w"],
+        lambda p, x: x @ (p["A"] + p["A"].T) / 2 + p["w"],
+    ),
+    # D = v·tanh(Wx + b); ∇D = Wᵀ(v ∘ (1 - tanh²)).
+    "mlp": (
+        {
+            "W": 0.5 * _random.standard_normal((PIXELS, WIDTH)),
+            "b": 0.1 * _random.standard_normal((1, WIDTH)),
+            "v": _random.standard_normal(WIDTH),
+        },
+        lambda p, x: jnp.tanh(x @ p["W"] + p["b"]) @ p["v"],
+        lambda p, x: (p["v"] * (1 - np.tanh(x @ p["W"] + p["b"]) ** 2)) @ p["W"].T,
+    ),
+    # PATCHES logits of shape [B, PATCHES, 1, 1], each the one above with other weights v.
+    "patches": (
+        {
+            "W": 0.5 * _random.standard_normal((PIXELS, WIDTH)),
+            "b": 0.1 * _random.standard_normal((1, WIDTH)),
+            "v": _random.standard_normal((WIDTH, PATCHES)),
+        },
+        lambda p, x: (jnp.tanh(x @ p["W"] + p["b"]) @ p["v"])[:, :, None, None],
+        lambda p, x: (p["v"].mean(1) * (1 - np.tanh(x @ p["W"] + p["b"]) ** 2)) @ p["W"].T,
+    ),
+}
+
+
+def _rows(images):
+    return images.reshape(len(images), -1)
+
+
+def _single(tree):
+    return jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), tree)
+
+
+# Each penalty as a function of (critic, real, fake, mix), and the same in NumPy of a hand-derived gradient.
+PENALTIES = {
+    "squared_gradient_norm": (
+        lambda critic, real, fake, mix: penalties.squared_gradient_norm(critic, real),
+        lambda gradient: np.sum(gradient(_rows(REAL)) ** 2, axis=1),
+    ),
+    # Mescheder et al. 2018 (arXiv 1801.04406), equations 9 and 10, without their γ/2 and expectation.
+    "r1": (
+        lambda critic, real, fake, mix: penalties.r1(critic, real),
+        lambda gradient: np.sum(gradient(_rows(REAL)) ** 2, axis=1),
+    ),
+    "r2": (
+        lambda critic, real, fake, mix: penalties.r2(critic, fake),
+        lambda gradient: np.sum(gradient(_rows(FAKE)) ** 2, axis=1),
+    ),
+    # Gulrajani et al. 2017 (arXiv 1704.00028), algorithm 1: x̂ = εx + (1 - ε)x̃.
+    "wgan_gp": (
+        penalties.wgan_gp,
+        lambda gradient: (
+            (np.linalg.norm(gradient(MIX[:, None] * _rows(REAL) + (1 - MIX[:, None]) * _rows(FAKE)), axis=1) - 1) ** 2
+        ),
+    ),
+}
+
+every_critic = pytest.mark.parametrize("critic", CRITICS)
+every_penalty = pytest.mark.parametrize("penalty", PENALTIES)
+
+
+def _penalty(penalty, critic):
+    """(parameters, real, fake, mix) -> [B]"""
+    function, logits = PENALTIES[penalty][0], CRITICS[critic][1]
+    return lambda params, *data: function(lambda images: logits(params, _rows(images)), *data)
+
+
+def _differences(function, params):
+    """Central differences of a float64 scalar function of a dict of arrays."""
+    h, gradients = 1e-6, {}
+    for name, value in params.items():
+        gradients[name] = np.zeros_like(value)
+        for i in np.ndindex(value.shape):
+            shift = np.zeros_like(value)
+            shift[i] = h
+            up, down = ({**params, name: value + sign * shift} for sign in (1, -1))
+            gradients[name][i] = (function(up) - function(down)) / (2 * h)
+    return gradients
+
+
+@every_critic
+@every_penalty
+def test_values_and_parameter_gradients_by_hand(critic, penalty):
+    params, _, gradient = CRITICS[critic]
+    function, by_hand = _penalty(penalty, critic), PENALTIES[penalty][1]
+    data = _single((REAL, FAKE, MIX))
+    want = by_hand(lambda x: gradient(params, x))
+    for transform in (lambda f: f, jax.jit):
+        values = transform(function)(_single(params), *data)
+        assert values.shape == (SHAPE[0],) and values.dtype == jnp.float32
+        np.testing.assert_allclose(values, want, rtol=2e-5, atol=1e-6)
+    # What training uses is the penalty's gradient by the parameters, a derivative of the second order.
+    of_params = jax.jit(jax.grad(lambda p: jnp.mean(function(p, *data))))(_single(params))
+    want = _differences(lambda p: np.mean(by_hand(lambda x: gradient(p, x))), params)
+    for name in params:
+        np.testing.assert_allclose(of_params[name], want[name], rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("critic", ["mlp", "patches"])
+@pytest.mark.parametrize("penalty", ["r1", "wgan_gp"])
+def test_derivatives_up_to_the_second(critic, penalty):
+    function, data = _penalty(penalty, critic), _single((REAL, FAKE, MIX))
+    mean = jax.jit(lambda p: jnp.mean(function(p, *data)))
+    # Norms are float32: differences over eps carry rounding of about 1e-7 / eps and truncation of about eps².
+    check_grads(mean, (_single(CRITICS[critic][0]),), order=2, modes=["rev"], atol=1e-2, rtol=1e-2, eps=5e-3)
+
+
+@every_penalty
+@pytest.mark.parametrize("transform", [lambda f: f, jax.jit], ids=["eager", "jit"])
+def test_a_critic_without_a_gradient(penalty, transform):
+    """Values are 0² or (0 - 1)², and no NaN comes out of the root at 0."""
+    function = transform(lambda w: PENALTIES[penalty][0](lambda images: _rows(images) @ w, *_single((REAL, FAKE, MIX))))
+    w = jnp.zeros(PIXELS)
+    np.testing.assert_array_equal(function(w), np.full(SHAPE[0], 1.0 if penalty == "wgan_gp" else 0.0))
+    np.testing.assert_array_equal(jax.grad(lambda w: jnp.mean(function(w)))(w), np.zeros(PIXELS))
+
+
+@every_penalty
+@pytest.mark.parametrize("critic", ["linear", "mlp"])
+def test_logits_of_a_thousand(critic, penalty):
+    function, data = _penalty(penalty, critic), _single((REAL, FAKE, MIX))
+    params = jax.tree.map(lambda x: 1e3 * x, _single(CRITICS[critic][0]))
+    assert jnp.max(jnp.abs(CRITICS[critic][1](params, _rows(data[0])))) > 1e3
+    values, gradients = jax.jit(jax.value_and_grad(lambda p: jnp.mean(function(p, *data))))(params)
+    assert all(np.all(np.isfinite(x)) for x in jax.tree.leaves((values, gradients)))
+
+
+def test_norms_of_bfloat16_gradients_are_summed_in_float32():
+    """A sum of 4096 ones in bfloat16 would stop at 256."""
+    w = jnp.ones(4096, jnp.bfloat16)
+    values = penalties.r1(lambda x: x @ w, jnp.zeros((2, 4096), jnp.bfloat16))
+    assert values.dtype == jnp.float32
+    np.testing.assert_array_equal(values, [4096.0, 4096.0])
+
+
+def test_wgan_gp_lies_at_real_where_mix_is_one():
+    params, logits, gradient = CRITICS["quadratic"]
+    real, fake = _single((REAL, FAKE))
+    for mix, at in [(1.0, REAL), (0.0, FAKE)]:
+        values = penalties.wgan_gp(lambda x: logits(_single(params), _rows(x)), real, fake, jnp.full(SHAPE[0], mix))
+        np.testing.assert_allclose(values, (np.linalg.norm(gradient(params, _rows(at)), axis=1) - 1) ** 2, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "real, fake, mix", [((4, 3), (3, 3), (4,)), ((4, 3), (4, 1), (4,)), ((4, 3), (4, 3), (4, 1)), ((4, 3), (4, 3), ())]
+)
+def test_mismatched_shapes_are_refused(real, fake, mix):
+    with pytest.raises(ValueError, match="mix of shape"):
+        penalties.wgan_gp(lambda x: jnp.sum(x, axis=1), jnp.zeros(real), jnp.zeros(fake), jnp.zeros(mix))
+
+
+def test_a_critic_that_drops_the_batch_axis_is_refused():
+    with pytest.raises(ValueError, match="scalar"):
+        penalties.r1(jnp.sum, jnp.zeros((4, 3)))
+
+
+class _Flat(nn.Module):
+    """A generator of images of one grey each."""
+
+    @nn.compact
+    def __call__(self, latent, condition=None, *, train):
+        scale = self.param("scale", nn.initializers.zeros, (), jnp.float32)
+        return scale * jnp.tile(latent[:, :1, None, None], (1, 28, 28, 1))
+
+
+def _metrics_of_a_d_step(term, **options):
+    """Shapes of the metrics of one update of a tiny DCGAN discriminator; traced, not computed."""
+
+    def run():
+        key, images = jax.random.key(0), jnp.zeros((2, 28, 28, 1))
+        state = GANState.create(
+            key,
+            init_player(key, _Flat(), optax.identity(), jnp.zeros((2, 3))),
+            init_player(key, dcgan.Discriminator(features=2, **options), optax.identity(), images),
+            hyper={"generator/learning_rate": 1, "discriminator/learning_rate": 1, "ema_half_life": 0, "gamma": 2},
+        )
+        return make_d_step(latents(3), [terms.d_loss(losses.wasserstein), term])(state, {"image": images})[1]
+
+    return jax.eval_shape(run)
+
+
+@pytest.mark.parametrize("term", [terms.r1("gamma"), terms.r2("gamma"), terms.wgan_gp()], ids=lambda term: term.name)
+def test_terms_refuse_batch_norm_and_take_a_discriminator_without(term):
+    with pytest.raises(ValueError, match="batch_norm=False"):
+        _metrics_of_a_d_step(term, batch_norm=True)
+    assert _metrics_of_a_d_step(term, batch_norm=False)[f"discriminator/{term.name}"].shape == ()

@@ -1,0 +1,56 @@
+"""The README's example is short, complete, and runs as it stands."""
+
+import dataclasses
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+
+def _example() -> str:
+    readme = ROOT / "README.md"
+    assert readme.exists(), "README.md is missing"
+    blocks = re.findall(r"^```python[^\n]*\n(.*?)^```", readme.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    blocks = [block for block in blocks if "make_joint_step" in block]
+    assert blocks, "README.md has no ```python block that contains make_joint_step"
+    return blocks[0]
+
+
+def test_the_example_is_short():
+    lines = [line for line in _example().splitlines() if line.strip()]
+    assert len(lines) <= 20, f"the README's example has {len(lines)} lines; 20 are allowed"
+
+
+def test_the_example_runs(tmp_path):
+    (tmp_path / "example.py").write_text(_example(), encoding="utf-8")
+    # PYTHONPATH rather than the current folder: an example must not depend on where it is run from.
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    done = subprocess.run(
+        [sys.executable, "example.py"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_commands_and_options_exist():
+    """Every module that is run in the README is there, and every option it names is one of theirs."""
+    from experiments.dcgan_mnist import Options
+    from scripts.sample import Options as SampleOptions
+
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    modules = set(re.findall(r"python -m ((?:experiments|scripts)\.\w+)", text))
+    assert modules == {"experiments.dcgan_mnist", "scripts.sample"}
+    known = {
+        field.name.replace("_", "-") for options in (Options, SampleOptions) for field in dataclasses.fields(options)
+    }
+    assert set(re.findall(r"--([a-z][a-z-]+)", text)) <= known | {"help", "options"}
+    for path in re.findall(r"\]\(([^):]+)\)", text):
+        assert (ROOT / path).exists(), f"README.md names {path}, which is not there"
