@@ -56,45 +56,40 @@ class Game:
         role = jax.random.fold_in(state.key, ROLES[player])
         return jax.random.split(jax.random.fold_in(role, getattr(state, player).step), 5 + terms)
 
-    def rngs(self, key: jax.Array) -> dict[str, jax.Array]:
-        """The key of one pass, by the names under which Linen modules ask for it."""
+    def apply(
+        self,
+        player: TrainState,
+        params: PyTree,
+        variables: Variables,
+        inputs: tuple[jax.Array, jax.Array | None],
+        key: jax.Array,
+        mutable: Sequence[str],
+    ) -> tuple[Any, Variables]:
+        """One pass through a network in training: what comes out, and its variables afterwards."""
         if self.axis_name is not None:
             key = jax.random.fold_in(key, jax.lax.axis_index(self.axis_name))
-        return {"dropout": key, "noise": key}
+        # By the names under which Linen modules ask for a key.
+        rngs = {"dropout": jax.random.fold_in(key, 0), "noise": jax.random.fold_in(key, 1)}
+        out, changed = player.apply(params, variables, *inputs, train=True, rngs=rngs, mutable=list(mutable))
+        return out, {**variables, **changed}
 
     def feed(self, batch: Example, key: jax.Array) -> Example:
+        """What the generator is fed."""
         return self.sampler(batch, example_keys(key, len(batch["image"]), self.axis_name))
 
     def generate(
         self, player: TrainState, params: PyTree, inputs: Example, key: jax.Array, mutable: Sequence[str] = ()
     ) -> tuple[jax.Array, Variables]:
         """The generator's images and its variables afterwards."""
-        images, changed = player.apply(
-            params,
-            player.variables,
-            inputs["latent"],
-            inputs.get("condition"),
-            train=True,
-            rngs=self.rngs(key),
-            mutable=list(mutable),
-        )
-        return images, {**player.variables, **changed}
+        return self.apply(player, params, player.variables, (inputs["latent"], inputs.get("condition")), key, mutable)
 
     def judge(
         self, player: TrainState, variables: Variables, example: Example, key: jax.Array, mutable: Sequence[str] = ()
     ) -> tuple[Example, Variables]:
         """What the discriminator says of an example, seen through the augmentation, and its variables afterwards."""
-        seen = self.augment(example, example_keys(key, len(example["image"]), self.axis_name))
-        said, changed = player.apply(
-            player.params,
-            variables,
-            seen["image"],
-            seen.get("condition"),
-            train=True,
-            rngs=self.rngs(key),
-            mutable=list(mutable),
-        )
-        return said, {**variables, **changed}
+        augment_key, key = jax.random.split(key)
+        seen = self.augment(example, example_keys(augment_key, len(example["image"]), self.axis_name))
+        return self.apply(player, player.params, variables, (seen["image"], seen.get("condition")), key, mutable)
 
     def objective(
         self, player: str, terms: Sequence[Term], state: GANState, batch: Example, params: PyTree, fake: Example

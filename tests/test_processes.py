@@ -127,8 +127,8 @@ def test_samples_from_a_run_directory(undisturbed, tmp_path):
     finish(command("scripts.sample", undisturbed, "--count", 1000, "--out", out, "--grid", grid, "--interpolate", walk))
     images = np.load(out)["images"]
     assert images.shape == (1000, 28, 28, 1) and images.dtype == np.uint8 and images.std() > 10
-    assert Image.open(grid).size[0] > 400
-    assert Image.open(walk).n_frames > 50
+    with Image.open(grid) as picture, Image.open(walk) as animation:
+        assert picture.size[0] > 400 and animation.n_frames > 50
     finish(command("scripts.sample", undisturbed, "--count", 300, "--out", tmp_path / "few.npz"))
     np.testing.assert_array_equal(np.load(tmp_path / "few.npz")["images"], images[:300])
     finish(command("scripts.sample", undisturbed, "--count", 300, "--out", tmp_path / "raw.npz", "--weights", "raw"))

@@ -147,6 +147,18 @@ def test_the_power_iteration_turns_once_in_a_d_step_and_never_elsewhere():
     assert counts == [1, 1, 2, 3]
 
 
+def test_a_penalty_sees_the_discriminator_as_the_real_pass_left_it():
+    state = tiny_gan(discriminator=Discriminator(turns=True))
+    after, metrics = jax.jit(make_d_step(given, [r1(1.0)]))(state, BATCH)
+    variables = {"params": state.discriminator.params, **after.discriminator.variables}
+
+    def logit(image):
+        return state.discriminator.apply_fn(variables, image[None], train=True)["logits"][0]
+
+    slopes = jax.jit(jax.vmap(jax.grad(logit)))(BATCH["image"])
+    np.testing.assert_allclose(metrics["discriminator/r1"], np.sum(slopes**2) / 4, rtol=1e-5)
+
+
 def test_the_discriminator_is_a_fixed_function_in_the_g_step():
     state, _ = D_STEP(tiny_gan(discriminator=Discriminator(turns=True)), BATCH)
     g, d = state.generator, state.discriminator
