@@ -33,6 +33,16 @@ def global_count(count: int, axis_name: str | None) -> int:
     return count if axis_name is None else count * jax.lax.axis_size(axis_name)
 
 
+def _weight(term: Term, state: GANState) -> Any:
+    if not isinstance(term.weight, str):
+        return term.weight
+    if term.weight not in state.hyper:
+        raise ValueError(
+            f"term {term.name!r} has weight {term.weight!r}, which hyper lacks; it has {sorted(state.hyper)}"
+        )
+    return state.hyper[term.weight]
+
+
 @dataclasses.dataclass(frozen=True)
 class Game:
     """What both players share, and the pieces that every step is composed of."""
@@ -130,7 +140,7 @@ class Game:
             )
             values, extras = evaluate(term, view)
             value = self.mean(jnp.mean(values))
-            total += value * (state.hyper[term.weight] if isinstance(term.weight, str) else term.weight)
+            total += value * _weight(term, state)
             metrics[f"{player}/{term.name}"] = value
         metrics[f"{player}/loss"] = total
         metrics[f"{player}/fake_logits"] = self.mean(jnp.mean(said_of_fake["logits"]))

@@ -132,6 +132,8 @@ class _Repeat:
 
 def repeat(step: Step, n: int) -> Step:
     """`step` n times on n·B examples, B fresh ones each; metrics are means. In `iteration` the others see the last."""
+    if n < 1:
+        raise ValueError(f"expected at least 1 repetition, got {n}")
     return _Repeat(step, n)
 
 

@@ -241,6 +241,8 @@ def test_repeat_is_single_steps_on_the_parts_in_order_and_g_sees_the_last():
 def test_repeat_refuses_a_batch_it_cannot_divide():
     with pytest.raises(ValueError, match="needs 3·B examples, got 4"):
         iteration(repeat(D_STEP, 3), G_STEP)(tiny_gan(), BATCH)
+    with pytest.raises(ValueError, match="at least 1 repetition, got 0"):
+        repeat(D_STEP, 0)
 
 
 @pytest.mark.parametrize("half_life", [20.0, 0.0])
