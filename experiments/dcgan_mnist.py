@@ -21,9 +21,11 @@ import optax
 
 from jaxgan import GANState, d_loss, g_loss, init_player, iteration, latents, make_joint_step
 from jaxgan.losses import non_saturating
-from jaxgan.networks.dcgan import Discriminator, Generator
+from jaxgan.networks.dcgan import SIZES, Discriminator, Generator
+from jaxgan.state import ROLES
 from jaxgan.training import GAN, DataSpec, generate_with, main
 from jaxgan.training import Options as CommonOptions
+from jaxgan.training.options import require
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +43,15 @@ class Options(CommonOptions):
     ema_half_life: float = 10_000.0
     """Images after which a weight counts half in the generator's average; 0 for none."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self, "image_size", self.image_size in SIZES, f"one of {SIZES}")
+        require(self, "latent_size", self.latent_size >= 1, "at least 1")
+        require(self, "features", self.features >= 1, "at least 1")
+        require(self, "learning_rate", 0 < self.learning_rate < float("inf"), "above 0 and finite")
+        require(self, "beta1", 0 <= self.beta1 < 1, "at least 0 and below 1")
+        require(self, "ema_half_life", 0 <= self.ema_half_life < float("inf"), "at least 0 and finite")
+
 
 def build(options: Options, data: DataSpec) -> GAN:
     generator = Generator(data.size, data.channels, options.features)
@@ -48,7 +59,7 @@ def build(options: Options, data: DataSpec) -> GAN:
     sampler = latents(options.latent_size)
 
     def init(key: jax.Array) -> GANState:
-        g_key, d_key = jax.random.split(jax.random.fold_in(key, 4))
+        g_key, d_key = jax.random.split(jax.random.fold_in(key, ROLES["init"]))
         adam = optax.scale_by_adam(b1=options.beta1)
         image = jnp.zeros((1, data.size, data.size, data.channels))
         return GANState.create(

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxgan.state import GANState, TrainState, Variables
+from jaxgan.state import ROLES, GANState, TrainState, Variables
 from jaxgan.terms import Example, Term, View, evaluate
 
 __all__ = ["Game", "Left", "Metrics", "Sampler", "example_keys", "global_count"]
@@ -18,8 +18,6 @@ Metrics = dict[str, jax.Array]
 Sampler = Callable[[Example, jax.Array], Example]
 Schedule = Callable[[jax.Array], jax.Array]
 Left = tuple[Variables, dict[str, PyTree], Metrics]  # what an objective leaves behind
-
-ROLES = {"generator": 0, "discriminator": 1}  # part of every run's numbers
 
 
 def example_keys(key: jax.Array, count: int, axis_name: str | None = None) -> jax.Array:
@@ -61,10 +59,10 @@ class Game:
             return tree
         return jax.tree.map(lambda x: jax.lax.pmean(x, axis) if jnp.issubdtype(x.dtype, jnp.inexact) else x, tree)
 
-    def keys(self, state: GANState, player: str, terms: int = 0) -> jax.Array:
-        """The keys of the player's next update: for inputs, the generator's pass, three of D's, and one a term."""
+    def keys(self, state: GANState, player: str) -> jax.Array:
+        """Six keys of the player's next update: for inputs, the generator's pass, three of D's, and the terms."""
         role = jax.random.fold_in(state.key, ROLES[player])
-        return jax.random.split(jax.random.fold_in(role, getattr(state, player).step), 5 + terms)
+        return jax.random.split(jax.random.fold_in(role, getattr(state, player).step), 6)
 
     def apply(
         self,
@@ -109,7 +107,7 @@ class Game:
         me = getattr(state, player).replace(params=params)
         state = state.replace(**{player: me})
         generator, d = state.generator, state.discriminator
-        _, g_key, real_key, fake_key, critic_key, *term_keys = self.keys(state, player, len(terms))
+        _, g_key, real_key, fake_key, critic_key, terms_key = self.keys(state, player)
 
         # One power iteration a step: only a D step's real pass turns it. For a G step, D is a fixed function.
         trains_d = player == "discriminator"
@@ -124,7 +122,8 @@ class Game:
             return self.judge(d, variables, example, critic_key)[0]
 
         total, extras, metrics = jnp.zeros(()), state.extras, {}
-        for term, key in zip(terms, term_keys, strict=True):
+        for number, term in enumerate(terms):
+            key, examples_key = jax.random.split(jax.random.fold_in(terms_key, number))
             view = View(
                 real={**real, **said_of_real},
                 fake={**fake, **said_of_fake},
@@ -135,7 +134,7 @@ class Game:
                 batch=batch,
                 extras=extras,
                 key=key,
-                keys=example_keys(key, len(fake["image"]), self.axis_name),
+                keys=example_keys(examples_key, len(fake["image"]), self.axis_name),
                 step=me.step,
             )
             values, extras = evaluate(term, view)

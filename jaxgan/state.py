@@ -10,7 +10,10 @@ import optax
 from flax import struct
 from flax.training import train_state
 
-__all__ = ["GANState", "TrainState", "ema_update", "init_player"]
+__all__ = ["ROLES", "GANState", "TrainState", "ema_update", "init_player"]
+
+# What the run's key is folded with, once for each purpose. The numbers are part of every saved run.
+ROLES = {"generator": 0, "discriminator": 1, "order": 2, "display": 3, "init": 4}
 
 PyTree = Any
 Variables = dict[str, PyTree]
@@ -33,9 +36,10 @@ class TrainState(train_state.TrainState):
 class GANState(struct.PyTreeNode):
     """A generator, a discriminator and what belongs to the run.
 
-    step: int32, iterations done. key: the run's only key; it never changes. ema: the generator's variables with
-    averaged parameters, as `apply` takes them. hyper: float32 scalars by name (learning rates in units of the
-    optimiser, penalty weights, `ema_half_life` in images). extras: state of adaptive terms, by name.
+    step: int32, iterations done. key: the run's only key; it never changes, and is used only through `ROLES`. ema: the
+    generator's variables with averaged parameters, as `apply` takes them. hyper: float32 scalars by name (learning
+    rates in units of the optimiser, penalty weights, `ema_half_life` in images). extras: state of adaptive terms, by
+    name.
     """
 
     step: jax.Array

@@ -64,7 +64,7 @@ def restore(run: Run, step: int | None = None) -> tuple[GAN, Any, DataSpec, int]
     step = saved[-1] if step is None else step
     if step not in saved:
         raise UsageError(f"{run.directory} has no checkpoint of step {step}; it has {', '.join(map(str, saved))}")
-    checkpoints = Checkpoints(run.directory)
+    checkpoints = Checkpoints(run.directory, read_only=True)  # it may be training still
     state = checkpoints.restore(step, jax.eval_shape(gan.init, jax.random.key(options.seed)))
     checkpoints.close()
     return gan, state, data, step

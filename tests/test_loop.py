@@ -155,11 +155,33 @@ def test_a_signal_saves_first(number, status, tmp_path):
 
     before = signal.getsignal(number)
     with pytest.raises(Stopped, match=r"at step 6, which is saved; continue with .*--workdir") as stopped:
-        train(dcgan_mnist.build, tiny(tmp_path, sample_every=3, checkpoint_every=6), on_chunk)
+        train(dcgan_mnist.build, tiny(tmp_path, sample_every=3, checkpoint_every=5), on_chunk)
     assert stopped.value.status == status
     assert signal.getsignal(number) is before
     resumed = train(dcgan_mnist.build, tiny(tmp_path))
     assert_equal_bits(resumed, train(dcgan_mnist.build, tiny(tmp_path, workdir=str(tmp_path / "other"))))
+
+
+def test_a_signal_before_the_first_step_claims_nothing(tmp_path):
+    def build(options, data):
+        signal.raise_signal(signal.SIGTERM)
+        return dcgan_mnist.build(options, data)
+
+    with pytest.raises(Stopped, match="stopped by SIGTERM before the first step; continue with") as stopped:
+        train(build, tiny(tmp_path))
+    assert stopped.value.status == 143
+    checkpoints = Checkpoints(tmp_path / "run")
+    assert checkpoints.newest() is None
+    checkpoints.close()
+
+
+def test_directories_of_their_own_are_named_after_the_experiment(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("time.strftime", lambda form: "20260101-000000")
+    for seed in (0, 1):
+        train(dcgan_mnist.build, tiny(tmp_path, workdir=None, steps=1, seed=seed))
+    names = {path.name for path in (tmp_path / "runs").iterdir()}
+    assert names == {"dcgan_mnist-20260101-000000", "dcgan_mnist-20260101-000000-2"}
 
 
 def nan_at(step):
@@ -222,8 +244,35 @@ def test_options_that_contradict_the_run_are_refused(changes, message, tmp_path)
 
 def test_a_finished_run_says_so_and_stays(tmp_path, capsys):
     train(dcgan_mnist.build, tiny(tmp_path, steps=4))
-    state = train(dcgan_mnist.build, tiny(tmp_path, steps=4))
+    state = train(dcgan_mnist.build, tiny(tmp_path, steps=3))
     assert int(state.step) == 4 and "is at step 4 already" in capsys.readouterr().out
+
+
+def test_a_run_without_its_record_is_not_taken_for_a_new_one(tmp_path):
+    train(dcgan_mnist.build, tiny(tmp_path, steps=4))
+    (tmp_path / "run" / "options.json").unlink()
+    for fresh in (False, True):
+        with pytest.raises(UsageError, match=r"has checkpoints but no options\.json"):
+            train(dcgan_mnist.build, tiny(tmp_path, fresh=fresh))
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path):
+    train(dcgan_mnist.build, tiny(tmp_path, steps=4))
+    for path in (tmp_path / "run" / "checkpoints" / "4" / "default").rglob("*"):
+        if path.is_file():
+            path.write_bytes(b"")
+    with pytest.raises(UsageError, match=r"checkpoints/4 can't be restored .*move it away"):
+        train(dcgan_mnist.build, tiny(tmp_path, steps=8))
+
+
+def test_a_disk_that_takes_no_more_ends_the_run_with_a_line(tmp_path, monkeypatch):
+    def full(path, sheet):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("jaxgan.training.loop.save_png", full)
+    with pytest.raises(Stopped, match=r"can't write in .*No space left") as stopped:
+        train(dcgan_mnist.build, tiny(tmp_path))
+    assert stopped.value.status == 1
 
 
 @pytest.mark.parametrize(

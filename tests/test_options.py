@@ -49,17 +49,42 @@ def test_help_explains_every_option_with_its_default(capsys):
 def test_a_file_repeats_a_run_in_a_new_directory(tmp_path):
     options = Options(steps=5, features=8, dataset="digits", workdir="old")
     path = tmp_path / "options.json"
-    path.write_text(json.dumps({"experiment": "e", "options": dataclasses.asdict(options), "data": {}}))
+    path.write_text(json.dumps({"experiment": "experiments.dcgan_mnist", "options": dataclasses.asdict(options)}))
     assert parse(Options, ["--options", str(path)]) == dataclasses.replace(options, workdir=None)
     assert parse(Options, [f"--options={path}", "--steps", "9"]).steps == 9
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"options": 3}', '{"options": {"no_such": 1}}'])
+@pytest.mark.parametrize(
+    "content", ["", "[]", '{"experiment": "e", "options": 3}', '{"experiment": "e", "options": {}}']
+)
 def test_a_file_of_something_else_is_refused(content, tmp_path):
     path = tmp_path / "options.json"
     path.write_text(content)
     with pytest.raises(UsageError, match=r"--options .*options\.json"):
         parse(Options, ["--options", str(path)])
+
+
+@pytest.mark.parametrize(
+    "name, value", [("no_such", 1), ("features", "abc"), ("image_size", 30), ("seed", 0.5), ("batch_size", 8.5)]
+)
+def test_a_file_is_checked_like_a_command_line(name, value, tmp_path):
+    path = tmp_path / "options.json"
+    path.write_text(json.dumps({"experiment": "experiments.dcgan_mnist", "options": {name: value}}))
+    with pytest.raises(UsageError, match=name.replace("_", "-")):
+        parse(Options, ["--options", str(path)])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"features": 0}, {"latent_size": 0}, {"seed": -1}, {"seed": 2**32}, {"learning_rate": float("nan")}),
+        *({"learning_rate": 0.0}, {"beta1": 1.0}, {"ema_half_life": -5.0}, {"dataset": ""}, {"dataset": "/etc"}),
+    ],
+)
+def test_values_that_cannot_work_are_refused_in_a_program_too(changes):
+    (name,) = changes
+    with pytest.raises(UsageError, match=f"--{name.replace('_', '-')} must be .*, got"):
+        Options(**changes)
 
 
 def test_only_what_changes_no_number_may_differ():

@@ -42,7 +42,7 @@ class Log:
         self.path = directory / "metrics.jsonl"
         self._forget_after(done)
         self.file = self.path.open("a")
-        self.events = SummaryWriter(logdir=str(directory / "tensorboard"), purge_step=done + 1 if done else None)
+        self.events = SummaryWriter(logdir=str(directory / "tensorboard"), purge_step=done + 1)
 
     def _forget_after(self, done: int) -> None:
         """Drops rows of steps that a killed run made after its last checkpoint, and a line it didn't finish."""

@@ -7,15 +7,21 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
-__all__ = ["Options", "UsageError", "command_line", "differing", "parse"]
+__all__ = ["Options", "UsageError", "command_line", "differing", "name_of", "parse", "require"]
 
 T = TypeVar("T")
 
 
 class UsageError(Exception):
     """A user's mistake: one line that names the value, what was expected and the fix. Exit status 2."""
+
+
+def require(options: object, name: str, condition: bool, expected: str) -> None:
+    """UsageError that names the option, its value and what was expected, unless `condition` holds."""
+    if not condition:
+        raise UsageError(f"--{name.replace('_', '-')} must be {expected}, got {getattr(options, name)}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,42 +48,48 @@ class Options:
     fresh: bool = False
     """Start a new run, and refuse a run directory that holds one."""
 
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "checkpoint_every", "sample_every"):
+            require(self, name, getattr(self, name) >= 1, "at least 1")
+        require(self, "seed", 0 <= self.seed < 2**32, "from 0 to 2^32 - 1")
+        require(self, "dataset", bool(self.dataset.strip("/.")) and "/" not in self.dataset, "the name of a data set")
+
     # What a continued run may have otherwise than before: nothing here changes a number that it computes.
     MAY_CHANGE = ("steps", "data_dir", "workdir", "checkpoint_every", "sample_every", "fresh")
 
 
 def differing(mine: Options, theirs: dict[str, Any]) -> list[str]:
     """Where two runs' options contradict each other, as texts `--name value (the run has other)`."""
-    fields = [field.name for field in dataclasses.fields(mine) if field.name not in mine.MAY_CHANGE]
-    return [
-        f"--{name.replace('_', '-')} {getattr(mine, name)} (the run has {theirs.get(name)})"
-        for name in fields
-        if getattr(mine, name) != theirs.get(name)
-    ]
+    fields = [field for field in dataclasses.fields(mine) if field.name not in mine.MAY_CHANGE]
+    # An option that is younger than the run had its default there.
+    pairs = [(field.name, getattr(mine, field.name), theirs.get(field.name, field.default)) for field in fields]
+    return [f"--{name.replace('_', '-')} {one} (the run has {other})" for name, one, other in pairs if one != other]
+
+
+def name_of(thing: Any) -> str:
+    """The module of a function or class, as `python -m` takes it, or the path of a script that was run by its path."""
+    name: str = thing.__module__
+    if name == "__main__":
+        main = sys.modules["__main__"]
+        name = main.__spec__.name if main.__spec__ else str(Path(str(main.__file__)).resolve())
+    return name
 
 
 def parse(options_type: type[T], arguments: Sequence[str] | None = None) -> T:
     """`command_line` for an experiment, whose arguments may name a file of options to start from: `--options FILE`."""
     rest = list(sys.argv[1:] if arguments is None else arguments)
-    default = None
     for i, argument in enumerate(rest):
         if argument == "--options" or argument.startswith("--options="):
-            name, _, value = argument.partition("=")
-            if not value and i + 1 == len(rest):
+            value = argument.partition("=")[2] or (rest.pop(i + 1) if i + 1 < len(rest) else "")
+            if not value:
                 raise UsageError("--options needs a file, such as RUN/options.json")
             del rest[i]
-            default = _from_file(options_type, Path(value or rest.pop(i)))
+            rest = _from_file(options_type, Path(value)) + rest
             break
-    options = command_line(options_type, rest, default, epilogue="--options FILE starts from a run's options.json.")
-    for name in ("steps", "batch_size", "checkpoint_every", "sample_every"):
-        if getattr(options, name) < 1:
-            raise UsageError(f"--{name.replace('_', '-')} must be at least 1, got {getattr(options, name)}")
-    return options
+    return command_line(options_type, rest, epilogue="--options FILE starts from a run's options.json.")
 
 
-def command_line(
-    options_type: type[T], arguments: Sequence[str] | None = None, default: T | None = None, epilogue: str = ""
-) -> T:
+def command_line(options_type: type[T], arguments: Sequence[str] | None = None, *, epilogue: str = "") -> T:
     """`options_type`, a dataclass, from command-line arguments; UsageError in one line where they are wrong. `--help`
     shows the docstring of the type's module, then `epilogue`, then the fields with their docstrings."""
     import tyro
@@ -86,15 +98,13 @@ def command_line(
     main = sys.modules["__main__"].__spec__
     try:
         with contextlib.redirect_stderr(said):
-            parsed = tyro.cli(
+            return tyro.cli(
                 options_type,
                 prog=f"python -m {main.name}" if main else None,
                 args=arguments,
-                default=default,
-                description=f"{sys.modules[options_type.__module__].__doc__}\n{epilogue}",
+                description=f"{sys.modules[options_type.__module__].__doc__ or ''}\n{epilogue}",
                 config=(tyro.conf.FlagCreatePairsOff,),
             )
-            return cast(T, parsed)
     except SystemExit as stop:
         if stop.code in (0, None):
             raise  # --help
@@ -104,14 +114,16 @@ def command_line(
         raise UsageError(f"{' '.join(message)} (--help lists the options)") from None
 
 
-def _from_file(options_type: type[T], path: Path) -> T:
+def _from_file(options_type: type[Any], path: Path) -> list[str]:
+    """A run's options as arguments, so that they are checked like those that a user types."""
     try:
-        values = json.loads(path.read_text())["options"]
-        names = {field.name for field in dataclasses.fields(options_type)}  # type: ignore[arg-type]
-        unknown = sorted(set(values) - names)
-        if unknown:
-            raise UsageError(f"--options {path} has options that this experiment doesn't know: {', '.join(unknown)}")
-        # A repeated run is a new one, in a directory of its own.
-        return options_type(**{name: value for name, value in values.items() if name not in ("workdir", "fresh")})
+        record = json.loads(path.read_text())
+        experiment, values = record["experiment"], dict(record["options"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f"--options {path} can't be read as a run's options.json: {error!r}") from None
+    if experiment != name_of(options_type):
+        raise UsageError(f"--options {path} is of experiment {experiment}, not of {name_of(options_type)}")
+    # A repeated run is a new one, in a directory of its own.
+    flags = {name.replace("_", "-"): value for name, value in values.items() if name not in ("workdir", "fresh")}
+    given = {name: value for name, value in flags.items() if value is not None and value is not False}
+    return [f"--{name}" if value is True else f"--{name}={value}" for name, value in given.items()]

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxgan.data import batch_indices
+from jaxgan.state import ROLES
 from jaxgan.training.experiment import GAN
 
 __all__ = ["CHUNK", "all_finite", "compile_chunk"]
@@ -15,7 +16,6 @@ __all__ = ["CHUNK", "all_finite", "compile_chunk"]
 State = Any
 Buffer = dict[str, jax.Array]
 CHUNK = 100  # most iterations in one dispatch, and the rows of the metrics buffer
-ORDER = 2  # role of the run's key, beside the players' own in `jaxgan.steps`
 
 
 def compile_chunk(
@@ -29,7 +29,7 @@ def compile_chunk(
     """
 
     def iterate(state: State, images: jax.Array, labels: jax.Array) -> tuple[State, Buffer]:
-        order = jax.random.fold_in(state.key, ORDER)
+        order = jax.random.fold_in(state.key, ROLES["order"])
         chosen = batch_indices(order, state.step, gan.batch_size, len(images))
         batch = {"image": images[chosen].astype(jnp.float32) / 127.5 - 1.0, "label": labels[chosen]}
         return gan.iteration(state, batch)

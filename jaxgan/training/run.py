@@ -10,9 +10,9 @@ from typing import Any
 
 from jaxgan.training.experiment import Build, DataSpec
 from jaxgan.training.logging import write_json
-from jaxgan.training.options import Options, UsageError, differing
+from jaxgan.training.options import Options, UsageError, differing, name_of
 
-__all__ = ["Run", "name_of"]
+__all__ = ["Run"]
 
 
 class Run:
@@ -26,8 +26,16 @@ class Run:
         """What options.json says: `experiment`, `options` and `data`; None where there is no run."""
         try:
             record = json.loads(self.path.read_text())
-            return {name: record[name] for name in ("experiment", "options", "data")}
+            return {
+                "experiment": record["experiment"],
+                "options": dict(record["options"]),
+                "data": dict(record["data"]),
+            }
         except (FileNotFoundError, NotADirectoryError):
+            if list((self.directory / "checkpoints").glob("[0-9]*")):
+                raise UsageError(
+                    f"{self.directory} has checkpoints but no options.json; restore it or choose another --workdir"
+                ) from None
             return None
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UsageError(
@@ -70,15 +78,6 @@ class Run:
             return module.build, module.Options(**record["options"]), DataSpec(**record["data"])
         except TypeError as error:
             raise UsageError(f"{self.path} doesn't fit {record['experiment']} as it is now: {error}") from None
-
-
-def name_of(build: Build) -> str:
-    """The module that `build` is in, as `python -m` takes it, or the path of a script that was run by its path."""
-    name = build.__module__
-    if name == "__main__":
-        main = sys.modules["__main__"]
-        name = main.__spec__.name if main.__spec__ else str(Path(str(main.__file__)).resolve())
-    return name
 
 
 def _load(name: str) -> Any:

@@ -1,15 +1,16 @@
 """The ways in which a run ends before its last step."""
 
 import contextlib
+import os
 import signal
-import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
 import numpy as np
 
-__all__ = ["Stopped", "catch_signals", "diverged", "first_nonfinite"]
+__all__ = ["Stopped", "catch_signals", "diverged", "finite_rows"]
 
 
 class Stopped(Exception):
@@ -27,11 +28,13 @@ def catch_signals() -> Iterator[list[int]]:
 
     def note(number: int, frame: FrameType | None) -> None:
         caught.append(number)
-        name = signal.Signals(number).name
-        print(f"\n{name}: saving at the end of this chunk (once more to stop at once)", file=sys.stderr)
+        message = f"\n{signal.Signals(number).name}: saving and stopping (once more to stop at once)\n"
+        with contextlib.suppress(OSError):  # not by print, which may be in the middle of a line
+            os.write(2, message.encode())
         signal.signal(number, signal.SIG_DFL)
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    in_main = threading.current_thread() is threading.main_thread()  # nowhere else may handlers be set
+    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT) if in_main}
     try:
         yield caught
     finally:
@@ -39,15 +42,17 @@ def catch_signals() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-def first_nonfinite(metrics: dict[str, np.ndarray], done: int) -> str | None:
-    """What became NaN or infinite first in metrics `[count]` of the steps after `done`; None where nothing did."""
-    bad = {name: np.flatnonzero(~np.isfinite(values)) for name, values in metrics.items()}
-    bad = {name: where for name, where in bad.items() if len(where)}
-    if not bad:
-        return None
-    name = min(bad, key=lambda name: bad[name][0])
-    at, count = bad[name][0], len(metrics[name])
-    return f"{name} became {metrics[name][at]} at step {done + 1 + at} (of steps {done + 1} to {done + count})"
+def finite_rows(metrics: dict[str, np.ndarray], done: int) -> tuple[int, str | None]:
+    """How many of the steps after `done` come before the first that isn't finite in metrics `[count]`, and which."""
+    finite = {name: np.isfinite(values) for name, values in metrics.items()}
+    good = np.logical_and.reduce(list(finite.values()))
+    count = len(good)
+    if good.all():
+        return count, None
+    first = int(np.argmin(good))
+    name = next(name for name, values in finite.items() if not values[first])
+    what = f"{name} became {metrics[name][first]} at step {done + 1 + first} (of steps {done + 1} to {done + count})"
+    return first, what
 
 
 def diverged(what: str, directory: Path, saved: int) -> Stopped:
