@@ -1,5 +1,6 @@
 """Checkpoints of a run's state, with Orbax: written in the background, whole or not at all, the newest few kept."""
 
+import logging
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,6 +19,7 @@ class Checkpoints:
     """The checkpoints of one run directory. Close it, or what is being written is lost."""
 
     def __init__(self, directory: Path, *, read_only: bool = False) -> None:
+        logging.getLogger("absl").setLevel(logging.ERROR)  # it warns of what read-only implies
         options = ocp.CheckpointManagerOptions(max_to_keep=KEPT, enable_async_checkpointing=True, read_only=read_only)
         self.manager = ocp.CheckpointManager((directory / "checkpoints").absolute(), options=options)
 
