@@ -135,10 +135,12 @@ def train_classifier(data: datasets.ImageSet, held_out: int = 10_000) -> tuple[A
 
 def frechet(a: np.ndarray, b: np.ndarray) -> float:
     """Fréchet distance of the Gaussians fitted to features `[N, F]` and `[M, F]`; Heusel et al. 2017, equation 6."""
-    from scipy.linalg import sqrtm
-
     (mean_a, cov_a), (mean_b, cov_b) = ((x.mean(0), np.cov(x, rowvar=False)) for x in (a, b))
-    return float(np.sum((mean_a - mean_b) ** 2) + np.trace(cov_a + cov_b - 2 * np.real(sqrtm(cov_a @ cov_b))))
+    # tr √(AB) = tr √(√A B √A), with real eigenvalues, not negative but for rounding, also for singular A.
+    values, vectors = np.linalg.eigh(cov_a)
+    root = (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
+    cross = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ cov_b @ root), 0)).sum()
+    return float(np.sum((mean_a - mean_b) ** 2) + np.trace(cov_a) + np.trace(cov_b) - 2 * cross)
 
 
 def compare(options: Options) -> None:
