@@ -1,13 +1,13 @@
 """DCGAN on MNIST. Radford, Metz & Chintala 2016, https://arxiv.org/abs/1511.06434
 
-What it should reach: digits a person can read after 1,000 steps, clean ones after 3,000 (3.2 epochs). Measured numbers
-and pictures are in docs/results.md.
+What it should reach: after 1,000 steps most shapes are digits, after 3,000 (3.2 epochs) most are well written. Pictures
+and measured numbers are in docs/results.md.
 
     python -m experiments.dcgan_mnist
 
-takes about six minutes on two CPU cores. Generator 100 - 4x4x256 - 8x8x128 - 16x16x64 - 32x32x1, discriminator the
+takes less than ten minutes on two CPU cores. Generator 100 - 4x4x256 - 8x8x128 - 16x16x64 - 32x32x1, discriminator the
 mirror image, non-saturating loss, batch 64, Adam 2e-4 with beta1 0.5, as in the paper; MNIST is padded from 28 to 32
-pixels. Both players learn from one generator pass, as in the authors' code. What is shown and sampled is an
+pixels. Both players learn from one generator pass, as in PyTorch's example. What is shown and sampled is an
 exponential average of the generator's weights, which the paper doesn't have; `scripts.sample --weights raw` shows the
 others.
 """
