@@ -130,14 +130,15 @@ def given(batch, keys):
 
 
 def assert_same(actual, expected, tolerance=0.0) -> None:
-    """Two pytrees of one structure with equal dtypes and values: bit for bit, or within an absolute tolerance."""
+    """Two pytrees of one structure with equal dtypes and values: bit for bit, or within a tolerance, absolute below 1
+    and relative above, since float32 rounds in proportion."""
     assert jax.tree.structure(actual) == jax.tree.structure(expected)
     for (path, a), b in zip(jax.tree.leaves_with_path(actual), jax.tree.leaves(expected), strict=True):
         name = jax.tree_util.keystr(path)
         assert a.dtype == b.dtype, f"{name}: {a.dtype}, expected {b.dtype}"
         if jnp.issubdtype(a.dtype, jax.dtypes.prng_key):
             a, b = jax.random.key_data(a), jax.random.key_data(b)
-        np.testing.assert_allclose(np.asarray(a), np.asarray(b), rtol=0, atol=tolerance, err_msg=name)
+        np.testing.assert_allclose(np.asarray(a), np.asarray(b), rtol=tolerance, atol=tolerance, err_msg=name)
 
 
 def differs(a, b) -> bool:

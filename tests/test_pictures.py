@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxgan.training.pictures import grid, save_gif, save_png, to_uint8
+from jaxgan.training.pictures import animate, grid, save_gif, save_png, to_uint8
 
 
 def test_bytes_come_back_from_the_values_they_became():
@@ -35,6 +35,20 @@ def test_an_animation_has_its_frames(tmp_path):
     save_gif(tmp_path / "walk.gif", frames)
     with Image.open(tmp_path / "walk.gif") as file:
         assert file.n_frames == 3 and file.size == (8, 8)
+
+
+def test_a_run_is_animated_in_the_order_of_its_steps(tmp_path):
+    animate(tmp_path, tmp_path / "training.gif")
+    assert not (tmp_path / "training.gif").exists()
+    for step in (20, 0, 5):
+        save_png(tmp_path / f"{step:08d}.png", np.full((8, 8, 1), 10 * step, np.uint8))
+    animate(tmp_path, tmp_path / "training.gif")
+    with Image.open(tmp_path / "training.gif") as file:
+        shades = []
+        for frame in range(file.n_frames):
+            file.seek(frame)
+            shades.append(file.convert("L").getpixel((0, 0)))
+    assert shades == [0, 50, 200]
 
 
 def test_nothing_is_no_picture(tmp_path):

@@ -60,7 +60,9 @@ def save_gif(path: Path, frames: Sequence[np.ndarray], milliseconds: int = 120) 
 
 
 def animate(folder: Path, path: Path) -> None:
-    """The folder's PNG files, at most 100 evenly chosen, as one animation."""
+    """The folder's PNG files, at most 100 evenly chosen, as one animation; none where there are no files."""
     files = sorted(folder.glob("*.png"))
+    if not files:
+        return
     chosen = [files[i] for i in np.unique(np.linspace(0, len(files) - 1, FRAMES).astype(int))]
     save_gif(path, [np.atleast_3d(np.asarray(Image.open(file))) for file in chosen])
