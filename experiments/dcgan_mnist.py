@@ -5,7 +5,7 @@ and measured numbers are in docs/results.md.
 
     python -m experiments.dcgan_mnist
 
-takes five to ten minutes on two CPU cores. Generator 100 - 4x4x256 - 8x8x128 - 16x16x64 - 32x32x1, discriminator the
+takes six minutes on two CPU cores. Generator 100 - 4x4x256 - 8x8x128 - 16x16x64 - 32x32x1, discriminator the
 mirror image, non-saturating loss, batch 64, Adam 2e-4 with beta1 0.5, as in the paper; MNIST is padded from 28 to 32
 pixels. Both players learn from one generator pass, as in PyTorch's example. What is shown and sampled is an
 exponential average of the generator's weights, which the paper doesn't have; `scripts.sample --weights raw` shows the
