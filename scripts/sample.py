@@ -8,7 +8,6 @@ One command may ask for all three. The same seed draws the same images, whatever
 """
 
 import dataclasses
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +21,7 @@ from tqdm import tqdm
 
 from jaxgan.training.checkpoint import Checkpoints
 from jaxgan.training.experiment import GAN, DataSpec, display_inputs, images_of
+from jaxgan.training.files import whole
 from jaxgan.training.options import UsageError, command_line
 from jaxgan.training.pictures import grid, save_gif, save_png
 from jaxgan.training.run import Run
@@ -103,10 +103,8 @@ def walk(gan: GAN, state: Any, data: DataSpec, *, ema: bool = True, seed: int = 
 
 def save_images(path: Path, images: np.ndarray) -> None:
     """`images` as an .npz file, which is there whole or not at all."""
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as file:
+    with whole(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, images=images)
-    os.replace(temporary, path)
 
 
 def run(options: Options) -> None:

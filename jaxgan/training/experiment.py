@@ -56,11 +56,8 @@ Build = Callable[[Any, DataSpec], GAN]
 def generate_with(state: GANState, inputs: dict[str, jax.Array], ema: bool) -> jax.Array:
     """`GAN.generate` for every GANState: the generator in evaluation mode."""
     generator = state.generator
-    params, variables = generator.params, generator.variables
-    if ema:
-        variables = {name: value for name, value in state.ema.items() if name != "params"}
-        params = state.ema["params"]
-    return generator.apply(params, variables, inputs["latent"], inputs.get("condition"), train=False)
+    variables = state.ema if ema else {"params": generator.params, **generator.variables}
+    return generator.apply_fn(variables, inputs["latent"], inputs.get("condition"), train=False)
 
 
 def images_of(gan: GAN, state: State, inputs: dict[str, jax.Array], ema: bool = True) -> jax.Array:

@@ -1,13 +1,14 @@
 """What a run leaves to read: metrics as JSON lines and TensorBoard events, and one progress bar."""
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
+
+from jaxgan.training.files import whole
 
 __all__ = ["Log", "progress_bar", "write_json"]
 
@@ -16,9 +17,8 @@ LOG_EVERY = 10  # steps between two rows; the rows that are logged must not depe
 
 def write_json(path: Path, value: Any) -> None:
     """`value` as a JSON file, which is there whole or not at all."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(value, indent=2) + "\n")
-    os.replace(temporary, path)
+    with whole(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2) + "\n")
 
 
 def progress_bar(done: int, total: int) -> tqdm:
@@ -56,9 +56,8 @@ class Log:
                 continue
             if row["step"] <= done:
                 kept.append(line)
-        temporary = self.path.with_name(self.path.name + ".tmp")
-        temporary.write_text("".join(line + "\n" for line in kept))
-        os.replace(temporary, self.path)
+        with whole(self.path) as temporary:
+            temporary.write_text("".join(line + "\n" for line in kept))
 
     def rows(self, first_step: int, metrics: dict[str, np.ndarray]) -> None:
         """Metrics `[count]` by name of the steps from `first_step` on; every `LOG_EVERY`th step is kept."""

@@ -1,6 +1,5 @@
 """Pictures of what a generator makes: grids, PNG files, animated GIFs. uint8 NHWC in, files out, each written whole."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from PIL import Image
+
+from jaxgan.training.files import whole
 
 FRAMES = 100  # most frames in the animation of a run
 
@@ -43,9 +44,8 @@ def _picture(array: np.ndarray) -> Image.Image:
 
 def save_png(path: Path, array: np.ndarray) -> None:
     """uint8 `[H, W, C]` as a PNG file, which is there whole or not at all."""
-    temporary = path.with_name(path.name + ".tmp")
-    _picture(array).save(temporary, format="PNG")
-    os.replace(temporary, path)
+    with whole(path) as temporary:
+        _picture(array).save(temporary, format="PNG")
 
 
 def save_gif(path: Path, frames: Sequence[np.ndarray], milliseconds: int = 120) -> None:
@@ -54,9 +54,8 @@ def save_gif(path: Path, frames: Sequence[np.ndarray], milliseconds: int = 120) 
         raise ValueError("an animation needs at least one frame, got none")
     first, *rest = [_picture(frame) for frame in frames]
     durations = [milliseconds] * len(rest) + [1500]
-    temporary = path.with_name(path.name + ".tmp")
-    first.save(temporary, format="GIF", save_all=True, append_images=rest, duration=durations, loop=0)
-    os.replace(temporary, path)
+    with whole(path) as temporary:
+        first.save(temporary, format="GIF", save_all=True, append_images=rest, duration=durations, loop=0)
 
 
 def animate(folder: Path, path: Path) -> None:
