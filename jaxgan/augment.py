@@ -1,0 +1,74 @@
+"""Random changes of images inside a compiled step: pure, differentiable functions of images and keys.
+
+Images are float `[B, H, W, C]`, in [-1, 1] by the house's custom, of which nothing here makes use; keys are `[B]`, one
+an example, on which alone the example's change depends, whatever stands beside it in the batch. Every function folds a
+number of its own into the keys, so that all of them may be given the same ones and still draw independently.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jax.scipy.ndimage import map_coordinates
+
+__all__ = ["flip", "random_crop", "rotate_and_scale", "turned"]
+
+_FLIP, _CROP, _TURN = range(3)  # folded into the keys
+
+
+def _own(keys: jax.Array, number: int) -> jax.Array:
+    return jax.vmap(lambda key: jax.random.fold_in(key, number))(keys)
+
+
+def flip(images: jax.Array, keys: jax.Array) -> jax.Array:
+    """Each image mirrored left-right with probability 1/2."""
+    mirrored = jax.vmap(jax.random.bernoulli)(_own(keys, _FLIP))
+    return jnp.where(mirrored.reshape(-1, 1, 1, 1), images[:, :, ::-1], images)
+
+
+def random_crop(images: jax.Array, keys: jax.Array, size: int) -> jax.Array:
+    """A window `[B, size, size, C]` of each image, uniform over all places. ValueError unless 1 ≤ size ≤ H and W."""
+    height, width, channels = images.shape[1:]
+    if not 1 <= size <= min(height, width):
+        raise ValueError(f"a window of {size}×{size} pixels doesn't fit into images of {height}×{width}")
+
+    def one(image: jax.Array, key: jax.Array) -> jax.Array:
+        places = jnp.array([height - size + 1, width - size + 1], jnp.int32)
+        top, left = jax.random.randint(key, (2,), jnp.zeros_like(places), places)
+        return jax.lax.dynamic_slice(image, (top, left, jnp.zeros_like(top)), (size, size, channels))
+
+    return jax.vmap(one)(images, _own(keys, _CROP))
+
+
+def rotate_and_scale(
+    images: jax.Array, keys: jax.Array, degrees: float | jax.Array = 0.0, scale: float | jax.Array = 0.0
+) -> jax.Array:
+    """Each image `turned` by an angle uniform in ±`degrees` and magnified exp(u·log(1 + scale)) times, u uniform in ±1:
+    as often by some factor as by its inverse, and 1 + scale (above 0) at most. With 0 and 0 the images come back
+    exactly.
+    """
+    draws = jax.vmap(lambda key: jax.random.uniform(key, (2,), minval=-1.0))(_own(keys, _TURN))
+    return turned(images, draws[:, 0] * (degrees * (math.pi / 180)), jnp.exp(draws[:, 1] * jnp.log1p(scale)))
+
+
+def turned(images: jax.Array, radians: jax.Array, factors: jax.Array) -> jax.Array:
+    """Images turned counter-clockwise by `radians` `[B]` and magnified `factors` `[B]` times around their centre.
+
+    The size stays. Pixels are squares also where images are not. Between pixels it interpolates linearly; beyond the
+    edge the image goes on mirrored, the outermost pixel not repeated, so that nothing black comes in.
+    """
+    height, width = images.shape[1:3]
+    middle, centre = (height - 1) / 2, (width - 1) / 2
+    # Offsets from the centre; at angle 0 and factor 1 the way there and back has no rounding.
+    y, x = jnp.meshgrid(
+        jnp.arange(height, dtype=jnp.float32) - middle, jnp.arange(width, dtype=jnp.float32) - centre, indexing="ij"
+    )
+
+    def one(image: jax.Array, angle: jax.Array, factor: jax.Array) -> jax.Array:
+        # Where a pixel comes from: turned and scaled the other way round. y points down.
+        cos, sin = jnp.cos(angle) / factor, jnp.sin(angle) / factor
+        source = [cos * y + sin * x + middle, cos * x - sin * y + centre]
+        channel = lambda values: map_coordinates(values, source, order=1, mode="mirror")  # noqa: E731 - used at once
+        return jax.vmap(channel, -1, -1)(image.astype(jnp.float32)).astype(image.dtype)
+
+    return jax.vmap(one)(images, radians, factors)
