@@ -1,0 +1,47 @@
+"""Mixtures of Gaussians in the plane, whose modes can be counted: the first test of whether a GAN drops some.
+
+`ring`: 8 modes on the unit circle, σ 0.01. It is the 2D-ring of PacGAN (Lin et al. 2018, arXiv 1712.04086) and the
+mixture of unrolled GANs (Metz et al. 2017, arXiv 1611.02163: radius 2, σ 0.02) at half its size. `grid`: PacGAN's
+2D-grid, 25 modes at (-4 + 2i, -4 + 2j), σ 0.05, divided by 4: spacing 0.5, σ 0.0125. All modes are equally likely.
+
+Points are stored as images of one pixel with two channels, (x, y). The centres lie in [-1, 1]; of those on the edge,
+about half the points lie a little further out, and a generator that ends in a tanh can't reach them.
+"""
+
+import numpy as np
+
+__all__ = ["COUNT", "SIGMA", "centres", "grid", "ring"]
+
+COUNT = 100_000  # as in PacGAN
+SIGMA = {"ring": 0.01, "grid": 0.0125}
+
+
+def centres(name: str) -> np.ndarray:
+    """The modes' centres, float32 `[K, 2]` in [-1, 1], of "ring" or "grid"; ValueError for another name."""
+    if name == "ring":
+        angles = 2 * np.pi * np.arange(8) / 8
+        return np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    if name == "grid":
+        line = np.arange(-4, 5, 2, dtype=np.float32) / 4
+        return np.stack(np.meshgrid(line, line, indexing="ij"), axis=-1).reshape(-1, 2)
+    raise ValueError(f"there are the mixtures {' and '.join(SIGMA)}, got {name!r}")
+
+
+def _draw(name: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.Generator(np.random.PCG64(seed))
+    modes = centres(name)
+    labels = random.integers(len(modes), size=COUNT)
+    points = modes[labels] + SIGMA[name] * random.standard_normal((COUNT, 2))
+    return points.astype(np.float32).reshape(COUNT, 1, 1, 2), labels.astype(np.int32)
+
+
+def ring() -> tuple[np.ndarray, np.ndarray]:
+    """The ring's points, float32 `[100000, 1, 1, 2]`, and the modes they come from, int32 `[100000]` in [0, 8): always
+    the same ones."""
+    return _draw("ring", 8)
+
+
+def grid() -> tuple[np.ndarray, np.ndarray]:
+    """The grid's points, float32 `[100000, 1, 1, 2]`, and the modes they come from, int32 `[100000]` in [0, 25):
+    always the same ones."""
+    return _draw("grid", 25)
