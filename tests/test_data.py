@@ -1,7 +1,10 @@
-"""Image sets: what comes out of the sources, and what is said where nothing does."""
+"""Image sets by name, from arrays and from .npz files, and what is said where there are none."""
 
+import io
 import os
-import time
+import pickle
+import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,12 +13,17 @@ from sklearn.datasets import load_digits
 from jaxgan import data
 
 needs_tfds = pytest.mark.skipif("TFDS_DATA_DIR" not in os.environ, reason="TFDS_DATA_DIR is not set")
+IMAGES = np.random.default_rng(0).integers(0, 256, (6, 5, 7, 3), np.uint8)
+
+
+def open_npz(path):
+    return data.open_source(f"npz:{path}")
 
 
 def test_digits_are_scikit_learns_scaled_up():
-    found = data.load("digits")
+    found = data.open_source("digits")
     assert found.images.shape == (1797, 28, 28, 1) and found.images.dtype == np.uint8
-    assert found.labels.shape == (1797,) and found.labels.dtype == np.int32 and found.classes == 10
+    assert found.labels.shape == (1797,) and found.labels.dtype == np.int32 and found.class_names == tuple("0123456789")
     np.testing.assert_array_equal(found.labels, load_digits().target)
     # Scaling keeps the picture: averages over the 7×7 halves of each side follow those over 2×2 of the original.
     small = load_digits().images.reshape(-1, 4, 2, 4, 2).mean((2, 4)) * 255 / 16
@@ -24,45 +32,156 @@ def test_digits_are_scikit_learns_scaled_up():
     assert found.images.min() == 0 and found.images.max() == 255
 
 
+@pytest.mark.parametrize("name, modes", [("ring", 8), ("grid", 25)])
+def test_points_are_a_set_with_labels(name, modes):
+    found = data.open_source(name)
+    assert found.images.shape == (100_000, 1, 1, 2) and found.class_names == tuple(map(str, range(modes)))
+
+
 @pytest.mark.data
 @needs_tfds
 def test_mnist_is_mnist():
-    found = data.load("mnist")
-    assert found.images.shape == (60_000, 28, 28, 1) and found.images.dtype == np.uint8 and found.classes == 10
+    source = data.open_source("mnist")
+    found = data.in_memory(source, np.arange(len(source)), data.Preparation(28, 1))
+    assert found.shape == (60_000, 28, 28, 1) and found.dtype == np.uint8
     # Published facts: the class counts of the training set (LeCun et al.), the mean 0.1307 and deviation 0.3081 that
     # every tutorial normalises with.
     counts = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
-    np.testing.assert_array_equal(np.bincount(found.labels), counts)
-    np.testing.assert_allclose([found.images.mean() / 255, found.images.std() / 255], [0.1307, 0.3081], atol=5e-5)
+    np.testing.assert_array_equal(np.bincount(source.labels), counts)
+    np.testing.assert_allclose([found.mean() / 255, found.std() / 255], [0.1307, 0.3081], atol=5e-5)
     assert data.mnist_or_digits()[1] is None
 
 
-@pytest.mark.parametrize("name", ["mnist", "no_such_set"])
-def test_a_set_that_was_named_is_never_replaced(name, tmp_path):
-    with pytest.raises(data.DataError, match=f"{name}.*not prepared in .*--data-dir.*--dataset digits"):
-        data.load(name, str(tmp_path))
+@pytest.mark.data
+@needs_tfds
+def test_cifar10_is_cifar10():
+    source = data.open_source("cifar10")
+    assert source.class_names[:4] == ("airplane", "automobile", "bird", "cat")
+    np.testing.assert_array_equal(np.bincount(source.labels), [5000] * 10)
+    # The means of red, green and blue that every tutorial normalises with; of 5,000 images they differ by some 0.002.
+    found = data.in_memory(source, np.arange(0, 50_000, 10), data.Preparation(32, 3))
+    np.testing.assert_allclose(found.mean((0, 1, 2)) / 255, [0.4914, 0.4822, 0.4465], atol=0.01)
 
 
-def test_without_mnist_there_are_digits_within_ten_seconds(tmp_path):
-    began = time.monotonic()
-    found, reason = data.mnist_or_digits(str(tmp_path))
-    assert time.monotonic() - began < 10
-    assert found.name == "digits" and "not prepared" in reason
+def test_arrays_become_a_set():
+    labels = np.array([0, 2, 1, 0, 2, 2], np.int64)
+    found = data.from_arrays("mine", IMAGES, labels, ["a", "b", "c"])
+    np.testing.assert_array_equal(found[4], IMAGES[4])
+    assert found.labels.dtype == np.int32 and found.labels.tolist() == labels.tolist()
+    assert found.class_names == ("a", "b", "c") and found.title(4) == "image 4 of mine" and len(found) == 6
+    assert data.from_arrays("grey", IMAGES[..., 0]).images.shape == (6, 5, 7, 1)
+    assert data.from_arrays("mine", IMAGES).class_names == ()
+    assert data.from_arrays("mine", IMAGES, labels).class_names == ("0", "1", "2")
 
 
-def test_a_broken_prepared_folder_is_named(tmp_path):
-    folder = tmp_path / "mnist" / "3.0.1"
-    folder.mkdir(parents=True)
-    (folder / "dataset_info.json").write_text("{")
-    with pytest.raises(data.DataError, match=r"3\.0\.1 can't be read .*prepare 'mnist' again"):
-        data.load("mnist", str(tmp_path))
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        ((IMAGES / 255,), r"mine: images of dtype float64; uint8 in 0\.\.255 is expected .*astype"),
+        ((IMAGES[0, 0],), r"images of shape \(7, 3\); \[N, H, W\] or \[N, H, W, C\]"),
+        ((IMAGES[:0],), r"images of shape \(0, 5, 7, 3\)"),
+        (([IMAGES[0], IMAGES[1, :2]],), "images must have one shape"),
+        ((IMAGES[..., :2],), r"images with 2 channels; 1 \(grey\) or 3 \(RGB\)"),
+        ((np.concatenate([IMAGES, IMAGES], 3),), "images with 6 channels"),
+        ((IMAGES, [0, 1, 2]), r"labels of shape \(3,\) .* each of the 6 images"),
+        ((IMAGES, np.zeros((6, 1), int)), r"labels of shape \(6, 1\)"),
+        ((IMAGES, np.zeros(6)), "labels of shape .* dtype float64; one integer"),
+        ((IMAGES, [0, 1, -1, 2, -2, 0]), "image 2 has label -1 and 1 others; 0 to 2 are expected"),
+        ((IMAGES, [-1] * 6), "image 0 has label -1 and 5 others; 0 to 0 are expected"),
+        ((IMAGES, [0, 1, 3, 0, 0, 0], ["a", "b", "c"]), "image 2 has label 3; 0 to 2 are expected"),
+        ((IMAGES, [0, 1, 2**60, 0, 0, 0]), f"image 2 has label {2**60}; 0 to 99999 are expected"),  # at once, too
+        ((IMAGES, None, ["a"]), "1 class names but no labels"),
+    ],
+    ids=str,
+)
+def test_other_arrays_are_refused(arguments, message):
+    with pytest.raises(data.DataError, match=message):
+        data.from_arrays("mine", *arguments)
 
 
-def test_padding_centres_on_black():
-    images = np.full((2, 28, 28, 3), 7, np.uint8)
-    padded = data.pad_to(images, 32)
-    assert padded.shape == (2, 32, 32, 3) and padded.dtype == np.uint8
-    np.testing.assert_array_equal(padded[:, 2:30, 2:30], images)
-    assert padded.sum() == images.sum()
-    with pytest.raises(data.DataError, match="28×28 pixels don't fit 20×20"):
-        data.pad_to(images, 20)
+def test_npz(tmp_path):
+    path = tmp_path / "my set.npz"
+    np.savez_compressed(path, images=IMAGES, labels=np.arange(6) % 3)
+    found = open_npz(path)
+    np.testing.assert_array_equal(found.images, IMAGES)
+    assert found.labels.tolist() == [0, 1, 2, 0, 1, 2] and found.name == "npz:my set.npz"
+    np.savez(path, images=IMAGES[..., 0])
+    assert open_npz(path).images.shape == (6, 5, 7, 1) and open_npz(path).class_names == ()
+
+
+class Bomb:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def write_header(path, name, shape):
+    with zipfile.ZipFile(path, "w") as archive:
+        header = io.BytesIO()
+        np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        archive.writestr(name, header.getvalue() + b"few")
+
+
+@pytest.mark.parametrize("what", ["object array", "object labels", "pickle", "pickle called images"])
+def test_nothing_in_an_npz_is_ever_run(what, tmp_path):
+    path, marker = tmp_path / "bomb.npz", tmp_path / "marker"
+    bomb = np.array([Bomb(marker)], object)
+    if what == "pickle":
+        path.write_bytes(pickle.dumps(Bomb(marker)))
+    elif what == "pickle called images":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("images", pickle.dumps(Bomb(marker)))
+    elif what == "object array":
+        np.savez(path, images=bomb)
+    else:
+        np.savez(path, images=IMAGES, labels=bomb)
+    with pytest.raises(data.DataError, match=r"bomb\.npz"):
+        open_npz(path)
+    assert not marker.exists()
+    pickle.loads(pickle.dumps(Bomb(marker)))  # noqa: S301 - it would have gone off
+    assert marker.exists()
+
+
+def test_broken_npz_are_told(tmp_path, monkeypatch):
+    def refused(message):
+        with pytest.raises(data.DataError, match=message) as error:
+            open_npz(path)
+        assert "\n" not in str(error.value)
+
+    path = tmp_path / "a.npz"
+    refused(r"a\.npz is not there; give the path")
+    path.write_bytes(b"")
+    refused(r"a\.npz can't be read as an \.npz file of plain arrays .*np\.savez")
+    np.savez(path, x_train=IMAGES, y_train=[1])
+    refused(r"holds x_train, y_train; uint8 `images` .* expected")
+    np.savez(path, images=IMAGES, labels=[5] * 5)
+    refused(r"npz:a\.npz: labels of shape \(5,\)")
+    np.savez_compressed(path, images=IMAGES)
+    content = bytearray(path.read_bytes())
+    path.write_bytes(content[: len(content) // 2])
+    refused("can't be read")
+    content[len(content) // 2] ^= 255
+    path.write_bytes(content)
+    refused("can't be read")
+    for shape in ((10**7, 1000, 1000), (2**62, 4), (-1, 3)):  # what a header claims, with three bytes behind it
+        write_header(path, "images.npy", shape)
+        refused("can't be read")
+    for name in ("images.npy", "images"):
+        write_header(path, name, (10,))
+        with monkeypatch.context() as patch:
+            patch.setattr("os.sysconf", lambda name: 12)  # a machine of 144 bytes
+            refused(r"unpacks to \d+ bytes, more than half of this machine's memory")
+
+
+@pytest.mark.parametrize("name", ["../mnist", "/etc", "a b", "Folder:x", "mnist:3.0.1", "..", "x/../y", "*"])
+def test_what_is_no_name_is_refused(name, tmp_path):
+    with pytest.raises(data.DataError, match=r"is no data set; digits, ring, grid, folder:PATH, npz:PATH or a name"):
+        data.open_source(name, str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["folder:", "npz:"])
+def test_a_path_is_needed(name):
+    with pytest.raises(data.DataError, match=f"{name} lacks a path; {name}PATH is expected"):
+        data.open_source(name)

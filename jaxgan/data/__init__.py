@@ -1,6 +1,20 @@
 """Where images come from, and in which order. Host side: it knows nothing of networks and steps."""
 
-from jaxgan.data.images import DataError, ImageSet, load, mnist_or_digits, pad_to
+from jaxgan.data.images import DataError, ImageSet, Source, from_arrays
 from jaxgan.data.order import batch_indices, indices
+from jaxgan.data.prepare import Preparation, choose, in_memory
+from jaxgan.data.sources import mnist_or_digits, open_source
 
-__all__ = ["DataError", "ImageSet", "batch_indices", "indices", "load", "mnist_or_digits", "pad_to"]
+__all__ = [
+    "DataError",
+    "ImageSet",
+    "Preparation",
+    "Source",
+    "batch_indices",
+    "choose",
+    "from_arrays",
+    "in_memory",
+    "indices",
+    "mnist_or_digits",
+    "open_source",
+]

@@ -1,0 +1,176 @@
+"""From what a source holds to what a network is given: which images, of which size, in which colours."""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from tqdm import tqdm
+
+from jaxgan.data.images import BadImage, DataError, ImageSet, Source
+
+__all__ = ["Filter", "Fit", "Preparation", "choose", "in_memory", "readable"]
+
+Fit = Literal["pad", "crop", "stretch"]
+Filter = Literal["lanczos", "bicubic", "bilinear", "box"]
+BLOCK = 64  # images that a thread reads at a time
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What is done to each image: uint8 `[H, W, C]` -> uint8 `[size, size, channels]`.
+
+    fit: `pad` centres a smaller image on black and refuses a larger one, `crop` cuts the middle square out and resizes
+    it, `stretch` resizes without regard to proportions, None refuses all that aren't of that size. Resizing is
+    Pillow's, antialiased, with `filter`. Colours become grey by ITU-R 601 luma, grey becomes three equal channels;
+    `equalize` flattens the histogram of each channel.
+    """
+
+    size: int
+    channels: int
+    fit: Fit | None = None
+    filter: Filter = "lanczos"
+    equalize: bool = False
+
+    def __call__(self, image: np.ndarray, name: str) -> np.ndarray:
+        """BadImage, with `name`, for an image that doesn't fit."""
+        from PIL import Image
+
+        if image.shape[2] == 1 < self.channels:
+            image = np.repeat(image, 3, axis=2)
+        elif image.shape[2] > self.channels:
+            image = np.asarray(Image.fromarray(image).convert("L"))[..., None]
+        if image.shape[:2] != (self.size, self.size):
+            image = self._resized(image) if self.fit in ("crop", "stretch") else self._padded(image, name)
+        if self.equalize:
+            image = np.stack([_equalized(image[..., c]) for c in range(self.channels)], axis=-1)
+        return image
+
+    def _padded(self, image: np.ndarray, name: str) -> np.ndarray:
+        height, width, channels = image.shape
+        if self.fit is None or max(height, width) > self.size:
+            what = "larger than" if self.fit else "not"
+            raise BadImage(
+                f"{name} has {height}×{width} pixels, {what} {self.size}×{self.size}; choose an --image-size and "
+                "--fit crop, which resizes"
+            )
+        top, left = (self.size - height) // 2, (self.size - width) // 2
+        padded = np.zeros((self.size, self.size, channels), np.uint8)
+        padded[top : top + height, left : left + width] = image
+        return padded
+
+    def _resized(self, image: np.ndarray) -> np.ndarray:
+        from PIL import Image
+
+        if self.fit == "crop":  # in whole pixels and before, lest what is cut off shines through the filter
+            side = min(image.shape[:2])
+            top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
+            image = image[top : top + side, left : left + side]
+        channels = image.shape[2]
+        picture = Image.fromarray(np.ascontiguousarray(image[..., 0] if channels == 1 else image))
+        picture = picture.resize((self.size, self.size), Image.Resampling[self.filter.upper()])
+        return np.asarray(picture).reshape(self.size, self.size, channels)
+
+
+def _equalized(layer: np.ndarray) -> np.ndarray:
+    """uint8 `[H, W]` whose values are spread so that their cumulative histogram is a straight line from 0 to 255.
+
+    Not Pillow's, which rounds the pixels that make a step of 1/255 down: images of 28×28 end at white too soon, and
+    those of fewer than 256 pixels stay as they are."""
+    below = np.cumsum(np.bincount(layer.ravel(), minlength=256))
+    darkest = below[below > 0][0]
+    if darkest == layer.size:  # of one colour
+        return layer
+    table = np.rint(np.maximum(below - darkest, 0) * (255 / (layer.size - darkest))).astype(np.uint8)
+    return table[layer]
+
+
+def choose(source: Source, classes: str | None, images: str | None) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    """Which images of a source are used: their indices, and their labels and class names, counted anew.
+
+    classes: names or numbers, with commas between; None for all. images: a number, "5000", or a share, "10%", drawn
+    once and for all, the same in every run. DataError where there are none such."""
+    labels, names = source.labels, source.class_names
+    chosen = np.arange(len(source))
+    if classes is not None:
+        wanted = [_class(source, text.strip()) for text in classes.split(",")]
+        if len(set(wanted)) < len(wanted):
+            raise DataError(f"--classes {classes} names a class of {source.name} twice; name each once")
+        chosen = chosen[np.isin(labels, wanted)]
+        place = np.zeros(len(names), np.int32)
+        place[wanted] = np.arange(len(wanted))
+        labels, names = place[labels], tuple(names[number] for number in wanted)
+    if images is not None:
+        count = _count(images, len(chosen))
+        chosen = np.sort(np.random.default_rng(0).permutation(chosen)[:count])
+    if not len(chosen):
+        raise DataError(f"{source.name} has no images of --classes {classes}")
+    return chosen, labels[chosen], names
+
+
+def _class(source: Source, text: str) -> int:
+    names = source.class_names
+    if text in names:
+        return names.index(text)
+    if text.isdecimal() and int(text) < len(names):
+        return int(text)
+    some = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+    raise DataError(f"--classes: {source.name} has no class {text!r}; it has {some or 'no classes'}")
+
+
+def _count(text: str, available: int) -> int:
+    share = text.endswith("%")
+    try:
+        number = float(text[:-1]) if share else int(text)
+        count = round(available * number / 100) if share else int(number)
+    except (ValueError, OverflowError):  # the latter for inf%
+        raise DataError(f"--images must be a number such as 5000 or a share such as 10%, got {text!r}") from None
+    if not 1 <= count <= available or (share and number > 100):
+        raise DataError(f"--images {text} is {count:,} images; from 1 to the {available:,} that there are is expected")
+    return count
+
+
+def in_memory(source: Source, chosen: np.ndarray, prepare: Preparation) -> np.ndarray:
+    """The chosen images, prepared, uint8 `[len(chosen), size, size, C]`. BadImage for one that can't be."""
+    shape = (prepare.size, prepare.size, prepare.channels)
+    if isinstance(source, ImageSet) and source.images.shape[1:] == shape and not prepare.equalize:
+        return source.images[chosen]
+    images = np.empty((len(chosen), *shape), np.uint8)
+
+    def read(positions: np.ndarray) -> None:
+        for position in positions:
+            i = int(chosen[position])
+            images[position] = prepare(source[i], source.title(i))
+
+    _in_threads(read, len(chosen), "reading images")
+    return images
+
+
+def readable(source: Source, chosen: np.ndarray, prepare: Preparation) -> tuple[np.ndarray, list[str]]:
+    """Which of the chosen images can be read and prepared, as a mask, and what is wrong with the others. Reads all."""
+    faults: list[str | None] = [None] * len(chosen)
+
+    def read(positions: np.ndarray) -> None:
+        for position in positions:
+            i = int(chosen[position])
+            try:
+                prepare(source[i], source.title(i))
+            except BadImage as error:
+                faults[position] = str(error)
+
+    _in_threads(read, len(chosen), "checking images")
+    return np.array([fault is None for fault in faults]), [fault for fault in faults if fault is not None]
+
+
+def _in_threads(work: Callable[[np.ndarray], None], count: int, what: str) -> None:
+    """`work` on blocks of the positions 0 to count - 1, with a bar once it takes longer than two seconds."""
+    blocks = np.split(np.arange(count), range(BLOCK, count, BLOCK))
+    with ThreadPoolExecutor(os.cpu_count()) as pool, tqdm(total=count, desc=what, unit="image", delay=2) as bar:
+        try:
+            for block, _ in zip(blocks, pool.map(work, blocks), strict=True):
+                bar.update(len(block))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise

@@ -1,0 +1,105 @@
+"""Sets that TFDS has prepared, read without TensorFlow."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxgan.data.images import BadImage, DataError, decode
+
+__all__ = ["PreparedSource", "prepared", "prepared_folder"]
+
+CHANNELS = ((1,), (3,), (4,), (None,))
+AT_ONCE = 2**28  # bytes: smaller sets are read as they are stored in one go, which is three times as fast
+
+
+@dataclass(frozen=True)
+class PreparedSource:
+    """The records of a prepared set, undecoded, by index. channels: as TFDS declares them; grey pictures in a set of
+    coloured ones are made coloured, as TFDS does."""
+
+    name: str
+    folder: Path
+    records: Any
+    labels: np.ndarray
+    class_names: tuple[str, ...]
+    channels: int | None = None
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, i: int) -> np.ndarray:
+        try:
+            stored = self.records[i]["image"]
+        except Exception as error:  # array_record's errors have no common type
+            raise BadImage(f"{self.title(i)} can't be read ({error})") from error
+        image = decode(stored, self.title(i)) if isinstance(stored, bytes) else np.asarray(stored)
+        image = image[..., None] if image.ndim == 2 else image
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] not in (1, 3):
+            raise BadImage(f"{self.title(i)} is {image.dtype} of shape {image.shape}, expected uint8 [H, W, 1 or 3]")
+        return np.repeat(image, 3, axis=2) if image.shape[2] == 1 and self.channels == 3 else image
+
+    def title(self, i: int) -> str:
+        return f"image {i} of {self.folder}"
+
+
+def prepared_folder(name: str, root: Path) -> Path | None:
+    """Where the newest version of `name` (`NAME` or `NAME/CONFIG`) lies prepared under `root`; None where nowhere. What
+    TFDS was still writing when it was stopped doesn't count. DataError where several are meant, without CONFIG."""
+    found = _versions(root, f"{name}/*") or _versions(root, f"{name}/*/*")
+    if len(configs := sorted({folder.parent.relative_to(root).as_posix() for folder in found})) > 1:
+        raise DataError(f"data set {name!r} has several kinds in {root}; name one: {', '.join(configs)}")
+    return max(found, key=lambda folder: [int(part) for part in folder.name.split(".")], default=None)
+
+
+def _versions(root: Path, pattern: str) -> list[Path]:
+    found = [path.parent for path in root.glob(f"{pattern}/dataset_info.json")]
+    return [folder for folder in found if all(part.isdecimal() for part in folder.name.split("."))]
+
+
+def prepared(name: str, folder: Path) -> PreparedSource:
+    """The training split of the prepared set in `folder`. DataError where it is damaged or half-written, in a format
+    that only TensorFlow reads, or holds no images."""
+    logging.getLogger("absl").setLevel(logging.ERROR)  # it recommends OpenCV at every start
+    import tensorflow_datasets as tfds
+
+    again = f"remove it and prepare {name!r} again"
+    try:
+        builder = tfds.builder_from_directory(folder)
+        features, splits = builder.info.features, builder.info.splits
+        if "image" not in features or "train" not in splits:
+            raise DataError(
+                f"{folder} has features {', '.join(features)} and splits {', '.join(splits)}; an image and train are "
+                "needed: take another data set"
+            )
+        kind, shape = np.dtype(features["image"].np_dtype), features["image"].shape
+        if kind not in (np.uint8, np.uint16) or len(shape) not in (2, 3) or shape[2:] not in ((), *CHANNELS):
+            raise DataError(f"{folder} has images of {kind} and shape {shape}; uint8 [H, W, 1 or 3] is expected")
+        records = builder.as_data_source(split="train", decoders={"image": tfds.decode.SkipDecoding()})
+        expected, count = splits["train"].num_examples, len(records)
+        if count != expected or count == 0:
+            raise DataError(f"{folder} holds {count} of the {expected} images that it should; {again}")
+        labelled = "label" in features and hasattr(features["label"], "names")
+        names = tuple(features["label"].names) if labelled else ()
+        if sum(file.stat().st_size for file in folder.iterdir()) < AT_ONCE:
+            records = records.__getitems__(range(count))
+        if any(records[i].get("image") is None for i in (0, count // 2, count - 1)):  # a file that was cut short
+            raise DataError(f"{folder} holds records without images; {again}")
+        labels = np.array([records[i]["label"] for i in range(count)] if labelled else np.zeros(count), np.int32)
+        if labelled and not (labels.min() >= 0 and labels.max() < len(names)):
+            raise DataError(
+                f"{folder} has labels from {labels.min()} to {labels.max()}, not from 0 to {len(names) - 1}; {again}"
+            )
+    except DataError:
+        raise
+    except NotImplementedError as error:
+        raise DataError(
+            f"{folder} is not stored as array_record, which is what can be read without TensorFlow; remove it, or name "
+            "another folder with --data-dir, and prepare it again"
+        ) from error
+    except Exception as error:  # half-written folders fail in as many ways as there are files
+        reason = (str(error) or type(error).__name__).partition("\n")[0]
+        raise DataError(f"{folder} can't be read ({reason}); {again}") from error
+    return PreparedSource(name, folder, records, labels, names, shape[2] if len(shape) == 3 else 1)

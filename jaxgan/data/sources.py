@@ -1,0 +1,120 @@
+"""The ways to name a set of images, and how each is had."""
+
+import os
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from jaxgan.data import fetch, preparing, toys
+from jaxgan.data.folder import folder
+from jaxgan.data.images import DataError, ImageSet, Source, from_arrays
+from jaxgan.data.prepared import prepared, prepared_folder
+
+__all__ = ["digits", "mnist_or_digits", "npz", "open_source"]
+
+
+def digits() -> ImageSet:
+    """scikit-learn's 1,797 handwritten digits (8×8, E. Alpaydin and C. Kaynak 1998), scaled up to MNIST's 28×28."""
+    from PIL import Image
+    from sklearn.datasets import load_digits
+
+    small = load_digits()
+    pixels = np.rint(small.images * (255 / 16)).astype(np.uint8)
+    images = [np.asarray(Image.fromarray(image).resize((28, 28), Image.Resampling.BICUBIC)) for image in pixels]
+    return from_arrays("digits", np.stack(images), small.target)
+
+
+def npz(path: Path) -> ImageSet:
+    """`images`, uint8 `[N, H, W]` or `[N, H, W, C]`, and where it has them integer `labels` `[N]`, of an .npz file.
+
+    DataError for anything else. Object arrays are refused: they are pickles, which would run what they like."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = ("images", "images.npy", "labels", "labels.npy")  # NumPy takes either
+            size = sum(info.file_size for info in archive.infolist() if info.filename in names)
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        if size > memory // 2:
+            raise DataError(f"{path} unpacks to {size:,} bytes, more than half of this machine's memory; split it")
+        with np.load(path, allow_pickle=False) as file:
+            if "images" not in file.files:
+                raise DataError(
+                    f"{path} holds {', '.join(sorted(file.files)) or 'nothing'}; uint8 `images` [N, H, W, C] (and "
+                    "`labels` [N]) are expected: np.savez(path, images=..., labels=...)"
+                )
+            images, labels = file["images"], file["labels"] if "labels" in file.files else None
+    except FileNotFoundError:
+        raise DataError(f"npz:{path} is not there; give the path of an .npz file with uint8 `images`") from None
+    except DataError:
+        raise
+    except Exception as error:  # of the archive, of what unpacks it, and of NumPy's headers
+        reason = " ".join((str(error) or type(error).__name__).split())
+        raise DataError(
+            f"{path} can't be read as an .npz file of plain arrays ({reason}); write it with "
+            "np.savez(path, images=..., labels=...)"
+        ) from error
+    return from_arrays(f"npz:{path.name}", images, labels)
+
+
+CLASSES = {
+    "mnist": tuple("0123456789"),
+    "fashion_mnist": (
+        *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+        *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+    ),
+    "cifar10": ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+}
+
+
+def _toy(name: str) -> ImageSet:
+    points, labels = getattr(toys, name)()
+    return ImageSet(name, points, labels, tuple(map(str, range(labels.max() + 1))))
+
+
+# What isn't simply a name of TFDS's, by name or by prefix; a prefix is followed by a path.
+BY_NAME: dict[str, Callable[[], ImageSet]] = {
+    "digits": digits,
+    "ring": lambda: _toy("ring"),
+    "grid": lambda: _toy("grid"),
+}
+BY_PREFIX: dict[str, Callable[[Path], Source]] = {"folder": folder, "npz": npz}
+
+
+def open_source(name: str, data_dir: str | None = None) -> Source:
+    """The set called `name`: `digits`, `ring`, `grid`, `folder:PATH`, `npz:PATH`, or a name of TFDS's, `NAME` or
+    `NAME/CONFIG`, in `data_dir` (by default what TFDS takes: `TFDS_DATA_DIR`, or else `~/tensorflow_datasets`).
+
+    A set of TFDS's that isn't prepared there is prepared if TensorFlow is installed; without, MNIST, Fashion-MNIST and
+    CIFAR-10 are fetched. Never another set in its place: DataError, which says what to do."""
+    prefix, colon, path = name.partition(":")
+    if colon and prefix in BY_PREFIX:
+        if not path:
+            raise DataError(f"{name} lacks a path; {prefix}:PATH is expected")
+        return BY_PREFIX[prefix](Path(os.path.expanduser(path)))  # noqa: PTH111 - ~nobody stays, and isn't there
+    if name in BY_NAME:
+        return BY_NAME[name]()
+    if not all(part.replace("_", "").replace("-", "").replace(".", "").isalnum() for part in name.split("/")):
+        raise DataError(f"{name!r} is no data set; {', '.join(BY_NAME)}, folder:PATH, npz:PATH or a name of TFDS's is")
+    root = Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+    where = prepared_folder(name, root)
+    if where is None and name in fetch.FETCHABLE and (fetch.kept(name, root) or not preparing.has_tensorflow()):
+        images, labels = fetch.fetched(name, root)
+        return from_arrays(name, images, labels, CLASSES[name])
+    if where is None and preparing.has_tensorflow():
+        preparing.prepare_with_tensorflow(name, root)
+        where = prepared_folder(name, root)
+    if where is None:
+        raise DataError(
+            f"data set {name!r} is not prepared in {root}; point --data-dir (or TFDS_DATA_DIR) at a folder where it "
+            "is, or install TensorFlow, which TFDS prepares it with: pip install 'jaxgan[tfds-prepare]'"
+        )
+    return prepared(name, where)
+
+
+def mnist_or_digits(data_dir: str | None = None) -> tuple[Source, str | None]:
+    """MNIST where it can be had, otherwise `digits` and the reason, which belongs on a user's screen."""
+    try:
+        return open_source("mnist", data_dir), None
+    except DataError as error:
+        return digits(), str(error)

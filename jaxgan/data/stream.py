@@ -1,0 +1,128 @@
+"""Sets that don't fit the device: batches that worker processes read and prepare ahead of time, with Grain.
+
+The order is that of `batch_indices`, computed by the workers from the run's key and the number of the batch: what comes
+out at step n is the same however the run got there, and the same images that an in-memory set would give.
+"""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Generator
+from dataclasses import dataclass
+from multiprocessing import connection
+from typing import Any
+
+import numpy as np
+
+from jaxgan.data.images import DataError, Source
+from jaxgan.data.order import batch_indices
+from jaxgan.data.prepare import Preparation
+
+__all__ = ["Stream", "batches"]
+
+AHEAD = 4  # batches that each worker prepares before they are asked for
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A source's `chosen` images, prepared as they are read, and their labels `[len(chosen)]`."""
+
+    name: str
+    source: Source
+    chosen: np.ndarray
+    prepare: Preparation
+    labels: np.ndarray
+    class_names: tuple[str, ...]
+    workers: int = 2
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+
+@dataclass(frozen=True)
+class _Read:
+    """Batch number `step`; what a worker process runs.
+
+    Errors are told as data. An exception that can't be pickled would leave the run waiting for ever, and after others
+    Grain forgets the shared memory of what was read ahead."""
+
+    stream: Stream
+    words: np.ndarray
+    batch_size: int
+
+    def __call__(self, step: int) -> dict[str, np.ndarray]:
+        stream = self.stream
+        places = batch_indices(self.words, step, self.batch_size, len(stream))
+        images = []
+        for i in map(int, stream.chosen[places]):
+            title = stream.source.title(i)
+            try:
+                images.append(stream.prepare(stream.source[i], title))
+            except DataError as error:
+                return _fault(str(error))
+            except Exception as error:  # noqa: BLE001 - a source of the user's own raises what it likes
+                return _fault(f"{title} can't be read ({type(error).__name__}: {error})")
+        return {"image": np.stack(images), "label": stream.labels[places]}
+
+
+def _fault(text: str) -> dict[str, np.ndarray]:
+    return {"error": np.frombuffer(text.encode(errors="surrogateescape"), np.uint8)}
+
+
+def _end_with_parent(index: int, count: int) -> None:
+    """Runs in a worker as it starts. Without it, workers of a run that was killed would wait for it for ever."""
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        connection.wait([parent.sentinel] if parent else [])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def batches(stream: Stream, words: np.ndarray, first: int, batch_size: int) -> Generator[dict[str, np.ndarray]]:
+    """The batches number `first`, `first + 1`, ... without end: `image` uint8 `[B, size, size, C]` and `label` `[B]`.
+
+    `words` are the two of the order's key. Close the iterator, or workers are left behind. DataError where Grain isn't
+    installed, or an image can't be read; ValueError where a batch is larger than the set."""
+    batch_indices(words, first, batch_size, len(stream))  # here rather than in a worker
+    try:
+        import grain
+    except ImportError:
+        raise DataError("--stream needs Grain: pip install 'jaxgan[grain]'") from None
+    from absl import flags
+
+    if not flags.FLAGS.is_parsed():  # Grain's workers look flags up, which is an error in a program that has none
+        flags.FLAGS.mark_as_parsed()
+    data: Any = grain.MapDataset.range(first, 2**40).map(_Read(stream, words, batch_size))
+    data = data.to_iter_dataset(grain.ReadOptions(num_threads=0, prefetch_buffer_size=0))
+    options = grain.MultiprocessingOptions(stream.workers, per_worker_buffer_size=AHEAD)
+    iterator = iter(data.mp_prefetch(options, _end_with_parent))
+    try:
+        _start(iterator)
+        for batch in iterator:
+            if "error" in batch:
+                text = batch["error"].tobytes().decode(errors="surrogateescape")
+                raise DataError(f"{text}; --skip-bad-images leaves such images out")
+            # Copies, since Grain takes the shared memory back that the arrays lie in: before the next batch, and not as
+            # late as at the end of the process, which would leave it behind.
+            batch = {name: np.array(value) for name, value in batch.items()}
+            yield batch
+    except RuntimeError as error:
+        what = str(error).partition(". ")[0]
+        why = "a lack of memory? Fewer --workers need less" if what.endswith(" -9") else "what it said stands above"
+        raise DataError(f"a process that reads {stream.name} ended ({what}): {why}") from error
+    finally:
+        iterator.close()
+
+
+def _start(iterator: Any) -> None:
+    """Starts the workers deaf to Ctrl-C and SIGTERM, which reach all of a terminal's or job's processes: the run hears
+    them, saves, and then ends its workers."""
+    iterator.get_state()  # makes the iterators of all workers, which would otherwise start one after another
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        iterator.start_prefetch()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
