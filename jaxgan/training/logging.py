@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -33,16 +34,30 @@ def progress_bar(done: int, total: int) -> tqdm:
 
 
 class Log:
-    """`metrics.jsonl` and `tensorboard/` in a run directory, continued after step `done` without gaps or doubles."""
+    """`metrics.jsonl` and `tensorboard/` in a run directory, continued after step `done` without gaps or doubles.
+
+    What a method was given is in the system's hands when it returns: a kill takes nothing of it away."""
 
     def __init__(self, directory: Path, done: int, images_per_step: int) -> None:
-        from tensorboardX import SummaryWriter
+        # Not its SummaryWriter: that writes up to two minutes later, in a thread, and a kill would leave gaps.
+        from tensorboardX.event_file_writer import EventsWriter
+        from tensorboardX.proto.event_pb2 import SessionLog
 
         self.images_per_step = images_per_step
         self.path = directory / "metrics.jsonl"
         self._forget_after(done)
         self.file = self.path.open("a")
-        self.events = SummaryWriter(logdir=str(directory / "tensorboard"), purge_step=done + 1)
+        folder = directory / "tensorboard"
+        folder.mkdir(exist_ok=True)
+        # The name has whole seconds: what another file of this second holds is of the steps after an earlier `done`.
+        self.events = EventsWriter(str(folder / "events"), f".{done:08d}")
+        # TensorBoard drops what older files have of this step and later ones.
+        self._event(step=done + 1, session_log=SessionLog(status=SessionLog.START))
+
+    def _event(self, **content: Any) -> None:
+        from tensorboardX.proto.event_pb2 import Event
+
+        self.events.write_event(Event(wall_time=time.time(), **content))
 
     def _forget_after(self, done: int) -> None:
         """Drops rows of steps that a killed run made after its last checkpoint, and a line it didn't finish."""
@@ -61,18 +76,25 @@ class Log:
 
     def rows(self, first_step: int, metrics: dict[str, np.ndarray]) -> None:
         """Metrics `[count]` by name of the steps from `first_step` on; every `LOG_EVERY`th step is kept."""
+        from tensorboardX.proto.summary_pb2 import Summary
+
         count = len(next(iter(metrics.values())))
         for i in range(-first_step % LOG_EVERY, count, LOG_EVERY):
             step = first_step + i
             row = {name: float(values[i]) for name, values in metrics.items()}
             self.file.write(json.dumps({"step": step, "images": step * self.images_per_step, **row}) + "\n")
-            for name, value in row.items():
-                self.events.add_scalar(name, value, step)
+            values = [Summary.Value(tag=name, simple_value=value) for name, value in row.items()]
+            self._event(step=step, summary=Summary(value=values))
         self.file.flush()
+        self.events.flush()
 
     def image(self, step: int, sheet: np.ndarray) -> None:
         """A sample grid, uint8 `[H, W, C]`."""
-        self.events.add_image("samples", sheet if sheet.shape[-1] == 3 else sheet[..., :1], step, dataformats="HWC")
+        from tensorboardX.summary import image
+
+        shown = sheet if sheet.shape[-1] == 3 else sheet[..., :1]
+        self._event(step=step, summary=image("samples", shown, dataformats="HWC"))
+        self.events.flush()
 
     def close(self) -> None:
         self.file.close()
