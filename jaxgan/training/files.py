@@ -10,7 +10,12 @@ __all__ = ["whole"]
 
 @contextlib.contextmanager
 def whole(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` to write to, which becomes `path` when the block ends well."""
+    """A temporary path beside `path` to write to, which becomes `path` when the block ends well and otherwise goes."""
     temporary = path.with_name(path.name + ".tmp")
-    yield temporary
-    os.replace(temporary, path)
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):  # what failed first is what matters
+            temporary.unlink()
+        raise
