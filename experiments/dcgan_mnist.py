@@ -20,18 +20,19 @@ import jax.numpy as jnp
 import optax
 
 from jaxgan import GANState, d_loss, g_loss, init_player, iteration, latents, make_joint_step
+from jaxgan.data.prepare import Fit
 from jaxgan.losses import non_saturating
 from jaxgan.networks.dcgan import SIZES, Discriminator, Generator
 from jaxgan.state import ROLES
 from jaxgan.training import GAN, DataSpec, generate_with, main
 from jaxgan.training import Options as CommonOptions
-from jaxgan.training.options import require
+from jaxgan.training.usage import require
 
 
 @dataclasses.dataclass(frozen=True)
 class Options(CommonOptions):
     image_size: Literal[28, 32, 64, 128] = 32
-    """Pixels; smaller images are padded with black."""
+    fit: Fit = "pad"
     latent_size: int = 100
     """Numbers in a latent."""
     features: int = 64

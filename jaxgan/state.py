@@ -13,7 +13,7 @@ from flax.training import train_state
 __all__ = ["ROLES", "GANState", "TrainState", "ema_update", "init_player"]
 
 # What the run's key is folded with, once for each purpose. The numbers are part of every saved run.
-ROLES = {"generator": 0, "discriminator": 1, "order": 2, "display": 3, "init": 4}
+ROLES = {"generator": 0, "discriminator": 1, "order": 2, "display": 3, "init": 4, "transform": 5}
 
 PyTree = Any
 Variables = dict[str, PyTree]

@@ -9,7 +9,6 @@ one run of this script: it is no FID. PyTorch (tried with 2.13.0, CPU) is needed
 """
 
 import dataclasses
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -22,10 +21,11 @@ import optax
 import tyro
 from tqdm import trange
 
-from jaxgan import data as datasets
+from jaxgan.data import ImageSet, batch_indices
 from jaxgan.networks.layers import Conv
-from jaxgan.training.options import UsageError, command_line
+from jaxgan.training.data_options import DataOptions, load
 from jaxgan.training.run import Run
+from jaxgan.training.usage import UsageError, command_line, plain_exits
 from scripts.sample import draw, restore
 
 SAMPLES, LATENT, WIDTH, BATCH = 10_000, 100, 64, 64
@@ -103,7 +103,7 @@ class Classifier(nn.Module):
         return features, nn.Dense(10)(features)
 
 
-def train_classifier(data: datasets.ImageSet, held_out: int = 10_000) -> tuple[Any, float]:
+def train_classifier(data: ImageSet, held_out: int = 10_000) -> tuple[Any, float]:
     """A function `images -> features` in NumPy float64, and the accuracy on the last `held_out` images."""
     net, adam = Classifier(), optax.adam(1e-3)
     params = net.init(jax.random.key(0), jnp.zeros((1, 32, 32, 1)))
@@ -120,7 +120,7 @@ def train_classifier(data: datasets.ImageSet, held_out: int = 10_000) -> tuple[A
     size = len(data.images) - held_out
     words = np.asarray(jax.random.key_data(jax.random.key(0)))
     for i in trange(3 * (size // 128), desc="classifier"):
-        chosen = datasets.batch_indices(words, i, 128, size)
+        chosen = batch_indices(words, i, 128, size)
         params, opt_state = step(params, opt_state, data.images[chosen], data.labels[chosen])
     forward = jax.jit(lambda images: net.apply(params, images))
 
@@ -144,8 +144,7 @@ def frechet(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def compare(options: Options) -> None:
-    data = datasets.load("mnist", options.data_dir)
-    data = data._replace(images=datasets.pad_to(data.images, 32))
+    data = load(DataOptions("mnist", options.data_dir, image_size=32, fit="pad"))
     options.cache.mkdir(parents=True, exist_ok=True)
     sets: dict[str, list[np.ndarray]] = {"PyTorch": [], "jaxgan, raw weights": [], "jaxgan, averaged weights": []}
     for seed, path in enumerate(options.runs):
@@ -174,8 +173,5 @@ def compare(options: Options) -> None:
 
 
 if __name__ == "__main__":
-    try:
+    with plain_exits():
         compare(command_line(Options))
-    except (UsageError, datasets.DataError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)

@@ -7,8 +7,8 @@
 One command may ask for all three. The same seed draws the same images, whatever the count.
 """
 
+import contextlib
 import dataclasses
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -22,12 +22,11 @@ from tqdm import tqdm
 from jaxgan.training.checkpoint import Checkpoints
 from jaxgan.training.experiment import GAN, DataSpec, display_inputs, images_of
 from jaxgan.training.files import whole
-from jaxgan.training.options import UsageError, command_line
-from jaxgan.training.pictures import grid, save_gif, save_png
+from jaxgan.training.pictures import grid, picture, save_gif, save_png
 from jaxgan.training.run import Run
+from jaxgan.training.usage import UsageError, command_line, plain_exits
 
 BATCH = 256
-SHOWN = 64  # images in a grid
 WALKERS, STOPS, FRAMES = 16, 6, 15  # latents that walk side by side, stops on the way, frames from stop to stop
 
 
@@ -35,7 +34,7 @@ WALKERS, STOPS, FRAMES = 16, 6, 15  # latents that walk side by side, stops on t
 class Options:
     run: tyro.conf.Positional[Path]
     """A run directory."""
-    count: int = SHOWN
+    count: int = 64
     """Images to write to --out."""
     out: Path | None = None
     """File for the images, .npz."""
@@ -55,19 +54,14 @@ def restore(run: Run, step: int | None = None) -> tuple[GAN, Any, DataSpec, int]
     """The run's GAN, its state at `step` (by default the newest), its data's description, and the step."""
     build, options, data = run.experiment()
     gan = build(options, data)
-    folder = run.directory / "checkpoints"
-    saved = sorted(int(path.name) for path in folder.glob("*") if path.name.isdigit())
-    if not saved:
+    like = jax.eval_shape(gan.init, jax.random.key(options.seed))
+    with contextlib.closing(Checkpoints(run.directory, read_only=True)) as checkpoints:  # it may be training still
+        found = checkpoints.restore_newest(like) if step is None else (step, checkpoints.restore(step, like))
+    if found is None:
         raise UsageError(
             f"{run.directory} has no checkpoint yet; its --checkpoint-every is {options.checkpoint_every} steps"
         )
-    step = saved[-1] if step is None else step
-    if step not in saved:
-        raise UsageError(f"{run.directory} has no checkpoint of step {step}; it has {', '.join(map(str, saved))}")
-    checkpoints = Checkpoints(run.directory, read_only=True)  # it may be training still
-    state = checkpoints.restore(step, jax.eval_shape(gan.init, jax.random.key(options.seed)))
-    checkpoints.close()
-    return gan, state, data, step
+    return gan, found[1], data, found[0]
 
 
 def draw(gan: GAN, state: Any, data: DataSpec, count: int, *, ema: bool = True, seed: int = 0) -> np.ndarray:
@@ -120,7 +114,7 @@ def run(options: Options) -> None:
     arguments = {"ema": options.weights == "ema", "seed": options.seed}
     writers: list[tuple[Path | None, Callable[[Path], None]]] = [
         (options.out, lambda path: save_images(path, draw(gan, state, data, options.count, **arguments))),
-        (options.grid, lambda path: save_png(path, grid(draw(gan, state, data, SHOWN, **arguments)))),
+        (options.grid, lambda path: save_png(path, picture(draw(gan, state, data, data.shown, **arguments)))),
         (options.interpolate, lambda path: save_gif(path, walk(gan, state, data, **arguments), 60)),
     ]
     for path, write in writers:
@@ -133,8 +127,5 @@ def run(options: Options) -> None:
 
 
 if __name__ == "__main__":
-    try:
+    with plain_exits():
         run(command_line(Options))
-    except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)

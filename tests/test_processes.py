@@ -115,6 +115,25 @@ def test_a_signal_saves_and_says_how_to_go_on(number, status, undisturbed, tmp_p
         np.testing.assert_array_equal(final_arrays(directory)[name], value, err_msg=name)
 
 
+@pytest.mark.parametrize("number, status", [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
+def test_an_interrupted_compile_harms_nothing(number, status, tmp_path):
+    """With an empty compilation cache, so that the signal finds XLA at work, and entries half written."""
+    cache = {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache")}
+    run = [*experiment(tmp_path / "run"), "--steps", "20"]
+    process = subprocess.Popen(
+        run, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | cache
+    )
+    wait_until((tmp_path / "run" / "options.json").exists, process)
+    time.sleep(1.0)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == status and "Traceback" not in said
+    if number == signal.SIGINT:
+        assert said.splitlines()[-1].startswith("stopped by SIGINT before the first step; continue with")
+    done = finish(run, **cache)
+    assert "has no checkpoint yet: starting from step 0" in done.stdout and "done: 20 steps" in done.stdout
+
+
 def test_a_repeated_run_is_the_same_run(undisturbed, tmp_path):
     options = undisturbed / "options.json"
     finish(command("experiments.dcgan_mnist", "--options", options, "--workdir", tmp_path / "run"))
@@ -139,7 +158,7 @@ def test_the_first_command_without_any_data(tmp_path):
     """`python -m experiments.dcgan_mnist` at its default size, but for 60 steps, where no MNIST can be had."""
     arguments = command("experiments.dcgan_mnist", "--steps", 60, "--sample-every", 30, "--workdir", tmp_path / "run")
     done = finish(arguments, TFDS_DATA_DIR=str(tmp_path))
-    assert done.stdout.startswith("NOTE: training on scikit-learn's 1,797 small digits instead of MNIST")
+    assert done.stdout.startswith("NOTE: training on scikit-learn's 1,797 digits instead of MNIST")
     assert json.loads((tmp_path / "run" / "options.json").read_text())["options"]["dataset"] == "digits"
     assert len(list((tmp_path / "run" / "samples").iterdir())) == 3 and (tmp_path / "run" / "training.gif").exists()
 

@@ -43,14 +43,18 @@ def test_the_example_runs(tmp_path):
 def test_the_commands_and_options_exist():
     """Every module that is run in the README is there, and every option it names is one of theirs."""
     from experiments.dcgan_mnist import Options
+    from scripts.data import Options as DataOptions
     from scripts.sample import Options as SampleOptions
 
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     modules = set(re.findall(r"python -m ((?:experiments|scripts)\.\w+)", text))
-    assert modules == {"experiments.dcgan_mnist", "scripts.sample"}
+    assert modules == {"experiments.dcgan_mnist", "scripts.data", "scripts.sample"}
     known = {
-        field.name.replace("_", "-") for options in (Options, SampleOptions) for field in dataclasses.fields(options)
+        field.name.replace("_", "-")
+        for options in (Options, SampleOptions, DataOptions)
+        for field in dataclasses.fields(options)
     }
     assert set(re.findall(r"--([a-z][a-z-]+)", text)) <= known | {"help", "options"}
+    headings = {f"#{heading.lower().replace(' ', '-')}" for heading in re.findall(r"^## (.+)$", text, re.MULTILINE)}
     for path in re.findall(r"\]\(([^):]+)\)", text):
-        assert (ROOT / path).exists(), f"README.md names {path}, which is not there"
+        assert path in headings or (ROOT / path).exists(), f"README.md names {path}, which is not there"

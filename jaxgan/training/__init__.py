@@ -2,7 +2,8 @@
 
 from jaxgan.training.experiment import GAN, DataSpec, generate_with
 from jaxgan.training.loop import main, train
-from jaxgan.training.options import Options, UsageError
+from jaxgan.training.options import Options
 from jaxgan.training.stop import Stopped
+from jaxgan.training.usage import UsageError
 
 __all__ = ["GAN", "DataSpec", "Options", "Stopped", "UsageError", "generate_with", "main", "train"]

@@ -1,13 +1,16 @@
 """What an experiment hands to the loop."""
 
 import dataclasses
+import zlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from jaxgan.data import ImageSet
+from jaxgan.data.stream import Stream
 from jaxgan.state import GANState
 from jaxgan.steps import Sampler, Step
 from jaxgan.training.pictures import to_uint8
@@ -19,18 +22,37 @@ State = Any  # a pytree with `step` and `key`
 
 @dataclasses.dataclass(frozen=True)
 class DataSpec:
-    """What networks must know of their data."""
+    """What networks must know of their data, and what a continued run must find unchanged."""
 
     name: str
     count: int
     size: int
     channels: int
     classes: int
+    content: str = ""
+    """A checksum of the images and labels, of a stream that of its files' names and labels."""
+
+    @property
+    def points(self) -> bool:
+        """Whether the "images" are points of the plane, floats `[N, 1, 1, 2]`."""
+        return (self.size, self.channels) == (1, 2)
+
+    @property
+    def shown(self) -> int:
+        """How many make a picture."""
+        return 2500 if self.points else 64
 
     @classmethod
-    def of(cls, data: ImageSet) -> "DataSpec":
-        count, size, _, channels = data.images.shape
-        return cls(data.name, count, size, channels, data.classes)
+    def of(cls, data: ImageSet | Stream, size: int | None = None) -> "DataSpec":
+        """`size` where the step crops images to it."""
+        check = zlib.crc32(data.labels.tobytes())
+        if isinstance(data, Stream):
+            check = zlib.crc32(repr([Path(data.source.title(int(i))).name for i in data.chosen]).encode(), check)
+            stored, channels = data.prepare.size, data.prepare.channels
+        else:
+            check = zlib.crc32(data.images.tobytes(), check)
+            stored, channels = data.images.shape[1], data.images.shape[3]
+        return cls(data.name, len(data), size or stored, channels, len(data.class_names), f"{check:08x}")
 
 
 class GAN(NamedTuple):
@@ -61,8 +83,9 @@ def generate_with(state: GANState, inputs: dict[str, jax.Array], ema: bool) -> j
 
 
 def images_of(gan: GAN, state: State, inputs: dict[str, jax.Array], ema: bool = True) -> jax.Array:
-    """uint8 images `[N, H, W, C]`."""
-    return to_uint8(gan.generate(state, inputs, ema))
+    """uint8 images `[N, H, W, C]`, or float32 points `[N, 1, 1, 2]`."""
+    images = gan.generate(state, inputs, ema)
+    return images if images.shape[1:] == (1, 1, 2) else to_uint8(images)
 
 
 def display_inputs(gan: GAN, key: jax.Array, first: int, count: int, classes: int) -> dict[str, jax.Array]:

@@ -1,5 +1,6 @@
 """What a run leaves to read: metrics as JSON lines and TensorBoard events, and one progress bar."""
 
+import contextlib
 import json
 import sys
 import time
@@ -97,5 +98,5 @@ class Log:
         self.events.flush()
 
     def close(self) -> None:
-        self.file.close()
-        self.events.close()
+        with contextlib.closing(self.events):  # also where a full disk refuses the file's last line
+            self.file.close()

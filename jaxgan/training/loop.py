@@ -5,7 +5,6 @@ import dataclasses
 import itertools
 import shlex
 import signal
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,21 +14,26 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgan import data as datasets
+from jaxgan.data import DataError, ImageSet
+from jaxgan.data.stream import Stream
 from jaxgan.state import ROLES
 from jaxgan.training.checkpoint import Checkpoints
+from jaxgan.training.data_options import load, real_transform
+from jaxgan.training.dry_run import dry_run
 from jaxgan.training.experiment import Build, DataSpec, display_inputs, images_of
+from jaxgan.training.lock import locked
 from jaxgan.training.logging import Log, progress_bar
-from jaxgan.training.options import Options, UsageError, name_of, parse
-from jaxgan.training.pictures import animate, grid, save_png
-from jaxgan.training.program import CHUNK, all_finite, compile_chunk
+from jaxgan.training.options import Options, name_of, parse
+from jaxgan.training.pictures import animate, picture, save_png
+from jaxgan.training.program import CHUNK, Program, all_finite, compile_chunk
 from jaxgan.training.run import Run
-from jaxgan.training.stop import Stopped, catch_signals, diverged, finite_rows
+from jaxgan.training.stop import Stopped, catch_signals, diverged, finite_rows, kept, out_of_memory, writing_in
+from jaxgan.training.streaming import compile_stream
+from jaxgan.training.usage import UsageError, plain_exits
 
 __all__ = ["main", "train"]
 
 SECONDS = 1.0  # a chunk should take at most this long, so that the bar moves and Ctrl-C is heard
-SHOWN = 64  # images in a grid
 
 State = Any
 Metrics = dict[str, np.ndarray]
@@ -37,69 +41,98 @@ Metrics = dict[str, np.ndarray]
 
 def main(options_type: type[Options], build: Build) -> None:
     """An experiment's command line: parses options, trains, exits with 0, 1 (diverged), 2 (usage) or 128 + signal."""
-    try:
+    with plain_exits():
         train(build, parse(options_type))
-    except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except Stopped as stop:
-        print(stop, file=sys.stderr)
-        sys.exit(stop.status)
 
 
-def train(build: Build, options: Options, on_chunk: Callable[[State, Metrics], None] | None = None) -> State:
+def train(
+    build: Build,
+    options: Options,
+    on_chunk: Callable[[State, Metrics], None] | None = None,
+    *,
+    data: ImageSet | None = None,
+) -> State:
     """Trains what `build(options, data)` makes until `options.steps` and returns the final state.
 
-    Continues the run that is in `options.workdir`. `on_chunk(state, metrics)` is called after every dispatch with the
-    state (donated afterwards: don't keep it) and the metrics `[count]` by name. UsageError before anything was done
-    where the options are wrong; Stopped on SIGTERM, SIGINT, a value that isn't finite or a disk that takes no more.
+    Continues the run that is in `options.workdir`; with `options.dry_run` only says what it would cost. `data` is a set
+    of one's own (see `jaxgan.data.from_arrays`) instead of the one that the options name. `on_chunk(state, metrics)` is
+    called after every dispatch with the state (donated afterwards: don't keep it) and the metrics `[count]` by name.
+    UsageError before anything was done where the options are wrong; Stopped on SIGTERM, SIGINT, a value that isn't
+    finite, an image that can't be read, or a disk or memory that takes no more.
     """
-    with catch_signals() as caught:
-        return _train(build, options, on_chunk, caught)
+    try:
+        with catch_signals() as caught, contextlib.ExitStack() as stack:
+            return _train(build, options, on_chunk, data, caught, stack)
+    except jax.errors.JaxRuntimeError as error:
+        raise out_of_memory(error, options.batch_size) or error from error
 
 
 def _train(
-    build: Build, options: Options, on_chunk: Callable[[State, Metrics], None] | None, caught: list[int]
+    build: Build,
+    options: Options,
+    on_chunk: Callable[[State, Metrics], None] | None,
+    given: ImageSet | None,
+    caught: list[int],
+    stack: contextlib.ExitStack,
 ) -> State:
-    # --- the data, and the run directory -----------------------------------------------------------------------------
+    # --- the data ----------------------------------------------------------------------------------------------------
     run = Run(Path(options.workdir).expanduser()) if options.workdir else None
     record = run.record() if run else None
     if run and record and options.fresh:
         raise UsageError(
             f"--fresh, but {run.directory} holds a run already; choose another --workdir or remove it first"
         )
-    # `auto` is decided once in a run.
-    data = _load_data(
-        options, record["options"]["dataset"] if record and options.dataset == "auto" else options.dataset
-    )
-    options = dataclasses.replace(options, dataset=data.name)
-    spec = DataSpec.of(data)
+    if record and options.dataset == "auto":  # decided once in a run
+        options = dataclasses.replace(options, dataset=record["options"]["dataset"])
+    data = load(options, given)
+    spec = DataSpec.of(data, options.image_size if options.load_size else None)
+    options = dataclasses.replace(options, dataset=_address(data.name if given else options.dataset, data.name))
     gan = build(options, spec)
     if gan.batch_size > spec.count:
         raise UsageError(
             f"an iteration takes {gan.batch_size} images, but {data.name} has only {spec.count}; lower --batch-size"
         )
+    key = jax.random.key(options.seed)
+    transform = real_transform(options)
+
+    def compile_for(state: State) -> Program:
+        if isinstance(data, Stream):
+            return compile_stream(gan, state, data, transform)
+        return compile_chunk(gan, state, jnp.asarray(data.images), jnp.asarray(data.labels), transform)
+
+    if options.dry_run:
+        state = jax.jit(gan.init)(key)
+        with contextlib.closing(compile_for(state)) as program:
+            size = 0 if isinstance(data, Stream) else data.images.nbytes
+            dry_run(gan, options, state, program.run, program.compiled, size)
+        return jax.eval_shape(gan.init, key)
+
+    # --- the run directory -------------------------------------------------------------------------------------------
     run = run or Run(_new_directory(name_of(build)))
     directory = run.directory
+    run.make()
+    stack.enter_context(locked(directory))
     run.begin(build, dataclasses.replace(options, workdir=str(directory)), spec)
 
     # --- the state: as it was saved, or from the beginning -----------------------------------------------------------
-    key = jax.random.key(options.seed)
     checkpoints = Checkpoints(directory)
-    done = checkpoints.newest() or 0
-    state = checkpoints.restore(done, jax.eval_shape(gan.init, key)) if done else jax.jit(gan.init)(key)
+    found = checkpoints.restore_newest(jax.eval_shape(gan.init, key))
+    done, state = found or (0, jax.jit(gan.init)(key))
     if done >= options.steps:
         checkpoints.close()
+        with writing_in(directory):
+            animate(directory / "samples", directory / "training.gif")  # which a kill may have prevented
         print(f"{directory} is at step {done} already; a larger --steps would train it further")
         return state
-    print(f"continuing at step {done} in {directory}" if done else f"writing to {directory}", flush=True)
+    again = f"{directory} has no checkpoint yet: starting from step 0" if record else f"writing to {directory}"
+    print(f"continuing at step {done} in {directory}" if done else again, flush=True)
 
     # --- the pictures: always of the same latents --------------------------------------------------------------------
-    inputs = display_inputs(gan, jax.random.fold_in(key, ROLES["display"]), 0, SHOWN, spec.classes)
+    inputs = display_inputs(gan, jax.random.fold_in(key, ROLES["display"]), 0, spec.shown, spec.classes)
     draw = jax.jit(lambda state: images_of(gan, state, inputs))
 
     def show(state: State, step: int) -> None:
-        sheet = grid(np.asarray(draw(state)))
+        sheet = picture(np.asarray(draw(state)))
         save_png(directory / "samples" / f"{step:08d}.png", sheet)
         log.image(step, sheet)
 
@@ -111,10 +144,14 @@ def _train(
     # --- the loop ----------------------------------------------------------------------------------------------------
     step = saved = done
     try:
-        with contextlib.closing(checkpoints), contextlib.closing(Log(directory, done, gan.batch_size)) as log:
+        with (
+            writing_in(directory),
+            contextlib.closing(checkpoints),
+            contextlib.closing(Log(directory, done, gan.batch_size)) as log,
+        ):
             with progress_bar(done, options.steps) as bar:
                 bar.set_postfix_str("compiling")
-                chunk = compile_chunk(gan, state, jnp.asarray(data.images), jnp.asarray(data.labels))
+                program = stack.enter_context(contextlib.closing(compile_for(state)))
                 if not done:
                     show(state, 0)
                 count = 1
@@ -122,7 +159,7 @@ def _train(
                     events = (n - step % n for n in (options.sample_every, options.checkpoint_every))
                     count = min(count, *events, options.steps - step)
                     began = time.perf_counter()
-                    state, buffer = chunk(state, count)
+                    state, buffer = program.run(state, count)
                     metrics = {name: values[:count] for name, values in jax.device_get(buffer).items()}
                     seconds = time.perf_counter() - began
                     good, what = finite_rows(metrics, step)
@@ -132,7 +169,8 @@ def _train(
                     step += count
                     if on_chunk:
                         on_chunk(state, metrics)
-                    bar.set_postfix_str(_summary(metrics, count * gan.batch_size / seconds), refresh=False)
+                    rate = program.hint() or f"{count * gan.batch_size / seconds:,.0f} images/s"
+                    bar.set_postfix_str(_summary(metrics, rate), refresh=False)
                     bar.update(count)
                     if step % options.sample_every == 0 or step == options.steps:
                         show(state, step)
@@ -143,8 +181,8 @@ def _train(
             if step > saved:
                 save(state, step)
             animate(directory / "samples", directory / "training.gif")
-    except OSError as error:
-        raise Stopped(f"can't write in {directory}: {error}; what was saved before is kept", 1) from error
+    except DataError as error:
+        raise Stopped(f"{error}; {kept(directory, saved)}", 1) from error
 
     # --- the end -----------------------------------------------------------------------------------------------------
     if step < options.steps:
@@ -173,26 +211,16 @@ def _new_directory(name: str) -> Path:
     return path
 
 
-def _load_data(options: Options, name: str) -> datasets.ImageSet:
-    """The data set called `name`, padded to the experiment's `image_size` where it has one."""
-    try:
-        if name == "auto":
-            data, reason = datasets.mnist_or_digits(options.data_dir)
-            if reason:
-                count = f"{len(data.images):,}"
-                print(f"NOTE: training on scikit-learn's {count} small digits instead of MNIST: {reason}", flush=True)
-        else:
-            data = datasets.load(name, options.data_dir)
-        size = getattr(options, "image_size", max(data.images.shape[1:3]))
-        return data._replace(images=datasets.pad_to(data.images, size))
-    except datasets.DataError as error:
-        raise UsageError(str(error)) from None
+def _address(asked: str, name: str) -> str:
+    """What the record says of where the data is: `auto` resolved, a path that holds from every folder."""
+    kind, colon, path = asked.partition(":")
+    return f"{kind}:{Path(path).expanduser().absolute()}" if colon else name
 
 
-def _summary(metrics: Metrics, rate: float) -> str:
+def _summary(metrics: Metrics, rate: str) -> str:
     losses = [
         f"{player[0].upper()} {metrics[name][-1]:.3f}"
         for player in ("discriminator", "generator")
         if (name := f"{player}/loss") in metrics
     ]
-    return ", ".join([f"{rate:,.0f} images/s", *losses])
+    return ", ".join([rate, *losses])

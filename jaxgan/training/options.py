@@ -1,31 +1,22 @@
 """The options that every experiment has, and how they come from a command line or a file."""
 
-import contextlib
 import dataclasses
-import io
 import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-__all__ = ["Options", "UsageError", "command_line", "differing", "name_of", "parse", "require"]
+from jaxgan.training.data_options import DataOptions
+from jaxgan.training.usage import UsageError, command_line, require
+
+__all__ = ["Options", "differing", "name_of", "parse"]
 
 T = TypeVar("T")
 
 
-class UsageError(Exception):
-    """A user's mistake: one line that names the value, what was expected and the fix. Exit status 2."""
-
-
-def require(options: object, name: str, condition: bool, expected: str) -> None:
-    """UsageError that names the option, its value and what was expected, unless `condition` holds."""
-    if not condition:
-        raise UsageError(f"--{name.replace('_', '-')} must be {expected}, got {getattr(options, name)}")
-
-
 @dataclasses.dataclass(frozen=True)
-class Options:
+class Options(DataOptions):
     """An experiment's own options are fields of a frozen dataclass that inherits these."""
 
     steps: int = 3000
@@ -34,11 +25,6 @@ class Options:
     """Images in a batch."""
     seed: int = 0
     """Everything random follows from it."""
-    dataset: str = "auto"
-    """mnist, digits (1,797 small ones, always there), or any labelled set that TFDS has prepared; auto is mnist where
-    it can be had, otherwise digits."""
-    data_dir: str | None = None
-    """Folder of TFDS's prepared data sets; by default $TFDS_DATA_DIR, or ~/tensorflow_datasets."""
     workdir: str | None = None
     """The run directory; a run that is in it is continued. By default a new one, runs/EXPERIMENT-TIME."""
     checkpoint_every: int = 500
@@ -48,14 +34,21 @@ class Options:
     fresh: bool = False
     """Start a new run, and refuse a run directory that holds one."""
 
+    dry_run: bool = False
+    """Say what the run would cost (networks, memory, time) and don't start it."""
+
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name in ("steps", "batch_size", "checkpoint_every", "sample_every"):
             require(self, name, getattr(self, name) >= 1, "at least 1")
         require(self, "seed", 0 <= self.seed < 2**32, "from 0 to 2^32 - 1")
-        require(self, "dataset", bool(self.dataset.strip("/.")) and "/" not in self.dataset, "the name of a data set")
 
     # What a continued run may have otherwise than before: nothing here changes a number that it computes.
-    MAY_CHANGE = ("steps", "data_dir", "workdir", "checkpoint_every", "sample_every", "fresh")
+    # (Whether a data set elsewhere is the same one is for its content to say: see DataSpec.)
+    MAY_CHANGE = (
+        *("steps", "workdir", "checkpoint_every", "sample_every", "fresh", "dry_run"),
+        *("dataset", "data_dir", "skip_bad_images", "workers"),
+    )
 
 
 def differing(mine: Options, theirs: dict[str, Any]) -> list[str]:
@@ -87,31 +80,6 @@ def parse(options_type: type[T], arguments: Sequence[str] | None = None) -> T:
             rest = _from_file(options_type, Path(value)) + rest
             break
     return command_line(options_type, rest, epilogue="--options FILE starts from a run's options.json.")
-
-
-def command_line(options_type: type[T], arguments: Sequence[str] | None = None, *, epilogue: str = "") -> T:
-    """`options_type`, a dataclass, from command-line arguments; UsageError in one line where they are wrong. `--help`
-    shows the docstring of the type's module, then `epilogue`, then the fields with their docstrings."""
-    import tyro
-
-    said = io.StringIO()
-    main = sys.modules["__main__"].__spec__
-    try:
-        with contextlib.redirect_stderr(said):
-            return tyro.cli(
-                options_type,
-                prog=f"python -m {main.name}" if main else None,
-                args=arguments,
-                description=f"{sys.modules[options_type.__module__].__doc__ or ''}\n{epilogue}",
-                config=(tyro.conf.FlagCreatePairsOff,),
-            )
-    except SystemExit as stop:
-        if stop.code in (0, None):
-            raise  # --help
-        # tyro draws a box: a title, the message, then a rule and further help. The message is what we want.
-        lines = [line.strip("│ ") for line in said.getvalue().splitlines()[1:]]
-        message = [line for line in lines[: next((i for i, x in enumerate(lines) if x.startswith("─")), None)] if line]
-        raise UsageError(f"{' '.join(message)} (--help lists the options)") from None
 
 
 def _from_file(options_type: type[Any], path: Path) -> list[str]:

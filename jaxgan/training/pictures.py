@@ -12,7 +12,7 @@ from jaxgan.training.files import whole
 
 FRAMES = 100  # most frames in the animation of a run
 
-__all__ = ["animate", "grid", "save_gif", "save_png", "to_uint8"]
+__all__ = ["animate", "grid", "picture", "save_gif", "save_png", "to_uint8"]
 
 
 def to_uint8(images: jax.Array) -> jax.Array:
@@ -35,6 +35,17 @@ def grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:
         y, x = (i // columns) * (height + gap) + gap, (i % columns) * (width + gap) + gap
         sheet[y : y + height, x : x + width] = image
     return sheet
+
+
+def picture(images: np.ndarray) -> np.ndarray:
+    """uint8 images as a grid; points `[N, 1, 1, 2]` as their density in [-1.5, 1.5]², y upwards,
+    brighter with the root of the count: uint8 `[512, 512, 1]`."""
+    if images.dtype == np.uint8:
+        return grid(images)
+    x, y = images.reshape(-1, 2).T
+    density, *_ = np.histogram2d(-y, x, bins=128, range=((-1.5, 1.5), (-1.5, 1.5)))
+    brightness = 255 * np.sqrt(density / max(density.max(), 1))
+    return brightness.astype(np.uint8).repeat(4, axis=0).repeat(4, axis=1)[..., None]
 
 
 def _picture(array: np.ndarray) -> Image.Image:

@@ -2,52 +2,74 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from jaxgan.data import batch_indices
 from jaxgan.state import ROLES
+from jaxgan.training.data_options import RealTransform
 from jaxgan.training.experiment import GAN
 
-__all__ = ["CHUNK", "all_finite", "compile_chunk"]
+__all__ = ["CHUNK", "Program", "all_finite", "compile_chunk", "iterate", "order_key"]
 
 State = Any
 Buffer = dict[str, jax.Array]
 CHUNK = 100  # most iterations in one dispatch, and the rows of the metrics buffer
 
 
+class Program(NamedTuple):
+    """run: `(state, count) -> (state, metrics)`, `count` iterations, at most `CHUNK`; the state is donated, metrics are
+    `[CHUNK]` by name, of which the first `count` count. compiled: what XLA made of it. hint: what the last chunk was
+    held back by, in words, or nothing."""
+
+    run: Callable[[State, int], tuple[State, Buffer]]
+    compiled: jax.stages.Compiled
+    hint: Callable[[], str] = str
+    close: Callable[[], None] = lambda: None
+
+
+def order_key(state: State) -> jax.Array:
+    """What the order of the images follows from."""
+    return jax.random.fold_in(state.key, ROLES["order"])
+
+
+def iterate(
+    gan: GAN, transform: RealTransform | None, state: State, images: jax.Array, labels: jax.Array
+) -> tuple[State, Buffer]:
+    """One iteration on stored images, uint8 `[B, H, W, C]` or floats that are taken as they are, and labels `[B]`."""
+    if images.dtype == jnp.uint8:
+        images = images.astype(jnp.float32) / 127.5 - 1.0
+    if transform:
+        key = jax.random.fold_in(jax.random.fold_in(state.key, ROLES["transform"]), state.step)
+        images = transform(images, jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(len(images))))
+    return gan.iteration(state, {"image": images, "label": labels})
+
+
 def compile_chunk(
-    gan: GAN, state: State, images: jax.Array, labels: jax.Array
-) -> Callable[[State, int], tuple[State, Buffer]]:
-    """The compiled `(state, count) -> (state, metrics)`: `count` iterations, at most `CHUNK`, in one dispatch.
-
-    `images` uint8 `[N, H, W, C]` and `labels` `[N]` stay on the device, where every batch is gathered. The count is
-    traced: one program serves chunks of any length, with the same bits. The state is donated. Metrics are `[CHUNK]` by
-    name, of which the first `count` count.
-    """
-
-    def iterate(state: State, images: jax.Array, labels: jax.Array) -> tuple[State, Buffer]:
-        order = jax.random.fold_in(state.key, ROLES["order"])
-        chosen = batch_indices(order, state.step, gan.batch_size, len(images))
-        batch = {"image": images[chosen].astype(jnp.float32) / 127.5 - 1.0, "label": labels[chosen]}
-        return gan.iteration(state, batch)
+    gan: GAN, state: State, images: jax.Array, labels: jax.Array, transform: RealTransform | None = None
+) -> Program:
+    """The program for a data set that stays on the device: images `[N, H, W, C]`, labels `[N]`. Every batch is gathered
+    there. The count is traced: one program serves chunks of any length, with the same bits."""
 
     @partial(jax.jit, donate_argnums=0)
     def chunk(state: State, images: jax.Array, labels: jax.Array, count: jax.Array) -> tuple[State, Buffer]:
-        names = jax.eval_shape(iterate, state, images, labels)[1]
-        buffer = {name: jnp.zeros(CHUNK) for name in names}
+        def one(state: State) -> tuple[State, Buffer]:
+            chosen = batch_indices(order_key(state), state.step, gan.batch_size, len(images))
+            return iterate(gan, transform, state, images[chosen], labels[chosen])
+
+        buffer = {name: jnp.zeros(CHUNK) for name in jax.eval_shape(one, state)[1]}
 
         def body(i: jax.Array, carry: tuple[State, Buffer]) -> tuple[State, Buffer]:
             state, buffer = carry
-            state, metrics = iterate(state, images, labels)
+            state, metrics = one(state)
             return state, {name: buffer[name].at[i].set(metrics[name]) for name in buffer}
 
         return jax.lax.fori_loop(0, count, body, (state, buffer))
 
-    program = chunk.lower(state, images, labels, jnp.int32(0)).compile()
-    return lambda state, count: program(state, images, labels, jnp.int32(count))
+    compiled = chunk.lower(state, images, labels, jnp.int32(0)).compile()
+    return Program(lambda state, count: compiled(state, images, labels, jnp.int32(count)), compiled)
 
 
 @jax.jit

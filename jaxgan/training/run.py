@@ -1,16 +1,19 @@
 """A run directory, and how it says which experiment it was."""
 
+import contextlib
 import dataclasses
 import importlib
 import importlib.util
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from jaxgan.training.experiment import Build, DataSpec
 from jaxgan.training.logging import write_json
-from jaxgan.training.options import Options, UsageError, differing, name_of
+from jaxgan.training.options import Options, differing, name_of
+from jaxgan.training.usage import UsageError
 
 __all__ = ["Run"]
 
@@ -42,9 +45,23 @@ class Run:
                 f"{self.path} is not a run's record ({error!r}); restore it or choose another --workdir"
             ) from None
 
+    def make(self) -> None:
+        """Makes the directory where it isn't there yet."""
+        with self._writing():
+            (self.directory / "samples").mkdir(parents=True, exist_ok=True)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise UsageError(
+                f"can't write in run directory {self.directory}: {error.strerror}; choose another --workdir"
+            ) from None
+
     def begin(self, build: Build, options: Options, data: DataSpec) -> None:
-        """Makes the directory and its record, or checks the record against what is asked for now."""
-        now = {
+        """Writes the record, or checks it against what is asked for now."""
+        now: dict[str, Any] = {
             "experiment": name_of(build),
             "options": dataclasses.asdict(options),
             "data": dataclasses.asdict(data),
@@ -52,21 +69,19 @@ class Run:
         before = self.record()
         if before is not None:
             wrong = differing(options, before["options"])
-            for name in ("experiment", "data"):
-                if now[name] != before[name]:
-                    wrong.append(f"{name} {now[name]} (the run has {before[name]})")
+            if now["experiment"] != before["experiment"]:
+                wrong.append(f"experiment {now['experiment']} (the run has {before['experiment']})")
+            pairs = [(name, value, before["data"].get(name)) for name, value in now["data"].items()]
+            wrong += [
+                f"{name} of the data {mine} (the run has {other})" for name, mine, other in pairs if mine != other
+            ]
             if wrong:
                 raise UsageError(
                     f"{self.directory} holds a run with other options: {'; '.join(wrong)}. "
                     "Give the same options to continue it, or another --workdir"
                 )
-        try:
-            (self.directory / "samples").mkdir(parents=True, exist_ok=True)
+        with self._writing():
             write_json(self.path, now)
-        except OSError as error:
-            raise UsageError(
-                f"can't write in run directory {self.directory}: {error.strerror}; choose another --workdir"
-            ) from None
 
     def experiment(self) -> tuple[Build, Options, DataSpec]:
         """The run's build function, options and data, for those who only have the directory."""

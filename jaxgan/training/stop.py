@@ -10,7 +10,7 @@ from types import FrameType
 
 import numpy as np
 
-__all__ = ["Stopped", "catch_signals", "diverged", "finite_rows"]
+__all__ = ["Stopped", "catch_signals", "diverged", "finite_rows", "kept", "out_of_memory", "writing_in"]
 
 
 class Stopped(Exception):
@@ -52,10 +52,43 @@ def finite_rows(metrics: dict[str, np.ndarray], done: int) -> tuple[int, str | N
     first = int(np.argmin(good))
     name = next(name for name, values in finite.items() if not values[first])
     what = f"{name} became {metrics[name][first]} at step {done + 1 + first} (of steps {done + 1} to {done + count})"
-    return first, what
+    return first, what + _explosion({name: values[:first] for name, values in metrics.items()}, done)
+
+
+def _explosion(before: dict[str, np.ndarray], done: int) -> str:
+    """The gradient norm that grew a hundredfold over its median in the steps before, if one did."""
+    for name, norms in before.items():
+        if name.endswith("gradient_norm") and len(norms) and norms[-1] > 100 * (usual := np.median(norms)):
+            return f" after {name} had exploded from {usual:.3g} to {norms[-1]:.3g}"
+    return ""
+
+
+def kept(directory: Path, saved: int) -> str:
+    """What is there to go on from; `saved` is the last checkpoint, 0 for none."""
+    return f"the checkpoint of step {saved} in {directory} is good" if saved else "no checkpoint was saved before"
 
 
 def diverged(what: str, directory: Path, saved: int) -> Stopped:
-    """The end of a run whose numbers are no longer finite; `saved` is its last checkpoint, 0 for none."""
-    kept = f"the checkpoint of step {saved} in {directory} is good" if saved else "no checkpoint was saved before"
-    return Stopped(f"diverged: {what}; {kept}. Lower the learning rates or add a penalty", 1)
+    """The end of a run whose numbers are no longer finite."""
+    return Stopped(f"diverged: {what}; {kept(directory, saved)}. Lower the learning rates or add a penalty", 1)
+
+
+@contextlib.contextmanager
+def writing_in(directory: Path) -> Iterator[None]:
+    """Ends the run with a line where the disk takes no more."""
+    try:
+        yield
+    except OSError as error:
+        raise Stopped(f"can't write in {directory}: {error}; what was saved before is kept", 1) from error
+
+
+def out_of_memory(error: Exception, batch_size: int) -> Stopped | None:
+    """What to do about a device that has no more memory; None for any other error of XLA's."""
+    reason = str(error).partition("\n")[0]
+    if "RESOURCE_EXHAUSTED" not in reason and "out of memory" not in reason.lower():
+        return None
+    return Stopped(
+        f"out of memory ({reason}); lower --batch-size ({batch_size}), and to keep its effect accumulate gradients "
+        "over several steps (optax.MultiSteps around the optimiser); --stream keeps the data set off the device",
+        1,
+    )

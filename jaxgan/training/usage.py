@@ -1,0 +1,66 @@
+"""A user's mistakes, each told in one line, and command lines that tell them so."""
+
+import contextlib
+import io
+import sys
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
+from jaxgan.data.images import DataError
+from jaxgan.training.stop import Stopped
+
+__all__ = ["UsageError", "command_line", "plain_exits", "require"]
+
+T = TypeVar("T")
+
+
+class UsageError(Exception):
+    """A user's mistake: one line that names the value, what was expected and the fix. Exit status 2."""
+
+
+def require(options: object, name: str, condition: bool, expected: str) -> None:
+    """UsageError that names the option, its value and what was expected, unless `condition` holds."""
+    if not condition:
+        raise UsageError(f"--{name.replace('_', '-')} must be {expected}, got {getattr(options, name)}")
+
+
+def command_line(options_type: type[T], arguments: Sequence[str] | None = None, *, epilogue: str = "") -> T:
+    """`options_type`, a dataclass, from command-line arguments; UsageError in one line where they are wrong. `--help`
+    shows the docstring of the type's module, then `epilogue`, then the fields with their docstrings."""
+    import tyro
+
+    said = io.StringIO()
+    main = sys.modules["__main__"].__spec__
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(
+                options_type,
+                prog=f"python -m {main.name}" if main else None,
+                args=arguments,
+                description=f"{sys.modules[options_type.__module__].__doc__ or ''}\n{epilogue}",
+                config=(tyro.conf.FlagCreatePairsOff,),
+            )
+    except SystemExit as stop:
+        if stop.code in (0, None):
+            raise  # --help
+        # tyro draws a box: a title, the message, then a rule and further help. The message is what we want.
+        lines = [line.strip("│ ") for line in said.getvalue().splitlines()[1:]]
+        message = [line for line in lines[: next((i for i, x in enumerate(lines) if x.startswith("─")), None)] if line]
+        raise UsageError(f"{' '.join(message)} (--help lists the options)") from None
+
+
+@contextlib.contextmanager
+def plain_exits() -> Iterator[None]:
+    """The main of a program: what a user did wrong (exit status 2), Ctrl-C (130) and a run that stopped early (its own
+    status) end it with a line instead of a traceback."""
+    try:
+        yield
+    except (UsageError, DataError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except Stopped as stop:
+        print(stop, file=sys.stderr)
+        sys.exit(stop.status)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)

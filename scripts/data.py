@@ -1,0 +1,117 @@
+"""Prepares, describes and checks a data set ahead of a run.
+
+    python -m scripts.data mnist
+    python -m scripts.data folder:photos --image-size 64 --load-size 96 --flip
+
+It takes the options that experiments take, reads every image, and draws a picture of 64 of them as a network would get
+them, random changes included. A set that doesn't fit the memory is read in parts with --stream.
+"""
+
+import dataclasses
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+
+from jaxgan.data import ImageSet, in_memory
+from jaxgan.data.stream import Stream
+from jaxgan.training.data_options import DataOptions, load, real_transform
+from jaxgan.training.experiment import DataSpec
+from jaxgan.training.pictures import picture, save_png, to_uint8
+from jaxgan.training.usage import UsageError, command_line, plain_exits
+
+BARS = 16  # in the histogram of values
+BLOCK = 1024  # images that are looked at together
+
+
+@dataclasses.dataclass(frozen=True)
+class Options(DataOptions):
+    dataset: tyro.conf.Positional[str] = "auto"
+    picture: Path | None = None
+    """File for the picture, .png; by default runs/data/NAME.png."""
+
+
+def seen(options: DataOptions, images: np.ndarray) -> np.ndarray:
+    """Images as a network gets them: after the random changes that the options ask for."""
+    transform = real_transform(options)
+    if transform is None:
+        return images
+    keys = jax.random.split(jax.random.key(0), len(images))
+    return np.asarray(to_uint8(transform(jnp.asarray(images, jnp.float32) / 127.5 - 1.0, keys)))
+
+
+def images_at(data: ImageSet | Stream, places: np.ndarray) -> np.ndarray:
+    """Some of the images, which a stream reads now."""
+    if isinstance(data, Stream):
+        return in_memory(data.source, data.chosen[places], data.prepare)
+    return data.images[places]
+
+
+def blocks(data: ImageSet | Stream) -> Iterator[np.ndarray]:
+    """All the images, a part at a time."""
+    for start in range(0, len(data), BLOCK):
+        yield images_at(data, np.arange(start, min(start + BLOCK, len(data))))
+
+
+def describe(data: ImageSet | Stream, spec: DataSpec) -> str:
+    """Count, size, classes, doubles and values, as text."""
+    kind = "points of the plane" if spec.points else f"{spec.size}×{spec.size}×{spec.channels}"
+    lines = [f"{data.name}", f"  images    {len(data):,}, {kind}"]
+    different: set[bytes] = set()
+    levels, flat = np.zeros(256, np.int64), 0
+    for images in blocks(data):
+        different.update(hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images)
+        if not spec.points:
+            levels += np.bincount(images.ravel(), minlength=256)
+            flat += int(np.sum(images.reshape(len(images), -1).std(axis=1) == 0))
+    if isinstance(data, ImageSet) and spec.points:
+        values, weights = data.images.ravel(), None
+    else:
+        values, weights = np.flatnonzero(levels), levels[levels > 0]
+    mean = np.average(values, weights=weights)
+    deviation = np.sqrt(np.average((values - mean) ** 2, weights=weights))
+    spread = f"mean {mean:.4g}, standard deviation {deviation:.4g}"
+    lines.append(f"  values    {values.min():.4g} to {values.max():.4g}, {spread}")
+    if spec.classes:
+        lines.append(f"  classes   {spec.classes}")
+        width, counts = max(map(len, data.class_names)), np.bincount(data.labels, minlength=spec.classes)
+        lines += [f"    {name:{width}}  {count:,}" for name, count in zip(data.class_names, counts, strict=True)]
+    doubles = len(data) - len(different)
+    lines.append(f"  doubles   {doubles:,} images are exact copies of another" if doubles else "  doubles   none")
+    if flat:
+        lines.append(f"  empty     {flat:,} images are of one colour")
+    return "\n".join([*lines, "  histogram of values", histogram(values, weights, None if spec.points else (0, 256))])
+
+
+def histogram(values: np.ndarray, weights: np.ndarray | None, limits: tuple[int, int] | None) -> str:
+    """How often values occur, as bars."""
+    counts, edges = np.histogram(values, BARS, limits, weights=weights)
+    share = counts / counts.sum()
+    return "\n".join(
+        f"    {low:8.4g} to {high:8.4g}  {part:6.1%}  {'█' * round(40 * part / share.max())}"
+        for low, high, part in zip(edges[:-1], edges[1:], share, strict=True)
+    )
+
+
+def run(options: Options) -> None:
+    data = load(options)
+    spec = DataSpec.of(data, options.image_size if options.load_size else None)
+    print(describe(data, spec))
+    path = options.picture or Path("runs/data") / f"{data.name.replace(':', '-').replace('/', '-')}.png"
+    chosen = np.random.default_rng(0).permutation(len(data))[: spec.shown]
+    try:
+        if not options.picture:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        save_png(path, picture(seen(options, images_at(data, chosen))))
+    except OSError as error:
+        raise UsageError(f"can't write {path}: {error.strerror or error}") from None
+    print(f"{path}: {len(chosen)} of them, as a network gets them")
+
+
+if __name__ == "__main__":
+    with plain_exits():
+        run(command_line(Options))
