@@ -414,11 +414,11 @@ def test_a_killed_download_leaves_nothing_that_looks_finished(server, offer, tmp
 def test_preparing_says_what_is_missing(tmp_path, monkeypatch):
     monkeypatch.setattr(preparing, "has_tensorflow", lambda: False)
     with pytest.raises(DataError, match=r"'svhn_cropped' needs TensorFlow: pip install 'jaxgan\[tfds-prepare\]'"):
-        fetch.prepare_with_tensorflow("svhn_cropped", tmp_path)
+        preparing.prepare_with_tensorflow("svhn_cropped", tmp_path)
     monkeypatch.setattr(preparing, "has_tensorflow", lambda: True)
     with pytest.raises(DataError, match="knows no data set 'no_such_set'"):
-        fetch.prepare_with_tensorflow("no_such_set", tmp_path)
+        preparing.prepare_with_tensorflow("no_such_set", tmp_path)
     monkeypatch.setattr(preparing, "unreachable", lambda address: "no\nnetwork")
     with pytest.raises(DataError, match=r"'mnist' can't be prepared in .*: no network; .*--data-dir.*digits"):
-        fetch.prepare_with_tensorflow("mnist", tmp_path)
+        preparing.prepare_with_tensorflow("mnist", tmp_path)
     assert not list(tmp_path.iterdir())

@@ -8,9 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -18,10 +16,10 @@ from conftest import assert_same
 from PIL import Image
 
 from experiments import dcgan_mnist
-from jaxgan import GANState, d_loss, g_loss, init_player, iteration, latents, make_joint_step
+from jaxgan import d_loss, g_loss, iteration, latents, make_joint_step
 from jaxgan.data import from_arrays
-from jaxgan.losses import non_saturating, wasserstein
-from jaxgan.training import GAN, Stopped, UsageError, generate_with, train
+from jaxgan.losses import wasserstein
+from jaxgan.training import Stopped, UsageError, train
 from jaxgan.training.lock import locked
 
 ROOT = Path(__file__).parent.parent
@@ -77,7 +75,7 @@ def test_a_run_without_a_checkpoint_says_that_it_begins_again(tmp_path, capsys):
     train(dcgan_mnist.build, tiny(tmp_path, steps=4))
     shutil.rmtree(tmp_path / "run" / "checkpoints")
     train(dcgan_mnist.build, tiny(tmp_path, steps=4))
-    assert "run has no checkpoint yet: starting from step 0" in capsys.readouterr().out
+    assert "run has no checkpoint: starting from step 0" in capsys.readouterr().out
 
 
 def test_a_directory_in_use_is_refused(tmp_path):
@@ -115,6 +113,32 @@ def test_data_that_changed_under_a_run_is_refused(tmp_path):
     assert int(train(dcgan_mnist.build, tiny(tmp_path), data=from_arrays("mine", images)).step) == 12
 
 
+def test_data_that_changed_under_a_stream_is_refused(tmp_path):
+    pytest.importorskip("grain")
+    images = np.random.default_rng(0).integers(0, 256, (40, 28, 28), np.uint8)
+    path, folder = tmp_path / "set.npz", tmp_path / "pictures"
+    folder.mkdir()
+    for i, image in enumerate(images):
+        Image.fromarray(image).save(folder / f"{i:02d}.png")
+    np.savez(path, images=images)
+    kinds = {"npz": f"npz:{path}", "folder": f"folder:{folder}"}
+    for name, dataset in kinds.items():
+        train(dcgan_mnist.build, tiny(tmp_path, steps=4, dataset=dataset, stream=True, workdir=str(tmp_path / name)))
+    np.savez(path, images=images[::-1])
+    Image.fromarray(images[0] * 0).save(folder / "00.png")  # of another size: streamed files are known by it
+    for name, dataset in kinds.items():
+        with pytest.raises(UsageError, match="content of the data"):
+            train(dcgan_mnist.build, tiny(tmp_path, dataset=dataset, stream=True, workdir=str(tmp_path / name)))
+
+
+def test_images_that_do_not_fit_a_stream_are_refused_before_anything_is_written(tmp_path):
+    pytest.importorskip("grain")
+    images = np.zeros((40, 40, 50), np.uint8)
+    with pytest.raises(UsageError, match=r"40×50 pixels, larger than 28×28; .*--fit crop"):
+        train(dcgan_mnist.build, tiny(tmp_path, stream=True), data=from_arrays("mine", images))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_data_set_that_moved_is_the_same_one(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (40, 28, 28), np.uint8)
     for folder in ("here", "there"):
@@ -123,7 +147,8 @@ def test_a_data_set_that_moved_is_the_same_one(tmp_path):
     train(dcgan_mnist.build, tiny(tmp_path, steps=4, dataset=f"npz:{tmp_path}/here/set.npz"))
     record = json.loads((tmp_path / "run" / "options.json").read_text())
     assert record["options"]["dataset"] == f"npz:{tmp_path}/here/set.npz" and record["data"]["count"] == 40
-    state = train(dcgan_mnist.build, tiny(tmp_path, dataset=f"npz:{tmp_path}/there/set.npz"))
+    (tmp_path / "there" / "set.npz").rename(tmp_path / "there" / "renamed.npz")
+    state = train(dcgan_mnist.build, tiny(tmp_path, dataset=f"npz:{tmp_path}/there/renamed.npz"))
     assert int(state.step) == 12
 
 
@@ -135,6 +160,37 @@ def test_random_changes_of_real_images_resume_with_the_same_bits(tmp_path):
     plain = train(dcgan_mnist.build, tiny(tmp_path, workdir=str(tmp_path / "plain")))
     with pytest.raises(AssertionError):
         assert_equal_bits(plain, straight)
+
+
+def test_a_run_whose_checkpoints_are_gone_does_not_begin_again(tmp_path):
+    train(dcgan_mnist.build, tiny(tmp_path, steps=30))
+    shutil.rmtree(tmp_path / "run" / "checkpoints")
+    before = (tmp_path / "run" / "metrics.jsonl").read_text()
+    with pytest.raises(UsageError, match=r"was trained to step 30 at least, .* bring back a copy"):
+        train(dcgan_mnist.build, tiny(tmp_path, steps=40))
+    assert (tmp_path / "run" / "metrics.jsonl").read_text() == before
+
+
+def test_an_error_of_the_callers_own_is_not_taken_for_a_full_disk(tmp_path):
+    def on_chunk(state, metrics):
+        (tmp_path / "nowhere" / "mine.csv").open()
+
+    with pytest.raises(FileNotFoundError, match=r"mine\.csv"):
+        train(dcgan_mnist.build, tiny(tmp_path), on_chunk)
+
+
+def test_a_finished_run_keeps_its_record(tmp_path):
+    train(dcgan_mnist.build, tiny(tmp_path))
+    train(dcgan_mnist.build, tiny(tmp_path, steps=5))
+    assert json.loads((tmp_path / "run" / "options.json").read_text())["options"]["steps"] == 12
+
+
+def test_a_picture_that_was_damaged_does_not_stop_the_animation(tmp_path):
+    train(dcgan_mnist.build, tiny(tmp_path, steps=6))
+    (tmp_path / "run" / "samples" / "00000000.png").write_bytes(b"no picture")
+    train(dcgan_mnist.build, tiny(tmp_path))
+    with Image.open(tmp_path / "run" / "training.gif") as animation:
+        assert animation.n_frames == 4  # steps 5, 6, 10, 12
 
 
 def test_an_exploding_gradient_is_told_by_name(tmp_path):
@@ -162,42 +218,6 @@ def test_a_dry_run_says_what_it_costs_and_writes_nothing(tmp_path, capsys):
     said = capsys.readouterr().out
     assert "Generator" in said and "memory on the device" in said and "12 steps" in said
     assert list(tmp_path.iterdir()) == []
-
-
-class Points(nn.Module):
-    """The smallest networks on points of the plane."""
-
-    generate: bool
-
-    @nn.compact
-    def __call__(self, x, condition=None, *, train):
-        x = jnp.tanh(nn.Dense(16)(x.reshape(len(x), -1)))
-        x = nn.Dense(2 if self.generate else 1)(x)
-        return x.reshape(-1, 1, 1, 2) if self.generate else {"logits": x.reshape(-1)}
-
-
-def test_points_of_the_plane_train_like_images(tmp_path):
-    def build(options, data):
-        assert (data.points, data.classes, data.count) == (True, 8, 100_000)
-
-        def init(key):
-            players = [
-                init_player(key, Points(True), optax.scale_by_adam(), jnp.zeros((1, 4))),
-                init_player(key, Points(False), optax.scale_by_adam(), jnp.zeros((1, 1, 1, 2))),
-            ]
-            rates = {"generator/learning_rate": 1e-3, "discriminator/learning_rate": 1e-3, "ema_half_life": 100.0}
-            return GANState.create(key, *players, hyper=rates)
-
-        step = make_joint_step(latents(4), [d_loss(non_saturating)], [g_loss(non_saturating)])
-        return GAN(init, iteration(step), options.batch_size, latents(4), generate_with)
-
-    from jaxgan.training import Options
-
-    train(build, Options(steps=4, dataset="ring", workdir=str(tmp_path / "run"), sample_every=2))
-    with Image.open(tmp_path / "run" / "samples" / "00000004.png") as sheet:
-        assert sheet.size == (512, 512) and np.asarray(sheet).max() == 255
-    with pytest.raises(UsageError, match="points of the plane"):
-        train(dcgan_mnist.build, tiny(tmp_path, dataset="ring"))
 
 
 OUT_OF_MEMORY = """

@@ -131,7 +131,7 @@ def test_an_interrupted_compile_harms_nothing(number, status, tmp_path):
     if number == signal.SIGINT:
         assert said.splitlines()[-1].startswith("stopped by SIGINT before the first step; continue with")
     done = finish(run, **cache)
-    assert "has no checkpoint yet: starting from step 0" in done.stdout and "done: 20 steps" in done.stdout
+    assert "has no checkpoint: starting from step 0" in done.stdout and "done: 20 steps" in done.stdout
 
 
 def test_a_repeated_run_is_the_same_run(undisturbed, tmp_path):

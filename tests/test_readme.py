@@ -48,7 +48,7 @@ def test_the_commands_and_options_exist():
 
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     modules = set(re.findall(r"python -m ((?:experiments|scripts)\.\w+)", text))
-    assert modules == {"experiments.dcgan_mnist", "scripts.data", "scripts.sample"}
+    assert modules == {"experiments.dcgan_mnist", "experiments.gan_ring", "scripts.data", "scripts.sample"}
     known = {
         field.name.replace("_", "-")
         for options in (Options, SampleOptions, DataOptions)

@@ -28,9 +28,9 @@ import numpy as np
 from tqdm import tqdm
 
 from jaxgan.data.images import DataError
-from jaxgan.data.preparing import folder_of, has_tensorflow, prepare_with_tensorflow, unreachable
+from jaxgan.data.preparing import folder_of, unreachable
 
-__all__ = ["FETCHABLE", "Remote", "fetched", "has_tensorflow", "kept", "prepare_with_tensorflow", "registered"]
+__all__ = ["FETCHABLE", "Remote", "fetched", "kept", "registered"]
 
 IDX = ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz")
 TRAINING = {"mnist": IDX, "fashion_mnist": IDX, "cifar10": ("cifar-10-binary.tar.gz",)}

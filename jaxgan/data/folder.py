@@ -3,6 +3,7 @@
 import functools
 import os
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -37,6 +38,14 @@ class FolderSource:
         except Exception as error:  # damaged or encrypted; what unpacks for zipfile has errors of its own
             raise BadImage(f"{self.title(i)} can't be read ({error})") from error
         return decode(content, self.title(i))
+
+    def identity(self) -> int:
+        """Of the pictures' names and sizes."""
+        if self.root.is_dir():
+            sizes = [(self.root / file).stat().st_size for file in self.files]
+        else:
+            sizes = [_archive(self.root).getinfo(file).CRC for file in self.files]
+        return zlib.crc32(repr((self.files, sizes)).encode())
 
     def title(self, i: int) -> str:
         return _printable(str(self.root / self.files[i]))

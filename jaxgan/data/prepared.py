@@ -1,17 +1,20 @@
 """Sets that TFDS has prepared, read without TensorFlow."""
 
 import logging
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from jaxgan.data.images import BadImage, DataError, decode
 
 __all__ = ["PreparedSource", "prepared", "prepared_folder"]
 
 CHANNELS = ((1,), (3,), (4,), (None,))
+BLOCK = 1024  # records that are read together for their labels
 AT_ONCE = 2**28  # bytes: smaller sets are read as they are stored in one go, which is three times as fast
 
 
@@ -44,6 +47,10 @@ class PreparedSource:
     def title(self, i: int) -> str:
         return f"image {i} of {self.folder}"
 
+    def identity(self) -> int:
+        """Of the files' names and sizes."""
+        return zlib.crc32(repr(sorted((file.name, file.stat().st_size) for file in self.folder.iterdir())).encode())
+
 
 def prepared_folder(name: str, root: Path) -> Path | None:
     """Where the newest version of `name` (`NAME` or `NAME/CONFIG`) lies prepared under `root`; None where nowhere. What
@@ -57,6 +64,19 @@ def prepared_folder(name: str, root: Path) -> Path | None:
 def _versions(root: Path, pattern: str) -> list[Path]:
     found = [path.parent for path in root.glob(f"{pattern}/dataset_info.json")]
     return [folder for folder in found if all(part.isdecimal() for part in folder.name.split("."))]
+
+
+def _labels(records: Any, count: int) -> np.ndarray:
+    """Of all records, which are read for it: with a bar once it takes longer than two seconds."""
+    if isinstance(records, list):
+        return np.array([row["label"] for row in records], np.int32)
+    labels = np.empty(count, np.int32)
+    with tqdm(total=count, desc="reading labels", unit="image", delay=2) as bar:
+        for start in range(0, count, BLOCK):
+            rows = records.__getitems__(range(start, min(start + BLOCK, count)))
+            labels[start : start + len(rows)] = [row["label"] for row in rows]
+            bar.update(len(rows))
+    return labels
 
 
 def prepared(name: str, folder: Path) -> PreparedSource:
@@ -87,7 +107,7 @@ def prepared(name: str, folder: Path) -> PreparedSource:
             records = records.__getitems__(range(count))
         if any(records[i].get("image") is None for i in (0, count // 2, count - 1)):  # a file that was cut short
             raise DataError(f"{folder} holds records without images; {again}")
-        labels = np.array([records[i]["label"] for i in range(count)] if labelled else np.zeros(count), np.int32)
+        labels = _labels(records, count) if labelled else np.zeros(count, np.int32)
         if labelled and not (labels.min() >= 0 and labels.max() < len(names)):
             raise DataError(
                 f"{folder} has labels from {labels.min()} to {labels.max()}, not from 0 to {len(names) - 1}; {again}"

@@ -104,7 +104,7 @@ def batches(stream: Stream, words: np.ndarray, first: int, batch_size: int) -> G
         for batch in iterator:
             if "error" in batch:
                 text = batch["error"].tobytes().decode(errors="surrogateescape")
-                raise DataError(f"{text}; --skip-bad-images leaves such images out")
+                raise DataError(f"{text}; repair it to go on, or start a new run with --skip-bad-images")
             # Copies, since Grain takes the shared memory back that the arrays lie in: before the next batch, and not as
             # late as at the end of the process, which would leave it behind.
             batch = {name: np.array(value) for name, value in batch.items()}

@@ -102,6 +102,7 @@ def load(options: DataOptions, given: data.ImageSet | None = None) -> data.Image
                 print(f"NOTE: {_skipped(faults, len(chosen))}", flush=True)
             chosen, labels = chosen[good], labels[good]
         if options.stream:
+            data.in_memory(source, chosen[:1], prepare)  # what is wrong with all of them is wrong with the first
             return Stream(source.name, source, chosen, prepare, labels, names, options.workers)
         _check_room(len(chosen) * prepare.size**2 * prepare.channels, source.name)
         return data.ImageSet(source.name, data.in_memory(source, chosen, prepare), labels, names)
@@ -113,11 +114,15 @@ def load(options: DataOptions, given: data.ImageSet | None = None) -> data.Image
 def _points(
     options: DataOptions, source: data.ImageSet, chosen: np.ndarray, labels: np.ndarray, names: tuple[str, ...]
 ) -> data.ImageSet:
+    if source.images.shape[1:] != (1, 1, 2):
+        raise data.DataError(
+            f"{source.name}: images of dtype {source.images.dtype}; uint8 in 0..255 is expected, as from_arrays checks"
+        )
     for name in ("image_size", "channels", "equalize", "flip", "rotate", "scale", "stream"):
         if value := getattr(options, name):
             raise UsageError(
                 f"{source.name} is points of the plane, not images: --{name.replace('_', '-')} {value} doesn't go with "
-                "it; leave that out, or take an experiment that draws points"
+                "it; take an experiment that draws points, such as experiments.gan_ring"
             )
     return data.ImageSet(source.name, source.images[chosen], labels, names)
 

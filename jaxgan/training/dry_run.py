@@ -168,12 +168,10 @@ def seconds_a_step(state: State, run: Run) -> float:
     return statistics.median(measured or [first])
 
 
-def cost(state: State, run: Run, steps: int, done: int) -> str:
-    """How long a run takes from step `done` to `steps`, as text. `state` and `run` as for `seconds_a_step`."""
+def cost(state: State, run: Run, steps: int) -> str:
+    """How long a run of `steps` takes, as text. `state` and `run` as for `seconds_a_step`."""
     seconds = seconds_a_step(state, run)
-    left = max(steps - done, 0)
-    count = f"{left:,} of {steps:,} steps left" if done else f"{steps:,} steps"
-    return f"{_pace(seconds)} a step, {count}: about {_duration(seconds * left)}"
+    return f"{_pace(seconds)} a step, {steps:,} steps: about {_duration(seconds * steps)}"
 
 
 def _pace(seconds: float) -> str:
@@ -194,11 +192,10 @@ def _duration(seconds: float) -> str:
 
 
 def dry_run(gan: GAN, options: Options, state: State, run: Run, compiled: jax.stages.Compiled, data_bytes: int) -> None:
-    """Prints the networks, the memory and the time of a run that would go on from `state`, which is used up.
+    """Prints the networks, the memory and the time of a run from its first step, which uses `state` up.
 
     `run` is as for `seconds_a_step`, `compiled` the program behind it; `data_bytes` are those of the data set on the
     device.
     """
-    done = int(state.step)
     print(table(layers(gan)), "", *memory(compiled, state, data_bytes), "", sep="\n")
-    print(f"time\n  {cost(state, run, options.steps, done)}", flush=True)
+    print(f"time\n  {cost(state, run, options.steps)}", flush=True)

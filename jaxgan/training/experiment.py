@@ -3,11 +3,11 @@
 import dataclasses
 import zlib
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxgan.data import ImageSet
 from jaxgan.data.stream import Stream
@@ -30,7 +30,7 @@ class DataSpec:
     channels: int
     classes: int
     content: str = ""
-    """A checksum of the images and labels, of a stream that of its files' names and labels."""
+    """A checksum of images and labels; of a stream from files, that of their names and sizes and of the labels."""
 
     @property
     def points(self) -> bool:
@@ -45,12 +45,12 @@ class DataSpec:
     @classmethod
     def of(cls, data: ImageSet | Stream, size: int | None = None) -> "DataSpec":
         """`size` where the step crops images to it."""
-        check = zlib.crc32(data.labels.tobytes())
+        check = zlib.crc32(np.ascontiguousarray(data.labels).data)
         if isinstance(data, Stream):
-            check = zlib.crc32(repr([Path(data.source.title(int(i))).name for i in data.chosen]).encode(), check)
+            check = zlib.crc32(np.ascontiguousarray(data.chosen).data, check) ^ data.source.identity()
             stored, channels = data.prepare.size, data.prepare.channels
         else:
-            check = zlib.crc32(data.images.tobytes(), check)
+            check ^= data.identity()
             stored, channels = data.images.shape[1], data.images.shape[3]
         return cls(data.name, len(data), size or stored, channels, len(data.class_names), f"{check:08x}")
 

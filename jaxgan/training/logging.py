@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from jaxgan.training.files import whole
 
-__all__ = ["Log", "progress_bar", "write_json"]
+__all__ = ["Log", "last_step", "progress_bar", "write_json"]
 
 LOG_EVERY = 10  # steps between two rows; the rows that are logged must not depend on where chunks end
 
@@ -32,6 +32,22 @@ def progress_bar(done: int, total: int) -> tqdm:
         mininterval=0.1 if sys.stderr.isatty() else 30.0,
         bar_format="{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} steps, {remaining} left{postfix}",
     )
+
+
+def last_step(directory: Path) -> int:
+    """The last step in a run directory's `metrics.jsonl`, 0 where there is none."""
+    path = directory / "metrics.jsonl"
+    steps = [row["step"] for row in map(_row, path.read_text().splitlines()) if row] if path.exists() else []
+    return max(steps, default=0)
+
+
+def _row(line: str) -> dict[str, Any] | None:
+    """A line of `metrics.jsonl`; None for one that a kill has left unfinished."""
+    try:
+        row: dict[str, Any] = json.loads(line)
+    except ValueError:
+        return None
+    return row
 
 
 class Log:
@@ -64,14 +80,7 @@ class Log:
         """Drops rows of steps that a killed run made after its last checkpoint, and a line it didn't finish."""
         if not self.path.exists():
             return
-        kept = []
-        for line in self.path.read_text().splitlines():
-            try:
-                row = json.loads(line)
-            except ValueError:
-                continue
-            if row["step"] <= done:
-                kept.append(line)
+        kept = [line for line in self.path.read_text().splitlines() if (row := _row(line)) and row["step"] <= done]
         with whole(self.path) as temporary:
             temporary.write_text("".join(line + "\n" for line in kept))
 

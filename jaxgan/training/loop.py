@@ -61,8 +61,8 @@ def train(
     finite, an image that can't be read, or a disk or memory that takes no more.
     """
     try:
-        with catch_signals() as caught, contextlib.ExitStack() as stack:
-            return _train(build, options, on_chunk, data, caught, stack)
+        with contextlib.ExitStack() as stack:
+            return _train(build, options, on_chunk, data, stack)
     except jax.errors.JaxRuntimeError as error:
         raise out_of_memory(error, options.batch_size) or error from error
 
@@ -72,7 +72,6 @@ def _train(
     options: Options,
     on_chunk: Callable[[State, Metrics], None] | None,
     given: ImageSet | None,
-    caught: list[int],
     stack: contextlib.ExitStack,
 ) -> State:
     # --- the data ----------------------------------------------------------------------------------------------------
@@ -86,7 +85,7 @@ def _train(
         options = dataclasses.replace(options, dataset=record["options"]["dataset"])
     data = load(options, given)
     spec = DataSpec.of(data, options.image_size if options.load_size else None)
-    options = dataclasses.replace(options, dataset=_address(data.name if given else options.dataset, data.name))
+    options = dataclasses.replace(options, dataset=data.name if given else _address(options.dataset, data.name))
     gan = build(options, spec)
     if gan.batch_size > spec.count:
         raise UsageError(
@@ -108,11 +107,13 @@ def _train(
         return jax.eval_shape(gan.init, key)
 
     # --- the run directory -------------------------------------------------------------------------------------------
+    caught = stack.enter_context(catch_signals())
     run = run or Run(_new_directory(name_of(build)))
     directory = run.directory
+    options = dataclasses.replace(options, workdir=str(directory))
     run.make()
     stack.enter_context(locked(directory))
-    run.begin(build, dataclasses.replace(options, workdir=str(directory)), spec)
+    run.check(build, options, spec)
 
     # --- the state: as it was saved, or from the beginning -----------------------------------------------------------
     checkpoints = Checkpoints(directory)
@@ -124,7 +125,10 @@ def _train(
             animate(directory / "samples", directory / "training.gif")  # which a kill may have prevented
         print(f"{directory} is at step {done} already; a larger --steps would train it further")
         return state
-    again = f"{directory} has no checkpoint yet: starting from step 0" if record else f"writing to {directory}"
+    if record and not done:
+        run.refuse_to_begin_again(record["options"]["checkpoint_every"])
+    run.write(build, options, spec)
+    again = f"{directory} has no checkpoint: starting from step 0" if record else f"writing to {directory}"
     print(f"continuing at step {done} in {directory}" if done else again, flush=True)
 
     # --- the pictures: always of the same latents --------------------------------------------------------------------

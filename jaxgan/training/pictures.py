@@ -75,4 +75,15 @@ def animate(folder: Path, path: Path) -> None:
     if not files:
         return
     chosen = [files[i] for i in np.unique(np.linspace(0, len(files) - 1, FRAMES).astype(int))]
-    save_gif(path, [np.atleast_3d(np.asarray(Image.open(file))) for file in chosen])
+    frames = [frame for file in chosen if (frame := _frame(file)) is not None]
+    if frames:
+        save_gif(path, frames)
+
+
+def _frame(file: Path) -> np.ndarray | None:
+    """A picture `[H, W, C]`; None for a file that was damaged since, for which the animation needn't fail."""
+    try:
+        with Image.open(file) as picture:
+            return np.atleast_3d(np.asarray(picture))
+    except (OSError, SyntaxError, ValueError):
+        return None

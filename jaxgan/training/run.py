@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxgan.training.experiment import Build, DataSpec
-from jaxgan.training.logging import write_json
+from jaxgan.training.logging import last_step, write_json
 from jaxgan.training.options import Options, differing, name_of
 from jaxgan.training.usage import UsageError
 
@@ -59,29 +59,42 @@ class Run:
                 f"can't write in run directory {self.directory}: {error.strerror}; choose another --workdir"
             ) from None
 
-    def begin(self, build: Build, options: Options, data: DataSpec) -> None:
-        """Writes the record, or checks it against what is asked for now."""
-        now: dict[str, Any] = {
+    def check(self, build: Build, options: Options, data: DataSpec) -> None:
+        """Checks what is asked for now against the record, where there is one."""
+        before = self.record()
+        if before is None:
+            return
+        wrong = differing(options, before["options"])
+        if name_of(build) != before["experiment"]:
+            wrong.append(f"experiment {name_of(build)} (the run has {before['experiment']})")
+        for name, value in dataclasses.asdict(data).items():
+            if name != "name" and value != (was := before["data"].get(name)):  # a set may be renamed
+                wrong.append(f"{name} of the data {value} (the run has {was})")
+        if wrong:
+            raise UsageError(
+                f"{self.directory} holds a run with other options: {'; '.join(wrong)}. "
+                "Give the same options to continue it, or another --workdir"
+            )
+
+    def write(self, build: Build, options: Options, data: DataSpec) -> None:
+        """Writes the record."""
+        record = {
             "experiment": name_of(build),
             "options": dataclasses.asdict(options),
             "data": dataclasses.asdict(data),
         }
-        before = self.record()
-        if before is not None:
-            wrong = differing(options, before["options"])
-            if now["experiment"] != before["experiment"]:
-                wrong.append(f"experiment {now['experiment']} (the run has {before['experiment']})")
-            pairs = [(name, value, before["data"].get(name)) for name, value in now["data"].items()]
-            wrong += [
-                f"{name} of the data {mine} (the run has {other})" for name, mine, other in pairs if mine != other
-            ]
-            if wrong:
-                raise UsageError(
-                    f"{self.directory} holds a run with other options: {'; '.join(wrong)}. "
-                    "Give the same options to continue it, or another --workdir"
-                )
         with self._writing():
-            write_json(self.path, now)
+            write_json(self.path, record)
+
+    def refuse_to_begin_again(self, checkpoint_every: int) -> None:
+        """UsageError where the run has no checkpoint, but must have had one: it was put aside, or lost."""
+        logged = last_step(self.directory)
+        # A checkpoint is whole, at the latest, before the next but one is begun.
+        if logged > 2 * checkpoint_every or (self.directory / "damaged").exists():
+            raise UsageError(
+                f"{self.directory} was trained to step {logged} at least, but has no checkpoint any more; "
+                "bring back a copy of one, or choose another --workdir to start again"
+            )
 
     def experiment(self) -> tuple[Build, Options, DataSpec]:
         """The run's build function, options and data, for those who only have the directory."""

@@ -52,10 +52,10 @@ def finite_rows(metrics: dict[str, np.ndarray], done: int) -> tuple[int, str | N
     first = int(np.argmin(good))
     name = next(name for name, values in finite.items() if not values[first])
     what = f"{name} became {metrics[name][first]} at step {done + 1 + first} (of steps {done + 1} to {done + count})"
-    return first, what + _explosion({name: values[:first] for name, values in metrics.items()}, done)
+    return first, what + _explosion({name: values[:first] for name, values in metrics.items()})
 
 
-def _explosion(before: dict[str, np.ndarray], done: int) -> str:
+def _explosion(before: dict[str, np.ndarray]) -> str:
     """The gradient norm that grew a hundredfold over its median in the steps before, if one did."""
     for name, norms in before.items():
         if name.endswith("gradient_norm") and len(norms) and norms[-1] > 100 * (usual := np.median(norms)):
@@ -75,10 +75,12 @@ def diverged(what: str, directory: Path, saved: int) -> Stopped:
 
 @contextlib.contextmanager
 def writing_in(directory: Path) -> Iterator[None]:
-    """Ends the run with a line where the disk takes no more."""
+    """Ends the run with a line where the disk takes no more. Errors of other files than the run's are passed on."""
     try:
         yield
     except OSError as error:
+        if isinstance(error.filename, str) and directory.absolute() not in Path(error.filename).absolute().parents:
+            raise
         raise Stopped(f"can't write in {directory}: {error}; what was saved before is kept", 1) from error
 
 

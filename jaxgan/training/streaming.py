@@ -1,6 +1,7 @@
 """The loop's program for a data set that doesn't fit the device: a batch a dispatch, the next one on its way."""
 
 import time
+from collections.abc import Generator
 from functools import partial
 from typing import Any
 
@@ -16,6 +17,7 @@ from jaxgan.training.program import CHUNK, Buffer, Program, iterate, order_key
 __all__ = ["compile_stream"]
 
 State = Any
+Batches = Generator[dict[str, np.ndarray]]
 HELD_BACK = 0.1  # the share of its time that a chunk may wait for images before the loop says so
 
 
@@ -25,6 +27,14 @@ def compile_stream(gan: GAN, state: State, stream: Stream, transform: RealTransf
     DataError, from the start or while it runs, where images can't be read."""
     words = np.asarray(jax.random.key_data(order_key(state)))
     source = batches(stream, words, int(state.step), gan.batch_size)
+    try:
+        return _compile(gan, state, source, transform)
+    except BaseException:
+        source.close()
+        raise
+
+
+def _compile(gan: GAN, state: State, source: Batches, transform: RealTransform | None) -> Program:
     ready = [jax.device_put(next(source))]
 
     @partial(jax.jit, donate_argnums=(0, 1))
