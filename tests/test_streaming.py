@@ -93,7 +93,7 @@ def test_a_streamed_run_sees_what_one_in_memory_sees_and_is_continued(tmp_path):
 def test_a_bad_image_stops_a_run_with_a_line(tmp_path):
     path = bad_folder(tmp_path)
     named = {"dataset": f"folder:{tmp_path / 'set'}", "image_size": 4, "stream": True, "checkpoint_every": 1}
-    with pytest.raises(Stopped, match=rf"{path} can't be read .*--skip-bad-images leaves such images out; ") as stopped:
+    with pytest.raises(Stopped, match=rf"{path} can't be read .*a new run with --skip-bad-images; ") as stopped:
         train(build, options(tmp_path, **named))
     assert stopped.value.status == 1
     assert int(train(build, options(tmp_path, "good", skip_bad_images=True, **named)).step) == 8
