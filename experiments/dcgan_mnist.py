@@ -15,16 +15,14 @@ others.
 import dataclasses
 from typing import Literal
 
-import jax
 import jax.numpy as jnp
 import optax
 
-from jaxgan import GANState, d_loss, g_loss, init_player, iteration, latents, make_joint_step
+from jaxgan import d_loss, g_loss, iteration, latents, make_joint_step
 from jaxgan.data.prepare import Fit
 from jaxgan.losses import non_saturating
 from jaxgan.networks.dcgan import SIZES, Discriminator, Generator
-from jaxgan.state import ROLES
-from jaxgan.training import GAN, DataSpec, generate_with, main
+from jaxgan.training import GAN, DataSpec, generate_with, init_with, main
 from jaxgan.training import Options as CommonOptions
 from jaxgan.training.usage import require
 
@@ -55,25 +53,19 @@ class Options(CommonOptions):
 
 
 def build(options: Options, data: DataSpec) -> GAN:
-    generator = Generator(data.size, data.channels, options.features)
-    discriminator = Discriminator(options.features)
+    init = init_with(
+        Generator(data.size, data.channels, options.features),
+        Discriminator(options.features),
+        optax.scale_by_adam(b1=options.beta1),
+        jnp.zeros((1, options.latent_size)),
+        jnp.zeros((1, data.size, data.size, data.channels)),
+        hyper={
+            "generator/learning_rate": options.learning_rate,
+            "discriminator/learning_rate": options.learning_rate,
+            "ema_half_life": options.ema_half_life,
+        },
+    )
     sampler = latents(options.latent_size)
-
-    def init(key: jax.Array) -> GANState:
-        g_key, d_key = jax.random.split(jax.random.fold_in(key, ROLES["init"]))
-        adam = optax.scale_by_adam(b1=options.beta1)
-        image = jnp.zeros((1, data.size, data.size, data.channels))
-        return GANState.create(
-            key,
-            init_player(g_key, generator, adam, jnp.zeros((1, options.latent_size))),
-            init_player(d_key, discriminator, adam, image),
-            hyper={
-                "generator/learning_rate": options.learning_rate,
-                "discriminator/learning_rate": options.learning_rate,
-                "ema_half_life": options.ema_half_life,
-            },
-        )
-
     step = make_joint_step(sampler, [d_loss(non_saturating)], [g_loss(non_saturating)])
     return GAN(init, iteration(step), options.batch_size, sampler, generate_with)
 

@@ -12,15 +12,13 @@ Samples are shown as their density in the square from -1.5 to 1.5.
 
 import dataclasses
 
-import jax
 import jax.numpy as jnp
 import optax
 
-from jaxgan import GANState, d_loss, g_loss, init_player, iteration, latents, make_joint_step
+from jaxgan import d_loss, g_loss, iteration, latents, make_joint_step
 from jaxgan.losses import non_saturating
 from jaxgan.networks.mlp import Discriminator, Generator
-from jaxgan.state import ROLES
-from jaxgan.training import GAN, DataSpec, generate_with, main
+from jaxgan.training import GAN, DataSpec, generate_with, init_with, main
 from jaxgan.training import Options as CommonOptions
 from jaxgan.training.usage import require
 
@@ -52,22 +50,19 @@ class Options(CommonOptions):
 def build(options: Options, data: DataSpec) -> GAN:
     shape = (data.size, data.size, data.channels)
     widths = (options.width, options.width)
+    init = init_with(
+        Generator(shape, widths),
+        Discriminator(widths),
+        optax.scale_by_adam(b1=0.5),
+        jnp.zeros((1, options.latent_size)),
+        jnp.zeros((1, *shape)),
+        hyper={
+            "generator/learning_rate": options.learning_rate,
+            "discriminator/learning_rate": options.learning_rate,
+            "ema_half_life": options.ema_half_life,
+        },
+    )
     sampler = latents(options.latent_size)
-
-    def init(key: jax.Array) -> GANState:
-        g_key, d_key = jax.random.split(jax.random.fold_in(key, ROLES["init"]))
-        adam = optax.scale_by_adam(b1=0.5)
-        return GANState.create(
-            key,
-            init_player(g_key, Generator(shape, widths), adam, jnp.zeros((1, options.latent_size))),
-            init_player(d_key, Discriminator(widths), adam, jnp.zeros((1, *shape))),
-            hyper={
-                "generator/learning_rate": options.learning_rate,
-                "discriminator/learning_rate": options.learning_rate,
-                "ema_half_life": options.ema_half_life,
-            },
-        )
-
     step = make_joint_step(sampler, [d_loss(non_saturating)], [g_loss(non_saturating)])
     return GAN(init, iteration(step), options.batch_size, sampler, generate_with)
 

@@ -22,7 +22,7 @@ from jaxgan.data.stream import Stream
 from jaxgan.training.data_options import DataOptions, load, real_transform
 from jaxgan.training.experiment import DataSpec
 from jaxgan.training.pictures import picture, save_png, to_uint8
-from jaxgan.training.usage import UsageError, command_line, plain_exits
+from jaxgan.training.usage import command_line, plain_exits, writing
 
 BARS = 16  # in the histogram of values
 BLOCK = 1024  # images that are looked at together
@@ -99,16 +99,14 @@ def histogram(values: np.ndarray, weights: np.ndarray | None, limits: tuple[int,
 
 def run(options: Options) -> None:
     data = load(options)
-    spec = DataSpec.of(data, options.image_size if options.load_size else None)
+    spec = DataSpec.of(data, options.crop_size)
     print(describe(data, spec))
     path = options.picture or Path("runs/data") / f"{data.name.replace(':', '-').replace('/', '-')}.png"
     chosen = np.random.default_rng(0).permutation(len(data))[: spec.shown]
-    try:
+    with writing(path):
         if not options.picture:
             path.parent.mkdir(parents=True, exist_ok=True)
         save_png(path, picture(seen(options, images_at(data, chosen))))
-    except OSError as error:
-        raise UsageError(f"can't write {path}: {error.strerror or error}") from None
     print(f"{path}: {len(chosen)} of them, as a network gets them")
 
 

@@ -24,7 +24,7 @@ from jaxgan.training.experiment import GAN, DataSpec, display_inputs, images_of
 from jaxgan.training.files import whole
 from jaxgan.training.pictures import grid, picture, save_gif, save_png
 from jaxgan.training.run import Run
-from jaxgan.training.usage import UsageError, command_line, plain_exits
+from jaxgan.training.usage import UsageError, command_line, plain_exits, writing
 
 BATCH = 256
 WALKERS, STOPS, FRAMES = 16, 6, 15  # latents that walk side by side, stops on the way, frames from stop to stop
@@ -119,10 +119,8 @@ def run(options: Options) -> None:
     ]
     for path, write in writers:
         if path:
-            try:
+            with writing(path):
                 write(path)
-            except OSError as error:
-                raise UsageError(f"can't write {path}: {error.strerror or error}") from None
             print(f"{path}: {options.weights} weights of step {step}")
 
 

@@ -92,6 +92,13 @@ class Discriminator(nn.Module):
         return said | {"class": nn.Dense(self.classes)(x)} if self.classes else said
 
 
+@pytest.fixture
+def as_users_have_it():
+    """optax's Adam is not written for strict promotion, and users don't set it."""
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        yield
+
+
 def adam(eps: float = 1e-8) -> optax.GradientTransformation:
     """optax's Adam, which is not written for strict promotion (it raises a float to an int32 power)."""
     inner = optax.scale_by_adam(eps=eps)

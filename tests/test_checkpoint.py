@@ -18,12 +18,7 @@ from jaxgan.training import UsageError
 from jaxgan.training.checkpoint import KEPT, Checkpoints, SaveError
 from jaxgan.training.digest import digests
 
-
-@pytest.fixture(autouse=True)
-def as_users_have_it():
-    """optax's Adam is not written for strict promotion, and users don't set it."""
-    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        yield
+pytestmark = pytest.mark.usefixtures("as_users_have_it")
 
 
 def state(seed=0):

@@ -21,15 +21,10 @@ from jaxgan.training.lock import locked
 from jaxgan.training.logging import Log
 from jaxgan.training.pictures import save_png
 
+pytestmark = pytest.mark.usefixtures("as_users_have_it")
+
 ROOT = Path(__file__).parent.parent
 MEBIBYTE = 1 << 20
-
-
-@pytest.fixture(autouse=True)
-def as_users_have_it():
-    """optax's Adam is not written for strict promotion, and users don't set it."""
-    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        yield
 
 
 def mount(*arguments):

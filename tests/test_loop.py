@@ -22,12 +22,7 @@ from jaxgan.training import GAN, Stopped, UsageError, generate_with, train
 from jaxgan.training.checkpoint import Checkpoints
 from jaxgan.training.program import CHUNK, compile_chunk
 
-
-@pytest.fixture(autouse=True)
-def as_users_have_it():
-    """optax's Adam is not written for strict promotion, and users don't set it."""
-    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        yield
+pytestmark = pytest.mark.usefixtures("as_users_have_it")
 
 
 def tiny(tmp_path, **changes):

@@ -22,14 +22,9 @@ from jaxgan.losses import wasserstein
 from jaxgan.training import Stopped, UsageError, train
 from jaxgan.training.lock import locked
 
+pytestmark = pytest.mark.usefixtures("as_users_have_it")
+
 ROOT = Path(__file__).parent.parent
-
-
-@pytest.fixture(autouse=True)
-def as_users_have_it():
-    """optax's Adam is not written for strict promotion, and users don't set it."""
-    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        yield
 
 
 def tiny(tmp_path, **changes):

@@ -12,7 +12,7 @@ from jaxgan.data.folder import folder
 from jaxgan.data.images import DataError, ImageSet, Source, from_arrays
 from jaxgan.data.prepared import prepared, prepared_folder
 
-__all__ = ["digits", "mnist_or_digits", "npz", "open_source"]
+__all__ = ["digits", "machine_memory", "mnist_or_digits", "npz", "open_source"]
 
 
 def digits() -> ImageSet:
@@ -26,6 +26,11 @@ def digits() -> ImageSet:
     return from_arrays("digits", np.stack(images), small.target)
 
 
+def machine_memory() -> int:
+    """Bytes of memory that this machine has."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
 def npz(path: Path) -> ImageSet:
     """`images`, uint8 `[N, H, W]` or `[N, H, W, C]`, and where it has them integer `labels` `[N]`, of an .npz file.
 
@@ -34,8 +39,7 @@ def npz(path: Path) -> ImageSet:
         with zipfile.ZipFile(path) as archive:
             names = ("images", "images.npy", "labels", "labels.npy")  # NumPy takes either
             size = sum(info.file_size for info in archive.infolist() if info.filename in names)
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-        if size > memory // 2:
+        if size > machine_memory() // 2:
             raise DataError(f"{path} unpacks to {size:,} bytes, more than half of this machine's memory; split it")
         with np.load(path, allow_pickle=False) as file:
             if "images" not in file.files:

@@ -1,9 +1,9 @@
 """The host side of a run: options, loop, checkpoints, logs and pictures."""
 
-from jaxgan.training.experiment import GAN, DataSpec, generate_with
+from jaxgan.training.experiment import GAN, DataSpec, generate_with, init_with
 from jaxgan.training.loop import main, train
 from jaxgan.training.options import Options
 from jaxgan.training.stop import Stopped
 from jaxgan.training.usage import UsageError
 
-__all__ = ["GAN", "DataSpec", "Options", "Stopped", "UsageError", "generate_with", "main", "train"]
+__all__ = ["GAN", "DataSpec", "Options", "Stopped", "UsageError", "generate_with", "init_with", "main", "train"]

@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import importlib.util
 import multiprocessing
-import os
 from collections.abc import Callable
 from typing import Literal
 
@@ -14,6 +13,7 @@ import numpy as np
 from jaxgan import augment, data
 from jaxgan.data.images import BadImage
 from jaxgan.data.prepare import Filter, Fit, readable
+from jaxgan.data.sources import machine_memory
 from jaxgan.data.stream import Stream
 from jaxgan.training.usage import UsageError, require
 
@@ -75,6 +75,11 @@ class DataOptions:
         require(self, "scale", 0 <= self.scale < float("inf"), "at least 0 and finite")
         require(self, "workers", self.workers >= 1, "at least 1")
 
+    @property
+    def crop_size(self) -> int | None:
+        """Pixels of the square that the step cuts out, None where it takes whole images."""
+        return self.image_size if self.load_size else None
+
 
 def load(options: DataOptions, given: data.ImageSet | None = None) -> data.ImageSet | Stream:
     """The images that the options name (or `given` ones), prepared as they say. UsageError where that can't be."""
@@ -130,6 +135,7 @@ def _points(
 def _preparation(options: DataOptions, source: data.Source, chosen: np.ndarray) -> data.Preparation:
     """What the options leave open is as in the first image (that can be read)."""
     size = options.load_size or options.image_size
+    fit = options.fit if size else None
     channels = options.channels or (3 if source.name.startswith("folder:") else None)
     if size is None or channels is None:
         for i in map(int, chosen):
@@ -146,9 +152,8 @@ def _preparation(options: DataOptions, source: data.Source, chosen: np.ndarray) 
                 f"{source.title(i)} has {first.shape[0]}×{first.shape[1]} pixels; "
                 "name the square that it shall become with --image-size"
             )
-        size, channels, fit = size or first.shape[0], channels or first.shape[2], options.fit if size else None
-        return data.Preparation(size, channels, fit, options.filter, options.equalize)
-    return data.Preparation(size, channels, options.fit, options.filter, options.equalize)
+        size, channels = size or first.shape[0], channels or first.shape[2]
+    return data.Preparation(size, channels, fit, options.filter, options.equalize)
 
 
 def _skipped(faults: list[str], of: int) -> str:
@@ -161,7 +166,7 @@ def _skipped(faults: list[str], of: int) -> str:
 def _check_room(size: int, name: str) -> None:
     """The device's memory must hold the images beside all else."""
     stats = jax.local_devices()[0].memory_stats() or {}
-    memory = stats.get("bytes_limit") or os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    memory = stats.get("bytes_limit") or machine_memory()
     if size > memory // 2:
         raise UsageError(
             f"{name} takes {size / 2**30:.1f} GiB and the device has {memory / 2**30:.1f}; add --stream, take some "
@@ -174,8 +179,8 @@ def real_transform(options: DataOptions) -> RealTransform | None:
     parts: list[RealTransform] = []
     if options.rotate or options.scale:
         parts.append(functools.partial(augment.rotate_and_scale, degrees=options.rotate, scale=options.scale))
-    if options.load_size and options.image_size:
-        parts.append(functools.partial(augment.random_crop, size=options.image_size))
+    if options.crop_size:
+        parts.append(functools.partial(augment.random_crop, size=options.crop_size))
     if options.flip:
         parts.append(augment.flip)
     if not parts:

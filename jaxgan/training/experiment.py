@@ -5,17 +5,19 @@ import zlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
 from jaxgan.data import ImageSet
 from jaxgan.data.stream import Stream
-from jaxgan.state import GANState
+from jaxgan.state import ROLES, GANState, init_player
 from jaxgan.steps import Sampler, Step
 from jaxgan.training.pictures import to_uint8
 
-__all__ = ["GAN", "Build", "DataSpec", "display_inputs", "generate_with", "images_of"]
+__all__ = ["GAN", "Build", "DataSpec", "display_inputs", "generate_with", "images_of", "init_with"]
 
 State = Any  # a pytree with `step` and `key`
 
@@ -73,6 +75,25 @@ class GAN(NamedTuple):
 
 
 Build = Callable[[Any, DataSpec], GAN]
+
+
+def init_with(
+    generator: nn.Module,
+    discriminator: nn.Module,
+    tx: optax.GradientTransformation,
+    latent: jax.Array,
+    image: jax.Array,
+    hyper: dict[str, float],
+) -> Callable[[jax.Array], GANState]:
+    """`GAN.init` for a generator and a discriminator with one kind of optimiser: `latent` and `image` are examples,
+    `[1, ...]`, of what they are given; `hyper` as in GANState."""
+
+    def init(key: jax.Array) -> GANState:
+        g_key, d_key = jax.random.split(jax.random.fold_in(key, ROLES["init"]))
+        players = init_player(g_key, generator, tx, latent), init_player(d_key, discriminator, tx, image)
+        return GANState.create(key, *players, hyper=hyper)
+
+    return init
 
 
 def generate_with(state: GANState, inputs: dict[str, jax.Array], ema: bool) -> jax.Array:

@@ -84,7 +84,7 @@ def _train(
     if record and options.dataset == "auto":  # decided once in a run
         options = dataclasses.replace(options, dataset=record["options"]["dataset"])
     data = load(options, given)
-    spec = DataSpec.of(data, options.image_size if options.load_size else None)
+    spec = DataSpec.of(data, options.crop_size)
     options = dataclasses.replace(options, dataset=data.name if given else _address(options.dataset, data.name))
     gan = build(options, spec)
     if gan.batch_size > spec.count:

@@ -4,12 +4,13 @@ import contextlib
 import io
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 from jaxgan.data.images import DataError
 from jaxgan.training.stop import Stopped
 
-__all__ = ["UsageError", "command_line", "plain_exits", "require"]
+__all__ = ["UsageError", "command_line", "plain_exits", "require", "writing"]
 
 T = TypeVar("T")
 
@@ -47,6 +48,15 @@ def command_line(options_type: type[T], arguments: Sequence[str] | None = None, 
         lines = [line.strip("│ ") for line in said.getvalue().splitlines()[1:]]
         message = [line for line in lines[: next((i for i, x in enumerate(lines) if x.startswith("─")), None)] if line]
         raise UsageError(f"{' '.join(message)} (--help lists the options)") from None
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """UsageError where a file that a user named can't be written."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f"can't write {path}: {error.strerror or error}") from None
 
 
 @contextlib.contextmanager
