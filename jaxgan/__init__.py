@@ -1,20 +1,24 @@
 """jaxgan: generative adversarial networks in JAX. This is the pure core; see README.md for the rest."""
 
-from jaxgan import losses, networks, penalties, state, steps, terms
+from jaxgan import ensemble, losses, networks, parallel, penalties, state, steps, terms
+from jaxgan.ensemble import Ensemble
 from jaxgan.losses import AdversarialLoss
 from jaxgan.state import GANState, TrainState, init_player
-from jaxgan.steps import iteration, latents, make_d_step, make_g_step, make_joint_step, repeat
+from jaxgan.steps import Step, iteration, latents, make_d_step, make_g_step, make_joint_step, repeat
 from jaxgan.terms import Term, View, d_loss, every, g_loss
 
 __version__ = "0.1.0"
 
 __all__ = [
     "AdversarialLoss",
+    "Ensemble",
     "GANState",
+    "Step",
     "Term",
     "TrainState",
     "View",
     "d_loss",
+    "ensemble",
     "every",
     "g_loss",
     "init_player",
@@ -25,6 +29,7 @@ __all__ = [
     "make_g_step",
     "make_joint_step",
     "networks",
+    "parallel",
     "penalties",
     "repeat",
     "state",

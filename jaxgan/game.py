@@ -53,11 +53,24 @@ class Game:
 
     def mean(self, tree: PyTree) -> PyTree:
         """The one place that averages over devices: losses inside the differentiated function, gradients outside.
-        Counters stay as they are, equal everywhere."""
+        Counters stay as they are, equal everywhere.
+
+        Why both. On N devices let device k have the loss V_k, which may depend on every device's copy θ_j of the
+        parameters (through batch norm's statistics, gathered logits); wanted is d/dθ of V = Σ_k V_k / N with all copies
+        moving together, Σ_j Σ_k ∂V_k/∂θ_j / N. Under pmap, vmap and shard_map(check_vma=False) device j's gradient is
+        that of the sum over devices of what each of them differentiates; each has V, so it is Σ_k ∂V_k/∂θ_j, and the
+        mean over j is what is wanted. Under shard_map(check_vma=True) V and θ are known to be one and the same
+        everywhere: the gradient is exact and equal already, and a mean over equals changes nothing.
+        """
         axis = self.axis_name
         if axis is None:
             return tree
         return jax.tree.map(lambda x: jax.lax.pmean(x, axis) if jnp.issubdtype(x.dtype, jnp.inexact) else x, tree)
+
+    def gather(self, tree: PyTree) -> PyTree:
+        """What the devices have of a batch, put together: local `[b, ...]` -> global `[B, ...]`, for every leaf."""
+        axis = self.axis_name
+        return tree if axis is None else jax.tree.map(lambda x: jax.lax.all_gather(x, axis, tiled=True), tree)
 
     def keys(self, state: GANState, player: str) -> jax.Array:
         """Six keys of the player's next update: for inputs, the generator's pass, three of D's, and the terms."""
@@ -136,8 +149,11 @@ class Game:
                 key=key,
                 keys=example_keys(examples_key, len(fake["image"]), self.axis_name),
                 step=me.step,
+                gather=self.gather,
+                mean=self.mean,
             )
-            values, extras = evaluate(term, view)
+            values, kept = evaluate(term, view)
+            extras = extras if kept is extras else self.mean(kept)
             value = self.mean(jnp.mean(values))
             total += value * _weight(term, state)
             metrics[f"{player}/{term.name}"] = value
@@ -145,7 +161,7 @@ class Game:
         metrics[f"{player}/fake_logits"] = self.mean(jnp.mean(said_of_fake["logits"]))
         if trains_d:
             metrics[f"{player}/real_logits"] = self.mean(jnp.mean(said_of_real["logits"]))
-        return total, (self.mean(variables), self.mean(extras), metrics)
+        return total, (self.mean(variables), extras, metrics)
 
     def update(
         self, player: str, state: GANState, gradients: PyTree, variables: Variables, extras: PyTree, images: int

@@ -9,6 +9,9 @@ Each player's own concern comes first. Logits are unbounded scores (no sigmoid b
 `[B, ...]`, both of the same shape; they become float32, and axes after the first (a PatchGAN's map) are averaged
 within the example. The caller takes the mean over the batch. Losses are written with `softplus`, which stays finite
 where `log(sigmoid(x))` does not. Below, D(x) is a real example's logit, D(G(z)) a fake one's, s the sigmoid.
+
+A loss may look across examples: B is the global batch. Whoever has it on several devices gathers the logits first, as
+`terms.d_loss` and `terms.g_loss` do.
 """
 
 from collections.abc import Callable
@@ -25,6 +28,7 @@ __all__ = [
     "non_saturating",
     "per_example",
     "relativistic",
+    "relativistic_average",
     "wasserstein",
 ]
 
@@ -102,3 +106,15 @@ relativistic = _loss(
 """Relativistic pairing GAN, example i against example i. D: -log s(D(x) - D(G(z))); G: -log s(D(G(z)) - D(x)).
 Jolicoeur-Martineau 2018 (arXiv 1807.00734), RSGAN; the loss of R3GAN (arXiv 2501.05441), equation 2 with
 f(t) = -log(1 + e^-t)."""
+
+
+def _relativistic_average(own: jax.Array, other: jax.Array) -> jax.Array:
+    """What it costs `own` not to stand above the other side's mean, and `other` not to stand below its own's."""
+    return softplus(jnp.mean(other) - own) + softplus(other - jnp.mean(own))
+
+
+relativistic_average = _loss(_relativistic_average, _relativistic_average)
+"""Every example against the mean E of the other kind. D: -log s(D(x) - E D(G(z))) - log(1 - s(D(G(z)) - E D(x)));
+G: the same with the roles swapped. Jolicoeur-Martineau 2018 (arXiv 1807.00734), RaSGAN. E is over the whole batch and,
+where logits are maps, over all their patches. The author's code halves the sum, and its first version had
+E D(G(z)) - D(x) in the second term as well; neither is the paper's."""

@@ -20,10 +20,37 @@ from jaxgan.game import Game, Left, Metrics, Sampler, global_count
 from jaxgan.state import GANState, ema_update
 from jaxgan.terms import Example, Term
 
-__all__ = ["Sampler", "Step", "iteration", "latents", "make_d_step", "make_g_step", "make_joint_step", "repeat"]
+__all__ = [
+    "Sampler",
+    "Step",
+    "StepFunction",
+    "iteration",
+    "latents",
+    "make_d_step",
+    "make_g_step",
+    "make_joint_step",
+    "repeat",
+]
 
 PyTree = Any
-Step = Callable[[GANState, Example], tuple[GANState, Metrics]]
+StepFunction = Callable[[GANState, Example], tuple[GANState, Metrics]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """`(state, batch) -> (state, metrics)`, and what a step made of it must know.
+
+    axis_name: the mapped axis that holds the batch's shards, None where the batch is whole.
+    repeats: how many batches of B examples one call takes.
+    A function of one's own is a step as it is; give it an `axis_name` by `Step(function, "data")`.
+    """
+
+    function: StepFunction
+    axis_name: str | None = None
+    repeats: int = 1
+
+    def __call__(self, state: GANState, batch: Example) -> tuple[GANState, Metrics]:
+        return self.function(state, batch)
 
 
 def latents(size: int) -> Sampler:
@@ -39,7 +66,8 @@ def make_d_step(sampler: Sampler, terms: Sequence[Term], **options: Any) -> Step
     augment: `(example, keys) -> example`, before each of D's passes and inside what penalties differentiate
         (differentiable augmentation, instance noise).
     schedule: `images -> factor` on the learning rate; counts the images this player has been trained on.
-    axis_name: the mapped axis that holds the batch's shards, under `pmap`, `shard_map` or `vmap`.
+    axis_name: the mapped axis that holds the batch's shards, under `pmap`, `shard_map` or `vmap`; without it the batch
+        is whole, on one device or, under `jit`, sharded over many.
     Metrics are scalars named `discriminator/...`: every term unweighted, loss, gradient_norm, real_logits, fake_logits.
     """
     game = Game(sampler, **options)
@@ -51,7 +79,7 @@ def make_d_step(sampler: Sampler, terms: Sequence[Term], **options: Any) -> Step
         images, _ = game.generate(state.generator, state.generator.params, inputs, g_key)
         return game.step_d(terms, state, batch, {**inputs, "image": images})
 
-    return step
+    return Step(step, game.axis_name)
 
 
 def make_g_step(sampler: Sampler, terms: Sequence[Term], **options: Any) -> Step:
@@ -73,7 +101,7 @@ def make_g_step(sampler: Sampler, terms: Sequence[Term], **options: Any) -> Step
         state, norm = game.update("generator", state, gradients, variables, extras, len(batch["image"]))
         return state, metrics | norm
 
-    return step
+    return Step(step, game.axis_name)
 
 
 def make_joint_step(
@@ -114,41 +142,63 @@ def make_joint_step(
         after, norm = game.update("generator", after, gradients, game.mean(variables), extras, size)
         return after, d_metrics | metrics | norm
 
-    return step
+    return Step(step, game.axis_name)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Repeat:
-    step: Step
-    n: int
+def _parts(batch: Example, n: int) -> Example:
+    """n·B examples as `[B, n, ...]`: part j, of B, is the examples j, j + n, j + 2n, ...
 
-    def __call__(self, state: GANState, batch: Example) -> tuple[GANState, Metrics]:
-        if len(batch["image"]) % self.n:
-            raise ValueError(f"repeat(step, {self.n}) needs {self.n}·B examples, got {len(batch['image'])}")
-        parts = jax.tree.map(lambda x: x.reshape(self.n, -1, *x.shape[1:]), batch)
-        state, metrics = jax.lax.scan(self.step, state, parts)
-        return state, jax.tree.map(jnp.mean, metrics)
+    Blocks of B would lie on other devices than the batch they are cut from. These parts stay where they are, and a
+    device that cuts its own share makes the same ones.
+    """
+    if len(batch["image"]) % n:
+        raise ValueError(f"expected {n}·B examples for {n} repetitions, got {len(batch['image'])}")
+    return jax.tree.map(lambda x: x.reshape(-1, n, *x.shape[1:]), batch)
 
 
-def repeat(step: Step, n: int) -> Step:
-    """`step` n times on n·B examples, B fresh ones each; metrics are means. In `iteration` the others see the last."""
+def repeat(step: StepFunction, n: int) -> Step:
+    """`step` n times on n·B examples, B fresh ones each: the j-th call gets examples j, j + n, j + 2n, ... Metrics are
+    means. In `iteration` the others see what the last call sees. ValueError where n does not divide the examples."""
     if n < 1:
         raise ValueError(f"expected at least 1 repetition, got {n}")
-    return _Repeat(step, n)
+
+    def repeated(state: GANState, batch: Example) -> tuple[GANState, Metrics]:
+        parts = jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), _parts(batch, n))
+        state, metrics = jax.lax.scan(step, state, parts)
+        return state, jax.tree.map(jnp.mean, metrics)
+
+    one = _as_step(step)
+    return Step(repeated, one.axis_name, n * one.repeats)
 
 
-def iteration(*steps: Step, axis_name: str | None = None) -> Step:
-    """The given steps in turn as one iteration, which alone advances `step` and the generator's average."""
-    parts = max(step.n if isinstance(step, _Repeat) else 1 for step in steps)
+def _as_step(step: StepFunction) -> Step:
+    return step if isinstance(step, Step) else Step(step)
+
+
+def iteration(*steps: StepFunction) -> Step:
+    """The given steps in turn as one iteration, which alone advances `step` and the generator's average.
+
+    ValueError where the steps are not made for one `axis_name`.
+    """
+    parts = [_as_step(step) for step in steps]
+    most = max(part.repeats for part in parts)
+    axis_name, *others = {part.axis_name for part in parts}
+    if others:
+        names = ", ".join(repr(part.axis_name) for part in parts)
+        raise ValueError(
+            f"the steps of one iteration were made with different axis_name ({names}); give all of them the same one, "
+            "a function of your own by Step(function, axis_name)"
+        )
 
     def step(state: GANState, batch: Example) -> tuple[GANState, Metrics]:
-        total = len(batch["image"])
+        divided = _parts(batch, most)
         metrics: Metrics = {}
-        for part in steps:
-            own = total * (part.n if isinstance(part, _Repeat) else 1) // parts
-            state, said = part(state, jax.tree.map(lambda x, own=own: x[total - own :], batch))
+        for part in parts:
+            own = jax.tree.map(lambda x, n=part.repeats: x[:, most - n :].reshape(-1, *x.shape[2:]), divided)
+            state, said = part(state, own)
             metrics |= said
         state = state.replace(step=state.step + 1)
-        return state.replace(ema=ema_update(state, global_count(total // parts, axis_name))), metrics
+        size = global_count(len(divided["image"]), axis_name)
+        return state.replace(ema=ema_update(state, size)), metrics
 
-    return step
+    return Step(step, axis_name, most)

@@ -3,6 +3,10 @@
 A term is a name, a function of a `View` and a weight. The adversarial loss is a term, and so are penalties, auxiliary
 classifiers, unrolled steps and whatever a paper adds: no paper needs a flag in the step. The function returns values
 `[B]` (extra axes are averaged), or `(values, extras)` where it keeps a state of its own between steps.
+
+Where the batch lies on several devices under `pmap`, `shard_map` or `vmap(axis_name=...)`, a term sees the examples of
+its own device, b of B. One that looks across examples asks for the others with `view.gather`; its values may then be
+those of all B examples, the same on every device. The step averages values and extras over devices either way.
 """
 
 import dataclasses
@@ -36,6 +40,8 @@ class View:
     extras: states of adaptive terms, with what earlier terms of this step made of them.
     key: this term's own key; keys: one more for every example, `[B]`, the same on any number of devices.
     step: how many updates this player has made.
+    gather: a pytree of this device's `[b, ...]` -> that of all devices, `[B, ...]`, in the order of the global batch.
+    mean: a pytree -> its floats averaged over devices; whatever else must be equal there already, as counters are.
     """
 
     real: Example
@@ -49,6 +55,8 @@ class View:
     key: jax.Array
     keys: jax.Array
     step: jax.Array
+    gather: Callable[[PyTree], PyTree]
+    mean: Callable[[PyTree], PyTree]
 
 
 TermFunction = Callable[[View], Any]
@@ -63,13 +71,13 @@ class Term(NamedTuple):
 
 
 def d_loss(loss: AdversarialLoss) -> Term:
-    """The discriminator's side of `loss`, as the term `adversarial`."""
-    return Term("adversarial", lambda view: loss.d(view.real["logits"], view.fake["logits"]))
+    """The discriminator's side of `loss` on the global batch, as the term `adversarial`."""
+    return Term("adversarial", lambda view: loss.d(*view.gather((view.real["logits"], view.fake["logits"]))))
 
 
 def g_loss(loss: AdversarialLoss) -> Term:
-    """The generator's side of `loss`, as the term `adversarial`."""
-    return Term("adversarial", lambda view: loss.g(view.fake["logits"], view.real["logits"]))
+    """The generator's side of `loss` on the global batch, as the term `adversarial`."""
+    return Term("adversarial", lambda view: loss.g(*view.gather((view.fake["logits"], view.real["logits"]))))
 
 
 def _critic(view: View, example: Example) -> penalties.Critic:
@@ -111,10 +119,11 @@ def every(term: Term, n: int) -> Term:
     def function(view: View) -> tuple[jax.Array, dict[str, PyTree]]:
         def compute() -> tuple[jax.Array, dict[str, PyTree]]:
             values, extras = evaluate(term, view)
-            return n * values, extras
+            # Means over devices, as both branches must have one type: under shard_map what is the same on every
+            # device, as zeros are, has another type than what may differ.
+            return n * view.mean(jnp.mean(values, keepdims=True)), view.mean(extras)
 
-        batch_size = view.fake["image"].shape[0]
-        return jax.lax.cond(view.step % n == 0, compute, lambda: (jnp.zeros(batch_size), view.extras))
+        return jax.lax.cond(view.step % n == 0, compute, lambda: (jnp.zeros(1), view.extras))
 
     return term._replace(function=function)
 

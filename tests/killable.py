@@ -36,6 +36,7 @@ class Options(CommonOptions):
     dataset: str = "digits"
     image_size: Literal[28] = 28
     batch_size: int = 8
+    devices: int | None = 1
     checkpoint_every: int = 5
     sample_every: int = 25
 
@@ -77,7 +78,10 @@ def build(options: Options, data: DataSpec) -> GAN:
 
 
 if __name__ == "__main__":
-    jax.devices()  # starts XLA
+    if sys.argv[1:] == ["cold"]:  # as one of several processes must be, which meet before XLA starts
+        sys.argv.pop()
+    else:
+        jax.devices()  # starts XLA
     print("ready", flush=True)
     if arguments := sys.stdin.readline():  # nothing where the test has ended
         sys.argv += shlex.split(arguments)

@@ -15,7 +15,7 @@ EVERY_SOURCE = [
 
 # What each part of jaxgan (a module, or a package with all its modules) may import of the others, anywhere in its text.
 LEAVES = {"losses", "penalties", "augment", "networks"}
-CORE = LEAVES | {"state", "terms", "game", "steps", "parallel"}
+CORE = LEAVES | {"state", "terms", "game", "steps", "ensemble", "parallel"}
 ARROWS = {
     "losses": set(),
     "penalties": {"losses"},
@@ -25,7 +25,8 @@ ARROWS = {
     "terms": {"losses", "penalties", "state"},
     "game": {"state", "terms"},
     "steps": {"game", "state", "terms"},
-    "parallel": {"state", "steps"},
+    "ensemble": set(),
+    "parallel": {"ensemble", "state"},
     "data": LEAVES,
     "evaluation": LEAVES | {"data"},
     "training": CORE | {"data", "evaluation", "jaxgan"},

@@ -23,10 +23,9 @@ from conftest import assert_same
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.record_writer import masked_crc32c
 
+from jaxgan import training
 from jaxgan.training.checkpoint import LEFTOVERS
 from jaxgan.training.logging import LOG_EVERY
-from jaxgan.training.run import Run
-from scripts.sample import restore
 
 pytestmark = pytest.mark.slow
 
@@ -195,9 +194,9 @@ def outcome(tmp_path_factory):
 
 
 def final_state(outcome, directory):
-    _, state, _, step = restore(Run(directory))
-    assert step == outcome.steps
-    return {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree.leaves_with_path(state)}
+    run = training.open(directory)
+    assert run.step == outcome.steps
+    return {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree.leaves_with_path(run.state)}
 
 
 def contents(folder):

@@ -17,12 +17,15 @@ from experiments import dcgan_mnist
 from jaxgan import GANState, d_loss, g_loss, init_player, iteration, latents, make_d_step, make_g_step, repeat
 from jaxgan.losses import non_saturating
 from jaxgan.networks.dcgan import Discriminator, Generator
+from jaxgan.parallel import layout
 from jaxgan.terms import Term
 from jaxgan.training import GAN, Stopped, UsageError, generate_with, train
 from jaxgan.training.checkpoint import Checkpoints
 from jaxgan.training.program import CHUNK, compile_chunk
 
 pytestmark = pytest.mark.usefixtures("as_users_have_it")
+
+ONE_DEVICE = layout(jax.devices()[:1])
 
 
 def tiny(tmp_path, **changes):
@@ -33,7 +36,7 @@ def tiny(tmp_path, **changes):
         "workdir": str(tmp_path / "run"),
         "checkpoint_every": 4,
     }
-    options |= {"sample_every": 5, "image_size": 28, "features": 2, "latent_size": 8}
+    options |= {"sample_every": 5, "image_size": 28, "features": 2, "latent_size": 8, "devices": 1}
     return dcgan_mnist.Options(**(options | changes))
 
 
@@ -72,7 +75,7 @@ def test_chunks_of_any_length_give_the_same_bits():
     def start():
         return jax.jit(gan.init)(jax.random.key(1))
 
-    chunk = compile_chunk(gan, start(), images, labels).run
+    chunk = compile_chunk(gan, start(), images, labels, layout=ONE_DEVICE).run
     outcomes = []
     for lengths in ([9], [1] * 9, [4, 5], [2, 7]):
         state, seen = start(), []
@@ -89,7 +92,8 @@ def test_chunks_of_any_length_give_the_same_bits():
 def test_a_chunk_gives_its_state_away():
     gan = critic_twice()
     state = jax.jit(gan.init)(jax.random.key(1))
-    chunk = compile_chunk(gan, state, jnp.zeros((50, 28, 28, 1), jnp.uint8), jnp.zeros(50, jnp.int32)).run
+    images, labels = jnp.zeros((50, 28, 28, 1), jnp.uint8), jnp.zeros(50, jnp.int32)
+    chunk = compile_chunk(gan, state, images, labels, layout=ONE_DEVICE).run
     _, metrics = chunk(state, 1)
     assert all(values.shape == (CHUNK,) for values in metrics.values())
     assert state.generator.params["project"]["kernel"].is_deleted()

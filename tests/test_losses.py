@@ -24,6 +24,12 @@ def logistic_d(r, f):
     return softplus(-r) + softplus(f), -sigmoid(-r), sigmoid(f)
 
 
+def relativistic_average(a, b):
+    below, above = sigmoid(b.mean() - a), sigmoid(b - a.mean())
+    values = softplus(b.mean() - a) + softplus(b - a.mean())
+    return values, -below - above.mean(), above + below.mean()  # each mean passes its gradient on to all alike
+
+
 EXPECTED = {
     # Goodfellow et al. 2014 (arXiv 1406.2661), equation 1.
     "minimax": (logistic_d, lambda f, r: (-softplus(f), -sigmoid(f), 0 * r)),
@@ -46,6 +52,8 @@ EXPECTED = {
         lambda r, f: (softplus(f - r), -sigmoid(f - r), sigmoid(f - r)),
         lambda f, r: (softplus(r - f), -sigmoid(r - f), sigmoid(r - f)),
     ),
+    # Jolicoeur-Martineau 2018, RaSGAN: the same for G with the roles swapped.
+    "relativistic_average": (relativistic_average, relativistic_average),
 }
 
 _random = np.random.default_rng(0)
@@ -53,8 +61,8 @@ _vector, _map = _random.standard_normal((2, 7)), _random.standard_normal((2, 3, 
 LOGITS = {
     "vector": 3 * _vector,
     "patch map": 3 * _map,
-    "extreme": 1e3 * np.array([[1, -1, 1, -1, 0, 1, 0], [-1, 1, 1, -1, 1, 0, -1]]),
-    "extreme patch map": 1e3 * np.sign(_map),
+    "extreme": 1e4 * np.array([[1, -1, 1, -1, 0, 1, 0], [-1, 1, 1, -1, 1, 0, -1]]),
+    "extreme patch map": 1e4 * np.sign(_map),
 }
 
 every_loss = pytest.mark.parametrize("name", EXPECTED)
@@ -93,6 +101,8 @@ PYTORCH = {
     "minimax g": [-0.1269280110, -0.9740769842, -0.6931471806, -1.5019290813],
     "relativistic d": [0.0297504183, 1.5019290813, 0.6931471806, 0.0619675890],
     "relativistic g": [3.5297504183, 0.2519290813, 0.6931471806, 2.8119675890],
+    "relativistic_average d": [0.2307449964, 1.5022020945, 0.9285752190, 0.7419449867],
+    "relativistic_average g": [4.9807449964, 1.5022020945, 2.1785752190, 4.7419449867],
     "least_squares d": [2.125, 1.65625, 0.5, 5.28125],
     "least_squares g": [4.5, 0.125, 0.5, 0.03125],
     "hinge d": [0.0, 3.25, 2.0, 2.25],
@@ -144,8 +154,10 @@ def test_per_example_averages_all_but_the_first_axis():
 #     ∂ψ'/∂θ = h·f'(0)    ∂ψ'/∂ψ = 1 - h·γ        (γ from R1 at weight γ/2: ∇ₓD = ψ, ½γψ² has the gradient γψ)
 # and so the eigenvalues 1 - hγ/2 ± h·√(γ²/4 - f'(0)²). The slope f'(0) in size: f(t) = -log(1 + e^-t) has
 # f'(0) = s(0) = ½ (minimax, and also non-saturating and relativistic, whose G has the same slope at 0); Wasserstein's
-# f(t) = t and the hinge, which is linear about 0, have 1.
-SLOPES = {"minimax": 0.5, "non_saturating": 0.5, "relativistic": 0.5, "hinge": 1.0, "wasserstein": 1.0}
+# f(t) = t and the hinge, which is linear about 0, have 1, and so has the relativistic average, which is twice the
+# relativistic loss where all examples are one.
+SLOPES = {"minimax": 0.5, "non_saturating": 0.5, "relativistic": 0.5}
+SLOPES |= {"hinge": 1.0, "wasserstein": 1.0, "relativistic_average": 1.0}
 
 
 class DiracGenerator(nn.Module):

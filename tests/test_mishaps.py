@@ -30,6 +30,7 @@ ROOT = Path(__file__).parent.parent
 def tiny(tmp_path, **changes):
     options = {"steps": 12, "batch_size": 8, "dataset": "digits", "workdir": str(tmp_path / "run")}
     options |= {"checkpoint_every": 4, "sample_every": 5, "image_size": 28, "features": 2, "latent_size": 8}
+    options |= {"devices": 1}
     return dcgan_mnist.Options(**(options | changes))
 
 

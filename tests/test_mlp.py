@@ -32,7 +32,7 @@ def test_networks_compute_what_numpy_computes():
 
 def test_points_train_and_resume_like_images(tmp_path):
     def options(**changes):
-        given = {"steps": 6, "batch_size": 16, "width": 8, "checkpoint_every": 4, "sample_every": 3}
+        given = {"steps": 6, "batch_size": 16, "width": 8, "devices": 1, "checkpoint_every": 4, "sample_every": 3}
         return gan_ring.Options(**(given | {"workdir": str(tmp_path / "run")} | changes))
 
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from experiments.dcgan_mnist import Options
-from jaxgan.training.options import differing, parse
+from jaxgan.training.options import differing, flag, parse
 from jaxgan.training.usage import UsageError
 
 
@@ -43,7 +43,7 @@ def test_help_explains_every_option_with_its_default(capsys):
     assert stop.value.code == 0
     said = " ".join(capsys.readouterr().out.split())
     for field in dataclasses.fields(Options):
-        assert f"--{field.name.replace('_', '-')}" in said and f"(default: {field.default}" in said
+        assert f"--{flag(field.name)} " in said and f"(default: {field.default}" in said
     assert "--options FILE" in said and "Radford" in said
 
 

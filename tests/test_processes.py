@@ -12,13 +12,25 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxgan.training.run import Run
-from scripts.sample import restore
+from jaxgan import training
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parent.parent
-TINY = ["--dataset", "digits", "--image-size", "28", "--features", "2", "--latent-size", "8", "--batch-size", "8"]
+TINY = [
+    "--devices",
+    "1",
+    "--dataset",
+    "digits",
+    "--image-size",
+    "28",
+    "--features",
+    "2",
+    "--latent-size",
+    "8",
+    "--batch-size",
+    "8",
+]
 STEPS = 4000
 
 
@@ -59,9 +71,9 @@ def wait_until(condition, process, seconds=180):
 def final_arrays(directory):
     import jax
 
-    _, state, _, step = restore(Run(directory))
-    assert step == STEPS
-    state = state.replace(key=jax.random.key_data(state.key))
+    run = training.open(directory)
+    assert run.step == STEPS
+    state = run.state.replace(key=jax.random.key_data(run.state.key))
     return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in jax.tree.leaves_with_path(state)}
 
 
@@ -156,7 +168,8 @@ def test_samples_from_a_run_directory(undisturbed, tmp_path):
 
 def test_the_first_command_without_any_data(tmp_path):
     """`python -m experiments.dcgan_mnist` at its default size, but for 60 steps, where no MNIST can be had."""
-    arguments = command("experiments.dcgan_mnist", "--steps", 60, "--sample-every", 30, "--workdir", tmp_path / "run")
+    short = ["--devices", 1, "--steps", 60, "--sample-every", 30]
+    arguments = command("experiments.dcgan_mnist", *short, "--workdir", tmp_path / "run")
     done = finish(arguments, TFDS_DATA_DIR=str(tmp_path))
     assert done.stdout.startswith("NOTE: training on scikit-learn's 1,797 digits instead of MNIST")
     assert json.loads((tmp_path / "run" / "options.json").read_text())["options"]["dataset"] == "digits"

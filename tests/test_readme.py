@@ -1,11 +1,14 @@
 """The README's example is short, complete, and runs as it stands."""
 
 import dataclasses
+import importlib
 import os
 import pathlib
 import re
 import subprocess
 import sys
+
+import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -43,18 +46,34 @@ def test_the_example_runs(tmp_path):
 def test_the_commands_and_options_exist():
     """Every module that is run in the README is there, and every option it names is one of theirs."""
     from experiments.dcgan_mnist import Options
+    from jaxgan.training.options import flag
     from scripts.data import Options as DataOptions
     from scripts.sample import Options as SampleOptions
 
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     modules = set(re.findall(r"python -m ((?:experiments|scripts)\.\w+)", text))
     assert modules == {"experiments.dcgan_mnist", "experiments.gan_ring", "scripts.data", "scripts.sample"}
-    known = {
-        field.name.replace("_", "-")
-        for options in (Options, SampleOptions, DataOptions)
-        for field in dataclasses.fields(options)
-    }
+    known = {flag(field.name) for of in (Options, SampleOptions, DataOptions) for field in dataclasses.fields(of)}
     assert set(re.findall(r"--([a-z][a-z-]+)", text)) <= known | {"help", "options"}
     headings = {f"#{heading.lower().replace(' ', '-')}" for heading in re.findall(r"^## (.+)$", text, re.MULTILINE)}
     for path in re.findall(r"\]\(([^):]+)\)", text):
         assert path in headings or (ROOT / path).exists(), f"README.md names {path}, which is not there"
+
+
+def _options_of(module):
+    options = getattr(importlib.import_module(module), "Options", None)  # a script may have none
+    return dataclasses.fields(options) if options else ()
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/scaling.md", "docs/results.md"])
+def test_every_command_line_can_be_typed(page):
+    """Each `python -m MODULE --option ...` names a module that is there and options that it has."""
+    from jaxgan.training.options import flag
+
+    lines = re.findall(
+        r"python -m ((?:experiments|scripts)\.\w+)([^\n`#|]*)", (ROOT / page).read_text(encoding="utf-8")
+    )
+    assert lines
+    for module, rest in lines:
+        known = {flag(field.name) for field in _options_of(module)}
+        assert set(re.findall(r"--([a-z][a-z-]+)", rest)) <= known | {"help", "options"}, f"{module}{rest}"

@@ -1,4 +1,4 @@
-"""The steps: what they change, by how much, from which draws, and the same under every transform.
+"""The steps: what they change, and by how much.
 
 Where a number is checked, it is computed a second time here with plain `jax.grad` of a loss written out by hand.
 """
@@ -224,12 +224,12 @@ def test_the_simultaneous_step_judges_by_the_old_discriminator():
     assert differs(after.generator.params, jax.jit(JOINT)(state, BATCH)[0].generator.params)
 
 
-def test_repeat_is_single_steps_on_the_parts_in_order_and_g_sees_the_last():
+def test_repeat_is_single_steps_on_every_third_example_and_g_sees_the_last():
     state, batch = normalised(), tiny_batch(12)
     after, metrics = jax.jit(iteration(repeat(D_STEP, 3), G_STEP))(state, batch)
     losses, single = [], state
     for i in range(3):
-        part = jax.tree.map(lambda x, i=i: x[4 * i : 4 * i + 4], batch)
+        part = jax.tree.map(lambda x, i=i: x[i::3], batch)
         single, said = D_STEP(single, part)
         losses.append(said["discriminator/loss"])
     single, _ = G_STEP(single, part)
@@ -239,10 +239,19 @@ def test_repeat_is_single_steps_on_the_parts_in_order_and_g_sees_the_last():
 
 
 def test_repeat_refuses_a_batch_it_cannot_divide():
-    with pytest.raises(ValueError, match="needs 3·B examples, got 4"):
+    with pytest.raises(ValueError, match="expected 3·B examples for 3 repetitions, got 4"):
         iteration(repeat(D_STEP, 3), G_STEP)(tiny_gan(), BATCH)
     with pytest.raises(ValueError, match="at least 1 repetition, got 0"):
         repeat(D_STEP, 0)
+
+
+def test_a_step_of_fewer_repetitions_takes_the_last_parts():
+    step = iteration(repeat(G_STEP, 2), repeat(D_STEP, 3))
+    state, batch = tiny_gan(), tiny_batch(12)
+    after, _ = jax.jit(step)(state, batch)
+    for i in 1, 2:
+        state, _ = G_STEP(state, jax.tree.map(lambda x, i=i: x[i::3], batch))
+    assert_same(after.generator.params, state.generator.params, 1e-5)
 
 
 @pytest.mark.parametrize("half_life", [20.0, 0.0])

@@ -17,12 +17,14 @@ from test_stream import IMAGES, bad_folder, stream
 
 from jaxgan import data, latents
 from jaxgan.data import batch_indices
+from jaxgan.parallel import layout
 from jaxgan.training import GAN, Stopped, streaming, train
 from jaxgan.training.options import Options
 from jaxgan.training.program import compile_chunk, order_key
 
 pytest.importorskip("grain")
 ROOT = Path(__file__).parent.parent
+ONE_DEVICE = layout(jax.devices()[:1])
 
 
 @pytest.fixture(autouse=True)
@@ -69,7 +71,7 @@ def build(options, spec):
 
 
 def options(tmp_path, name="run", **changes):
-    changes = {"steps": 8, "checkpoint_every": 4, "sample_every": 3, "batch_size": 5} | changes
+    changes = {"steps": 8, "checkpoint_every": 4, "sample_every": 3, "batch_size": 5, "devices": 1} | changes
     return Options(workdir=str(tmp_path / name), **changes)
 
 
@@ -110,7 +112,7 @@ def compiled(monkeypatch, source, work=0):
 
     gan = GAN(lambda key: State(init(key)), iteration, 5, latents(2), lambda *_: None)
     state = gan.init(jax.random.key(3))
-    return streaming.compile_stream(gan, state, stream(Numbered())), state
+    return streaming.compile_stream(gan, state, stream(Numbered()), layout=ONE_DEVICE), state
 
 
 def endless(seconds=0.0, ends=None):
@@ -137,7 +139,7 @@ def test_the_loop_says_when_it_is_held_back(monkeypatch):
 def test_the_loop_says_so_of_real_processes():
     gan = GAN(lambda key: State(init(key)), lambda s, b: (State(look(s, b)[0]), look(s, b)[1]), 5, latents(2), None)
     state = gan.init(jax.random.key(3))
-    program = streaming.compile_stream(gan, state, stream(Numbered(seconds=0.02)))
+    program = streaming.compile_stream(gan, state, stream(Numbered(seconds=0.02)), layout=ONE_DEVICE)
     program.run(state, 30)  # 0.1 s a batch in each of two processes
     assert program.hint().startswith("held back by the input: ")
     assert float(program.hint().split()[5]) < 200
@@ -163,9 +165,9 @@ def test_no_image_is_asked_for_that_no_step_needs(monkeypatch):
 def test_streamed_steps_are_those_of_a_chunk(monkeypatch):
     images, labels = jnp.asarray(IMAGES), jnp.arange(22, dtype=jnp.int32) % 4
     gan = GAN(lambda key: State(init(key)), lambda s, b: (State(look(s, b)[0]), look(s, b)[1]), 5, latents(2), None)
-    chunk = compile_chunk(gan, gan.init(jax.random.key(3)), images, labels)
+    chunk = compile_chunk(gan, gan.init(jax.random.key(3)), images, labels, layout=ONE_DEVICE)
     state, metrics = chunk.run(gan.init(jax.random.key(3)), 9)
-    words = np.asarray(jax.random.key_data(order_key(gan.init(jax.random.key(3)))))
+    words = np.asarray(jax.random.key_data(order_key(jax.random.key(3))))
 
     def read():
         for n in range(100):
@@ -173,7 +175,7 @@ def test_streamed_steps_are_those_of_a_chunk(monkeypatch):
             yield {"image": IMAGES[places], "label": np.asarray(labels)[places]}
 
     monkeypatch.setattr(streaming, "batches", lambda *arguments: read())
-    program = streaming.compile_stream(gan, gan.init(jax.random.key(3)), stream(Numbered(22)))
+    program = streaming.compile_stream(gan, gan.init(jax.random.key(3)), stream(Numbered(22)), layout=ONE_DEVICE)
     other, others = program.run(gan.init(jax.random.key(3)), 9)
     assert seen(state) == seen(other)
     np.testing.assert_array_equal(metrics["seen"][:9], others["seen"][:9])
@@ -183,7 +185,19 @@ def test_streamed_steps_are_those_of_a_chunk(monkeypatch):
 def test_ctrl_c_reaches_the_run_and_not_its_workers(tmp_path):
     """As a terminal sends it: to all processes at once."""
     often = ["--steps", "100000", "--checkpoint-every", "100000", "--workdir", str(tmp_path / "run")]
-    small = ["--dataset", "digits", "--image-size", "28", "--features", "2", "--batch-size", "8", "--stream"]
+    small = [
+        "--devices",
+        "1",
+        "--dataset",
+        "digits",
+        "--image-size",
+        "28",
+        "--features",
+        "2",
+        "--batch-size",
+        "8",
+        "--stream",
+    ]
     command = [sys.executable, "-m", "experiments.dcgan_mnist", *small, *often]
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
         metrics = tmp_path / "run" / "metrics.jsonl"
