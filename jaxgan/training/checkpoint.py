@@ -1,17 +1,17 @@
 """Checkpoints of a run's state, with Orbax: written in the background, whole or not at all, the newest few kept.
 
-Orbax restores what a disk has changed without a word, so every array's digest is saved with it and compared."""
+Orbax restores what a disk has changed without a word, so every array's digest is saved with it and compared.
+
+Where several processes train, they share the directory, and all call each method of `Checkpoints` at the same moment of
+their run. The first looks at the folder, tidies it and warns, for all; a checkpoint that one can't read is damaged for
+all."""
 
 import contextlib
 import functools
 import itertools
-import logging
-import os
-import re
 import shutil
 import sys
-import traceback
-import warnings
+import time
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,16 +21,16 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from jaxgan.training.digest import digests
+from jaxgan.training.orbax_errors import LEFTOVERS, hear_failures_once, reason_of
+from jaxgan.training.processes import first, from_first, gather, global_array, several
 from jaxgan.training.usage import UsageError
 
 __all__ = ["Checkpoints", "SaveError"]
 
 State = TypeVar("State")
 KEPT = 3
-LEFTOVERS = "*.orbax-checkpoint-tmp*"  # what a save that was killed leaves
-LONGEST = 150  # characters of a reason
-# Orbax' coroutines that are seen to be left behind where something fails.
-ABANDONED = "_read_array_index_and_device_put|async_serialize_from_host|create_all|is_path_finalized|run_sync"
+SIGHT = 10  # seconds after which a process must see what another has made on the disk that they share
+PATIENCE = 120  # seconds for which a process that has written its part waits for one that can't write
 
 
 class SaveError(OSError):
@@ -48,14 +48,14 @@ class Checkpoints:
     where the directory can't be read or written."""
 
     def __init__(self, directory: Path, *, read_only: bool = False) -> None:
-        _hear_failures_once()
+        hear_failures_once()
         self.folder = (directory / "checkpoints").absolute()
         self.aside = self.folder.with_name("damaged")
         self.read_only = read_only
         self.saving: int | None = None  # the step that is written in the background
         self.manager: Any = None
         try:
-            self._listed()
+            from_first(self._saved)
             self._open()
         except OSError as error:
             use = "read" if read_only else "write in"
@@ -65,8 +65,8 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """The steps that are saved or being saved, ascending. Whether they are whole, only restoring them shows."""
-        saved = {int(path.name) for path in self._listed() if path.name.isdecimal() and path.is_dir()}
-        return sorted(saved if self.saving is None else saved | {self.saving})
+        saved = from_first(self._saved)
+        return sorted(saved if self.saving is None else {*saved, self.saving})
 
     def newest(self) -> int | None:
         """The newest of them, None where there is none."""
@@ -80,7 +80,7 @@ class Checkpoints:
         try:
             if step in self.steps():
                 return
-            state = jax.tree.map(jnp.asarray, state)
+            state = jax.tree.map(_placed, state)
             saved = {"state": state, "digest": digests(jax.tree.leaves(state))}
             if not self._open().save(step, args=ocp.args.StandardSave(saved)):
                 raise ValueError(f"step {self.newest()} is saved already")  # Orbax refuses to go back
@@ -125,9 +125,10 @@ class Checkpoints:
         )
 
     def close(self) -> None:
-        """Waits until everything is on the disk. SaveError where that has failed."""
+        """Waits until everything is on the disk. SaveError where that has failed. Asks no other process, lest one that
+        ends by an error of its own wait for those that still compute."""
         try:
-            self._settle()
+            self._settle(alone=True)
         finally:
             self._shut()
 
@@ -135,16 +136,25 @@ class Checkpoints:
         """Orbax' manager, a new one where there is none: it remembers steps, and errors that are told already."""
         if self.manager is None:
             if not self.read_only:
-                self._remove_leftovers()
+                from_first(self._prepare)
+                self._seen_by_all(self.folder)
+            # Named, they meet in jax's coordination service rather than in a collective, which the training may be in.
+            together = ocp.options.MultiprocessingOptions(
+                active_processes=set(range(jax.process_count())) if several() else None
+            )
             options = ocp.CheckpointManagerOptions(
                 max_to_keep=KEPT,
                 read_only=self.read_only,
+                create=False,  # it is there
                 lightweight_initialize=True,  # reads no checkpoint, so that a damaged one does no harm
+                multiprocessing_options=together,
                 # Otherwise, where a folder can't be made, threads wait for it and keep the process for five minutes.
-                async_options=ocp.options.AsyncOptions(create_directories_asynchronously=False),
+                async_options=ocp.options.AsyncOptions(
+                    create_directories_asynchronously=False, **({"timeout_secs": PATIENCE} if several() else {})
+                ),
             )
             # Without the handler it decides by the first folder it sees, which may be damaged, what all of them are.
-            handler = ocp.StandardCheckpointHandler()
+            handler = ocp.StandardCheckpointHandler(multiprocessing_options=together)
             self.manager = ocp.CheckpointManager(self.folder, options=options, item_handlers=handler)
         return self.manager
 
@@ -154,28 +164,52 @@ class Checkpoints:
             with contextlib.suppress(Exception):  # whatever went wrong is told by _settle
                 manager.close()
 
-    def _settle(self) -> None:
-        """Waits for the save in the background. SaveError where it failed."""
+    def _settle(self, *, alone: bool = False) -> None:
+        """Waits for the save in the background. SaveError where it failed, here or, unless `alone`, elsewhere."""
         step, self.saving = self.saving, None
         if step is None:
             return
+        failed: Exception | None = None
         try:
             self._open().wait_until_finished()
-            if not self._path(step).is_dir():
-                raise FileNotFoundError("it was removed while it was written")
-        except Exception as error:  # as in save
-            raise self._failed(step, error) from error
+        except Exception as error:  # noqa: BLE001 - as in save
+            failed = error
+        if not failed and first() and not self._path(step).is_dir():
+            failed = FileNotFoundError("it was removed while it was written")
+        if not alone and gather(failed is not None).any():
+            failed = failed or OSError("another process has failed to write its part")
+        if failed:
+            raise self._failed(step, failed) from failed
 
     def _failed(self, step: int, error: Exception) -> SaveError:
         """What to raise. The next save starts anew, with the space that this one took."""
         self._shut()
         with contextlib.suppress(OSError):
-            self._remove_leftovers()
+            if first():
+                self._remove_leftovers()
         return SaveError(f"checkpoint {self._path(step)} can't be saved: {self._reason(error)}")
 
     def _listed(self) -> list[Path]:
         """What is in the folder. OSError where it can't be read: that is not the same as nothing."""
         return list(self.folder.iterdir()) if self.folder.exists() else []
+
+    def _saved(self) -> list[int]:
+        return [int(path.name) for path in self._listed() if path.name.isdecimal() and path.is_dir()]
+
+    def _prepare(self) -> None:
+        self._remove_leftovers()
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def _seen_by_all(self, path: Path) -> None:
+        """UsageError where a process doesn't find what the first has: its disk is another one."""
+        until = time.monotonic() + SIGHT
+        while several() and not path.is_dir() and time.monotonic() < until:
+            time.sleep(0.1)
+        if several() and not (seen := gather(path.is_dir())[:, 0]).all():
+            raise UsageError(
+                f"process {seen.argmin()} of {len(seen)} doesn't find {path}, which the first has; choose a --workdir "
+                "on a disk that all processes share"
+            )
 
     def _remove_leftovers(self) -> None:
         for path in self._listed():
@@ -185,37 +219,49 @@ class Checkpoints:
     def _read(self, step: int, like: State) -> State:
         """The state saved at `step`. _Damaged where it can't be restored or its digests differ, SaveError where a save
         that was going on failed."""
-        self._settle()  # Orbax would raise its failure here
+        self._settle()
+        self._seen_by_all(self._path(step))
         wanted = jax.tree.leaves(abstract := jax.tree.map(_abstract, like))
         target = {"state": abstract, "digest": _abstract(jax.ShapeDtypeStruct((len(wanted),), jnp.uint32))}
+        reason, restored = "", {}
         try:
-            restored = self._open().restore(step, args=ocp.args.StandardRestore(target))
-        except Exception as error:  # as in save
-            raise _Damaged(self._reason(error)) from error
+            # Not by the manager, where those who can read would wait for those who can't.
+            reader = ocp.StandardCheckpointHandler()
+            restored = reader.restore(self._path(step) / "default", args=ocp.args.StandardRestore(target))
+        except Exception as error:  # noqa: BLE001 - as in save
+            reason = self._reason(error)
+        self._whole_for_all(reason)
         state: State = restored["state"]
         wrong = np.asarray(digests(jax.tree.leaves(state))) != np.asarray(restored["digest"])
         for (path, leaf), want, differs in zip(jax.tree.leaves_with_path(state), wanted, wrong, strict=True):
             if differs or leaf.dtype != want.dtype:  # Orbax restores a key whatever was asked for
                 is_not = "what was saved" if differs else f"of type {want.dtype} but {leaf.dtype}"
-                raise _Damaged(f"{jax.tree_util.keystr(path)} is not {is_not}")
+                reason = reason or f"{jax.tree_util.keystr(path)} is not {is_not}"
+        self._whole_for_all(reason)
         return state
+
+    def _whole_for_all(self, reason: str) -> None:
+        """_Damaged on all processes where one has a reason."""
+        if gather(bool(reason)).any():
+            raise _Damaged(reason or "another process can't restore it")
 
     def _put_aside(self, damaged: dict[int, str], good: int) -> None:
         for step, reason in sorted(damaged.items()):
-            moved = "" if self.read_only else f"; it is now {self._move(step)}"
-            print(
-                f"warning: checkpoint {self._path(step)} is damaged ({reason}), going on from step {good}{moved}",
-                file=sys.stderr,
-            )
+            moved = "" if self.read_only else f"; it is now {from_first(functools.partial(self._move, step))}"
+            if first():
+                print(
+                    f"warning: checkpoint {self._path(step)} is damaged ({reason}), going on from step {good}{moved}",
+                    file=sys.stderr,
+                )
         if damaged and not self.read_only:
             self._shut()
 
-    def _move(self, step: int) -> Path:
+    def _move(self, step: int) -> str:
         try:
             self.aside.mkdir(exist_ok=True)
             names = itertools.chain([str(step)], (f"{step}-{number}" for number in itertools.count(2)))
             free = next(path for path in map(self.aside.joinpath, names) if not path.exists())
-            return self._path(step).rename(free)
+            return str(self._path(step).rename(free))
         except OSError as error:
             raise UsageError(
                 f"checkpoint {self._path(step)} is damaged and can't be moved to {self.aside} "
@@ -226,50 +272,29 @@ class Checkpoints:
         return self.folder / str(step)
 
     def _reason(self, error: BaseException) -> str:
-        """One line of what Orbax and TensorStore say in many."""
-        while error.__cause__:
-            error = error.__cause__
-        text = str(error)
-        if code := re.search(r"os_error_code='(\d+)'", text):
-            return os.strerror(int(code[1]))
-        if isinstance(error, OSError) and error.strerror:
-            named = error.filename and not Path(error.filename).match(LEFTOVERS)
-            return f"{error.strerror}: {Path(error.filename).name}" if named else error.strerror
-        if isinstance(error, AttributeError | LookupError | TypeError):
-            text = f"{type(error).__name__}: {text}"
-        line = " ".join(text.replace(f"{self.folder}/", "").split()) or type(error).__name__
-        if len(line) <= LONGEST:
-            return line
-        what, spec, _ = line.partition(" [tensorstore_spec")  # it says last what others say first
-        return f"…{what[1 - LONGEST :]}" if spec else f"{line[: LONGEST - 1]}…"
+        return reason_of(error, self.folder, f"another process has not written its part in {PATIENCE} s")
+
+
+def _everywhere() -> jax.sharding.Sharding:
+    """Where something is of which nobody has said where: on the first device here, or on every device of all."""
+    if several():
+        mesh = jax.sharding.Mesh(np.array(jax.devices()), "all")
+        return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    return jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+
+
+def _placed(leaf: Any) -> jax.Array:
+    """A leaf as an array that can be saved: one that all processes know of."""
+    array = jnp.asarray(leaf)
+    if several() and array.is_fully_addressable:
+        return global_array(_everywhere(), array.shape, np.asarray(array))
+    return array
 
 
 def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:
     """What Orbax is to make of a leaf. Without a device it would take the one that the file names, if there is one."""
     leaf = leaf if hasattr(leaf, "dtype") else jnp.asarray(leaf)
-    sharding = getattr(leaf, "sharding", None) or jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    sharding = getattr(leaf, "sharding", None)
+    if sharding is None or (several() and sharding.is_fully_addressable):
+        sharding = _everywhere()
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)
-
-
-@functools.cache
-def _hear_failures_once() -> None:
-    """What fails in Orbax is raised here. That it comes as a hundred tracebacks on stderr as well is prevented, for the
-    rest of the process: they come whenever the remains are collected."""
-    logging.getLogger("absl").setLevel(logging.CRITICAL)  # it warns of what read-only implies, too
-    logging.getLogger("asyncio").addFilter(lambda record: not _of_orbax(logging.Formatter().format(record)))
-    warnings.filterwarnings("ignore", f"coroutine '({ABANDONED}).*' was never awaited", RuntimeWarning)
-    before = sys.unraisablehook
-
-    def hook(unraisable: Any) -> None:
-        # An array that is still being written when another has failed finds the event loop closed, and nameless.
-        nameless = unraisable.object is None and str(unraisable.exc_value) == "Event loop is closed"
-        lines = traceback.format_exception(unraisable.exc_type, unraisable.exc_value, unraisable.exc_traceback)
-        coroutine = getattr(unraisable.object, "cr_code", "")  # says which file it is of
-        if not (nameless or _of_orbax(f"{lines}{coroutine}")):
-            before(unraisable)
-
-    sys.unraisablehook = hook
-
-
-def _of_orbax(text: str) -> bool:
-    return re.search("orbax|tensorstore|ocdbt", text, re.IGNORECASE) is not None
