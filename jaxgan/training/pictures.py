@@ -6,13 +6,15 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from jaxgan.training.files import whole
 
 FRAMES = 100  # most frames in the animation of a run
+BINS = 128  # a side of the square in which points are counted
+LABEL = 16  # pixels that a member's number takes at the left: two digits
 
-__all__ = ["animate", "grid", "picture", "save_gif", "save_png", "to_uint8"]
+__all__ = ["animate", "grid", "picture", "rows_of", "save_gif", "save_png", "to_uint8"]
 
 
 def to_uint8(images: jax.Array) -> jax.Array:
@@ -38,14 +40,44 @@ def grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:
 
 
 def picture(images: np.ndarray) -> np.ndarray:
-    """uint8 images as a grid; points `[N, 1, 1, 2]` as their density in [-1.5, 1.5]², y upwards,
-    brighter with the root of the count: uint8 `[512, 512, 1]`."""
-    if images.dtype == np.uint8:
-        return grid(images)
-    x, y = images.reshape(-1, 2).T
-    density, *_ = np.histogram2d(-y, x, bins=128, range=((-1.5, 1.5), (-1.5, 1.5)))
+    """uint8 images `[N, H, W, C]` as a grid; points `[N, 1, 1, 2]` as their density in [-1.5, 1.5]², y upwards,
+    brighter with the root of the count: uint8 `[512, 512, 1]`. With an axis of members before N: `rows_of`."""
+    if images.ndim == 5:
+        return rows_of(images)
+    return grid(images) if images.dtype == np.uint8 else _density(images, 4)
+
+
+def rows_of(images: np.ndarray, columns: int = 16) -> np.ndarray:
+    """What S members of an ensemble draw, each beside its number: uint8 `[H', W', C]`.
+
+    Of images `[S, N, H, W, C]`, uint8, row k holds the first `columns` of member k. Of points `[S, N, 1, 1, 2]` every
+    member's density (see `picture`, half as large) stands in reading order in a grid as square as can be. ValueError
+    without members or images."""
+    if images.ndim != 5 or 0 in images.shape[:2]:
+        raise ValueError(f"an ensemble's sheet needs [members, images, H, W, C], at least one of each: {images.shape}")
+    if images.dtype != np.uint8:
+        # A frame around each: between two of them the background is as black as inside.
+        panels = [np.pad(_density(points, 2), ((1, 1), (1, 1), (0, 0)), constant_values=64) for points in images]
+        return grid(np.stack([np.hstack([_label(k, len(panel)), panel]) for k, panel in enumerate(panels)]))
+    # Each row is a grid, whose lower gap is the next one's upper gap.
+    rows = [grid(of_one[:columns], min(columns, images.shape[1])) for of_one in images]
+    labels = [_label(k, len(row)).repeat(row.shape[-1], axis=-1) for k, row in enumerate(rows)]
+    sheet = np.vstack([np.hstack(pair)[:-2] for pair in zip(labels, rows, strict=True)])
+    return np.pad(sheet, ((0, 2), (0, 0), (0, 0)))
+
+
+def _density(points: np.ndarray, scale: int) -> np.ndarray:
+    x, y = points.reshape(-1, 2).T
+    density, *_ = np.histogram2d(-y, x, bins=BINS, range=((-1.5, 1.5), (-1.5, 1.5)))
     brightness = 255 * np.sqrt(density / max(density.max(), 1))
-    return brightness.astype(np.uint8).repeat(4, axis=0).repeat(4, axis=1)[..., None]
+    return brightness.astype(np.uint8).repeat(scale, axis=0).repeat(scale, axis=1)[..., None]
+
+
+def _label(number: int, height: int) -> np.ndarray:
+    """A member's number in white on black, half-way up: uint8 `[height, LABEL, 1]`."""
+    strip = Image.new("L", (LABEL, height))
+    ImageDraw.Draw(strip).text((2, height // 2 - 6), str(number), fill=255)  # PIL's own font is about 12 pixels high
+    return np.asarray(strip)[..., None]
 
 
 def _picture(array: np.ndarray) -> Image.Image:

@@ -1,0 +1,137 @@
+"""The end of an ensemble: what its members draw, scored; a table, `members.json` and `members.png`."""
+
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxgan.data import ImageSet, in_memory
+from jaxgan.data.stream import Stream
+from jaxgan.evaluation import sliced_wasserstein
+from jaxgan.parallel import Layout
+from jaxgan.training import processes, report
+from jaxgan.training.data_options import RealTransform
+from jaxgan.training.experiment import GAN, draw
+from jaxgan.training.logging import read_rows
+from jaxgan.training.members import Member
+from jaxgan.training.pictures import to_uint8
+
+__all__ = ["last_metrics", "real_images", "report_members"]
+
+SAMPLES = 2048
+SCORE = "sliced Wasserstein distance"
+LAST = 0.1  # the share of the steps over which the table's losses are means
+AT_ONCE = 256  # images that are transformed in one dispatch
+
+State = Any
+
+
+def report_members(
+    directory: Path,
+    gan: GAN,
+    state: State,
+    members: Sequence[Member],
+    data: ImageSet | Stream,
+    transform: RealTransform | None,
+    layout: Layout,
+) -> None:
+    """Scores each member by the sliced Wasserstein distance of its images (averaged weights) to real ones, prints the
+    table, and writes `members.json` and `members.png`. All processes call it; the first computes and writes.
+
+    The run is complete whatever happens here: what fails is told in a line. OSError where nothing can be written."""
+    count = min(SAMPLES, len(data) // 2)
+    drawn = draw(gan, state, len(data.class_names), count, everywhere=layout.everywhere) if count else None
+    frozen, step = jax.jit(lambda state: (state.frozen, state.step), out_shardings=layout.everywhere)(state)
+    if not processes.first():
+        return
+    try:
+        last = last_metrics(directory / "metrics.jsonl", int(step))
+        _report(directory, members, np.asarray(frozen), drawn, real_images(data, transform, 2 * count), last)
+    except OSError:
+        raise
+    except Exception as error:  # noqa: BLE001 - no reason is good enough to lose what was trained
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        print(f"warning: no report of the members ({reason}); the run is complete without it", file=sys.stderr)
+
+
+def _report(
+    directory: Path,
+    members: Sequence[Member],
+    frozen: np.ndarray,
+    drawn: np.ndarray | None,
+    real: np.ndarray,
+    last: dict[str, list[float | None]],
+) -> None:
+    """drawn: `[S, N, ...]`, None for no score. real: `[2 N, ...]`."""
+    key = jax.random.key(0)
+    compared, others = np.split(real, 2)
+
+    def score(member: Member) -> float | None:
+        if drawn is None or frozen[member.number]:
+            return None
+        return float(sliced_wasserstein(key, drawn[member.number], compared))
+
+    rows = [
+        {
+            **{name: values[member.number] for name, values in last.items()},
+            "member": member.number,
+            "seed": member.seed,
+            **member.swept,
+            "frozen": int(frozen[member.number]) or None,
+            "score": score(member),
+        }
+        for member in members
+    ]
+    swept = next(iter(members[0].swept), None)
+    print(report.table(rows, swept, SCORE))
+    if drawn is None:
+        print(f"no {SCORE}: it takes two real images")
+    else:
+        floor = float(sliced_wasserstein(key, others, compared))
+        print(f"{SCORE} of pixels, {len(others):,} images of each; between two sets of real ones it is {floor:.3g}")
+    if last:
+        print("losses are means over the last tenth of the steps")
+    try:
+        report.write(directory, rows, swept, SCORE)
+        print(directory / "members.png", flush=True)
+    except ImportError:
+        print("members.png needs matplotlib: pip install 'jaxgan[plots]'", file=sys.stderr)
+
+
+def real_images(data: ImageSet | Stream, transform: RealTransform | None, count: int) -> np.ndarray:
+    """`count` different images, drawn alike in every run, as a discriminator sees them: uint8, or points."""
+    chosen = np.random.default_rng(0).permutation(len(data))[:count]
+    if isinstance(data, Stream):
+        images = in_memory(data.source, data.chosen[chosen], data.prepare)
+    else:
+        images = data.images[chosen]
+    if not transform or not count:
+        return images
+
+    @jax.jit
+    def seen(images: jax.Array, numbers: jax.Array) -> jax.Array:
+        keys = jax.vmap(partial(jax.random.fold_in, jax.random.key(0)))(numbers)
+        return to_uint8(transform(images.astype(jnp.float32) / 127.5 - 1.0, keys))
+
+    numbers = np.arange(count)
+    parts = [slice(first, first + AT_ONCE) for first in range(0, count, AT_ONCE)]
+    return np.concatenate([np.asarray(seen(images[part], numbers[part])) for part in parts])
+
+
+def last_metrics(path: Path, step: int) -> dict[str, list[float | None]]:
+    """Each member's metrics, means over the last tenth of the steps that `metrics.jsonl` has until `step`; None for one
+    that was frozen in them. Nothing where it has none, as of a run of few steps."""
+    rows = [row for row in read_rows(path) if row["step"] <= step and "members" in row]
+    logged = [row["members"] for row in rows if row["step"] > (1 - LAST) * rows[-1]["step"]]
+
+    def mean(values: tuple[float | None, ...]) -> float | None:
+        numbers = [value for value in values if value is not None]
+        return sum(numbers) / len(numbers) if len(numbers) == len(values) else None
+
+    names = set.intersection(*map(set, logged)) if logged else set()
+    return {name: [mean(each) for each in zip(*(row[name] for row in logged), strict=True)] for name in sorted(names)}
