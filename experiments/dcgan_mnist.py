@@ -54,8 +54,8 @@ class Options(CommonOptions):
 
 def build(options: Options, data: DataSpec) -> GAN:
     init = init_with(
-        Generator(data.size, data.channels, options.features),
-        Discriminator(options.features),
+        Generator(data.size, data.channels, options.features, options.compute_dtype),
+        Discriminator(options.features, dtype=options.compute_dtype),
         optax.scale_by_adam(b1=options.beta1),
         jnp.zeros((1, options.latent_size)),
         jnp.zeros((1, data.size, data.size, data.channels)),

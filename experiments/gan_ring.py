@@ -51,8 +51,8 @@ def build(options: Options, data: DataSpec) -> GAN:
     shape = (data.size, data.size, data.channels)
     widths = (options.width, options.width)
     init = init_with(
-        Generator(shape, widths),
-        Discriminator(widths),
+        Generator(shape, widths, options.compute_dtype),
+        Discriminator(widths, options.compute_dtype),
         optax.scale_by_adam(b1=0.5),
         jnp.zeros((1, options.latent_size)),
         jnp.zeros((1, *shape)),

@@ -21,12 +21,11 @@ import optax
 import tyro
 from tqdm import trange
 
+from jaxgan import training
 from jaxgan.data import ImageSet, batch_indices
 from jaxgan.networks.layers import Conv
 from jaxgan.training.data_options import DataOptions, load
-from jaxgan.training.run import Run
 from jaxgan.training.usage import UsageError, command_line, plain_exits
-from scripts.sample import draw, restore
 
 SAMPLES, LATENT, WIDTH, BATCH = 10_000, 100, 64, 64
 
@@ -154,13 +153,13 @@ def compare(options: Options) -> None:
             np.save(kept, pytorch_samples(seed, options.steps, data.images))
             print(f"PyTorch, seed {seed}: {time.perf_counter() - began:.0f} s", flush=True)
         sets["PyTorch"].append(np.load(kept))
-        gan, state, spec, step = restore(Run(path))
-        if step != options.steps:
+        run = training.open(path)
+        if run.step != options.steps:
             raise UsageError(
-                f"{path} is at step {step}, the PyTorch networks at {options.steps}; let both run equally long"
+                f"{path} is at step {run.step}, the PyTorch networks at {options.steps}; let both run equally long"
             )
-        sets["jaxgan, raw weights"].append(draw(gan, state, spec, SAMPLES, ema=False, seed=seed))
-        sets["jaxgan, averaged weights"].append(draw(gan, state, spec, SAMPLES, ema=True, seed=seed))
+        sets["jaxgan, raw weights"].append(run.sample(SAMPLES, ema=False, seed=seed))
+        sets["jaxgan, averaged weights"].append(run.sample(SAMPLES, seed=seed))
     features, accuracy = train_classifier(data)
     real = features(data.images)
     print(f"classifier: {accuracy:.2%} on 10,000 held-out images")

@@ -4,11 +4,10 @@
 
 trains a tiny DCGAN on digits through `jaxgan.training.train`, with checkpoints and pictures as often as by default,
 and looks after every chunk at the process's resident memory and at the arrays that live on the device. It prints both
-at some moments with the slope after the first 2,000 iterations, and draws them. Needs pip install 'jaxgan[plots]'.
+at some moments with the slope after the first 2,000 iterations, and draws them.
 """
 
 import dataclasses
-import importlib.util
 import os
 import resource
 import sys
@@ -112,8 +111,6 @@ def draw(path: Path, samples: list[Sample]) -> None:
 
 
 def run(options: Options) -> None:
-    if importlib.util.find_spec("matplotlib") is None:
-        raise UsageError("matplotlib, which draws the plot, isn't installed: pip install 'jaxgan[plots]'")
     if not os.access(options.out.absolute().parent, os.W_OK):
         raise UsageError(f"can't write {options.out}: the folder {options.out.absolute().parent} can't be written in")
     with tempfile.TemporaryDirectory() as folder:

@@ -4,10 +4,10 @@
     python -m scripts.sample RUN --grid grid.png
     python -m scripts.sample RUN --interpolate walk.gif              a walk between latents, on the sphere
 
-One command may ask for all three. The same seed draws the same images, whatever the count.
+One command may ask for all three. The same seed draws the same images, whatever the count. Of a run with --seeds or
+--sweep, --member 3 takes one of its GANs.
 """
 
-import contextlib
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
@@ -19,14 +19,12 @@ import numpy as np
 import tyro
 from tqdm import tqdm
 
-from jaxgan.training.checkpoint import Checkpoints
-from jaxgan.training.experiment import GAN, DataSpec, display_inputs, images_of
+from jaxgan.training import OpenRun, open  # noqa: A004 - the library's name for it
+from jaxgan.training.experiment import display_inputs, images_of
 from jaxgan.training.files import whole
-from jaxgan.training.pictures import grid, picture, save_gif, save_png
-from jaxgan.training.run import Run
+from jaxgan.training.pictures import picture, save_gif, save_png
 from jaxgan.training.usage import UsageError, command_line, plain_exits, writing
 
-BATCH = 256
 WALKERS, STOPS, FRAMES = 16, 6, 15  # latents that walk side by side, stops on the way, frames from stop to stop
 
 
@@ -46,39 +44,16 @@ class Options:
     """The generator's averaged weights, or those of the last step."""
     step: int | None = None
     """Which checkpoint; by default the newest."""
+    member: int | None = None
+    """Which of the GANs of a run with --seeds or --sweep; by default all, images [members, N, H, W, C]."""
     seed: int = 0
     """Of the latents."""
 
 
-def restore(run: Run, step: int | None = None) -> tuple[GAN, Any, DataSpec, int]:
-    """The run's GAN, its state at `step` (by default the newest), its data's description, and the step."""
-    build, options, data = run.experiment()
-    gan = build(options, data)
-    like = jax.eval_shape(gan.init, jax.random.key(options.seed))
-    with contextlib.closing(Checkpoints(run.directory, read_only=True)) as checkpoints:  # it may be training still
-        found = checkpoints.restore_newest(like) if step is None else (step, checkpoints.restore(step, like))
-    if found is None:
-        raise UsageError(
-            f"{run.directory} has no checkpoint yet; its --checkpoint-every is {options.checkpoint_every} steps"
-        )
-    return gan, found[1], data, found[0]
-
-
-def draw(gan: GAN, state: Any, data: DataSpec, count: int, *, ema: bool = True, seed: int = 0) -> np.ndarray:
-    """`count` images, uint8 `[count, H, W, C]`."""
-    key = jax.random.key(seed)
-    size = min(BATCH, count)
-    batch = jax.jit(
-        lambda state, first: images_of(gan, state, display_inputs(gan, key, first, size, data.classes), ema)
-    )
-    starts = tqdm(range(0, count, size), unit="batch", desc="drawing", disable=count <= BATCH)
-    return np.concatenate([np.asarray(batch(state, first)) for first in starts])[:count]
-
-
-def walk(gan: GAN, state: Any, data: DataSpec, *, ema: bool = True, seed: int = 0) -> list[np.ndarray]:
+def walk(run: OpenRun, *, ema: bool = True, seed: int = 0) -> list[np.ndarray]:
     """Frames of a closed walk: latents turned into each other along great circles, since N(0, I) lives near a
     sphere."""
-    inputs = display_inputs(gan, jax.random.key(seed), 0, WALKERS * STOPS, data.classes)
+    inputs = display_inputs(run.gan, jax.random.key(seed), 0, WALKERS * STOPS, run.data.classes)
     stops = inputs["latent"].reshape(STOPS, WALKERS, -1)
     others = {name: value[:WALKERS] for name, value in inputs.items()}
 
@@ -87,11 +62,12 @@ def walk(gan: GAN, state: Any, data: DataSpec, *, ema: bool = True, seed: int = 
         cosine = jnp.sum(start * end, -1) / (jnp.linalg.norm(start, axis=-1) * jnp.linalg.norm(end, axis=-1))
         angle = jnp.arccos(jnp.clip(cosine, -1.0, 1.0))[:, None]
         latent = (jnp.sin((1 - t) * angle) * start + jnp.sin(t * angle) * end) / jnp.sin(angle)
-        return images_of(gan, state, {**others, "latent": latent.reshape(others["latent"].shape)}, ema)
+        return images_of(run.gan, state, {**others, "latent": latent.reshape(others["latent"].shape)}, ema)
 
     moments = [(i, t) for i in range(STOPS) for t in np.linspace(0, 1, FRAMES, endpoint=False, dtype=np.float32)]
     return [
-        grid(np.asarray(frame(state, stops[i], stops[(i + 1) % STOPS], t))) for i, t in tqdm(moments, desc="walking")
+        picture(np.asarray(frame(run.state, stops[i], stops[(i + 1) % STOPS], t)))
+        for i, t in tqdm(moments, desc="walking")
     ]
 
 
@@ -110,18 +86,19 @@ def run(options: Options) -> None:
             raise UsageError(f"can't write {path}: the folder {path.absolute().parent} doesn't exist")
     if options.count < 1:
         raise UsageError(f"--count must be at least 1, got {options.count}")
-    gan, state, data, step = restore(Run(options.run), options.step)
+    opened = open(options.run, options.step, member=options.member)
     arguments = {"ema": options.weights == "ema", "seed": options.seed}
     writers: list[tuple[Path | None, Callable[[Path], None]]] = [
-        (options.out, lambda path: save_images(path, draw(gan, state, data, options.count, **arguments))),
-        (options.grid, lambda path: save_png(path, picture(draw(gan, state, data, data.shown, **arguments)))),
-        (options.interpolate, lambda path: save_gif(path, walk(gan, state, data, **arguments), 60)),
+        (options.out, lambda path: save_images(path, opened.sample(options.count, **arguments))),
+        (options.grid, lambda path: save_png(path, picture(opened.sample(opened.data.shown, **arguments)))),
+        (options.interpolate, lambda path: save_gif(path, walk(opened, **arguments), 60)),
     ]
+    whose = f" of all {len(opened.members)} members" if opened.members else ""
     for path, write in writers:
         if path:
             with writing(path):
                 write(path)
-            print(f"{path}: {options.weights} weights of step {step}")
+            print(f"{path}: {options.weights} weights of step {opened.step}{whose}")
 
 
 if __name__ == "__main__":

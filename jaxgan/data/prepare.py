@@ -136,7 +136,7 @@ def in_memory(source: Source, chosen: np.ndarray, prepare: Preparation) -> np.nd
     """The chosen images, prepared, uint8 `[len(chosen), size, size, C]`. BadImage for one that can't be."""
     shape = (prepare.size, prepare.size, prepare.channels)
     if isinstance(source, ImageSet) and source.images.shape[1:] == shape and not prepare.equalize:
-        return source.images if len(chosen) == len(source) else source.images[chosen]
+        return source.images if np.array_equal(chosen, np.arange(len(source))) else source.images[chosen]
     images = np.empty((len(chosen), *shape), np.uint8)
 
     def read(positions: np.ndarray) -> None:

@@ -42,7 +42,7 @@ class Stream:
 
 @dataclass(frozen=True)
 class _Read:
-    """Batch number `step`; what a worker process runs.
+    """Batch number `step`, as `batches` has it; what a worker process runs.
 
     Errors are told as data. An exception that can't be pickled would leave the run waiting for ever, and after others
     Grain forgets the shared memory of what was read ahead."""
@@ -50,12 +50,14 @@ class _Read:
     stream: Stream
     words: np.ndarray
     batch_size: int
+    share: tuple[slice, ...]
 
     def __call__(self, step: int) -> dict[str, np.ndarray]:
         stream = self.stream
-        places = batch_indices(self.words, step, self.batch_size, len(stream))
+        orders = [batch_indices(words, step, self.batch_size, len(stream)) for words in self.words.reshape(-1, 2)]
+        places = np.stack(orders).reshape(*self.words.shape[:-1], -1)[self.share]
         images = []
-        for i in map(int, stream.chosen[places]):
+        for i in map(int, stream.chosen[places].flat):
             title = stream.source.title(i)
             try:
                 images.append(stream.prepare(stream.source[i], title))
@@ -63,7 +65,7 @@ class _Read:
                 return _fault(str(error))
             except Exception as error:  # noqa: BLE001 - a source of the user's own raises what it likes
                 return _fault(f"{title} can't be read ({type(error).__name__}: {error})")
-        return {"image": np.stack(images), "label": stream.labels[places]}
+        return {"image": np.stack(images).reshape(*places.shape, *images[0].shape), "label": stream.labels[places]}
 
 
 def _fault(text: str) -> dict[str, np.ndarray]:
@@ -81,12 +83,15 @@ def _end_with_parent(index: int, count: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def batches(stream: Stream, words: np.ndarray, first: int, batch_size: int) -> Generator[dict[str, np.ndarray]]:
+def batches(
+    stream: Stream, words: np.ndarray, first: int, batch_size: int, share: tuple[slice, ...] = ()
+) -> Generator[dict[str, np.ndarray]]:
     """The batches number `first`, `first + 1`, ... without end: `image` uint8 `[B, size, size, C]` and `label` `[B]`.
 
-    `words` are the two of the order's key. Close the iterator, or workers are left behind. DataError where Grain isn't
-    installed, or an image can't be read; ValueError where a batch is larger than the set."""
-    batch_indices(words, first, batch_size, len(stream))  # here rather than in a worker
+    `words` are the two of the order's key, or those of several orders, `[S, 2]`, for batches `[S, B, ...]`. Only the
+    `share` of each batch is read, slices of its leading axes. Close the iterator, or workers are left behind. DataError
+    where Grain isn't installed, or an image can't be read; ValueError where a batch is larger than the set."""
+    batch_indices(words.reshape(-1, 2)[0], first, batch_size, len(stream))  # here rather than in a worker
     try:
         import grain
     except ImportError:
@@ -95,7 +100,7 @@ def batches(stream: Stream, words: np.ndarray, first: int, batch_size: int) -> G
 
     if not flags.FLAGS.is_parsed():  # Grain's workers look flags up, which is an error in a program that has none
         flags.FLAGS.mark_as_parsed()
-    data: Any = grain.MapDataset.range(first, 2**40).map(_Read(stream, words, batch_size))
+    data: Any = grain.MapDataset.range(first, 2**40).map(_Read(stream, words, batch_size, share))
     data = data.to_iter_dataset(grain.ReadOptions(num_threads=0, prefetch_buffer_size=0))
     options = grain.MultiprocessingOptions(stream.workers, per_worker_buffer_size=AHEAD)
     iterator = iter(data.mp_prefetch(options, _end_with_parent))

@@ -2,8 +2,21 @@
 
 from jaxgan.training.experiment import GAN, DataSpec, generate_with, init_with
 from jaxgan.training.loop import main, train
+from jaxgan.training.opened import OpenRun, open  # noqa: A004 - called as `training.open`
 from jaxgan.training.options import Options
 from jaxgan.training.stop import Stopped
 from jaxgan.training.usage import UsageError
 
-__all__ = ["GAN", "DataSpec", "Options", "Stopped", "UsageError", "generate_with", "init_with", "main", "train"]
+__all__ = [
+    "GAN",
+    "DataSpec",
+    "OpenRun",
+    "Options",
+    "Stopped",
+    "UsageError",
+    "generate_with",
+    "init_with",
+    "main",
+    "open",
+    "train",
+]

@@ -5,6 +5,7 @@ import functools
 import importlib.util
 import multiprocessing
 from collections.abc import Callable
+from pathlib import Path
 from typing import Literal
 
 import jax
@@ -17,7 +18,7 @@ from jaxgan.data.sources import machine_memory
 from jaxgan.data.stream import Stream
 from jaxgan.training.usage import UsageError, require
 
-__all__ = ["DataOptions", "RealTransform", "load", "real_transform"]
+__all__ = ["DataOptions", "RealTransform", "address", "load", "real_transform"]
 
 # `(images, keys) -> images`, float32 `[B, H, W, C]` in [-1, 1], a key an example.
 RealTransform = Callable[[jax.Array, jax.Array], jax.Array]
@@ -172,6 +173,12 @@ def _check_room(size: int, name: str) -> None:
             f"{name} takes {size / 2**30:.1f} GiB and the device has {memory / 2**30:.1f}; add --stream, take some "
             "--images, or a smaller --image-size"
         )
+
+
+def address(asked: str, name: str) -> str:
+    """What the record says of where the data is: `auto` resolved, a path that holds from every folder."""
+    kind, colon, path = asked.partition(":")
+    return f"{kind}:{Path(path).expanduser().absolute()}" if colon else name
 
 
 def real_transform(options: DataOptions) -> RealTransform | None:

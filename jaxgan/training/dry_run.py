@@ -1,6 +1,7 @@
 """What a run costs, known before it starts: its networks, its memory, its time."""
 
 import itertools
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -10,6 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jaxgan.ensemble import Ensemble
 from jaxgan.training.experiment import GAN
 from jaxgan.training.options import Options
 from jaxgan.training.program import CHUNK
@@ -129,9 +131,10 @@ def _output(row: Row) -> str:
 
 
 def memory(compiled: jax.stages.Compiled, state: State, data_bytes: int) -> list[str]:
-    """Lines that say what training takes on the device: the state, the data set, and what the compiled program needs
-    to work, as its compiler tells."""
-    state_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+    """Lines that say what training takes on the device, or on each of several: its part of the state, the data set,
+    and what the compiled program needs to work, as its compiler tells."""
+    leaves = jax.tree.leaves(state)
+    state_bytes = sum(map(_bytes_here, leaves))
     known = state_bytes + data_bytes
     analysis = compiled.memory_analysis()
     if analysis is None:
@@ -141,7 +144,14 @@ def memory(compiled: jax.stages.Compiled, state: State, data_bytes: int) -> list
         extra = analysis.temp_size_in_bytes + analysis.output_size_in_bytes - analysis.alias_size_in_bytes
         working, total = _size(extra), _size(known + extra)
     parts = [("state", _size(state_bytes)), ("data set", _size(data_bytes)), ("working memory", working)]
-    return ["memory on the device", *(f"  {name:<14}  {text:>10}" for name, text in [*parts, ("total", total)])]
+    devices = max((len(leaf.sharding.device_set) for leaf in leaves), default=1)
+    where = f"each of {devices} devices" if devices > 1 else "the device"
+    return [f"memory on {where}", *(f"  {name:<14}  {text:>10}" for name, text in [*parts, ("total", total)])]
+
+
+def _bytes_here(leaf: jax.Array) -> int:
+    """Of an array that is spread over devices, the bytes of one part."""
+    return leaf.nbytes // max(leaf.size, 1) * math.prod(leaf.sharding.shard_shape(leaf.shape))
 
 
 def _size(count: int) -> str:
@@ -197,5 +207,7 @@ def dry_run(gan: GAN, options: Options, state: State, run: Run, compiled: jax.st
     `run` is as for `seconds_a_step`, `compiled` the program behind it; `data_bytes` are those of the data set on the
     device.
     """
-    print(table(layers(gan)), "", *memory(compiled, state, data_bytes), "", sep="\n")
-    print(f"time\n  {cost(state, run, options.steps)}", flush=True)
+    members = len(state.frozen) if isinstance(state, Ensemble) else 0
+    each, together = (f"of each of {members} members", f" for all {members} members") if members else ("", "")
+    print(table(layers(gan)), *([each] if each else []), "", *memory(compiled, state, data_bytes), "", sep="\n")
+    print(f"time{together}\n  {cost(state, run, options.steps)}", flush=True)

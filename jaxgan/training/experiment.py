@@ -10,16 +10,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from tqdm import tqdm
 
 from jaxgan.data import ImageSet
 from jaxgan.data.stream import Stream
+from jaxgan.ensemble import Ensemble
 from jaxgan.state import ROLES, GANState, init_player
 from jaxgan.steps import Sampler, Step
 from jaxgan.training.pictures import to_uint8
 
-__all__ = ["GAN", "Build", "DataSpec", "display_inputs", "generate_with", "images_of", "init_with"]
+__all__ = ["GAN", "Build", "DataSpec", "display_inputs", "draw", "generate_with", "images_of", "init_with"]
 
 State = Any  # a pytree with `step` and `key`
+DRAWN = 256  # images at a time, of all members together
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,7 +64,7 @@ class GAN(NamedTuple):
     """All that the loop knows of a GAN.
 
     init: `key -> state`, a pytree with an int32 `step` and a `key`.
-    iteration: `(state, batch) -> (state, metrics)`, one generator update.
+    iteration: `(state, batch) -> (state, metrics)`, one generator update; in an ensemble that of one member.
     batch_size: examples that an iteration consumes, all critic steps together.
     sampler: what the generator is fed, as in the steps.
     generate: `(state, inputs, ema) -> images` in [-1, 1], with averaged (ema) or raw weights.
@@ -104,13 +107,37 @@ def generate_with(state: GANState, inputs: dict[str, jax.Array], ema: bool) -> j
 
 
 def images_of(gan: GAN, state: State, inputs: dict[str, jax.Array], ema: bool = True) -> jax.Array:
-    """uint8 images `[N, H, W, C]`, or float32 points `[N, 1, 1, 2]`."""
+    """uint8 images `[N, H, W, C]`, or float32 points `[N, 1, 1, 2]`; of an ensemble `[S, N, ...]`."""
     images = gan.generate(state, inputs, ema)
-    return images if images.shape[1:] == (1, 1, 2) else to_uint8(images)
+    return images if images.shape[-3:] == (1, 1, 2) else to_uint8(images)
 
 
-def display_inputs(gan: GAN, key: jax.Array, first: int, count: int, classes: int) -> dict[str, jax.Array]:
+def display_inputs(gan: GAN, key: jax.Array, first: int | jax.Array, count: int, classes: int) -> dict[str, jax.Array]:
     """Inputs number `first` to `first + count` of an endless list that `key` fixes, labels taking turns."""
     number = first + jnp.arange(count)
     keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(number)
     return gan.sampler({"label": number % max(classes, 1)}, keys)
+
+
+def draw(
+    gan: GAN,
+    state: State,
+    classes: int,
+    count: int,
+    *,
+    seed: int = 0,
+    ema: bool = True,
+    everywhere: jax.sharding.Sharding | None = None,
+) -> np.ndarray:
+    """`count` of what `images_of` makes, on the host. The same seed draws the same, whatever the count. Where the state
+    is spread over processes, `everywhere` is the sharding that gives each of them all."""
+    members = len(state.frozen) if isinstance(state, Ensemble) else 1
+    key, size = jax.random.key(seed), max(1, min(DRAWN // members, count))  # of each member
+
+    def some(state: State, first: jax.Array) -> jax.Array:
+        return images_of(gan, state, display_inputs(gan, key, first, size, classes), ema)
+
+    batch = jax.jit(some, out_shardings=everywhere)
+    starts = tqdm(range(0, count, size), unit="batch", desc="drawing", disable=count <= size or jax.process_index() > 0)
+    images = np.concatenate([np.asarray(batch(state, np.int32(first))) for first in starts], axis=-4)
+    return images[..., :count, :, :, :]

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import itertools
 import shlex
 import signal
 import time
@@ -11,23 +10,27 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxgan.data import DataError, ImageSet
 from jaxgan.data.stream import Stream
 from jaxgan.state import ROLES
+from jaxgan.training import processes
 from jaxgan.training.checkpoint import Checkpoints
-from jaxgan.training.data_options import load, real_transform
+from jaxgan.training.data_options import address, load, real_transform
+from jaxgan.training.device_options import compiler_options, in_words, layout_for
 from jaxgan.training.dry_run import dry_run
 from jaxgan.training.experiment import Build, DataSpec, display_inputs, images_of
+from jaxgan.training.fork import forked, settled
 from jaxgan.training.lock import locked
 from jaxgan.training.logging import Log, progress_bar
+from jaxgan.training.members import Watch, ensemble_of, members_of
 from jaxgan.training.options import Options, name_of, parse
 from jaxgan.training.pictures import animate, picture, save_png
 from jaxgan.training.program import CHUNK, Program, all_finite, compile_chunk
-from jaxgan.training.run import Run
-from jaxgan.training.stop import Stopped, catch_signals, diverged, finite_rows, kept, out_of_memory, writing_in
+from jaxgan.training.run import Run, new_directory
+from jaxgan.training.score import report_members
+from jaxgan.training.stop import Stopped, catch_signals, diverged, kept, out_of_memory, writing_in
 from jaxgan.training.streaming import compile_stream
 from jaxgan.training.usage import UsageError, plain_exits
 
@@ -41,7 +44,7 @@ Metrics = dict[str, np.ndarray]
 
 def main(options_type: type[Options], build: Build) -> None:
     """An experiment's command line: parses options, trains, exits with 0, 1 (diverged), 2 (usage) or 128 + signal."""
-    with plain_exits():
+    with processes.leaving(), plain_exits():
         train(build, parse(options_type))
 
 
@@ -57,14 +60,22 @@ def train(
     Continues the run that is in `options.workdir`; with `options.dry_run` only says what it would cost. `data` is a set
     of one's own (see `jaxgan.data.from_arrays`) instead of the one that the options name. `on_chunk(state, metrics)` is
     called after every dispatch with the state (donated afterwards: don't keep it) and the metrics `[count]` by name.
-    UsageError before anything was done where the options are wrong; Stopped on SIGTERM, SIGINT, a value that isn't
-    finite, an image that can't be read, or a disk or memory that takes no more.
+    With `options.seeds` or `options.sweep` the state is an `Ensemble`, and metrics are `[count, members]`.
+
+    Processes that train together (`options.coordinator`) all call this; the first of them writes, and the checkpoints
+    are all of theirs. UsageError before anything was done where the options are wrong; Stopped on SIGTERM, SIGINT, a
+    value that isn't finite, an image that can't be read, a process that is lost, or a disk or memory that takes no
+    more.
     """
+    processes.join(options.coordinator, options.processes, options.process)
+    again = "the run goes on from its last checkpoint"
     try:
-        with contextlib.ExitStack() as stack:
+        with processes.aborts_say(lambda: again), contextlib.ExitStack() as stack:
             return _train(build, options, on_chunk, data, stack)
-    except jax.errors.JaxRuntimeError as error:
-        raise out_of_memory(error, options.batch_size) or error from error
+    except Exception as error:
+        if end := processes.lost(error, again) or out_of_memory(error, options.batch_size):
+            raise end from error
+        raise
 
 
 def _train(
@@ -76,69 +87,101 @@ def _train(
 ) -> State:
     # --- the data ----------------------------------------------------------------------------------------------------
     run = Run(Path(options.workdir).expanduser()) if options.workdir else None
-    record = run.record() if run else None
+    record = processes.from_first(run.record) if run else None
     if run and record and options.fresh:
         raise UsageError(
             f"--fresh, but {run.directory} holds a run already; choose another --workdir or remove it first"
         )
     if record and options.dataset == "auto":  # decided once in a run
         options = dataclasses.replace(options, dataset=record["options"]["dataset"])
+    options = settled(options, record)
     data = load(options, given)
     spec = DataSpec.of(data, options.crop_size)
-    options = dataclasses.replace(options, dataset=data.name if given else _address(options.dataset, data.name))
+    options = dataclasses.replace(options, dataset=data.name if given else address(options.dataset, data.name))
+
+    # --- the GAN, or several, and where they lie ---------------------------------------------------------------------
     gan = build(options, spec)
     if gan.batch_size > spec.count:
         raise UsageError(
             f"an iteration takes {gan.batch_size} images, but {data.name} has only {spec.count}; lower --batch-size"
         )
+    members = members_of(options)
+    layout = layout_for(options, options.batch_size, gan.batch_size, len(members))
+    gan = ensemble_of(gan, members) if members else gan
     key = jax.random.key(options.seed)
-    transform = real_transform(options)
+    like = layout.abstract(layout.gathering(jax.eval_shape(gan.init, key)))
+    tree = jax.tree.structure(like)  # another call of init may make other functions, which are part of a tree
+    begin = jax.jit(lambda key: jax.tree.unflatten(tree, jax.tree.leaves(gan.init(key))), out_shardings=layout.of(like))
+    transform, xla = real_transform(options), compiler_options(options)
+    begun = forked(options, build, like, begin(key)) if options.from_run and not record else None
 
     def compile_for(state: State) -> Program:
         if isinstance(data, Stream):
-            return compile_stream(gan, state, data, transform)
-        return compile_chunk(gan, state, jnp.asarray(data.images), jnp.asarray(data.labels), transform)
+            return compile_stream(gan, state, data, transform, layout=layout, options=xla)
+        images, labels = (
+            processes.global_array(layout.everywhere, array.shape, array) for array in (data.images, data.labels)
+        )
+        return compile_chunk(gan, state, images, labels, transform, layout=layout, options=xla)
 
     if options.dry_run:
-        state = jax.jit(gan.init)(key)
-        with contextlib.closing(compile_for(state)) as program:
+        with contextlib.closing(compile_for(state := begin(key))) as program:
             size = 0 if isinstance(data, Stream) else data.images.nbytes
             dry_run(gan, options, state, program.run, program.compiled, size)
-        return jax.eval_shape(gan.init, key)
+        return like
 
-    # --- the run directory -------------------------------------------------------------------------------------------
+    # --- the run directory, in which the first process writes --------------------------------------------------------
     caught = stack.enter_context(catch_signals())
-    run = run or Run(_new_directory(name_of(build)))
+    first = processes.first()
+    run = run or Run(Path(processes.from_first(lambda: str(new_directory(name_of(build))))))
     directory = run.directory
-    options = dataclasses.replace(options, workdir=str(directory))
-    run.make()
-    stack.enter_context(locked(directory))
-    run.check(build, options, spec)
+    options = dataclasses.replace(options, workdir=str(directory), step=begun[0] if begun else options.step)
 
-    # --- the state: as it was saved, or from the beginning -----------------------------------------------------------
+    def claim() -> None:
+        run.make()
+        stack.enter_context(locked(directory))
+        run.check(build, options, spec)
+
+    processes.from_first(claim)
+
+    # --- the state: as it was saved, from another run, or from the beginning -----------------------------------------
     checkpoints = Checkpoints(directory)
-    found = checkpoints.restore_newest(jax.eval_shape(gan.init, key))
-    done, state = found or (0, jax.jit(gan.init)(key))
+    found = checkpoints.restore_newest(like)
+    if record and not found:
+        processes.from_first(lambda: run.refuse_to_begin_again(record["options"]))
+        begun = forked(options, build, like, begin(key)) if options.from_run else None
+    done, state = found or begun or (0, begin(key))
+
+    def finish(state: State) -> None:
+        if first:
+            animate(directory / "samples", directory / "training.gif")
+        if members:
+            report_members(directory, gan, state, members, data, transform, layout)
+
     if done >= options.steps:
         checkpoints.close()
         with writing_in(directory):
-            animate(directory / "samples", directory / "training.gif")  # which a kill may have prevented
-        print(f"{directory} is at step {done} already; a larger --steps would train it further")
+            finish(state)  # which a kill may have prevented
+        if first:
+            print(f"{directory} is at step {done} already; a larger --steps would train it further")
         return state
-    if record and not done:
-        run.refuse_to_begin_again(record["options"]["checkpoint_every"])
-    run.write(build, options, spec)
-    again = f"{directory} has no checkpoint: starting from step 0" if record else f"writing to {directory}"
-    print(f"continuing at step {done} in {directory}" if done else again, flush=True)
+    if first:
+        run.write(build, options, spec)
+        where = f"step {done} of {options.from_run}" if options.from_run else f"step {done}"
+        again = f"{directory} has no checkpoint: starting from {where}" if record else f"writing to {directory}"
+        again += f", beginning with {where}" if begun and not record else ""
+        print(f"continuing at step {done} in {directory}" if found else again, flush=True)
+        print(in_words(layout, deterministic=options.deterministic), flush=True)
 
     # --- the pictures: always of the same latents --------------------------------------------------------------------
     inputs = display_inputs(gan, jax.random.fold_in(key, ROLES["display"]), 0, spec.shown, spec.classes)
-    draw = jax.jit(lambda state: images_of(gan, state, inputs))
+    draw = jax.jit(lambda state: images_of(gan, state, inputs), out_shardings=layout.everywhere)
 
     def show(state: State, step: int) -> None:
-        sheet = picture(np.asarray(draw(state)))
-        save_png(directory / "samples" / f"{step:08d}.png", sheet)
-        log.image(step, sheet)
+        images = np.asarray(draw(state))
+        if log:
+            sheet = picture(images)
+            save_png(directory / "samples" / f"{step:08d}.png", sheet)
+            log.image(step, sheet)
 
     def save(state: State, step: int) -> None:
         if not all_finite(state):
@@ -146,35 +189,45 @@ def _train(
         checkpoints.save(step, state)
 
     # --- the loop ----------------------------------------------------------------------------------------------------
-    step = saved = done
+    step, saved, stop, count = done, done if found else 0, 0, 1
+    watch = Watch(members, state, layout)
+    files = (
+        contextlib.closing(Log(directory, done, gan.batch_size, len(members))) if first else contextlib.nullcontext()
+    )
     try:
-        with (
-            writing_in(directory),
-            contextlib.closing(checkpoints),
-            contextlib.closing(Log(directory, done, gan.batch_size)) as log,
-        ):
-            with progress_bar(done, options.steps) as bar:
+        with writing_in(directory), contextlib.closing(checkpoints), files as log:
+            with progress_bar(done, options.steps, hidden=not first) as bar:
                 bar.set_postfix_str("compiling")
                 program = stack.enter_context(contextlib.closing(compile_for(state)))
-                if not done:
-                    show(state, 0)
-                count = 1
-                while step < options.steps and not caught:
+                if not found:
+                    show(state, done)
+                    if done:  # the new run has all that it needs, whatever becomes of the one that it began with
+                        save(state, done)
+                        saved = done
+                while step < options.steps:
                     events = (n - step % n for n in (options.sample_every, options.checkpoint_every))
                     count = min(count, *events, options.steps - step)
+                    stop, count = processes.agree(caught[0] if caught else 0, count)
+                    if stop:
+                        break
                     began = time.perf_counter()
                     state, buffer = program.run(state, count)
                     metrics = {name: values[:count] for name, values in jax.device_get(buffer).items()}
                     seconds = time.perf_counter() - began
-                    good, what = finite_rows(metrics, step)
-                    log.rows(step + 1, {name: values[:good] for name, values in metrics.items()})
+                    good, what, news = watch(state, metrics, step)
+                    for line in news if first else []:
+                        bar.write(line)
+                    if log:
+                        log.rows(step + 1, {name: values[:good] for name, values in metrics.items()})
                     if what:
                         raise diverged(what, directory, saved)
                     step += count
                     if on_chunk:
                         on_chunk(state, metrics)
-                    rate = program.hint() or f"{count * gan.batch_size / seconds:,.0f} images/s"
-                    bar.set_postfix_str(_summary(metrics, rate), refresh=False)
+                    images = count * gan.batch_size * max(1, len(members))
+                    bar.set_postfix_str(
+                        _summary(metrics, program.hint() or f"{images / seconds:,.0f} images/s"), refresh=False
+                    )
                     bar.update(count)
                     if step % options.sample_every == 0 or step == options.steps:
                         show(state, step)
@@ -184,46 +237,25 @@ def _train(
                     count = min(CHUNK, max(1, int(SECONDS * count / seconds)))
             if step > saved:
                 save(state, step)
-            animate(directory / "samples", directory / "training.gif")
+            finish(state)
     except DataError as error:
         raise Stopped(f"{error}; {kept(directory, saved)}", 1) from error
 
     # --- the end -----------------------------------------------------------------------------------------------------
-    if step < options.steps:
+    if stop:
         where = f"at step {step}, which is saved" if step else "before the first step"
         again = (
             f"the same command{' without --fresh' if options.fresh else ''} and --workdir {shlex.quote(str(directory))}"
         )
-        raise Stopped(f"stopped by {signal.Signals(caught[0]).name} {where}; continue with {again}", 128 + caught[0])
-    print(f"done: {step} steps, pictures in {directory / 'samples'}, animation {directory / 'training.gif'}")
+        raise Stopped(f"stopped by {signal.Signals(stop).name} {where}; continue with {again}", 128 + stop)
+    if first:
+        print(f"done: {step} steps, pictures in {directory / 'samples'}, animation {directory / 'training.gif'}")
     return state
-
-
-def _new_directory(name: str) -> Path:
-    """A directory of the run's own, which is made at once, lest another run that starts now takes it too."""
-    short = Path(name).stem if name.endswith(".py") else name.rpartition(".")[2]
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    path = Path("runs") / f"{short}-{stamp}"
-    for number in itertools.count(2):
-        try:
-            path.mkdir(parents=True)
-            break
-        except FileExistsError:
-            path = path.with_name(f"{short}-{stamp}-{number}")
-        except OSError as error:
-            raise UsageError(f"can't make run directory {path}: {error.strerror}; choose a --workdir") from None
-    return path
-
-
-def _address(asked: str, name: str) -> str:
-    """What the record says of where the data is: `auto` resolved, a path that holds from every folder."""
-    kind, colon, path = asked.partition(":")
-    return f"{kind}:{Path(path).expanduser().absolute()}" if colon else name
 
 
 def _summary(metrics: Metrics, rate: str) -> str:
     losses = [
-        f"{player[0].upper()} {metrics[name][-1]:.3f}"
+        f"{player[0].upper()} {np.nanmean(metrics[name][-1]):.3f}"
         for player in ("discriminator", "generator")
         if (name := f"{player}/loss") in metrics
     ]

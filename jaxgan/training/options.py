@@ -5,9 +5,12 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
+
+import tyro
 
 from jaxgan.training.data_options import DataOptions
+from jaxgan.training.device_options import DeviceOptions
 from jaxgan.training.usage import UsageError, command_line, require
 
 __all__ = ["Options", "differing", "name_of", "parse"]
@@ -16,7 +19,7 @@ T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True)
-class Options(DataOptions):
+class Options(DataOptions, DeviceOptions):
     """An experiment's own options are fields of a frozen dataclass that inherits these."""
 
     steps: int = 3000
@@ -25,6 +28,11 @@ class Options(DataOptions):
     """Images in a batch."""
     seed: int = 0
     """Everything random follows from it."""
+    seeds: int = 1
+    """Train so many GANs at once in one program, with seeds from --seed on."""
+    sweep: str | None = None
+    """NAME=VALUE,VALUE,...: train one GAN, or --seeds of them, for each value of a number that the run's state has by
+    that name, such as discriminator/learning_rate=1e-4,2e-4,4e-4."""
     workdir: str | None = None
     """The run directory; a run that is in it is continued. By default a new one, runs/EXPERIMENT-TIME."""
     checkpoint_every: int = 500
@@ -33,21 +41,30 @@ class Options(DataOptions):
     """Generator updates between two sample grids."""
     fresh: bool = False
     """Start a new run, and refuse a run directory that holds one."""
+    from_run: Annotated[str | None, tyro.conf.arg(name="from")] = None
+    """A run whose state a new one begins with, in a directory of its own. The seed, and numbers such as learning rates,
+    are the new one's."""
+    step: int | None = None
+    """Which of its checkpoints, with --from; by default the newest."""
 
     dry_run: bool = False
     """Say what the run would cost (networks, memory, time) and don't start it."""
 
     def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("steps", "batch_size", "checkpoint_every", "sample_every"):
+        DataOptions.__post_init__(self)
+        DeviceOptions.__post_init__(self)
+        for name in ("steps", "batch_size", "checkpoint_every", "sample_every", "seeds"):
             require(self, name, getattr(self, name) >= 1, "at least 1")
-        require(self, "seed", 0 <= self.seed < 2**32, "from 0 to 2^32 - 1")
+        require(self, "seed", 0 <= self.seed <= 2**32 - self.seeds, "from 0 to 2^32 - --seeds")
+        require(self, "step", self.step is None or self.from_run is not None, "given together with --from")
 
-    # What a continued run may have otherwise than before: nothing here changes a number that it computes.
+    # What a continued run may have otherwise than before: nothing here changes a number that it computes, but for the
+    # rounding of sums that other devices add in another order.
     # (Whether a data set elsewhere is the same one is for its content to say: see DataSpec.)
     MAY_CHANGE = (
         *("steps", "workdir", "checkpoint_every", "sample_every", "fresh", "dry_run"),
         *("dataset", "data_dir", "skip_bad_images", "workers"),
+        *("devices", "shard_parameters", "deterministic", "coordinator", "processes", "process"),
     )
 
 
@@ -56,7 +73,12 @@ def differing(mine: Options, theirs: dict[str, Any]) -> list[str]:
     fields = [field for field in dataclasses.fields(mine) if field.name not in mine.MAY_CHANGE]
     # An option that is younger than the run had its default there.
     pairs = [(field.name, getattr(mine, field.name), theirs.get(field.name, field.default)) for field in fields]
-    return [f"--{name.replace('_', '-')} {one} (the run has {other})" for name, one, other in pairs if one != other]
+    return [f"--{flag(name)} {one} (the run has {other})" for name, one, other in pairs if one != other]
+
+
+def flag(name: str) -> str:
+    """An option's name on a command line, where `from` can be one, which no field of Python's can."""
+    return "from" if name == "from_run" else name.replace("_", "-")
 
 
 def name_of(thing: Any) -> str:
@@ -91,7 +113,8 @@ def _from_file(options_type: type[Any], path: Path) -> list[str]:
         raise UsageError(f"--options {path} can't be read as a run's options.json: {error!r}") from None
     if experiment != name_of(options_type):
         raise UsageError(f"--options {path} is of experiment {experiment}, not of {name_of(options_type)}")
-    # A repeated run is a new one, in a directory of its own.
-    flags = {name.replace("_", "-"): value for name, value in values.items() if name not in ("workdir", "fresh")}
+    # A repeated run is a new one, in a directory and perhaps on machines of its own.
+    left_out = ("workdir", "fresh", "coordinator", "processes", "process")
+    flags = {flag(name): value for name, value in values.items() if name not in left_out}
     given = {name: value for name, value in flags.items() if value is not None and value is not False}
     return [f"--{name}" if value is True else f"--{name}={value}" for name, value in given.items()]

@@ -6,13 +6,15 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxgan.data import batch_indices
+from jaxgan.parallel import Layout
 from jaxgan.state import ROLES
 from jaxgan.training.data_options import RealTransform
 from jaxgan.training.experiment import GAN
 
-__all__ = ["CHUNK", "Program", "all_finite", "compile_chunk", "iterate", "order_key"]
+__all__ = ["CHUNK", "Program", "all_finite", "compile_chunk", "empty", "iterate", "order_key", "put"]
 
 State = Any
 Buffer = dict[str, jax.Array]
@@ -21,8 +23,8 @@ CHUNK = 100  # most iterations in one dispatch, and the rows of the metrics buff
 
 class Program(NamedTuple):
     """run: `(state, count) -> (state, metrics)`, `count` iterations, at most `CHUNK`; the state is donated, metrics are
-    `[CHUNK]` by name, of which the first `count` count. compiled: what XLA made of it. hint: what the last chunk was
-    held back by, in words, or nothing."""
+    `[CHUNK]` by name, or `[CHUNK, S]` in an ensemble, of which the first `count` count. compiled: what XLA made of it.
+    hint: what the last chunk was held back by, in words, or nothing."""
 
     run: Callable[[State, int], tuple[State, Buffer]]
     compiled: jax.stages.Compiled
@@ -30,9 +32,9 @@ class Program(NamedTuple):
     close: Callable[[], None] = lambda: None
 
 
-def order_key(state: State) -> jax.Array:
-    """What the order of the images follows from."""
-    return jax.random.fold_in(state.key, ROLES["order"])
+def order_key(key: jax.Array) -> jax.Array:
+    """What the order of the images follows from, for a run's key."""
+    return jax.random.fold_in(key, ROLES["order"])
 
 
 def iterate(
@@ -48,32 +50,51 @@ def iterate(
 
 
 def compile_chunk(
-    gan: GAN, state: State, images: jax.Array, labels: jax.Array, transform: RealTransform | None = None
+    gan: GAN,
+    state: State,
+    images: jax.Array,
+    labels: jax.Array,
+    transform: RealTransform | None = None,
+    *,
+    layout: Layout,
+    options: dict[str, Any] | None = None,
 ) -> Program:
     """The program for a data set that stays on the device: images `[N, H, W, C]`, labels `[N]`. Every batch is gathered
-    there. The count is traced: one program serves chunks of any length, with the same bits."""
+    there. The count is traced: one program serves chunks of any length, with the same bits. `options` are XLA's."""
 
-    @partial(jax.jit, donate_argnums=0)
     def chunk(state: State, images: jax.Array, labels: jax.Array, count: jax.Array) -> tuple[State, Buffer]:
+        @partial(jax.jit, inline=True)  # traced once for both uses below
+        @layout.members
         def one(state: State) -> tuple[State, Buffer]:
-            chosen = batch_indices(order_key(state), state.step, gan.batch_size, len(images))
-            return iterate(gan, transform, state, images[chosen], labels[chosen])
-
-        buffer = {name: jnp.zeros(CHUNK) for name in jax.eval_shape(one, state)[1]}
+            chosen = layout.split(batch_indices(order_key(state.key), state.step, gan.batch_size, len(images)))
+            return iterate(gan, transform, state, *layout.split((images[chosen], labels[chosen])))
 
         def body(i: jax.Array, carry: tuple[State, Buffer]) -> tuple[State, Buffer]:
             state, buffer = carry
             state, metrics = one(state)
-            return state, {name: buffer[name].at[i].set(metrics[name]) for name in buffer}
+            return layout.keep(state), put(buffer, i, metrics)
 
-        return jax.lax.fori_loop(0, count, body, (state, buffer))
+        return jax.lax.fori_loop(0, count, body, (state, empty(jax.eval_shape(one, state)[1])))
 
-    compiled = chunk.lower(state, images, labels, jnp.int32(0)).compile()
-    return Program(lambda state, count: compiled(state, images, labels, jnp.int32(count)), compiled)
+    lies, everywhere = layout.of(state), layout.everywhere
+    inputs = (lies, everywhere, everywhere, everywhere)
+    jitted = jax.jit(chunk, donate_argnums=0, in_shardings=inputs, out_shardings=(lies, everywhere))
+    compiled = jitted.lower(state, images, labels, np.int32(0)).compile(options)
+    return Program(lambda state, count: compiled(state, images, labels, np.int32(count)), compiled)
+
+
+def empty(metrics: Buffer) -> Buffer:
+    """Room for the metrics, which may be abstract, of `CHUNK` iterations."""
+    return {name: jnp.zeros((CHUNK, *value.shape)) for name, value in metrics.items()}
+
+
+def put(buffer: Buffer, i: jax.Array, metrics: Buffer) -> Buffer:
+    """The buffer with the metrics of the chunk's iteration `i`."""
+    return {name: rows.at[i].set(metrics[name]) for name, rows in buffer.items()}
 
 
 @jax.jit
 def all_finite(state: State) -> jax.Array:
     """Whether every float of a pytree is neither NaN nor infinite."""
     floats = [leaf for leaf in jax.tree.leaves(state) if jnp.issubdtype(leaf.dtype, jnp.floating)]
-    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in floats]))
+    return jnp.all(jnp.array([jnp.all(jnp.isfinite(leaf)) for leaf in floats], bool))

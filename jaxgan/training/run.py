@@ -4,8 +4,10 @@ import contextlib
 import dataclasses
 import importlib
 import importlib.util
+import itertools
 import json
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from jaxgan.training.logging import last_step, write_json
 from jaxgan.training.options import Options, differing, name_of
 from jaxgan.training.usage import UsageError
 
-__all__ = ["Run"]
+__all__ = ["Run", "new_directory"]
 
 
 class Run:
@@ -86,11 +88,13 @@ class Run:
         with self._writing():
             write_json(self.path, record)
 
-    def refuse_to_begin_again(self, checkpoint_every: int) -> None:
-        """UsageError where the run has no checkpoint, but must have had one: it was put aside, or lost."""
+    def refuse_to_begin_again(self, before: dict[str, Any]) -> None:
+        """UsageError where the run, which had these options, has no checkpoint, but must have had one: it was put
+        aside, or lost."""
         logged = last_step(self.directory)
+        began = before.get("step") or 0  # with another run's state
         # A checkpoint is whole, at the latest, before the next but one is begun.
-        if logged > 2 * checkpoint_every or (self.directory / "damaged").exists():
+        if logged > began + 2 * before["checkpoint_every"] or (self.directory / "damaged").exists():
             raise UsageError(
                 f"{self.directory} was trained to step {logged} at least, but has no checkpoint any more; "
                 "bring back a copy of one, or choose another --workdir to start again"
@@ -106,6 +110,22 @@ class Run:
             return module.build, module.Options(**record["options"]), DataSpec(**record["data"])
         except TypeError as error:
             raise UsageError(f"{self.path} doesn't fit {record['experiment']} as it is now: {error}") from None
+
+
+def new_directory(name: str) -> Path:
+    """A directory of the run's own, which is made at once, lest another run that starts now takes it too."""
+    short = Path(name).stem if name.endswith(".py") else name.rpartition(".")[2]
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    path = Path("runs") / f"{short}-{stamp}"
+    for number in itertools.count(2):
+        try:
+            path.mkdir(parents=True)
+            break
+        except FileExistsError:
+            path = path.with_name(f"{short}-{stamp}-{number}")
+        except OSError as error:
+            raise UsageError(f"can't make run directory {path}: {error.strerror}; choose a --workdir") from None
+    return path
 
 
 def _load(name: str) -> Any:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
+import jax
 import numpy as np
 
 __all__ = ["Stopped", "catch_signals", "diverged", "finite_rows", "kept", "out_of_memory", "writing_in"]
@@ -39,7 +40,7 @@ def catch_signals() -> Iterator[list[int]]:
         yield caught
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None is one that C had set
 
 
 def finite_rows(metrics: dict[str, np.ndarray], done: int) -> tuple[int, str | None]:
@@ -85,7 +86,9 @@ def writing_in(directory: Path) -> Iterator[None]:
 
 
 def out_of_memory(error: Exception, batch_size: int) -> Stopped | None:
-    """What to do about a device that has no more memory; None for any other error of XLA's."""
+    """What to do about a device that has no more memory; None for any other error."""
+    if not isinstance(error, jax.errors.JaxRuntimeError):
+        return None
     reason = str(error).partition("\n")[0]
     if "RESOURCE_EXHAUSTED" not in reason and "out of memory" not in reason.lower():
         return None

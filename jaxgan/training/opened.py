@@ -1,0 +1,76 @@
+"""A run from a notebook or another program: `run = jaxgan.training.open(RUN)`, `run.sample(64)`, `run.state`."""
+
+import contextlib
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxgan import ensemble
+from jaxgan.training.checkpoint import Checkpoints
+from jaxgan.training.experiment import GAN, DataSpec, draw
+from jaxgan.training.members import Member, ensemble_of, members_of
+from jaxgan.training.options import Options
+from jaxgan.training.run import Run
+from jaxgan.training.usage import UsageError
+
+__all__ = ["OpenRun", "open"]
+
+State = Any
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class OpenRun:
+    """A run as it was at a checkpoint: of one GAN, or of an ensemble.
+
+    state: a GANState, or an `Ensemble`. gan: what `state` belongs to. alone: the GAN of one member. members: of an
+    ensemble; empty for one GAN.
+    """
+
+    directory: Path
+    options: Options
+    data: DataSpec
+    step: int
+    state: State = dataclasses.field(repr=False)
+    gan: GAN = dataclasses.field(repr=False)
+    alone: GAN = dataclasses.field(repr=False)
+    members: tuple[Member, ...] = ()
+
+    def member(self, number: int) -> "OpenRun":
+        """One of an ensemble's GANs, as a run of its own. UsageError where there is none of that number."""
+        if not 0 <= number < len(self.members):
+            has = f"has members 0 to {len(self.members) - 1}" if self.members else "is a run of one GAN"
+            raise UsageError(f"--member {number}, but {self.directory} {has}")
+        one = dataclasses.replace(self.options, seed=self.members[number].seed, seeds=1, sweep=None)
+        state = ensemble.member(self.state, number)
+        return dataclasses.replace(self, options=one, state=state, gan=self.alone, members=())
+
+    def sample(self, count: int, *, seed: int = 0, ema: bool = True) -> np.ndarray:
+        """`count` images, uint8 `[count, H, W, C]`, or points, float32 `[count, 1, 1, 2]`; of an ensemble, those of all
+        members on the same latents, `[S, count, ...]`.
+
+        ema: with the averaged weights instead of those of the last step. The same seed gives the same images, however
+        many are asked for (the same points but for rounding). UsageError for a count below 1."""
+        if count < 1:
+            raise UsageError(f"--count must be at least 1, got {count}")
+        return draw(self.gan, self.state, self.data.classes, count, seed=seed, ema=ema)
+
+
+def open(directory: str | Path, step: int | None = None, *, member: int | None = None) -> OpenRun:  # noqa: A001
+    """The run in a directory at `step` (by default its newest checkpoint), on the first device; `member` picks one GAN
+    of an ensemble. It may be training still. UsageError where there is no run, no such checkpoint or no such member.
+    """
+    where = Path(directory).expanduser().absolute()
+    build, options, data = Run(where).experiment()
+    alone = build(options, data)
+    members = members_of(options)
+    gan = ensemble_of(alone, members) if members else alone
+    like = jax.eval_shape(gan.init, jax.random.key(options.seed))
+    with contextlib.closing(Checkpoints(where, read_only=True)) as checkpoints:
+        found = checkpoints.restore_newest(like) if step is None else (step, checkpoints.restore(step, like))
+    if found is None:
+        raise UsageError(f"{where} has no checkpoint yet; its --checkpoint-every is {options.checkpoint_every} steps")
+    run = OpenRun(where, options, data, *found, gan, alone, tuple(members))
+    return run if member is None else run.member(member)
