@@ -61,11 +61,18 @@ def begin(init: Callable[[jax.Array], State], keys: jax.Array) -> Ensemble:
 
 
 def stack(states: Sequence[State]) -> Ensemble:
-    """An ensemble of these states, whose counters must agree, since they are taken from the first."""
+    """An ensemble of these states. ValueError where their counters, of which it has one each, differ."""
     # By leaves: states that were made by separate calls differ as trees, in the functions that they hold.
     first, *others = (jax.tree.unflatten(jax.tree.structure(states[0]), jax.tree.leaves(state)) for state in states)
-    members = _map(lambda axis, *leaves: leaves[0] if axis is None else jnp.stack(leaves), first, *others)
-    return Ensemble(members, jnp.zeros(len(states), jnp.int32))
+
+    def together(axis: int | None, *leaves: jax.Array) -> jax.Array:
+        if axis == 0:
+            return jnp.stack(leaves)
+        if len({int(leaf) for leaf in leaves}) > 1:
+            raise ValueError(f"these states are at different steps: {', '.join(str(int(leaf)) for leaf in leaves)}")
+        return leaves[0]
+
+    return Ensemble(_map(together, first, *others), jnp.zeros(len(states), jnp.int32))
 
 
 def member(ensemble: Ensemble, number: int) -> State:

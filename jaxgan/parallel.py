@@ -92,7 +92,7 @@ class Layout:
         """The same examples `[B, ...]` of one member; inside a compiled program, spread over the devices."""
         return jax.lax.with_sharding_constraint(examples, NamedSharding(self.mesh, PartitionSpec("data")))
 
-    def members(self, step: Step) -> Step:
+    def over_members(self, step: Step) -> Step:
         """`step` for what the state is: as it is, or `ensemble.together`."""
         return together(step, "seed") if self.ensemble else step
 

@@ -9,6 +9,7 @@ and, but on a CPU, `patches`, the convolutions as matrix products, then `vmap`. 
 round; medians count, and the ratio is that of S times the one-seed program to the program of S, round by round.
 """
 
+import contextlib
 import dataclasses
 import json
 import statistics
@@ -81,7 +82,7 @@ def program(network: str, count: int, form: Form) -> tuple[Callable[[int], float
     if form == "patches":
         convolutions = {"conv": layers._conv_patches, "conv_transpose": layers._conv_transpose_patches}
     began = time.perf_counter()
-    with mock.patch.multiple(layers, **convolutions) if convolutions else mock.MagicMock():
+    with mock.patch.multiple(layers, **convolutions) if convolutions else contextlib.nullcontext():
         compiled = jax.jit(chunk, donate_argnums=0).lower(state, batch, jnp.int32(0)).compile()
     compiling = time.perf_counter() - began
 

@@ -84,8 +84,6 @@ def run(options: Options) -> None:
     for path in wanted:
         if not path.absolute().parent.is_dir():
             raise UsageError(f"can't write {path}: the folder {path.absolute().parent} doesn't exist")
-    if options.count < 1:
-        raise UsageError(f"--count must be at least 1, got {options.count}")
     opened = open(options.run, options.step, member=options.member)
     arguments = {"ema": options.weights == "ema", "seed": options.seed}
     writers: list[tuple[Path | None, Callable[[Path], None]]] = [
@@ -94,6 +92,7 @@ def run(options: Options) -> None:
         (options.interpolate, lambda path: save_gif(path, walk(opened, **arguments), 60)),
     ]
     whose = f" of all {len(opened.members)} members" if opened.members else ""
+    whose += f"; diverged, and is as it was before step {opened.frozen}" if opened.frozen else ""
     for path, write in writers:
         if path:
             with writing(path):

@@ -49,7 +49,7 @@ def test_a_single_process_needs_nobody():
     assert processes.first() and not processes.several() and processes.agree(15, 7) == (15, 7)
     assert processes.from_first(lambda: "mine") == "mine"
     assert processes.lost(ValueError("Gloo all-reduce failed"), "") is None
-    with processes.aborts_say(str), pytest.raises(ZeroDivisionError), processes.leaving():
+    with processes.aborts_say(), pytest.raises(ZeroDivisionError), processes.leaving():
         raise ZeroDivisionError
     four = NamedSharding(Mesh(np.array(jax.devices()).reshape(2, 2), ("seed", "data")), PartitionSpec("seed", "data"))
     whole = np.arange(24).reshape(4, 6)
@@ -165,7 +165,7 @@ def test_who_loses_another_says_so_in_time_and_all_continue(what, victim, number
     last = text.splitlines()[-1]
     written = Checkpoints(tmp_path, read_only=True).newest()
     assert written >= 200 and last.startswith(f"process {other} of 2 ") and "Traceback" not in text
-    assert last.endswith("; start all of them again: it continues from its last checkpoint")
+    assert last.endswith("; start all of them again: the run goes on from its last checkpoint")
     check_newest(tmp_path, written, counts=[1])
     if what == "compute" and number == signal.SIGKILL:
         for count in (1, 2):

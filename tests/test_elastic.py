@@ -127,6 +127,7 @@ def test_an_ensemble_is_continued_anywhere(tmp_path):
 
 
 @pytest.mark.usefixtures("as_users_have_it")
+@pytest.mark.slow
 def test_a_run_goes_on_with_other_devices(tmp_path):
     """With Adam, whose moments are saved too; a large epsilon keeps it from blowing up a rounding at 0."""
 

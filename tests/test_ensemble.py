@@ -271,7 +271,7 @@ def test_members_on_four_devices_have_the_numbers_of_one(count):
     assert where.mesh.devices.shape == {4: (4, 1), 2: (2, 2), 3: (1, 4)}[count]
     ensemble = stack(states)
     lies = where.of(ensemble)
-    step = jax.jit(where.members(STEP), in_shardings=(lies, where.batch), out_shardings=(lies, where.everywhere))
+    step = jax.jit(where.over_members(STEP), in_shardings=(lies, where.batch), out_shardings=(lies, where.everywhere))
     ensemble = jax.device_put(ensemble, lies)
     for batch in batches:
         ensemble, _ = step(ensemble, batch)

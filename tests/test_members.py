@@ -143,6 +143,7 @@ def test_seeds_are_counted_and_fit_a_key():
 
 
 # --- each as it would be alone ---------------------------------------------------------------------------------------
+@pytest.mark.slow
 def test_members_of_a_dcgan_equal_runs_of_their_own(tmp_path, capsys):
     """Trained by Adam, for ten steps; and then they draw the same."""
     noise = data.from_arrays("noise", np.random.default_rng(0).integers(0, 256, (60, 28, 28, 1), np.uint8))
@@ -177,7 +178,7 @@ def test_members_of_a_dcgan_equal_runs_of_their_own(tmp_path, capsys):
     shown = picture(np.asarray(images_of(opened.gan, state, inputs)))
     with Image.open(tmp_path / "run" / "samples" / "00000010.png") as sheet:
         assert np.abs(np.asarray(sheet).astype(int) - shown[..., 0].astype(int)).max() <= 1
-    with pytest.raises(UsageError, match=r"--member 4, but .* has members 0 to 3"):
+    with pytest.raises(UsageError, match=r"no member 4: .* has members 0 to 3"):
         open(tmp_path / "run", member=4)
 
 
@@ -237,6 +238,7 @@ def test_a_streamed_ensemble_sees_what_one_in_memory_sees_and_is_continued(tmp_p
 
 
 # --- members that diverge --------------------------------------------------------------------------------------------
+@pytest.mark.slow
 def test_one_that_diverges_is_told_once_and_stays_as_it_was(tmp_path, capsys):
     build, together = bombs({1: 6}), {"seeds": 3}
     straight = run_points(tmp_path, build, workdir=str(tmp_path / "straight"), **together)

@@ -129,9 +129,7 @@ def test_a_report_that_fails_costs_no_run(tmp_path, capsys, monkeypatch):
 
         return failing
 
-    monkeypatch.setattr("jaxgan.training.report.plot", fail(ImportError))
     run_points(tmp_path, seeds=2, steps=4)
-    assert capsys.readouterr().err.splitlines()[-1] == "members.png needs matplotlib: pip install 'jaxgan[plots]'"
     assert len(report(tmp_path / "run")["members"]) == 2
     monkeypatch.setattr(score_module, "sliced_wasserstein", fail(RuntimeError))
     assert int(run_points(tmp_path, seeds=2, steps=8).step) == 8
@@ -158,11 +156,11 @@ def test_a_second_chunk_compiles_nothing(tmp_path, caplog):
 @pytest.mark.parametrize(
     "seeds, more",
     [
-        pytest.param(4, {}, id="4"),
-        *(pytest.param(seeds, {}, id=f"{seeds}", marks=pytest.mark.slow) for seeds in (2, 3)),
-        pytest.param(2, {"shard_parameters": True, "width": 64}, id="sharded", marks=pytest.mark.slow),
+        *(pytest.param(seeds, {}, id=f"{seeds}") for seeds in (2, 3, 4)),
+        pytest.param(2, {"shard_parameters": True, "width": 64}, id="sharded"),
     ],
 )
+@pytest.mark.slow
 def test_members_on_four_devices_have_the_numbers_of_one(seeds, more, tmp_path, capsys):
     options = {"seeds": seeds, **more, "steps": 6}
     alone = run_points(tmp_path, workdir=str(tmp_path / "alone"), **options | {"shard_parameters": False})

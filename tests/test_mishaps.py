@@ -44,6 +44,7 @@ def cut_short(step):
     largest.write_bytes(largest.read_bytes()[: largest.stat().st_size // 2])
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_skipped_and_the_run_ends_with_the_same_bits(tmp_path, capsys):
     straight = train(dcgan_mnist.build, tiny(tmp_path, workdir=str(tmp_path / "straight")))
     train(dcgan_mnist.build, tiny(tmp_path, steps=8))
@@ -109,6 +110,7 @@ def test_data_that_changed_under_a_run_is_refused(tmp_path):
     assert int(train(dcgan_mnist.build, tiny(tmp_path), data=from_arrays("mine", images)).step) == 12
 
 
+@pytest.mark.slow
 def test_data_that_changed_under_a_stream_is_refused(tmp_path):
     pytest.importorskip("grain")
     images = np.random.default_rng(0).integers(0, 256, (40, 28, 28), np.uint8)
@@ -148,6 +150,7 @@ def test_a_data_set_that_moved_is_the_same_one(tmp_path):
     assert int(state.step) == 12
 
 
+@pytest.mark.slow
 def test_random_changes_of_real_images_resume_with_the_same_bits(tmp_path):
     often = {"flip": True, "rotate": 10.0, "scale": 0.1, "load_size": 32}
     straight = train(dcgan_mnist.build, tiny(tmp_path, workdir=str(tmp_path / "straight"), **often))
@@ -245,6 +248,7 @@ def test_a_batch_that_does_not_fit_memory_is_one_line(tmp_path):
     assert "optax.MultiSteps" in last
 
 
+@pytest.mark.slow
 def test_gradients_accumulate_as_the_way_out_of_memory_says(tmp_path):
     """optax.MultiSteps: nothing moves but every third step."""
 

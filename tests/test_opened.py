@@ -61,7 +61,7 @@ def test_samples_do_not_depend_on_how_many_are_asked_for(runs):
         np.testing.assert_array_equal(run.sample(count), many[:count])
     assert len(np.unique(many[:64], axis=0)) == 64
     assert np.any(run.sample(64, seed=1) != many[:64]) and np.any(run.sample(64, ema=False) != many[:64])
-    with pytest.raises(UsageError, match="--count must be at least 1, got 0"):
+    with pytest.raises(UsageError, match="the count must be at least 1, got 0"):
         run.sample(0)
 
 
@@ -79,9 +79,9 @@ def test_members_sample_the_same_latents_together_and_alone(runs):
             assert_same(jax.tree.leaves(alone.state), jax.tree.leaves(member(final, number)))
         np.testing.assert_allclose(alone.sample(300), points[number], rtol=0, atol=1e-5)
     for number in (-1, 2):
-        with pytest.raises(UsageError, match=f"--member {number}, but .*ring has members 0 to 1"):
+        with pytest.raises(UsageError, match=f"no member {number}: .*ring has members 0 to 1"):
             run.member(number)
-    with pytest.raises(UsageError, match=r"--member 0, but .* is a run of one GAN"):
+    with pytest.raises(UsageError, match=r"no member 0: .* is a run of one GAN"):
         open_run(runs["digits"][0], member=0)
 
 
@@ -182,7 +182,7 @@ def break_checkpoints(directory):
         (options_of(lambda record: record.update(experiment="nowhere")), "'nowhere' can't be loaded"),
         (options_of(lambda record: record["options"].update(width=8)), "none of the checkpoints .* can be restored"),
         (options_of(lambda record: record["options"].update(seeds=3)), "none of the checkpoints .* can be restored"),
-        (lambda directory: shutil.rmtree(directory / "checkpoints"), "copy has no checkpoint yet; its .* is 2 steps"),
+        (lambda directory: shutil.rmtree(directory / "checkpoints"), "copy has no checkpoint yet"),
         (break_checkpoints, "none of the checkpoints in .* can be restored"),
     ],
     ids=["gone", "record gone", "cut", "list", "option", "experiment", "width", "members", "none", "broken"],

@@ -24,6 +24,7 @@ def test_defaults_and_given_values():
         (["--steps"], "--steps"),
         (["--steps", "0"], "--steps must be at least 1, got 0"),
         (["--batch-size", "-4"], "--batch-size must be at least 1, got -4"),
+        (["--dry-run", "--coordinator", "auto"], "--dry-run must be used without --coordinator"),
         (["--sample-every", "0"], "--sample-every must be at least 1, got 0"),
         (["--image-size", "30"], "30.*28.*32.*64.*128"),
         (["--options"], "--options needs a file"),

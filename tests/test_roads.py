@@ -21,6 +21,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxgan.game import Game
 from jaxgan.losses import non_saturating, relativistic_average, wasserstein
 from jaxgan.networks.layers import MinibatchStdDev
+from jaxgan.parallel import mapped, sharded
 from jaxgan.steps import iteration, latents, make_d_step, make_g_step, make_joint_step, repeat
 from jaxgan.terms import Term, d_loss, every, g_loss, r1, wgan_gp
 
@@ -99,9 +100,7 @@ def placed(step, devices):
 
 
 def shard_mapped(step, devices=4, check_vma=True):
-    specs = PartitionSpec(), PartitionSpec("data")
-    mapped = jax.shard_map(step, mesh=mesh(devices), in_specs=specs, out_specs=specs[0], check_vma=check_vma)
-    return placed(mapped, devices)
+    return placed(sharded(step, mesh(devices), check_vma=check_vma), devices)
 
 
 def cut(batch, devices):
@@ -109,7 +108,7 @@ def cut(batch, devices):
 
 
 def pmapped(step, devices=4):
-    program = jax.pmap(step, "data", in_axes=(None, 0), out_axes=None, devices=jax.devices()[:devices])
+    program = mapped(step, jax.devices()[:devices])
     everywhere = NamedSharding(mesh(devices), PartitionSpec())  # where it leaves the state; elsewhere it traces twice
     return lambda state, batch: program(jax.device_put(state, everywhere), cut(batch, devices))
 
@@ -164,11 +163,18 @@ def compare(kind, road, axis_name):
 
 # --- the table ---
 
+SEEDED = ["batch norm", "penalties", "deviation of all"]
+
 every_gan = pytest.mark.parametrize("kind", GANS)
 
 
-@every_gan
-@pytest.mark.parametrize("road", [road for road in ROADS if road not in ("jit on 1", "jit on 2")])
+def case(road, kind):
+    """A case of the table. What takes long to compile is in the slow tests, but for one GAN."""
+    long = road in ("pmap", "shard_map unchecked") and kind != "batch norm"
+    return pytest.param(road, kind, marks=pytest.mark.slow if long else ())
+
+
+@pytest.mark.parametrize("road, kind", [case(road, kind) for road in (*NAMED, "jit on 4") for kind in GANS])
 def test_every_road_leads_to_the_same_state(road, kind):
     compare(kind, ROADS[road], "data" if road in NAMED else None)
 
@@ -187,7 +193,7 @@ def test_a_scan_leads_to_the_same_state(kind):
     assert_same(numbers((after, jax.tree.map(lambda x: x[-1], history))), numbers(reference(kind)), 1e-5)
 
 
-@pytest.mark.parametrize("kind", ["batch norm", "penalties", "lazy", "deviation of all"])
+@pytest.mark.parametrize("kind", ["lazy", *(pytest.param(kind, marks=pytest.mark.slow) for kind in SEEDED)])
 def test_two_seeds_at_once_are_each_alone(kind):
     step, state = gan(kind)
     another = state.replace(key=jax.random.key(7), hyper=state.hyper | {"gamma": jnp.asarray(0.1)})
@@ -205,6 +211,7 @@ def test_eager_and_jit_agree():
     assert_same(step(state, batch), jax.jit(step)(state, batch), 1e-5)
 
 
+@pytest.mark.slow
 def test_eight_devices_agree_with_one():
     code = """if True:
         from functools import partial

@@ -19,13 +19,15 @@ from jaxgan import training
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parent.parent
-LOST, PREEMPTED, LONG = 60, 30, 120  # seconds: stated in docs/scaling.md, stated there too, and what starting may take
+LOST, PREEMPTED = 60, 30  # seconds, as docs/scaling.md states
+LONG = 120  # seconds that starting, and a few steps, may take
 SMALL = ["--sample-every", "1000"]
 
 
 @contextlib.contextmanager
-def processes(directory, *arguments, count=2):
-    """The run's processes, started; what is left of them is killed in the end. Their stderr is in `directory.N.txt`."""
+def processes(directory, *arguments, count=2, each=((), ())):
+    """The run's processes, started, with arguments for all and for `each`; what is left of them in the end is killed.
+    Their stderr is in `directory.N.txt`."""
     environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=1"}
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -34,14 +36,14 @@ def processes(directory, *arguments, count=2):
     try:
         for number in range(count):
             joint = ["--coordinator", coordinator, "--processes", str(count), "--process", str(number)]
-            arguments_ = ["--workdir", str(directory), "--devices", str(count), *SMALL, *arguments]
+            own = ["--workdir", str(directory), "--devices", str(count), *SMALL, *arguments, *each[number]]
             with said_by(directory, number).open("w") as said:
                 process = subprocess.Popen(
                     [sys.executable, "tests/killable.py", "cold"],
                     cwd=ROOT, env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=said,
                 )  # fmt: skip
             started.append(process)
-            process.stdin.write(" ".join([*arguments_, *(joint if count > 1 else [])]) + "\n")
+            process.stdin.write(" ".join([*own, *(joint if count > 1 else [])]) + "\n")
             process.stdin.flush()
         yield started
     finally:
@@ -64,8 +66,8 @@ def until_saved(directory, step, started):
         time.sleep(0.05)
 
 
-def to_the_end(directory, steps, count):
-    with processes(directory, "--steps", str(steps), count=count) as started:
+def to_the_end(directory, steps, count, *arguments):
+    with processes(directory, "--steps", str(steps), *arguments, count=count) as started:
         for number, process in enumerate(started):
             assert process.wait(LONG) == 0, said_by(directory, number).read_text()[-2000:]
 
@@ -120,6 +122,26 @@ def test_a_preempted_process_saves_and_stops_both(tmp_path):
     reached = training.open(directory).step
     assert rows(directory)[-1]["step"] > reached - 10
     to_the_end(directory, reached + 5, count=2)
+
+
+def test_a_streamed_ensemble_on_two_is_the_one_in_memory_on_one(tmp_path):
+    options = ["--seeds", "2", "--flip", "--sample-every", "10"]
+    to_the_end(tmp_path / "two", 10, 2, *options, "--stream")
+    to_the_end(tmp_path / "one", 10, 1, *options)
+    (two,), (one,) = rows(tmp_path / "two"), rows(tmp_path / "one")
+    assert two.keys() == one.keys()
+    for name, values in one["members"].items():
+        np.testing.assert_allclose(two["members"][name], values, rtol=2e-3, atol=2e-4)
+
+
+def test_processes_that_were_started_otherwise_are_refused(tmp_path):
+    directory = tmp_path / "run"
+    with processes(directory, each=(["--seed", "0"], ["--seed", "1"])) as started:
+        assert [process.wait(LONG) for process in started] == [2, 2]
+    said = [said_by(directory, number).read_text().splitlines()[-1] for number in range(2)]
+    assert said[0] == "error: process 1 has other options or data; start all processes alike"
+    assert said[1] == "error: process 1 of 2 has seed 1 (the first has 0); start all processes alike"
+    assert not directory.exists()
 
 
 def test_only_the_first_process_writes(tmp_path):

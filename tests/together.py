@@ -25,7 +25,6 @@ from jaxgan.training.usage import plain_exits
 
 HEARTBEAT = 6  # seconds, so that the tests needn't wait for the 30 of a real run
 LAST = 2000
-AGAIN = "it continues from its last checkpoint"
 
 
 def layout():
@@ -107,7 +106,7 @@ def read(run):
 
 def train(run, what):
     checkpoints = Checkpoints(run)
-    with processes.aborts_say(lambda: AGAIN), catch_signals() as caught:
+    with processes.aborts_say(), catch_signals() as caught:
         done, state = checkpoints.restore_newest(like()) or (0, jax.jit(init, out_shardings=layout())())
         print(f"begins at {done}", flush=True)
         try:
@@ -127,7 +126,7 @@ def train(run, what):
                 print(f"step {done}", flush=True)
             checkpoints.close()
         except (ValueError, RuntimeError, OSError) as error:
-            raise processes.lost(error, AGAIN) or error from error
+            raise processes.lost(error) or error from error
     print(f"done {done}", flush=True)
 
 

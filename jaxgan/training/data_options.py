@@ -168,6 +168,8 @@ def _check_room(size: int, name: str) -> None:
     """The device's memory must hold the images beside all else."""
     stats = jax.local_devices()[0].memory_stats() or {}
     memory = stats.get("bytes_limit") or machine_memory()
+    if not stats:  # devices that a CPU appears as have their copies in one memory
+        size *= len(jax.local_devices())
     if size > memory // 2:
         raise UsageError(
             f"{name} takes {size / 2**30:.1f} GiB and the device has {memory / 2**30:.1f}; add --stream, take some "

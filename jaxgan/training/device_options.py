@@ -24,8 +24,8 @@ class DeviceOptions:
     dtype: Literal["float32", "bfloat16"] = "float32"
     """What networks compute in. Parameters, optimiser, statistics and losses are float32 in any case."""
     deterministic: bool = False
-    """The same bits from every run on a GPU, at the price of slower kernels that aren't tuned. CPUs and TPUs give them
-    anyway."""
+    """Ask XLA for the same bits from every run on a GPU, at the price of slower kernels that aren't tuned. A CPU gives
+    them anyway."""
     coordinator: str | None = None
     """Be one of several processes that train together: auto finds the others through SLURM, Open MPI, Kubernetes or a
     TPU pod; HOST:PORT is where the first process listens."""
@@ -95,6 +95,6 @@ def in_words(layout: Layout, *, deterministic: bool = False) -> str:
 
 
 def _price(platform: str) -> str:
-    if platform in ("cpu", "tpu"):
-        return f"--deterministic costs nothing here: a {platform.upper()} gives the same bits in any case"
+    if platform == "cpu":
+        return "--deterministic costs nothing here: a CPU gives the same bits in any case"
     return "--deterministic costs time: kernels are not tuned, and some are replaced by slower ones"

@@ -17,6 +17,7 @@ from jaxgan.data.stream import Stream
 from jaxgan.ensemble import Ensemble
 from jaxgan.state import ROLES, GANState, init_player
 from jaxgan.steps import Sampler, Step
+from jaxgan.training.logging import bar_interval
 from jaxgan.training.pictures import to_uint8
 
 __all__ = ["GAN", "Build", "DataSpec", "display_inputs", "draw", "generate_with", "images_of", "init_with"]
@@ -138,6 +139,7 @@ def draw(
         return images_of(gan, state, display_inputs(gan, key, first, size, classes), ema)
 
     batch = jax.jit(some, out_shardings=everywhere)
-    starts = tqdm(range(0, count, size), unit="batch", desc="drawing", disable=count <= size or jax.process_index() > 0)
+    hidden = count <= size or jax.process_index() > 0
+    starts = tqdm(range(0, count, size), "drawing", unit="batch", mininterval=bar_interval(), disable=hidden)
     images = np.concatenate([np.asarray(batch(state, np.int32(first))) for first in starts], axis=-4)
     return images[..., :count, :, :, :]

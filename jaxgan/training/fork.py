@@ -1,6 +1,5 @@
 """`--from RUN`: a new run that begins with another's state."""
 
-import contextlib
 import dataclasses
 from pathlib import Path
 from typing import Any
@@ -9,9 +8,9 @@ import jax
 
 from jaxgan.ensemble import Ensemble
 from jaxgan.training import processes
-from jaxgan.training.checkpoint import Checkpoints
 from jaxgan.training.experiment import Build, DataSpec
 from jaxgan.training.members import ensemble_of, members_of
+from jaxgan.training.opened import saved
 from jaxgan.training.options import Options, differing, name_of
 from jaxgan.training.run import Run
 from jaxgan.training.usage import UsageError
@@ -55,12 +54,7 @@ def forked(options: Options, build: Build, like: State, fresh: State) -> tuple[i
     if record["experiment"] != name_of(build):
         raise UsageError(f"--from {source} is a run of {record['experiment']}, not of {name_of(build)}")
     _check(source, record, options, build, like)
-    with contextlib.closing(Checkpoints(source, read_only=True)) as checkpoints:
-        step = options.step
-        found = checkpoints.restore_newest(like) if step is None else (step, checkpoints.restore(step, like))
-    if found is None:
-        raise UsageError(f"--from {source} has no checkpoint yet")
-    done, state = found
+    done, state = saved(source, options.step, like)
     if done >= options.steps:
         raise UsageError(
             f"--steps {options.steps}, but --from {source} is at step {done} and steps are counted from 0; "
@@ -107,5 +101,6 @@ def _shapes(state: State) -> dict[str, str]:
 
 def _as_new(state: State, fresh: State) -> State:
     if isinstance(state, Ensemble):
-        return state.replace(members=_as_new(state.members, fresh.members))
+        # One that was frozen is as it was before it diverged: with other numbers it may go on.
+        return fresh.replace(members=_as_new(state.members, fresh.members))
     return state.replace(**{name: getattr(fresh, name) for name in OWN if hasattr(fresh, name)})

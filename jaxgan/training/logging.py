@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from jaxgan.training.files import whole
 
-__all__ = ["Log", "last_step", "progress_bar", "read_rows", "write_json"]
+__all__ = ["Log", "bar_interval", "last_step", "progress_bar", "read_rows", "write_json"]
 
 LOG_EVERY = 10  # steps between two rows; the rows that are logged must not depend on where chunks end
 
@@ -23,14 +23,19 @@ def write_json(path: Path, value: Any) -> None:
         temporary.write_text(json.dumps(value, indent=2) + "\n")
 
 
+def bar_interval() -> float:
+    """Seconds between two states of a bar: a person sees it move, a file gets a line now and then."""
+    return 0.1 if sys.stderr.isatty() else 30.0
+
+
 def progress_bar(done: int, total: int, *, hidden: bool = False) -> tqdm:
-    """The bar of a run, on stderr; a run whose stderr is a file gets a line now and then instead of a flood."""
+    """The bar of a run, on stderr."""
     return tqdm(
         disable=hidden,
         total=total,
         initial=done,
         dynamic_ncols=True,
-        mininterval=0.1 if sys.stderr.isatty() else 30.0,
+        mininterval=bar_interval(),
         bar_format="{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} steps, {remaining} left{postfix}",
     )
 

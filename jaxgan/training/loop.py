@@ -25,7 +25,7 @@ from jaxgan.training.fork import forked, settled
 from jaxgan.training.lock import locked
 from jaxgan.training.logging import Log, progress_bar
 from jaxgan.training.members import Watch, ensemble_of, members_of
-from jaxgan.training.options import Options, name_of, parse
+from jaxgan.training.options import Options, alike, name_of, parse
 from jaxgan.training.pictures import animate, picture, save_png
 from jaxgan.training.program import CHUNK, Program, all_finite, compile_chunk
 from jaxgan.training.run import Run, new_directory
@@ -68,12 +68,11 @@ def train(
     more.
     """
     processes.join(options.coordinator, options.processes, options.process)
-    again = "the run goes on from its last checkpoint"
     try:
-        with processes.aborts_say(lambda: again), contextlib.ExitStack() as stack:
+        with processes.aborts_say(), contextlib.ExitStack() as stack:
             return _train(build, options, on_chunk, data, stack)
     except Exception as error:
-        if end := processes.lost(error, again) or out_of_memory(error, options.batch_size):
+        if end := processes.lost(error) or out_of_memory(error, options.batch_size):
             raise end from error
         raise
 
@@ -98,6 +97,8 @@ def _train(
     data = load(options, given)
     spec = DataSpec.of(data, options.crop_size)
     options = dataclasses.replace(options, dataset=data.name if given else address(options.dataset, data.name))
+
+    processes.all_alike({**alike(options), **dataclasses.asdict(dataclasses.replace(spec, name=""))})
 
     # --- the GAN, or several, and where they lie ---------------------------------------------------------------------
     gan = build(options, spec)
@@ -151,10 +152,10 @@ def _train(
         begun = forked(options, build, like, begin(key)) if options.from_run else None
     done, state = found or begun or (0, begin(key))
 
-    def finish(state: State) -> None:
+    def finish(state: State, stopped: int = 0) -> None:
         if first:
             animate(directory / "samples", directory / "training.gif")
-        if members:
+        if members and not stopped:
             report_members(directory, gan, state, members, data, transform, layout)
 
     if done >= options.steps:
@@ -164,8 +165,8 @@ def _train(
         if first:
             print(f"{directory} is at step {done} already; a larger --steps would train it further")
         return state
+    processes.from_first(lambda: run.write(build, options, spec))
     if first:
-        run.write(build, options, spec)
         where = f"step {done} of {options.from_run}" if options.from_run else f"step {done}"
         again = f"{directory} has no checkpoint: starting from {where}" if record else f"writing to {directory}"
         again += f", beginning with {where}" if begun and not record else ""
@@ -191,6 +192,8 @@ def _train(
     # --- the loop ----------------------------------------------------------------------------------------------------
     step, saved, stop, count = done, done if found else 0, 0, 1
     watch = Watch(members, state, layout)
+    if first and (frozen := watch.frozen.nonzero()[0].tolist()):
+        print(f"frozen: members {', '.join(map(str, frozen))}", flush=True)
     files = (
         contextlib.closing(Log(directory, done, gan.batch_size, len(members))) if first else contextlib.nullcontext()
     )
@@ -237,7 +240,7 @@ def _train(
                     count = min(CHUNK, max(1, int(SECONDS * count / seconds)))
             if step > saved:
                 save(state, step)
-            finish(state)
+            finish(state, stop)
     except DataError as error:
         raise Stopped(f"{error}; {kept(directory, saved)}", 1) from error
 

@@ -16,7 +16,7 @@ from jaxgan.training.options import Options
 from jaxgan.training.run import Run
 from jaxgan.training.usage import UsageError
 
-__all__ = ["OpenRun", "open"]
+__all__ = ["OpenRun", "open", "saved"]
 
 State = Any
 
@@ -26,7 +26,7 @@ class OpenRun:
     """A run as it was at a checkpoint: of one GAN, or of an ensemble.
 
     state: a GANState, or an `Ensemble`. gan: what `state` belongs to. alone: the GAN of one member. members: of an
-    ensemble; empty for one GAN.
+    ensemble; empty for one GAN. frozen: of a member that has diverged, the step before which its weights are; or 0.
     """
 
     directory: Path
@@ -37,15 +37,17 @@ class OpenRun:
     gan: GAN = dataclasses.field(repr=False)
     alone: GAN = dataclasses.field(repr=False)
     members: tuple[Member, ...] = ()
+    frozen: int = 0
 
     def member(self, number: int) -> "OpenRun":
         """One of an ensemble's GANs, as a run of its own. UsageError where there is none of that number."""
         if not 0 <= number < len(self.members):
             has = f"has members 0 to {len(self.members) - 1}" if self.members else "is a run of one GAN"
-            raise UsageError(f"--member {number}, but {self.directory} {has}")
+            raise UsageError(f"there is no member {number}: {self.directory} {has}")
         one = dataclasses.replace(self.options, seed=self.members[number].seed, seeds=1, sweep=None)
         state = ensemble.member(self.state, number)
-        return dataclasses.replace(self, options=one, state=state, gan=self.alone, members=())
+        frozen = int(self.state.frozen[number])
+        return dataclasses.replace(self, options=one, state=state, gan=self.alone, members=(), frozen=frozen)
 
     def sample(self, count: int, *, seed: int = 0, ema: bool = True) -> np.ndarray:
         """`count` images, uint8 `[count, H, W, C]`, or points, float32 `[count, 1, 1, 2]`; of an ensemble, those of all
@@ -54,7 +56,7 @@ class OpenRun:
         ema: with the averaged weights instead of those of the last step. The same seed gives the same images, however
         many are asked for (the same points but for rounding). UsageError for a count below 1."""
         if count < 1:
-            raise UsageError(f"--count must be at least 1, got {count}")
+            raise UsageError(f"the count must be at least 1, got {count}")
         return draw(self.gan, self.state, self.data.classes, count, seed=seed, ema=ema)
 
 
@@ -68,9 +70,15 @@ def open(directory: str | Path, step: int | None = None, *, member: int | None =
     members = members_of(options)
     gan = ensemble_of(alone, members) if members else alone
     like = jax.eval_shape(gan.init, jax.random.key(options.seed))
-    with contextlib.closing(Checkpoints(where, read_only=True)) as checkpoints:
+    run = OpenRun(where, options, data, *saved(where, step, like), gan, alone, tuple(members))
+    return run if member is None else run.member(member)
+
+
+def saved(directory: Path, step: int | None, like: State) -> tuple[int, State]:
+    """A run's checkpoint of `step`, by default its newest, as from `Checkpoints.restore`. UsageError where there is
+    none."""
+    with contextlib.closing(Checkpoints(directory, read_only=True)) as checkpoints:
         found = checkpoints.restore_newest(like) if step is None else (step, checkpoints.restore(step, like))
     if found is None:
-        raise UsageError(f"{where} has no checkpoint yet; its --checkpoint-every is {options.checkpoint_every} steps")
-    run = OpenRun(where, options, data, *found, gan, alone, tuple(members))
-    return run if member is None else run.member(member)
+        raise UsageError(f"{directory} has no checkpoint yet")
+    return found

@@ -13,7 +13,7 @@ from jaxgan.training.data_options import DataOptions
 from jaxgan.training.device_options import DeviceOptions
 from jaxgan.training.usage import UsageError, command_line, require
 
-__all__ = ["Options", "differing", "name_of", "parse"]
+__all__ = ["Options", "alike", "differing", "name_of", "parse"]
 
 T = TypeVar("T")
 
@@ -56,6 +56,7 @@ class Options(DataOptions, DeviceOptions):
         for name in ("steps", "batch_size", "checkpoint_every", "sample_every", "seeds"):
             require(self, name, getattr(self, name) >= 1, "at least 1")
         require(self, "seed", 0 <= self.seed <= 2**32 - self.seeds, "from 0 to 2^32 - --seeds")
+        require(self, "dry_run", not (self.dry_run and self.coordinator), "used without --coordinator")
         require(self, "step", self.step is None or self.from_run is not None, "given together with --from")
 
     # What a continued run may have otherwise than before: nothing here changes a number that it computes, but for the
@@ -66,6 +67,12 @@ class Options(DataOptions, DeviceOptions):
         *("dataset", "data_dir", "skip_bad_images", "workers"),
         *("devices", "shard_parameters", "deterministic", "coordinator", "processes", "process"),
     )
+
+
+def alike(options: Options) -> dict[str, Any]:
+    """What processes that train together must have in common; where they find the data is each one's own affair."""
+    own = ("process", "dataset", "data_dir", "workers", "workdir", "from_run")
+    return {flag(name): value for name, value in dataclasses.asdict(options).items() if name not in own}
 
 
 def differing(mine: Options, theirs: dict[str, Any]) -> list[str]:

@@ -23,12 +23,14 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from jaxgan.data.images import DataError
 from jaxgan.training.stop import Stopped
 from jaxgan.training.usage import UsageError
 
 __all__ = [
     "aborts_say",
     "agree",
+    "all_alike",
     "first",
     "from_first",
     "gather",
@@ -48,6 +50,7 @@ GONE = re.compile(
     "gloo|nccl|rccl|heartbeat|unhealthy|connection (reset|closed|refused)|socket closed|remote process",
     re.IGNORECASE,
 )
+AGAIN = "start all of them again: the run goes on from its last checkpoint"
 FLAGS = "--coordinator HOST:PORT --processes N --process I"
 
 
@@ -74,7 +77,7 @@ def join(coordinator: str | None, processes: int | None = None, process: int | N
         "own --process, and name an address of the first that all can reach"
     )
     try:
-        with _aborting(lambda: f"error: {late}", 2):
+        with _aborting(f"error: {late}", 2):
             jax.distributed.initialize(
                 *(address, processes, process), initialization_timeout=MEET, heartbeat_timeout_seconds=HEARTBEAT
             )
@@ -175,6 +178,17 @@ def from_first(make: Callable[[], T]) -> T:
     return said["value"]
 
 
+def all_alike(values: dict[str, Any]) -> None:
+    """UsageError on all processes where one has other values than the first: they would train a mixture."""
+    mine = {name: str(value) for name, value in values.items()}
+    others = from_first(lambda: mine)
+    wrong = [f"{name} {value} (the first has {others[name]})" for name, value in mine.items() if value != others[name]]
+    differ = gather(bool(wrong))[:, 0]
+    if differ.any():
+        who = f"{_who()} has {'; '.join(wrong)}" if wrong else f"process {differ.argmax()} has other options or data"
+        raise UsageError(f"{who}; start all processes alike")
+
+
 # --- each its share ---------------------------------------------------------------------------------------------------
 
 
@@ -204,41 +218,40 @@ def global_array(sharding: jax.sharding.Sharding, shape: tuple[int, ...], local:
 # --- the end ----------------------------------------------------------------------------------------------------------
 
 
-def lost(error: BaseException, again: str) -> Stopped | None:
-    """The end of a run whose other processes are gone, where this is what the error says; None for any other error.
-    `again` says what there is to continue from."""
-    if not several():
+def lost(error: BaseException) -> Stopped | None:
+    """The end of a run whose other processes are gone, where this is what the error says; None for any other error."""
+    if not several() or isinstance(error, UsageError | DataError):
         return None
     chain: list[BaseException] = []
     at: BaseException | None = error
     while at is not None and at not in chain:
         chain.append(at)
         at = at.__cause__ or at.__context__
-    # XLA raises gloo's errors as ValueError, and its own as RuntimeError.
-    said = (one for one in chain if isinstance(one, ValueError | RuntimeError | OSError) and GONE.search(str(one)))
-    found = next(said, None)
-    return Stopped(f"{_who()} lost another ({_line(found)}); {_again(again)}", 1) if found else None
+    # XLA raises gloo's errors as ValueError, and its own as RuntimeError; errors of the system have a number.
+    kinds = (one for one in chain if isinstance(one, ValueError | RuntimeError) or getattr(one, "errno", 0) is None)
+    found = next((one for one in kinds if GONE.search(str(one))), None)
+    return Stopped(f"{_who()} lost another ({_line(found)}); {AGAIN}", 1) if found else None
 
 
 @contextlib.contextmanager
-def aborts_say(again: Callable[[], str]) -> Iterator[None]:
+def aborts_say() -> Iterator[None]:
     """Where jax aborts the process in the block, as it does when it finds another one lost, the last line on stderr
-    says what to do, and the exit status is 1. `again()` is as in `lost`."""
-
-    def line() -> str:
-        return f"{_who()} was aborted by jax, which says above why: as a rule another is lost; {_again(again())}"
-
-    with _aborting(line, 1) if several() else contextlib.nullcontext():
+    says what to do, and the exit status is 1."""
+    if not several():
+        yield
+        return
+    line = f"{_who()} was aborted by jax, which says above why: as a rule another is lost; {AGAIN}"
+    with _aborting(line, 1):
         yield
 
 
 @contextlib.contextmanager
-def _aborting(line: Callable[[], str], status: int) -> Iterator[None]:
+def _aborting(line: str, status: int) -> Iterator[None]:
     @ctypes.CFUNCTYPE(None, ctypes.c_int)
     def end(number: int) -> None:
         # In the thread that aborts, one of C++: a handler of Python's runs in the main one, and so too late.
         try:
-            os.write(2, f"\n{line()}\n".encode())
+            os.write(2, f"\n{line}\n".encode())
         finally:
             os._exit(status)
 
@@ -275,10 +288,6 @@ def leaving() -> Iterator[None]:
 
 def _who() -> str:
     return f"process {jax.process_index()} of {jax.process_count()}"
-
-
-def _again(again: str) -> str:
-    return f"start all of them again: {again}"
 
 
 def _line(error: BaseException) -> str:

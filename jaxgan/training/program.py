@@ -64,7 +64,7 @@ def compile_chunk(
 
     def chunk(state: State, images: jax.Array, labels: jax.Array, count: jax.Array) -> tuple[State, Buffer]:
         @partial(jax.jit, inline=True)  # traced once for both uses below
-        @layout.members
+        @layout.over_members
         def one(state: State) -> tuple[State, Buffer]:
             chosen = layout.split(batch_indices(order_key(state.key), state.step, gan.batch_size, len(images)))
             return iterate(gan, transform, state, *layout.split((images[chosen], labels[chosen])))

@@ -96,11 +96,8 @@ def _report(
         print(f"{SCORE} of pixels, {len(others):,} images of each; between two sets of real ones it is {floor:.3g}")
     if last:
         print("losses are means over the last tenth of the steps")
-    try:
-        report.write(directory, rows, swept, SCORE)
-        print(directory / "members.png", flush=True)
-    except ImportError:
-        print("members.png needs matplotlib: pip install 'jaxgan[plots]'", file=sys.stderr)
+    report.write(directory, rows, swept, SCORE)
+    print(directory / "members.png", flush=True)
 
 
 def real_images(data: ImageSet | Stream, transform: RealTransform | None, count: int) -> np.ndarray:
