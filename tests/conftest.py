@@ -14,6 +14,8 @@ _flag = "--xla_force_host_platform_device_count"
 if _flag not in os.environ.get("XLA_FLAGS", ""):
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_flag}=4".strip()
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+# Threads of XLA's pool, where all four devices may wait for each other at once; with one a core, none may be left.
+os.environ.setdefault("NPROC", "16")
 # No test fetches anything, on a machine with a network either: its way out is a proxy that isn't there.
 os.environ.update(dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9"), no_proxy="127.0.0.1,localhost")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_cache))
