@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-__all__ = ["Ensemble", "axes", "begin", "member", "stack", "together"]
+__all__ = ["Ensemble", "axes", "begin", "finite", "member", "stack", "together"]
 
 PyTree = Any
 State = Any  # a pytree with `step` and `key`
@@ -95,7 +95,7 @@ def together(
     def alone(state: State, frozen: jax.Array, *inputs: Any) -> tuple[State, jax.Array, Metrics]:
         after, metrics = step(state, *inputs)
         going = frozen == 0
-        good = going & _finite((after, metrics))
+        good = going & finite((after, metrics))
         kept = _map(lambda axis, new, old: new if axis is None else jnp.where(good, new, old), after, state)
         frozen = jnp.where(going & ~good, after.step, frozen)
         return kept, frozen, jax.tree.map(lambda value: jnp.where(going, _float(value), jnp.nan), metrics)
@@ -121,6 +121,7 @@ def _float(value: jax.Array) -> jax.Array:
     return value if jnp.issubdtype(value.dtype, jnp.floating) else value.astype(jnp.float32)
 
 
-def _finite(tree: PyTree) -> jax.Array:
+def finite(tree: PyTree) -> jax.Array:
+    """Whether every float of a pytree is neither NaN nor infinite; true without floats."""
     floats = [leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
     return jnp.all(jnp.array([jnp.all(jnp.isfinite(leaf)) for leaf in floats], bool))

@@ -36,6 +36,9 @@ from jaxgan.state import GANState, init_player  # noqa: E402
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
+# A run of experiments.dcgan_mnist that is as small as can be.
+TINY_RUN = ["--devices", "1", "--dataset", "digits", "--image-size", "28"]
+TINY_RUN += ["--features", "2", "--latent-size", "8", "--batch-size", "8"]
 LATENT = 4
 HYPER = {"generator/learning_rate": 0.5, "discriminator/learning_rate": 0.25, "ema_half_life": 20.0, "gamma": 0.7}
 

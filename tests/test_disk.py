@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import TINY_RUN
 from PIL import Image
 
 from jaxgan.training import UsageError
@@ -208,18 +209,7 @@ def test_a_save_that_fails_says_one_line_and_the_process_ends(mishap, reason, tm
 
 @pytest.mark.slow
 def test_a_run_on_a_full_disk_ends_with_a_line_and_goes_on_where_there_is_space(small_disk):
-    run = [
-        sys.executable,
-        "-m",
-        "experiments.dcgan_mnist",
-        "--devices",
-        "1",
-        "--dataset",
-        "digits",
-        "--image-size",
-        "28",
-    ]
-    run += ["--features", "2", "--latent-size", "8", "--batch-size", "8", "--sample-every", "40"]
+    run = [sys.executable, "-m", "experiments.dcgan_mnist", *TINY_RUN, "--sample-every", "40"]
     run += ["--checkpoint-every", "20", "--workdir", small_disk / "run", "--steps"]
     done = subprocess.run([*run, "120"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr

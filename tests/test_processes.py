@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import TINY_RUN
 from PIL import Image
 
 from jaxgan import training
@@ -17,20 +18,6 @@ from jaxgan import training
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parent.parent
-TINY = [
-    "--devices",
-    "1",
-    "--dataset",
-    "digits",
-    "--image-size",
-    "28",
-    "--features",
-    "2",
-    "--latent-size",
-    "8",
-    "--batch-size",
-    "8",
-]
 STEPS = 4000
 
 
@@ -40,7 +27,7 @@ def command(*arguments):
 
 def experiment(directory, *more):
     often = ["--steps", STEPS, "--checkpoint-every", 25, "--sample-every", 500]
-    return command("experiments.dcgan_mnist", *TINY, *often, "--workdir", directory, *more)
+    return command("experiments.dcgan_mnist", *TINY_RUN, *often, "--workdir", directory, *more)
 
 
 def start(arguments):

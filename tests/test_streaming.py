@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import TINY_RUN
 from stream_sources import Numbered
 from test_stream import IMAGES, bad_folder, stream
 
@@ -185,20 +186,7 @@ def test_streamed_steps_are_those_of_a_chunk(monkeypatch):
 def test_ctrl_c_reaches_the_run_and_not_its_workers(tmp_path):
     """As a terminal sends it: to all processes at once."""
     often = ["--steps", "100000", "--checkpoint-every", "100000", "--workdir", str(tmp_path / "run")]
-    small = [
-        "--devices",
-        "1",
-        "--dataset",
-        "digits",
-        "--image-size",
-        "28",
-        "--features",
-        "2",
-        "--batch-size",
-        "8",
-        "--stream",
-    ]
-    command = [sys.executable, "-m", "experiments.dcgan_mnist", *small, *often]
+    command = [sys.executable, "-m", "experiments.dcgan_mnist", *TINY_RUN, "--stream", *often]
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
         metrics = tmp_path / "run" / "metrics.jsonl"
         while not (metrics.exists() and metrics.stat().st_size):

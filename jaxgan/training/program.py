@@ -9,12 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgan.data import batch_indices
+from jaxgan.ensemble import finite
 from jaxgan.parallel import Layout
 from jaxgan.state import ROLES
 from jaxgan.training.data_options import RealTransform
 from jaxgan.training.experiment import GAN
 
-__all__ = ["CHUNK", "Program", "all_finite", "compile_chunk", "empty", "iterate", "order_key", "put"]
+__all__ = ["CHUNK", "Program", "all_finite", "compile_chunk", "empty", "iterate", "order_key", "put", "seen"]
 
 State = Any
 Buffer = dict[str, jax.Array]
@@ -37,16 +38,20 @@ def order_key(key: jax.Array) -> jax.Array:
     return jax.random.fold_in(key, ROLES["order"])
 
 
+def seen(images: jax.Array, transform: RealTransform | None, key: jax.Array, numbers: jax.Array) -> jax.Array:
+    """Stored images, uint8 `[B, H, W, C]` or floats that are taken as they are, as a discriminator sees them: in
+    [-1, 1], and changed at random by `key` and their `numbers` `[B]`."""
+    if images.dtype == jnp.uint8:
+        images = images.astype(jnp.float32) / 127.5 - 1.0
+    return transform(images, jax.vmap(partial(jax.random.fold_in, key))(numbers)) if transform else images
+
+
 def iterate(
     gan: GAN, transform: RealTransform | None, state: State, images: jax.Array, labels: jax.Array
 ) -> tuple[State, Buffer]:
-    """One iteration on stored images, uint8 `[B, H, W, C]` or floats that are taken as they are, and labels `[B]`."""
-    if images.dtype == jnp.uint8:
-        images = images.astype(jnp.float32) / 127.5 - 1.0
-    if transform:
-        key = jax.random.fold_in(jax.random.fold_in(state.key, ROLES["transform"]), state.step)
-        images = transform(images, jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(len(images))))
-    return gan.iteration(state, {"image": images, "label": labels})
+    """One iteration on stored images, as `seen` takes them, and labels `[B]`."""
+    key = jax.random.fold_in(jax.random.fold_in(state.key, ROLES["transform"]), state.step)
+    return gan.iteration(state, {"image": seen(images, transform, key, jnp.arange(len(images))), "label": labels})
 
 
 def compile_chunk(
@@ -93,8 +98,4 @@ def put(buffer: Buffer, i: jax.Array, metrics: Buffer) -> Buffer:
     return {name: rows.at[i].set(metrics[name]) for name, rows in buffer.items()}
 
 
-@jax.jit
-def all_finite(state: State) -> jax.Array:
-    """Whether every float of a pytree is neither NaN nor infinite."""
-    floats = [leaf for leaf in jax.tree.leaves(state) if jnp.issubdtype(leaf.dtype, jnp.floating)]
-    return jnp.all(jnp.array([jnp.all(jnp.isfinite(leaf)) for leaf in floats], bool))
+all_finite = jax.jit(finite)

@@ -2,12 +2,10 @@
 
 import sys
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxgan.data import ImageSet, in_memory
@@ -20,6 +18,7 @@ from jaxgan.training.experiment import GAN, draw
 from jaxgan.training.logging import read_rows
 from jaxgan.training.members import Member
 from jaxgan.training.pictures import to_uint8
+from jaxgan.training.program import seen
 
 __all__ = ["last_metrics", "real_images", "report_members"]
 
@@ -110,14 +109,10 @@ def real_images(data: ImageSet | Stream, transform: RealTransform | None, count:
     if not transform or not count:
         return images
 
-    @jax.jit
-    def seen(images: jax.Array, numbers: jax.Array) -> jax.Array:
-        keys = jax.vmap(partial(jax.random.fold_in, jax.random.key(0)))(numbers)
-        return to_uint8(transform(images.astype(jnp.float32) / 127.5 - 1.0, keys))
-
+    changed = jax.jit(lambda images, numbers: to_uint8(seen(images, transform, jax.random.key(0), numbers)))
     numbers = np.arange(count)
     parts = [slice(first, first + AT_ONCE) for first in range(0, count, AT_ONCE)]
-    return np.concatenate([np.asarray(seen(images[part], numbers[part])) for part in parts])
+    return np.concatenate([np.asarray(changed(images[part], numbers[part])) for part in parts])
 
 
 def last_metrics(path: Path, step: int) -> dict[str, list[float | None]]:

@@ -62,7 +62,7 @@ def _compile(
         return {name: processes.global_array(layout.batch, whole[name], part) for name, part in batch.items()}
 
     ready = [placed(next(source))]
-    each = layout.over_members(partial(iterate, gan, transform))
+    each = jax.jit(layout.over_members(partial(iterate, gan, transform)), inline=True)  # traced once for both uses
 
     def one(state: State, buffer: Buffer, i: jax.Array, batch: dict[str, jax.Array]) -> tuple[State, Buffer]:
         state, metrics = each(state, batch["image"], batch["label"])
