@@ -54,10 +54,21 @@ def test_mnist_is_mnist():
 
 @pytest.mark.data
 @needs_tfds
+def test_mnists_test_split():
+    source = data.open_source("mnist", split="test")
+    found = data.in_memory(source, np.arange(len(source)), data.Preparation(28, 1))
+    assert found.shape == (10_000, 28, 28, 1)
+    # Published: the class counts of the test set.
+    np.testing.assert_array_equal(np.bincount(source.labels), [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009])
+
+
+@pytest.mark.data
+@needs_tfds
 def test_cifar10_is_cifar10():
     source = data.open_source("cifar10")
     assert source.class_names[:4] == ("airplane", "automobile", "bird", "cat")
     np.testing.assert_array_equal(np.bincount(source.labels), [5000] * 10)
+    np.testing.assert_array_equal(np.bincount(data.open_source("cifar10", split="test").labels), [1000] * 10)
     # The means of red, green and blue that every tutorial normalises with; of 5,000 images they differ by some 0.002.
     found = data.in_memory(source, np.arange(0, 50_000, 10), data.Preparation(32, 3))
     np.testing.assert_allclose(found.mean((0, 1, 2)) / 255, [0.4914, 0.4822, 0.4465], atol=0.01)
@@ -177,7 +188,7 @@ def test_broken_npz_are_told(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", ["../mnist", "/etc", "a b", "Folder:x", "mnist:3.0.1", "..", "x/../y", "*"])
 def test_what_is_no_name_is_refused(name, tmp_path):
-    with pytest.raises(data.DataError, match=r"is no data set; digits, ring, grid, folder:PATH, npz:PATH or a name"):
+    with pytest.raises(data.DataError, match=r"; digits, ring, grid, stacked_mnist, folder:PATH, npz:PATH or a name"):
         data.open_source(name, str(tmp_path))
 
 
@@ -185,3 +196,9 @@ def test_what_is_no_name_is_refused(name, tmp_path):
 def test_a_path_is_needed(name):
     with pytest.raises(data.DataError, match=f"{name} lacks a path; {name}PATH is expected"):
         data.open_source(name)
+
+
+@pytest.mark.parametrize("name", ["digits", "ring", "grid", "folder:x", "npz:x.npz"])
+def test_sets_without_splits_say_so(name):
+    with pytest.raises(data.DataError, match=f"^{name} has no test split; all of it is the training split, train$"):
+        data.open_source(name, split="test")

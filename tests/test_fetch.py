@@ -21,7 +21,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 
-from jaxgan.data import fetch, preparing
+from jaxgan.data import fetch, open_source, preparing
 from jaxgan.data.images import DataError
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -187,6 +187,53 @@ def test_cifar10_comes_in_the_order_of_its_batches(server, offer, tmp_path):
     assert images[2, 0, 0].tolist() == [90, 91, 92] and images[2, 31, 31].tolist() == [90, 91, 92]
     assert images[2, 1, 2].tolist() == [255, 91, 92] and images[2, 2, 1].tolist() == [90, 91, 92]
     assert files_in(tmp_path) == ["cifar-10-binary.tar.gz"]
+
+
+def of_test(files):
+    return {name.replace("train", "t10k"): content for name, content in files.items()}
+
+
+def test_of_mnist_only_the_files_of_the_split_are_fetched(server, offer, tmp_path):
+    black = {IMAGES: idx(bytes(3 * 784), 3, 28, 28), LABELS: idx(bytes([4, 5, 6]), 3)}
+    offer(mnist() | of_test(black))
+    images, labels = fetch.fetched("mnist", tmp_path, "test")
+    assert images.shape == (3, 28, 28, 1) and images.sum() == 0 and labels.tolist() == [4, 5, 6]
+    assert server.asked == files_in(tmp_path) == sorted(of_test(black)) and not fetch.kept("mnist", tmp_path)
+    assert fetch.fetched("mnist", tmp_path)[1].tolist() == [7, 0] and fetch.kept("mnist", tmp_path)
+    assert fetch.fetched("mnist", tmp_path, "test")[1].tolist() == [4, 5, 6]
+    assert server.asked == [*sorted(of_test(black)), IMAGES, LABELS]
+
+
+def test_cifar10s_archive_holds_both_splits(server, offer, tmp_path):
+    test = ("cifar-10-batches-bin/test_batch.bin", record(7) + record(0))
+    offer({"cifar-10-binary.tar.gz": tar([*(batch(i) for i in range(1, 6)), test])})
+    assert fetch.fetched("cifar10", tmp_path)[1].tolist() == [1, 2, 3, 4, 5]
+    images, labels = fetch.fetched("cifar10", tmp_path, "test")
+    assert labels.tolist() == [7, 0] and images[0, 0, 0].tolist() == [70, 71, 72] and images.shape == (2, 32, 32, 3)
+    assert server.asked == ["cifar-10-binary.tar.gz"]
+    offer({"cifar-10-binary.tar.gz": tar([batch(i) for i in range(1, 6)])})
+    assert len(fetch.fetched("cifar10", tmp_path)[1]) == 5  # a test batch isn't asked for
+    with pytest.raises(DataError, match=r"its test_batch.bin has 0 bytes"):
+        fetch.fetched("cifar10", tmp_path, "test")
+
+
+@pytest.mark.parametrize("name", fetch.FETCHABLE)
+def test_other_splits_cannot_be_fetched(server, offer, tmp_path, name):
+    offer({})
+    with pytest.raises(DataError, match=f"^data set '{name}' has no validation split; it has train, test$"):
+        fetch.fetched(name, tmp_path, "validation")
+    assert server.asked == []
+
+
+@pytest.mark.parametrize("tensorflow", [False, True])
+def test_a_set_whose_training_files_are_kept_stays_with_them(server, offer, tmp_path, monkeypatch, tensorflow):
+    """Also where TensorFlow could prepare it, in another order."""
+    monkeypatch.setattr(preparing, "has_tensorflow", lambda: tensorflow)
+    offer(mnist() | of_test({IMAGES: mnist()[IMAGES], LABELS: idx(bytes([1, 2]), 2)}))
+    fetch.fetched("mnist", tmp_path)
+    found = {split: open_source("mnist", str(tmp_path), split=split) for split in ("train", "test")}
+    assert found["train"].labels.tolist() == [7, 0] and found["test"].labels.tolist() == [1, 2]
+    assert found["test"].class_names == tuple("0123456789")
 
 
 def cut(handler):

@@ -3,6 +3,7 @@
 import io
 import json
 import pickle
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -22,12 +23,10 @@ def png(image):
     return out.getvalue()
 
 
-def write_prepared(root, images, labels=None, names=(), *, where="mine/1.0.0", tensor=None, **info):
+def write_prepared(root, images, labels=None, names=(), *, where="mine/1.0.0", tensor=None, more=None, **info):
     """A set as TFDS leaves it, written by hand: its two descriptions, and Examples (pictures, or numbers where `tensor`
-    is their dtype) in array_record. `info` overrides what dataset_info.json says."""
-    from array_record.python.array_record_module import ArrayRecordWriter
-    from tensorflow_datasets.proto import tf_example_pb2
-
+    is their dtype) in array_record. `more` has images and labels of further splits, `info` overrides what
+    dataset_info.json says."""
     folder, kind = Path(root) / where, "tensorflow_datasets.core.features."
     folder.mkdir(parents=True)
     shape = {"dimensions": [str(n) for n in images[0].shape] if tensor else ["-1", "-1", "3"]}
@@ -41,11 +40,25 @@ def write_prepared(root, images, labels=None, names=(), *, where="mine/1.0.0", t
         (folder / "label.labels.txt").write_text("\n".join(names) + "\n")
     of = {"pythonClassName": kind + "features_dict.FeaturesDict", "featuresDict": {"features": features}}
     (folder / "features.json").write_text(json.dumps(of))
-    template = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
-    split = {"name": "train", "numBytes": "1", "shardLengths": [str(len(images))], "filepathTemplate": template}
-    said = {"name": "mine", "version": "1.0.0", "fileFormat": "array_record", "splits": [split]} | info
+    parts = {"train": (images, labels)} | (more or {})
+    splits = [split(name=part, shardLengths=[str(len(stored))]) for part, (stored, _) in parts.items()]
+    said = {"name": "mine", "version": "1.0.0", "fileFormat": "array_record", "splits": splits} | info
     (folder / "dataset_info.json").write_text(json.dumps(said))
-    writer = ArrayRecordWriter(str(folder / "mine-train.array_record-00000-of-00001"), "group_size:1")
+    for part, (stored, numbers) in parts.items():
+        write_records(folder / f"mine-{part}.array_record-00000-of-00001", stored, numbers, tensor)
+    return folder
+
+
+def split(**changes):
+    template = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
+    return {"name": "train", "numBytes": "1", "shardLengths": ["6"], "filepathTemplate": template} | changes
+
+
+def write_records(path, images, labels, tensor):
+    from array_record.python.array_record_module import ArrayRecordWriter
+    from tensorflow_datasets.proto import tf_example_pb2
+
+    writer = ArrayRecordWriter(str(path), "group_size:1")
     for i, image in enumerate(images):
         example = tf_example_pb2.Example()
         values = example.features.feature["image"]
@@ -58,7 +71,6 @@ def write_prepared(root, images, labels=None, names=(), *, where="mine/1.0.0", t
             example.features.feature["label"].int64_list.value.append(labels[i])
         writer.write(example.SerializeToString())
     writer.close()
-    return folder
 
 
 def open_mine(root, name="mine"):
@@ -106,6 +118,34 @@ def test_the_newest_version_and_the_only_kind(tmp_path):
         open_mine(tmp_path, "kinds")
 
 
+def test_the_split_that_is_asked_for(tmp_path):
+    more = {"test": (IMAGES[3:5], [1, 1]), "validation": (IMAGES[5:], [0])}
+    folder = write_prepared(tmp_path, IMAGES[:3], [0, 1, 0], ["cat", "dog"], more=more)
+    found = {part: data.open_source("mine", str(tmp_path), split=part) for part in ("train", "test", "validation")}
+    for part, (expected, labels) in ({"train": (IMAGES[:3], [0, 1, 0])} | more).items():
+        assert found[part].labels.tolist() == labels and found[part].class_names == ("cat", "dog")
+        np.testing.assert_array_equal([found[part][i] for i in range(len(found[part]))], expected)
+    assert len({source.identity() for source in found.values()}) == 3
+    files = repr(sorted((file.name, file.stat().st_size) for file in folder.iterdir()))
+    assert found["train"].identity() == zlib.crc32(files.encode())  # runs that are there already know it by this number
+    assert found["train"].title(1) == f"image 1 of {folder}" and found["test"].title(1) == f"image 1 of {folder} (test)"
+    for part in ("other", "train[:2]", "all"):
+        with pytest.raises(data.DataError) as error:
+            data.open_source("mine", str(tmp_path), split=part)
+        assert str(error.value) == f"{folder} has no {part} split; it has train, test, validation"
+
+
+def test_sets_with_a_test_split_alone(tmp_path):
+    write_prepared(tmp_path, IMAGES).joinpath("mine-train.array_record-00000-of-00001").rename(
+        tmp_path / "mine/1.0.0/mine-test.array_record-00000-of-00001"
+    )
+    info = tmp_path / "mine/1.0.0/dataset_info.json"
+    info.write_text(info.read_text().replace('"train"', '"test"'))
+    np.testing.assert_array_equal(data.open_source("mine", str(tmp_path), split="test")[5], IMAGES[5])
+    with pytest.raises(data.DataError, match="splits test; an image and train are needed"):
+        open_mine(tmp_path)
+
+
 def damage(folder, what):
     (records,) = folder.glob("*array_record*")
     content = records.read_bytes()
@@ -134,11 +174,6 @@ def test_damaged_folders_are_told(what, at_once, tmp_path, monkeypatch):
     damage(write_prepared(tmp_path, IMAGES), what)
     with pytest.raises(data.DataError, match=NOT_PREPARED if what == "unfinished" else AGAIN):
         open_mine(tmp_path)
-
-
-def split(**changes):
-    template = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
-    return {"name": "train", "numBytes": "1", "shardLengths": ["6"], "filepathTemplate": template} | changes
 
 
 @pytest.mark.parametrize("at_once", [2**28, 0])

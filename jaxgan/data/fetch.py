@@ -32,12 +32,19 @@ from jaxgan.data.preparing import folder_of, unreachable
 
 __all__ = ["FETCHABLE", "Remote", "fetched", "kept", "registered"]
 
-IDX = ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz")
-TRAINING = {"mnist": IDX, "fashion_mnist": IDX, "cifar10": ("cifar-10-binary.tar.gz",)}
-FETCHABLE = tuple(TRAINING)
+IDX: dict[str, tuple[str, ...]] = {
+    "train": ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
+    "test": ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"),
+}
+FILES: dict[str, dict[str, tuple[str, ...]]] = {
+    "mnist": IDX,
+    "fashion_mnist": IDX,
+    "cifar10": dict.fromkeys(IDX, ("cifar-10-binary.tar.gz",)),
+}
+FETCHABLE = tuple(FILES)
 MOST_IMAGES = 60_000
 RECORD = 1 + 3 * 32 * 32  # CIFAR-10: a label and the pixels, colour by colour
-BATCHES = [f"data_batch_{i}.bin" for i in range(1, 6)]
+BATCHES = {"train": [f"data_batch_{i}.bin" for i in range(1, 6)], "test": ["test_batch.bin"]}
 BATCH_BYTES = 10_000 * RECORD
 
 ANSWER_SECONDS = 15.0  # the next bytes of a server that is connected
@@ -81,34 +88,38 @@ def registered(name: str) -> list[Remote]:
     return [Remote(url, Path(info.filename or url).name, int(info.size), info.checksum) for url, info in infos.items()]
 
 
-def _training(name: str) -> list[Remote]:
+def _files(name: str, split: str) -> list[Remote]:
     known = {remote.filename: remote for remote in registered(name)}
-    if missing := [filename for filename in TRAINING[name] if filename not in known]:
+    if split not in FILES[name]:
+        raise DataError(f"data set {name!r} has no {split} split; it has {', '.join(FILES[name])}")
+    if missing := [filename for filename in FILES[name][split] if filename not in known]:
         raise DataError(
             f"the installed tensorflow-datasets registers no {' and no '.join(missing)} for data set {name!r}; "
             "install 4.9.10, or take --dataset digits"
         )
-    return [known[filename] for filename in TRAINING[name]]
+    return [known[filename] for filename in FILES[name][split]]
 
 
 def kept(name: str, root: Path) -> bool:
     """Whether all training files lie in `folder_of(name, root)` with their sizes, so that no network is needed."""
-    files = [(folder_of(name, root) / remote.filename, remote.size) for remote in _training(name)]
+    files = [(folder_of(name, root) / remote.filename, remote.size) for remote in _files(name, "train")]
     try:
         return all(path.is_file() and path.stat().st_size == size for path, size in files)
     except OSError:  # a folder that may not be entered
         return False
 
 
-def fetched(name: str, root: Path) -> tuple[np.ndarray, np.ndarray]:
-    """The training images, uint8 `[N, H, W, C]`, and labels, int32 `[N]` in [0, 10), in the order of the files.
+def fetched(name: str, root: Path, split: str = "train") -> tuple[np.ndarray, np.ndarray]:
+    """The images of a split, "train" or "test", uint8 `[N, H, W, C]`, and labels, int32 `[N]` in [0, 10), in the order
+    of the files.
 
     `name` is one of `FETCHABLE`. Files are kept in `folder_of(name, root)` and used from there, after a check of size
     and SHA-256; one that doesn't pass is fetched again. DataError where a file can't be fetched, written or read.
     """
-    paths = [_kept_or_fetched(name, folder_of(name, root), remote) for remote in _training(name)]
+    paths = [_kept_or_fetched(name, folder_of(name, root), remote) for remote in _files(name, split)]
     with _reading(paths[0]):
-        images, labels = _cifar10(paths[0]) if name == "cifar10" else (_idx(paths[0], 28, 28)[..., None], None)
+        cifar10 = name == "cifar10"
+        images, labels = _cifar10(paths[0], BATCHES[split]) if cifar10 else (_idx(paths[0], 28, 28)[..., None], None)
     with _reading(paths[-1]):
         labels = _idx(paths[-1]) if labels is None else labels
         if not 0 < len(images) == len(labels) or labels.max() > 9:
@@ -238,10 +249,10 @@ def _idx(path: Path, *item: int) -> np.ndarray:
     return np.frombuffer(content, np.uint8, offset=start).reshape(count, *item)
 
 
-def _cifar10(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """uint8 images `[N, 32, 32, 3]` and labels `[N]` of the training batches; nothing is unpacked to disk."""
+def _cifar10(path: Path, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """uint8 images `[N, 32, 32, 3]` and labels `[N]` of the named batches; nothing is unpacked to disk."""
     batches: dict[str, bytes] = {}
-    content = _unpacked(path, 6 * BATCH_BYTES + 1_000_000)  # the test batch, and a page of text
+    content = _unpacked(path, 6 * BATCH_BYTES + 1_000_000)  # all batches, and a page of text
     with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
         for member in archive:
             inside = PurePosixPath(member.name)
@@ -249,10 +260,10 @@ def _cifar10(path: Path) -> tuple[np.ndarray, np.ndarray]:
                 raise _FileError(f"refused: its member {member.name!r} points out of it")
             if not (member.isfile() or member.isdir()) or member.size > BATCH_BYTES:
                 raise _FileError(f"refused: its member {member.name!r} is no file of at most {BATCH_BYTES:,} bytes")
-            if inside.name in BATCHES and (file := archive.extractfile(member)) is not None:
+            if inside.name in names and (file := archive.extractfile(member)) is not None:
                 batches[inside.name] = file.read()
-    for batch in BATCHES:
+    for batch in names:
         if not batches.get(batch) or len(batches[batch]) % RECORD:
             raise _FileError(f"its {batch} has {len(batches.get(batch, b''))} bytes, expected records of {RECORD}")
-    records = np.frombuffer(b"".join(batches[batch] for batch in BATCHES), np.uint8).reshape(-1, RECORD)
+    records = np.frombuffer(b"".join(batches[batch] for batch in names), np.uint8).reshape(-1, RECORD)
     return records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), records[:, 0]

@@ -29,6 +29,7 @@ class PreparedSource:
     labels: np.ndarray
     class_names: tuple[str, ...]
     channels: int | None = None
+    split: str = "train"
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -45,11 +46,12 @@ class PreparedSource:
         return np.repeat(image, 3, axis=2) if image.shape[2] == 1 and self.channels == 3 else image
 
     def title(self, i: int) -> str:
-        return f"image {i} of {self.folder}"
+        return f"image {i} of {self.folder}" + ("" if self.split == "train" else f" ({self.split})")
 
     def identity(self) -> int:
-        """Of the files' names and sizes."""
-        return zlib.crc32(repr(sorted((file.name, file.stat().st_size) for file in self.folder.iterdir())).encode())
+        """Of the files' names and sizes, which all splits share, and of the split."""
+        files = repr(sorted((file.name, file.stat().st_size) for file in self.folder.iterdir()))
+        return zlib.crc32((files if self.split == "train" else files + self.split).encode())
 
 
 def prepared_folder(name: str, root: Path) -> Path | None:
@@ -79,9 +81,9 @@ def _labels(records: Any, count: int) -> np.ndarray:
     return labels
 
 
-def prepared(name: str, folder: Path) -> PreparedSource:
-    """The training split of the prepared set in `folder`. DataError where it is damaged or half-written, in a format
-    that only TensorFlow reads, or holds no images."""
+def prepared(name: str, folder: Path, split: str = "train") -> PreparedSource:
+    """A split of the prepared set in `folder`. DataError where it is damaged or half-written, in a format that only
+    TensorFlow reads, or holds no images or no such split."""
     logging.getLogger("absl").setLevel(logging.ERROR)  # it recommends OpenCV at every start
     import tensorflow_datasets as tfds
 
@@ -89,7 +91,9 @@ def prepared(name: str, folder: Path) -> PreparedSource:
     try:
         builder = tfds.builder_from_directory(folder)
         features, splits = builder.info.features, builder.info.splits
-        if "image" not in features or "train" not in splits:
+        if split != "train" and split not in splits:
+            raise DataError(f"{folder} has no {split} split; it has {', '.join(splits)}")
+        if "image" not in features or split not in splits:
             raise DataError(
                 f"{folder} has features {', '.join(features)} and splits {', '.join(splits)}; an image and train are "
                 "needed: take another data set"
@@ -97,8 +101,8 @@ def prepared(name: str, folder: Path) -> PreparedSource:
         kind, shape = np.dtype(features["image"].np_dtype), features["image"].shape
         if kind not in (np.uint8, np.uint16) or len(shape) not in (2, 3) or shape[2:] not in ((), *CHANNELS):
             raise DataError(f"{folder} has images of {kind} and shape {shape}; uint8 [H, W, 1 or 3] is expected")
-        records = builder.as_data_source(split="train", decoders={"image": tfds.decode.SkipDecoding()})
-        expected, count = splits["train"].num_examples, len(records)
+        records = builder.as_data_source(split=split, decoders={"image": tfds.decode.SkipDecoding()})
+        expected, count = splits[split].num_examples, len(records)
         if count != expected or count == 0:
             raise DataError(f"{folder} holds {count} of the {expected} images that it should; {again}")
         labelled = "label" in features and hasattr(features["label"], "names")
@@ -122,4 +126,4 @@ def prepared(name: str, folder: Path) -> PreparedSource:
     except Exception as error:  # half-written folders fail in as many ways as there are files
         reason = (str(error) or type(error).__name__).partition("\n")[0]
         raise DataError(f"{folder} can't be read ({reason}); {again}") from error
-    return PreparedSource(name, folder, records, labels, names, shape[2] if len(shape) == 3 else 1)
+    return PreparedSource(name, folder, records, labels, names, shape[2] if len(shape) == 3 else 1, split)

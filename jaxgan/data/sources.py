@@ -11,6 +11,7 @@ from jaxgan.data import fetch, preparing, toys
 from jaxgan.data.folder import folder
 from jaxgan.data.images import DataError, ImageSet, Source, from_arrays
 from jaxgan.data.prepared import prepared, prepared_folder
+from jaxgan.data.stacked import stacked_mnist
 
 __all__ = ["digits", "machine_memory", "mnist_or_digits", "npz", "open_source"]
 
@@ -76,34 +77,51 @@ def _toy(name: str) -> ImageSet:
     return ImageSet(name, points, labels, tuple(map(str, range(labels.max() + 1))))
 
 
-# What isn't simply a name of TFDS's, by name or by prefix; a prefix is followed by a path.
+# What isn't simply a name of TFDS's, by name or by prefix; a prefix is followed by a path. None of them has splits.
 BY_NAME: dict[str, Callable[[], ImageSet]] = {
     "digits": digits,
     "ring": lambda: _toy("ring"),
     "grid": lambda: _toy("grid"),
 }
 BY_PREFIX: dict[str, Callable[[Path], Source]] = {"folder": folder, "npz": npz}
+NAMES = f"{', '.join(BY_NAME)}, stacked_mnist, folder:PATH, npz:PATH or a name of TFDS's"
 
 
-def open_source(name: str, data_dir: str | None = None) -> Source:
-    """The set called `name`: `digits`, `ring`, `grid`, `folder:PATH`, `npz:PATH`, or a name of TFDS's, `NAME` or
-    `NAME/CONFIG`, in `data_dir` (by default what TFDS takes: `TFDS_DATA_DIR`, or else `~/tensorflow_datasets`).
+def open_source(name: str, data_dir: str | None = None, *, split: str = "train") -> Source:
+    """The set called `name`: `digits`, `ring`, `grid`, `stacked_mnist`, `folder:PATH`, `npz:PATH`, or a name of TFDS's,
+    `NAME` or `NAME/CONFIG`, in `data_dir` (by default what TFDS takes: `TFDS_DATA_DIR`, or else
+    `~/tensorflow_datasets`), where `stacked_mnist` has its digits from, too.
 
     A set of TFDS's that isn't prepared there is prepared if TensorFlow is installed; without, MNIST, Fashion-MNIST and
-    CIFAR-10 are fetched. Never another set in its place: DataError, which says what to do."""
+    CIFAR-10 are fetched, of the first two only the files of the `split`. Never another set in its place: DataError,
+    which says what to do.
+
+    `split` "test" is the test set of those that have one: prepared and fetched sets, and `stacked_mnist`, where it is
+    another draw of the same digits (see there). A prepared set may have others, such as "validation". DataError for a
+    split that there isn't."""
     prefix, colon, path = name.partition(":")
-    if colon and prefix in BY_PREFIX:
-        if not path:
-            raise DataError(f"{name} lacks a path; {prefix}:PATH is expected")
+    by_path = bool(colon) and prefix in BY_PREFIX
+    if by_path and not path:
+        raise DataError(f"{name} lacks a path; {prefix}:PATH is expected")
+    if (by_path or name in BY_NAME) and split != "train":
+        raise DataError(f"{name} has no {split} split; all of it is the training split, train")
+    if by_path:
         return BY_PREFIX[prefix](Path(os.path.expanduser(path)))  # noqa: PTH111 - ~nobody stays, and isn't there
     if name in BY_NAME:
         return BY_NAME[name]()
     if not all(part.replace("_", "").replace("-", "").replace(".", "").isalnum() for part in name.split("/")):
-        raise DataError(f"{name!r} is no data set; {', '.join(BY_NAME)}, folder:PATH, npz:PATH or a name of TFDS's is")
+        raise DataError(f"{name!r} is no data set; {NAMES} is")
     root = Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+    if name == "stacked_mnist":
+        return stacked_mnist(_of_tfds("mnist", root, "train"), _of_tfds("mnist", root, "test"), split)
+    return _of_tfds(name, root, split)
+
+
+def _of_tfds(name: str, root: Path, split: str) -> Source:
     where = prepared_folder(name, root)
+    # Files that are kept stay in use for the test split too, which otherwise would come to be prepared beside them.
     if where is None and name in fetch.FETCHABLE and (fetch.kept(name, root) or not preparing.has_tensorflow()):
-        images, labels = fetch.fetched(name, root)
+        images, labels = fetch.fetched(name, root, split)
         return from_arrays(name, images, labels, CLASSES[name])
     if where is None and preparing.has_tensorflow():
         preparing.prepare_with_tensorflow(name, root)
@@ -113,7 +131,7 @@ def open_source(name: str, data_dir: str | None = None) -> Source:
             f"data set {name!r} is not prepared in {root}; point --data-dir (or TFDS_DATA_DIR) at a folder where it "
             "is, or install TensorFlow, which TFDS prepares it with: pip install 'jaxgan[tfds-prepare]'"
         )
-    return prepared(name, where)
+    return prepared(name, where, split)
 
 
 def mnist_or_digits(data_dir: str | None = None) -> tuple[Source, str | None]:
