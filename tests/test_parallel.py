@@ -161,7 +161,7 @@ def test_an_ensemble_gives_the_same_numbers_on_any_layout(kind, members, shard, 
     assert_same(jax.tree.leaves(found), jax.tree.leaves(expected), ROUNDING)
 
 
-@pytest.mark.parametrize("check_vma", [True, False])
+@pytest.mark.parametrize("check_vma", [True, pytest.param(False, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", TERMS)
 def test_the_wrappers_of_steps_with_an_axis_name_agree(kind, check_vma):
     terms = TERMS[kind]

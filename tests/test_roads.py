@@ -169,9 +169,9 @@ every_gan = pytest.mark.parametrize("kind", GANS)
 
 
 def case(road, kind):
-    """A case of the table. What takes long to compile is in the slow tests, but for one GAN."""
-    long = road in ("pmap", "shard_map unchecked") and kind != "batch norm"
-    return pytest.param(road, kind, marks=pytest.mark.slow if long else ())
+    """A case of the table. What takes long to compile is in the slow tests, but for one GAN, or two."""
+    fast = {"pmap": ["batch norm"], "shard_map unchecked": ["batch norm"], "shard_map": ["batch norm", "repeated"]}
+    return pytest.param(road, kind, marks=() if kind in fast.get(road, GANS) else pytest.mark.slow)
 
 
 @pytest.mark.parametrize("road, kind", [case(road, kind) for road in (*NAMED, "jit on 4") for kind in GANS])
@@ -179,7 +179,9 @@ def test_every_road_leads_to_the_same_state(road, kind):
     compare(kind, ROADS[road], "data" if road in NAMED else None)
 
 
-@pytest.mark.parametrize("kind", ["batch norm", "deviation of pairs", "repeated"])
+@pytest.mark.parametrize(
+    "kind", ["batch norm", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("deviation of pairs", "repeated"))]
+)
 @pytest.mark.parametrize("road", ["jit on 1", "jit on 2"])
 def test_so_do_fewer_devices(road, kind):
     compare(kind, ROADS[road], None)
@@ -242,7 +244,9 @@ def test_the_table_tells_a_batch_from_its_shards_each_alone(kind, monkeypatch):
 # --- what is drawn, counted, kept and moved ---
 
 
-@pytest.mark.parametrize("road", ["jit on 4", *NAMED])
+@pytest.mark.parametrize(
+    "road", ["jit on 4", "vmap", *(pytest.param(road, marks=pytest.mark.slow) for road in NAMED if road != "vmap")]
+)
 def test_draws_are_those_of_the_global_batch(road):
     def drawn(view):
         return view.gather({"latent": view.fake["latent"], "number": jax.vmap(jax.random.uniform)(view.keys)})
