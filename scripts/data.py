@@ -25,6 +25,7 @@ from jaxgan.training.pictures import picture, save_png, to_uint8
 from jaxgan.training.usage import command_line, plain_exits, writing
 
 BARS = 16  # in the histogram of values
+NAMED = 100  # classes at most that are listed one by one
 BLOCK = 1024  # images that are looked at together
 
 
@@ -79,7 +80,10 @@ def describe(data: ImageSet | Stream, spec: DataSpec) -> str:
     if spec.classes:
         lines.append(f"  classes   {spec.classes}")
         width, counts = max(map(len, data.class_names)), np.bincount(data.labels, minlength=spec.classes)
-        lines += [f"    {name:{width}}  {count:,}" for name, count in zip(data.class_names, counts, strict=True)]
+        if spec.classes > NAMED:
+            lines.append(f"    of {counts.min():,} to {counts.max():,} images each")
+        else:
+            lines += [f"    {name:{width}}  {count:,}" for name, count in zip(data.class_names, counts, strict=True)]
     doubles = len(data) - len(different)
     lines.append(f"  doubles   {doubles:,} images are exact copies of another" if doubles else "  doubles   none")
     if flat:

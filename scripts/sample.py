@@ -42,8 +42,8 @@ class Options:
     """File for an animated walk through the latents, .gif."""
     weights: Literal["ema", "raw"] = "ema"
     """The generator's averaged weights, or those of the last step."""
-    step: int | None = None
-    """Which checkpoint; by default the newest."""
+    step: int | Literal["best"] | None = None
+    """Which checkpoint, best being that of a run with --eval-every; by default the newest."""
     member: int | None = None
     """Which of the GANs of a run with --seeds or --sweep; by default all, images [members, N, H, W, C]."""
     seed: int = 0

@@ -7,6 +7,7 @@ gradient must show: Adam would hide it.
 
 import os
 import pathlib
+import tempfile
 
 # Before jax is imported, which reads all of this once. Subprocesses inherit it, and so find what is compiled already.
 _cache = pathlib.Path(__file__).parent.parent / ".pytest_cache" / "jax"
@@ -19,6 +20,8 @@ os.environ.setdefault("NPROC", "16")
 # No test fetches anything, on a machine with a network either: its way out is a proxy that isn't there.
 os.environ.update(dict.fromkeys(("http_proxy", "https_proxy"), "http://127.0.0.1:9"), no_proxy="127.0.0.1,localhost")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(_cache))
+_statistics = tempfile.TemporaryDirectory()  # of images, which must not outlive what computes them
+os.environ["JAXGAN_CACHE"] = _statistics.name
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 

@@ -79,7 +79,8 @@ def test_the_smallest_image_leaves_a_pixel_at_the_last_stage(net):
 
 
 def test_a_pth_is_read_by_the_reader_of_those(alex, monkeypatch):
-    monkeypatch.setattr("jaxgan.evaluation.lpips.read_pth", lambda path: dict(np.load(path.with_suffix(".npz"))))
+    reader = "jaxgan.evaluation.torch_weights.read_pth"
+    monkeypatch.setattr(reader, lambda path: dict(np.load(path.with_suffix(".npz"))))
     found = load_lpips(*(path.with_suffix(".pth") for path in alex))(*network_images("alex"))
     np.testing.assert_array_equal(found, load_lpips(*alex)(*network_images("alex")))
 

@@ -124,14 +124,14 @@ def test_a_finished_run_that_is_started_again_writes_its_report_again(tmp_path, 
 
 def test_a_report_that_fails_costs_no_run(tmp_path, capsys, monkeypatch):
     def fail(kind):
-        def failing(*arguments):
+        def failing(*arguments, **named):
             raise kind("no such luck\nat all")
 
         return failing
 
     run_points(tmp_path, seeds=2, steps=4)
     assert len(report(tmp_path / "run")["members"]) == 2
-    monkeypatch.setattr(score_module, "sliced_wasserstein", fail(RuntimeError))
+    monkeypatch.setattr(score_module, "scores", fail(RuntimeError))
     assert int(run_points(tmp_path, seeds=2, steps=8).step) == 8
     said = capsys.readouterr().err
     assert "warning: no report of the members (no such luck); the run is complete without it" in said

@@ -233,7 +233,7 @@ main(dcgan_mnist.Options, dcgan_mnist.build)
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(resource, "RLIMIT_AS"), reason="no limit of memory to set")
 def test_a_batch_that_does_not_fit_memory_is_one_line(tmp_path):
-    batch = ["--dataset", "digits", "--image-size", "128", "--fit", "crop", "--batch-size", "1797"]
+    batch = ["--devices", "1", "--dataset", "digits", "--image-size", "128", "--fit", "crop", "--batch-size", "1797"]
     done = subprocess.run(
         [sys.executable, "-c", OUT_OF_MEMORY, *batch, "--workdir", str(tmp_path / "run")],
         cwd=ROOT,

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from jaxgan import training
+from jaxgan.training.evaluating import read
 
 pytestmark = pytest.mark.slow
 
@@ -125,13 +126,16 @@ def test_a_preempted_process_saves_and_stops_both(tmp_path):
 
 
 def test_a_streamed_ensemble_on_two_is_the_one_in_memory_on_one(tmp_path):
-    options = ["--seeds", "2", "--flip", "--sample-every", "10"]
+    options = ["--seeds", "2", "--flip", "--sample-every", "10", "--eval-every", "5", "--eval-samples", "64"]
     to_the_end(tmp_path / "two", 10, 2, *options, "--stream")
     to_the_end(tmp_path / "one", 10, 1, *options)
     (two,), (one,) = rows(tmp_path / "two"), rows(tmp_path / "one")
     assert two.keys() == one.keys()
     for name, values in one["members"].items():
         np.testing.assert_allclose(two["members"][name], values, rtol=2e-3, atol=2e-4)
+    scores = [[(row["key"], row["step"], row["member"]) for row in read(tmp_path / name)] for name in ("two", "one")]
+    assert scores[0] == scores[1] and len(scores[0]) == 3 * 2 * 2, "each once, by the first process"
+    assert training.open(tmp_path / "two", "best").step == training.open(tmp_path / "one", "best").step
 
 
 def test_processes_that_were_started_otherwise_are_refused(tmp_path):

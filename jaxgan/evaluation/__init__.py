@@ -1,5 +1,72 @@
 """How far what was generated is from what is real: arrays in, numbers out."""
 
+from jaxgan.evaluation.diversity import Diversity, diversity
+from jaxgan.evaluation.features import FeatureNetwork, extract
+from jaxgan.evaluation.frechet import Gaussian, frechet_distance, gaussian
+from jaxgan.evaluation.house import house_features, read_stacked
+from jaxgan.evaluation.inception import INCEPTION_SHA256, inception_features
+from jaxgan.evaluation.inception_score import InceptionScore, inception_score
+from jaxgan.evaluation.kernel import KernelDistance, kernel_distance
+from jaxgan.evaluation.lpips import load_lpips
+from jaxgan.evaluation.modes import (
+    ModeCoverage,
+    NearestModes,
+    kl_floor,
+    mode_coverage,
+    nearest_modes,
+    stacked_frequencies,
+)
+from jaxgan.evaluation.neighbours import DensityCoverage, PrecisionRecall, density_coverage, prdc, precision_recall
+from jaxgan.evaluation.path_length import PathLength, lerp, path_length, slerp, slerp_unit
+from jaxgan.evaluation.reference import content_of
+from jaxgan.evaluation.scores import HIGHER_IS_BETTER, METRICS, ONE_IS_BEST, Score, record, scores
+from jaxgan.evaluation.similarity import ms_ssim, psnr, ssim
 from jaxgan.evaluation.sliced import sliced_wasserstein
+from jaxgan.evaluation.torch_weights import read_pth
 
-__all__ = ["sliced_wasserstein"]
+__all__ = [
+    "HIGHER_IS_BETTER",
+    "INCEPTION_SHA256",
+    "METRICS",
+    "ONE_IS_BEST",
+    "DensityCoverage",
+    "Diversity",
+    "FeatureNetwork",
+    "Gaussian",
+    "InceptionScore",
+    "KernelDistance",
+    "ModeCoverage",
+    "NearestModes",
+    "PathLength",
+    "PrecisionRecall",
+    "Score",
+    "content_of",
+    "density_coverage",
+    "diversity",
+    "extract",
+    "frechet_distance",
+    "gaussian",
+    "house_features",
+    "inception_features",
+    "inception_score",
+    "kernel_distance",
+    "kl_floor",
+    "lerp",
+    "load_lpips",
+    "mode_coverage",
+    "ms_ssim",
+    "nearest_modes",
+    "path_length",
+    "prdc",
+    "precision_recall",
+    "psnr",
+    "read_pth",
+    "read_stacked",
+    "record",
+    "scores",
+    "slerp",
+    "slerp_unit",
+    "sliced_wasserstein",
+    "ssim",
+    "stacked_frequencies",
+]

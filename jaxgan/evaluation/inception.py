@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -13,7 +12,7 @@ import numpy as np
 from jax import lax
 
 from jaxgan.evaluation.features import FeatureNetwork
-from jaxgan.evaluation.torch_weights import read_pth
+from jaxgan.evaluation.torch_weights import read_weights
 from jaxgan.networks import inception
 
 __all__ = ["INCEPTION_SHA256", "INCEPTION_VARIABLE", "inception_features"]
@@ -46,7 +45,7 @@ def inception_features(
     if mode not in MODES:
         raise ValueError(f"expected mode {' or '.join(map(repr, MODES))}, got {mode!r}")
     path = Path(_named() if path is None else path)
-    weights = _read_npz(path) if path.suffix == ".npz" else read_pth(path)
+    weights = read_weights(path)
     try:
         variables = inception.variables(weights)
     except ValueError as error:
@@ -74,17 +73,6 @@ def _named() -> str:
         f"(toshas/torch-fidelity, v0.2.0), which has the same bytes, SHA-256 {INCEPTION_SHA256}, and name the file: "
         f"--inception-weights FILE, or {INCEPTION_VARIABLE}=FILE in the environment"
     )
-
-
-def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with path.open("rb") as stream:
-            file = np.load(stream, allow_pickle=False)
-            if isinstance(file, np.ndarray):
-                raise ValueError("it holds one array, not arrays by name")
-            return {name: file[name] for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"cannot read weights from {path}: {error}") from None
 
 
 def _prepare(images: jax.Array, mode: str) -> jax.Array:

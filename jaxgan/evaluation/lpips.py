@@ -2,8 +2,6 @@
 
 import functools
 import pathlib
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -14,7 +12,7 @@ from jax import lax
 from jax.typing import ArrayLike
 
 from jaxgan.evaluation.similarity import image_pairs
-from jaxgan.evaluation.torch_weights import read_pth
+from jaxgan.evaluation.torch_weights import read_weights
 
 __all__ = ["load_lpips"]
 
@@ -100,7 +98,7 @@ def load_lpips(
     if net not in NETWORKS:
         raise ValueError(f"expected net to be one of {', '.join(NETWORKS)}, got {net!r}")
     network = NETWORKS[net]
-    backbone, linear = _read(pathlib.Path(backbone_path)), _read(pathlib.Path(linear_path))
+    backbone, linear = read_weights(backbone_path), read_weights(linear_path)
     weights = {}
     for convolution in (each for stage in network.stages for each in stage):
         shape = (convolution.outputs, convolution.inputs, convolution.kernel, convolution.kernel)
@@ -115,17 +113,6 @@ def load_lpips(
         whose = f"the lpips package's weights/v0.1/{net}.pth"
         weights[f"linear.{i}"] = _entry(linear, name, (1, channels, 1, 1), linear_path, whose).reshape(channels)
     return functools.partial(_distance, net, {name: jnp.asarray(array) for name, array in weights.items()})
-
-
-def _read(path: pathlib.Path) -> Mapping[str, np.ndarray]:
-    if path.suffix != ".npz":
-        return read_pth(path)
-    try:
-        # Opened here, because NumPy leaves a damaged file open.
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            return dict(file)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise ValueError(f"cannot read weights from {path}: {error}") from None
 
 
 def _entry(

@@ -1,7 +1,7 @@
-"""Weights as PyTorch saves them (`.pth`), read without PyTorch and without executing anything.
+"""Weights from files: as PyTorch saves them (`.pth`), read without PyTorch and without executing anything, or `.npz`.
 
-A file is a pickle that says where tensors lie (`torch_pickle`), and the tensors' numbers, which are taken as views, so
-that no declared size takes more memory than the file has bytes.
+A `.pth` is a pickle that says where tensors lie (`torch_pickle`), and the tensors' numbers, which are taken as views,
+so that no declared size takes more memory than the file has bytes.
 """
 
 import io
@@ -17,7 +17,7 @@ import numpy as np
 
 from jaxgan.evaluation.torch_pickle import Storage, Tensor, unpickle
 
-__all__ = ["read_pth"]
+__all__ = ["OF_ZIP_FILES", "read_pth", "read_weights"]
 
 # What opens the format before PyTorch 1.6: pickles of these two and of the system, then the one that matters.
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
@@ -41,6 +41,20 @@ def read_pth(path: str | Path) -> dict[str, np.ndarray]:
         return _read(path.read_bytes())
     except (ValueError, OSError, *OF_ZIP_FILES) as error:
         raise ValueError(f"cannot read weights from {path}: {str(error) or 'it is cut short'}") from None
+
+
+def read_weights(path: str | Path) -> dict[str, np.ndarray]:
+    """The arrays of an `.npz` file, or else of a `.pth`, by name. ValueError for what is no such file, or damaged."""
+    path = Path(path)
+    if path.suffix != ".npz":
+        return read_pth(path)
+    try:
+        with path.open("rb") as opened:  # alone NumPy leaves a damaged one open
+            if isinstance(loaded := np.load(opened), np.ndarray):
+                raise ValueError("it holds one array, not arrays by name")
+            return dict(loaded)
+    except (OSError, ValueError, KeyError, *OF_ZIP_FILES) as error:
+        raise ValueError(f"cannot read weights from {path}: {error}") from None
 
 
 def _read(data: bytes) -> dict[str, np.ndarray]:

@@ -22,13 +22,15 @@ import orbax.checkpoint as ocp
 
 from jaxgan.training.digest import digests
 from jaxgan.training.orbax_errors import LEFTOVERS, hear_failures_once, reason_of
-from jaxgan.training.processes import first, from_first, gather, global_array, several
+from jaxgan.training.placing import abstract, placed
+from jaxgan.training.processes import first, from_first, gather, several
 from jaxgan.training.usage import UsageError
 
-__all__ = ["Checkpoints", "SaveError"]
+__all__ = ["BEST", "Checkpoints", "SaveError"]
 
 State = TypeVar("State")
 KEPT = 3
+BEST = "best"  # the folder of the checkpoint that scored best
 SIGHT = 10  # seconds after which a process must see what another has made on the disk that they share
 PATIENCE = 120  # seconds for which a process that has written its part waits for one that can't write
 
@@ -42,14 +44,16 @@ class _Damaged(Exception):
 
 
 class Checkpoints:
-    """The checkpoints of one run directory. Close it, or what is being written is lost.
+    """The checkpoints of one run directory, the newest `kept` of them. Close it, or what is being written is lost.
 
     Unless `read_only`, the caller holds the run's lock: what saves that were killed have left is removed. UsageError
     where the directory can't be read or written."""
 
-    def __init__(self, directory: Path, *, read_only: bool = False) -> None:
+    def __init__(
+        self, directory: Path, name: str = "checkpoints", *, kept: int | None = KEPT, read_only: bool = False
+    ) -> None:
         hear_failures_once()
-        self.folder = (directory / "checkpoints").absolute()
+        self.folder, self.kept = (directory / name).absolute(), kept
         self.aside = self.folder.with_name("damaged")
         self.read_only = read_only
         self.saving: int | None = None  # the step that is written in the background
@@ -80,13 +84,21 @@ class Checkpoints:
         try:
             if step in self.steps():
                 return
-            state = jax.tree.map(_placed, state)
+            state = jax.tree.map(placed, state)
             saved = {"state": state, "digest": digests(jax.tree.leaves(state))}
-            if not self._open().save(step, args=ocp.args.StandardSave(saved)):
-                raise ValueError(f"step {self.newest()} is saved already")  # Orbax refuses to go back
+            # Orbax refuses to go back, unless it is forced to.
+            if not self._open().save(step, args=ocp.args.StandardSave(saved), force=self.kept is None):
+                raise ValueError(f"step {self.newest()} is saved already")
         except Exception as error:  # Orbax raises many kinds, bare Exception among them
             raise self._failed(step, error) from error
         self.saving = step
+
+    def keep_only(self, step: int) -> None:
+        """Waits until `step` is on the disk, then removes the others. SaveError where it could not be saved."""
+        self._settle()
+        for other in self.steps():
+            if other != step:
+                self._open().delete(other)
 
     def restore(self, step: int, like: State) -> State:
         """The state saved at `step`, with the tree, shapes and types of `like` (arrays or abstract ones), and on its
@@ -143,7 +155,7 @@ class Checkpoints:
                 active_processes=set(range(jax.process_count())) if several() else None
             )
             options = ocp.CheckpointManagerOptions(
-                max_to_keep=KEPT,
+                max_to_keep=self.kept,
                 read_only=self.read_only,
                 create=False,  # it is there
                 lightweight_initialize=True,  # reads no checkpoint, so that a damaged one does no harm
@@ -221,8 +233,8 @@ class Checkpoints:
         that was going on failed."""
         self._settle()
         self._seen_by_all(self._path(step))
-        wanted = jax.tree.leaves(abstract := jax.tree.map(_abstract, like))
-        target = {"state": abstract, "digest": _abstract(jax.ShapeDtypeStruct((len(wanted),), jnp.uint32))}
+        wanted = jax.tree.leaves(shapes := jax.tree.map(abstract, like))
+        target = {"state": shapes, "digest": abstract(jax.ShapeDtypeStruct((len(wanted),), jnp.uint32))}
         reason, restored = "", {}
         try:
             # Not by the manager, where those who can read would wait for those who can't.
@@ -273,28 +285,3 @@ class Checkpoints:
 
     def _reason(self, error: BaseException) -> str:
         return reason_of(error, self.folder, f"another process has not written its part in {PATIENCE} s")
-
-
-def _everywhere() -> jax.sharding.Sharding:
-    """Where something is of which nobody has said where: on the first device here, or on every device of all."""
-    if several():
-        mesh = jax.sharding.Mesh(np.array(jax.devices()), "all")
-        return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
-    return jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-
-
-def _placed(leaf: Any) -> jax.Array:
-    """A leaf as an array that can be saved: one that all processes know of."""
-    array = jnp.asarray(leaf)
-    if several() and array.is_fully_addressable:
-        return global_array(_everywhere(), array.shape, np.asarray(array))
-    return array
-
-
-def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:
-    """What Orbax is to make of a leaf. Without a device it would take the one that the file names, if there is one."""
-    leaf = leaf if hasattr(leaf, "dtype") else jnp.asarray(leaf)
-    sharding = getattr(leaf, "sharding", None)
-    if sharding is None or (several() and sharding.is_fully_addressable):
-        sharding = _everywhere()
-    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)

@@ -20,7 +20,7 @@ from jaxgan.steps import Sampler, Step
 from jaxgan.training.logging import bar_interval
 from jaxgan.training.pictures import to_uint8
 
-__all__ = ["GAN", "Build", "DataSpec", "display_inputs", "draw", "generate_with", "images_of", "init_with"]
+__all__ = ["GAN", "Build", "DataSpec", "display_inputs", "draw", "drawing", "generate_with", "images_of", "init_with"]
 
 State = Any  # a pytree with `step` and `key`
 DRAWN = 256  # images at a time, of all members together
@@ -120,26 +120,41 @@ def display_inputs(gan: GAN, key: jax.Array, first: int | jax.Array, count: int,
     return gan.sampler({"label": number % max(classes, 1)}, keys)
 
 
-def draw(
+def drawing(
     gan: GAN,
-    state: State,
     classes: int,
     count: int,
     *,
+    members: int = 0,
     seed: int = 0,
     ema: bool = True,
     everywhere: jax.sharding.Sharding | None = None,
-) -> np.ndarray:
-    """`count` of what `images_of` makes, on the host. The same seed draws the same, whatever the count. Where the state
-    is spread over processes, `everywhere` is the sharding that gives each of them all."""
-    members = len(state.frozen) if isinstance(state, Ensemble) else 1
-    key, size = jax.random.key(seed), max(1, min(DRAWN // members, count))  # of each member
+) -> Callable[[State], np.ndarray]:
+    """A function that draws, from a state, `count` of what `images_of` makes, on the host; it compiles once. `members`:
+    how many GANs an ensemble's state has. The same seed draws the same, whatever the count. Where the state is spread
+    over processes, `everywhere` is the sharding that gives each of them all."""
+    key, size = jax.random.key(seed), max(1, min(DRAWN // max(1, members), count))  # of each member
 
     def some(state: State, first: jax.Array) -> jax.Array:
         return images_of(gan, state, display_inputs(gan, key, first, size, classes), ema)
 
     batch = jax.jit(some, out_shardings=everywhere)
     hidden = count <= size or jax.process_index() > 0
-    starts = tqdm(range(0, count, size), "drawing", unit="batch", mininterval=bar_interval(), disable=hidden)
-    images = np.concatenate([np.asarray(batch(state, np.int32(first))) for first in starts], axis=-4)
-    return images[..., :count, :, :, :]
+
+    def drawn(state: State) -> np.ndarray:
+        bar = tqdm(desc="drawing", total=count, unit="image", mininterval=bar_interval(), delay=2, disable=hidden)
+        parts = []
+        with bar:
+            for first in range(0, count, size):
+                parts.append(np.asarray(batch(state, np.int32(first))))
+                bar.update(size)
+        images = np.concatenate(parts, axis=-4)
+        return images[..., :count, :, :, :]
+
+    return drawn
+
+
+def draw(gan: GAN, state: State, classes: int, count: int, **how: Any) -> np.ndarray:
+    """`count` images of a state, once, as by `drawing`."""
+    members = len(state.frozen) if isinstance(state, Ensemble) else 0
+    return drawing(gan, classes, count, members=members, **how)(state)

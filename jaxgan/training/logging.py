@@ -101,6 +101,11 @@ class Log:
         for events in (self.events, *self.each):
             events.flush()
 
+    def scalars(self, step: int, values: dict[str, float]) -> None:
+        """Numbers by name for TensorBoard alone."""
+        _scalars(self.events, step, dict(values))
+        self.events.flush()
+
     def image(self, step: int, sheet: np.ndarray) -> None:
         """A sample grid, uint8 `[H, W, C]`."""
         from tensorboardX.summary import image

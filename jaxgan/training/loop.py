@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from tqdm import tqdm
 
 from jaxgan.data import DataError, ImageSet
 from jaxgan.data.stream import Stream
@@ -20,6 +21,7 @@ from jaxgan.training.checkpoint import Checkpoints
 from jaxgan.training.data_options import address, load, real_transform
 from jaxgan.training.device_options import compiler_options, in_words, layout_for
 from jaxgan.training.dry_run import dry_run
+from jaxgan.training.evaluation_options import measure_for
 from jaxgan.training.experiment import Build, DataSpec, display_inputs, images_of
 from jaxgan.training.fork import forked, settled
 from jaxgan.training.lock import locked
@@ -33,6 +35,7 @@ from jaxgan.training.score import report_members
 from jaxgan.training.stop import Stopped, catch_signals, diverged, kept, out_of_memory, writing_in
 from jaxgan.training.streaming import compile_stream
 from jaxgan.training.usage import UsageError, plain_exits
+from jaxgan.training.watching import COLLAPSED, Evaluation
 
 __all__ = ["main", "train"]
 
@@ -43,7 +46,8 @@ Metrics = dict[str, np.ndarray]
 
 
 def main(options_type: type[Options], build: Build) -> None:
-    """An experiment's command line: parses options, trains, exits with 0, 1 (diverged), 2 (usage) or 128 + signal."""
+    """An experiment's command line: parses options, trains, exits with 0, 1 (diverged), 2 (usage), 3
+    (collapsed) or 128 + signal."""
     with processes.leaving(), plain_exits():
         train(build, parse(options_type))
 
@@ -65,7 +69,7 @@ def train(
     Processes that train together (`options.coordinator`) all call this; the first of them writes, and the checkpoints
     are all of theirs. UsageError before anything was done where the options are wrong; Stopped on SIGTERM, SIGINT, a
     value that isn't finite, an image that can't be read, a process that is lost, or a disk or memory that takes no
-    more.
+    more; also, with status 3 and all saved, where every GAN has collapsed (`options.eval_every`).
     """
     processes.join(options.coordinator, options.processes, options.process)
     try:
@@ -115,6 +119,7 @@ def _train(
     begin = jax.jit(lambda key: jax.tree.unflatten(tree, jax.tree.leaves(gan.init(key))), out_shardings=layout.of(like))
     transform, xla = real_transform(options), compiler_options(options)
     begun = forked(options, build, like, begin(key)) if options.from_run and not record else None
+    measure = measure_for(options, spec) if options.eval_every or members else None
 
     def compile_for(state: State) -> Program:
         if isinstance(data, Stream):
@@ -155,15 +160,38 @@ def _train(
     def finish(state: State, stopped: int = 0) -> None:
         if first:
             animate(directory / "samples", directory / "training.gif")
-        if members and not stopped:
-            report_members(directory, gan, state, members, data, transform, layout)
+        if measure and members and not stopped:
+            report_members(directory, gan, state, members, data, transform, measure, layout)
+
+    # --- scores on the way, the best checkpoint, whether it collapsed ------------------------------------------------
+    watch = Watch(members, state, layout)
+    evaluation = (
+        Evaluation(directory, gan, measure, options.eval_samples, data, transform, members, options.seed, layout)
+        if measure and options.eval_every
+        else None
+    )
+
+    def evaluate(state: State, step: int, metrics: Metrics, log: Log | None) -> None:
+        if evaluation and (step % (options.eval_every or 1) == 0 or step == options.steps):
+            for line in evaluation(state, step, watch.frozen, metrics, log):
+                tqdm.write(line)
+
+    def conclude() -> None:
+        if evaluation:
+            lines, collapsed = processes.from_first(lambda: evaluation.verdict(watch.frozen))
+            if first:
+                print(*lines, sep="\n", flush=True)
+            if collapsed:
+                raise Stopped(collapsed, COLLAPSED)
 
     if done >= options.steps:
         checkpoints.close()
         with writing_in(directory):
-            finish(state)  # which a kill may have prevented
+            evaluate(state, done, {}, None)  # which a kill may have prevented
+            finish(state)
         if first:
             print(f"{directory} is at step {done} already; a larger --steps would train it further")
+        conclude()
         return state
     processes.from_first(lambda: run.write(build, options, spec))
     if first:
@@ -191,7 +219,6 @@ def _train(
 
     # --- the loop ----------------------------------------------------------------------------------------------------
     step, saved, stop, count = done, done if found else 0, 0, 1
-    watch = Watch(members, state, layout)
     if first and (frozen := watch.frozen.nonzero()[0].tolist()):
         print(f"frozen: members {', '.join(map(str, frozen))}", flush=True)
     files = (
@@ -207,8 +234,11 @@ def _train(
                     if done:  # the new run has all that it needs, whatever becomes of the one that it began with
                         save(state, done)
                         saved = done
+                if done:
+                    evaluate(state, done, {}, log)  # which a kill may have prevented
                 while step < options.steps:
-                    events = (n - step % n for n in (options.sample_every, options.checkpoint_every))
+                    every = (options.sample_every, options.checkpoint_every, options.eval_every or options.steps)
+                    events = (n - step % n for n in every)
                     count = min(count, *events, options.steps - step)
                     stop, count = processes.agree(caught[0] if caught else 0, count)
                     if stop:
@@ -237,6 +267,7 @@ def _train(
                     if step % options.checkpoint_every == 0:
                         save(state, step)
                         saved = step
+                    evaluate(state, step, metrics, log)
                     count = min(CHUNK, max(1, int(SECONDS * count / seconds)))
             if step > saved:
                 save(state, step)
@@ -253,6 +284,7 @@ def _train(
         raise Stopped(f"stopped by {signal.Signals(stop).name} {where}; continue with {again}", 128 + stop)
     if first:
         print(f"done: {step} steps, pictures in {directory / 'samples'}, animation {directory / 'training.gif'}")
+    conclude()
     return state
 
 

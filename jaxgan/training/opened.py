@@ -3,13 +3,13 @@
 import contextlib
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
 
 from jaxgan import ensemble
-from jaxgan.training.checkpoint import Checkpoints
+from jaxgan.training.checkpoint import BEST, Checkpoints
 from jaxgan.training.experiment import GAN, DataSpec, draw
 from jaxgan.training.members import Member, ensemble_of, members_of
 from jaxgan.training.options import Options
@@ -60,10 +60,12 @@ class OpenRun:
         return draw(self.gan, self.state, self.data.classes, count, seed=seed, ema=ema)
 
 
-def open(directory: str | Path, step: int | None = None, *, member: int | None = None) -> OpenRun:  # noqa: A001
-    """The run in a directory at `step` (by default its newest checkpoint), on the first device; `member` picks one GAN
-    of an ensemble. It may be training still. UsageError where there is no run, no such checkpoint or no such member.
-    """
+def open(  # noqa: A001
+    directory: str | Path, step: int | Literal["best"] | None = None, *, member: int | None = None
+) -> OpenRun:
+    """The run in a directory at `step` (by default its newest checkpoint; "best" is what --eval-every found to be), on
+    the first device; `member` picks one GAN of an ensemble. It may be training still. UsageError where there is no run,
+    no such checkpoint or no such member."""
     where = Path(directory).expanduser().absolute()
     build, options, data = Run(where).experiment()
     alone = build(options, data)
@@ -74,11 +76,18 @@ def open(directory: str | Path, step: int | None = None, *, member: int | None =
     return run if member is None else run.member(member)
 
 
-def saved(directory: Path, step: int | None, like: State) -> tuple[int, State]:
+def saved(directory: Path, step: int | Literal["best"] | None, like: State) -> tuple[int, State]:
     """A run's checkpoint of `step`, by default its newest, as from `Checkpoints.restore`. UsageError where there is
     none."""
-    with contextlib.closing(Checkpoints(directory, read_only=True)) as checkpoints:
-        found = checkpoints.restore_newest(like) if step is None else (step, checkpoints.restore(step, like))
+    name = BEST if step == "best" else "checkpoints"
+    with contextlib.closing(Checkpoints(directory, name, read_only=True)) as checkpoints:
+        if isinstance(step, int):
+            return step, checkpoints.restore(step, like)
+        found = checkpoints.restore_newest(like)
     if found is None:
-        raise UsageError(f"{directory} has no checkpoint yet")
+        raise UsageError(
+            f"{directory} has no best checkpoint: that is found by a run with --eval-every"
+            if step == "best"
+            else f"{directory} has no checkpoint yet"
+        )
     return found

@@ -11,6 +11,7 @@ import tyro
 
 from jaxgan.training.data_options import DataOptions
 from jaxgan.training.device_options import DeviceOptions
+from jaxgan.training.evaluation_options import EvaluationOptions
 from jaxgan.training.usage import UsageError, command_line, require
 
 __all__ = ["Options", "alike", "differing", "name_of", "parse"]
@@ -19,7 +20,7 @@ T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True)
-class Options(DataOptions, DeviceOptions):
+class Options(DataOptions, DeviceOptions, EvaluationOptions):
     """An experiment's own options are fields of a frozen dataclass that inherits these."""
 
     steps: int = 3000
@@ -53,6 +54,7 @@ class Options(DataOptions, DeviceOptions):
     def __post_init__(self) -> None:
         DataOptions.__post_init__(self)
         DeviceOptions.__post_init__(self)
+        EvaluationOptions.__post_init__(self)
         for name in ("steps", "batch_size", "checkpoint_every", "sample_every", "seeds"):
             require(self, name, getattr(self, name) >= 1, "at least 1")
         require(self, "seed", 0 <= self.seed <= 2**32 - self.seeds, "from 0 to 2^32 - --seeds")
@@ -65,6 +67,7 @@ class Options(DataOptions, DeviceOptions):
     MAY_CHANGE = (
         *("steps", "workdir", "checkpoint_every", "sample_every", "fresh", "dry_run"),
         *("dataset", "data_dir", "skip_bad_images", "workers"),
+        *("metrics", "feature_network", "inception_weights", "eval_every", "eval_samples"),
         *("devices", "shard_parameters", "deterministic", "coordinator", "processes", "process"),
     )
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from jaxgan.training.files import whole
 from jaxgan.training.logging import write_json
 
-__all__ = ["Row", "Summary", "plot", "summaries", "table", "write"]
+__all__ = ["Row", "Summary", "aligned", "plot", "summaries", "table", "write"]
 
 Row = dict[str, Any]
 
@@ -82,7 +82,7 @@ def table(rows: Sequence[Row], swept: str | None = None, score_name: str = "scor
     for group in zip(*columns, strict=True):
         value = [] if swept is None else [_text(group[0].value)]
         below.append([*value, *map(_spread, group), f"{group[0].counted} of {group[0].members}"])
-    return f"{_aligned(lines)}\n\n{_aligned(below)}"
+    return f"{aligned(lines)}\n\n{aligned(below)}"
 
 
 def _text(number: float | None) -> str:
@@ -93,7 +93,8 @@ def _spread(summary: Summary) -> str:
     return _text(summary.mean) + ("" if summary.std is None else f" ± {summary.std:.2g}")
 
 
-def _aligned(lines: list[list[str]]) -> str:
+def aligned(lines: Sequence[Sequence[str]]) -> str:
+    """Lines of cells as columns, left-justified."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     texts = ["  ".join(f"{text:<{width}}" for text, width in zip(line, widths, strict=True)) for line in lines]
     return "\n".join(text.rstrip() for text in texts)

@@ -10,10 +10,11 @@ import numpy as np
 
 from jaxgan.data import ImageSet, in_memory
 from jaxgan.data.stream import Stream
-from jaxgan.evaluation import sliced_wasserstein
+from jaxgan.evaluation import Score, scores
 from jaxgan.parallel import Layout
 from jaxgan.training import processes, report
 from jaxgan.training.data_options import RealTransform
+from jaxgan.training.evaluation_options import Measure
 from jaxgan.training.experiment import GAN, draw
 from jaxgan.training.logging import read_rows
 from jaxgan.training.members import Member
@@ -23,7 +24,6 @@ from jaxgan.training.program import seen
 __all__ = ["last_metrics", "real_images", "report_members"]
 
 SAMPLES = 2048
-SCORE = "sliced Wasserstein distance"
 LAST = 0.1  # the share of the steps over which the table's losses are means
 AT_ONCE = 256  # images that are transformed in one dispatch
 
@@ -37,10 +37,11 @@ def report_members(
     members: Sequence[Member],
     data: ImageSet | Stream,
     transform: RealTransform | None,
+    measure: Measure,
     layout: Layout,
 ) -> None:
-    """Scores each member by the sliced Wasserstein distance of its images (averaged weights) to real ones, prints the
-    table, and writes `members.json` and `members.png`. All processes call it; the first computes and writes.
+    """Scores each member's images (averaged weights) by the first metric of `measure`, prints the table, and writes
+    `members.json` and `members.png`. All processes call it; the first computes and writes.
 
     The run is complete whatever happens here: what fails is told in a line. OSError where nothing can be written."""
     count = min(SAMPLES, len(data) // 2)
@@ -50,7 +51,8 @@ def report_members(
         return
     try:
         last = last_metrics(directory / "metrics.jsonl", int(step))
-        _report(directory, members, np.asarray(frozen), drawn, real_images(data, transform, 2 * count), last)
+        real = real_images(data, transform, 2 * count)
+        _report(directory, members, np.asarray(frozen), drawn, real, measure, last)
     except OSError:
         raise
     except Exception as error:  # noqa: BLE001 - no reason is good enough to lose what was trained
@@ -64,17 +66,17 @@ def _report(
     frozen: np.ndarray,
     drawn: np.ndarray | None,
     real: np.ndarray,
+    measure: Measure,
     last: dict[str, list[float | None]],
 ) -> None:
     """drawn: `[S, N, ...]`, None for no score. real: `[2 N, ...]`."""
-    key = jax.random.key(0)
     compared, others = np.split(real, 2)
 
-    def score(member: Member) -> float | None:
-        if drawn is None or frozen[member.number]:
-            return None
-        return float(sliced_wasserstein(key, drawn[member.number], compared))
+    def score(images: np.ndarray) -> Score:
+        return scores(measure.metrics[:1], measure.network, images, compared, dataset=measure.dataset)[0]
 
+    floor = None if drawn is None else score(others)
+    name = floor.name if floor else "score"
     rows = [
         {
             **{name: values[member.number] for name, values in last.items()},
@@ -82,20 +84,19 @@ def _report(
             "seed": member.seed,
             **member.swept,
             "frozen": int(frozen[member.number]) or None,
-            "score": score(member),
+            "score": None if drawn is None or frozen[member.number] else score(drawn[member.number]).value,
         }
         for member in members
     ]
     swept = next(iter(members[0].swept), None)
-    print(report.table(rows, swept, SCORE))
-    if drawn is None:
-        print(f"no {SCORE}: it takes two real images")
+    print(report.table(rows, swept, name))
+    if floor:
+        print(f"{name}, {len(others):,} images of each; between two sets of real ones it is {floor.value:.3g}")
     else:
-        floor = float(sliced_wasserstein(key, others, compared))
-        print(f"{SCORE} of pixels, {len(others):,} images of each; between two sets of real ones it is {floor:.3g}")
+        print("no score: it takes two real images")
     if last:
         print("losses are means over the last tenth of the steps")
-    report.write(directory, rows, swept, SCORE)
+    report.write(directory, rows, swept, name)
     print(directory / "members.png", flush=True)
 
 

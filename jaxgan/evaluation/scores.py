@@ -1,0 +1,241 @@
+"""Scores by their short names: from images to named numbers, each with all that it depends on."""
+
+import functools
+import importlib.metadata
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxgan.data import toys
+from jaxgan.evaluation.diversity import diversity
+from jaxgan.evaluation.features import FeatureNetwork, extract
+from jaxgan.evaluation.frechet import frechet_distance, gaussian
+from jaxgan.evaluation.house import house_features, read_stacked
+from jaxgan.evaluation.inception_score import inception_score
+from jaxgan.evaluation.kernel import kernel_distance
+from jaxgan.evaluation.modes import mode_coverage, nearest_modes
+from jaxgan.evaluation.neighbours import prdc
+from jaxgan.evaluation.reference import features_of, gaussian_of
+from jaxgan.evaluation.sliced import sliced_wasserstein
+
+__all__ = ["HIGHER_IS_BETTER", "METRICS", "OF_FEATURES", "OF_MODES", "ONE_IS_BEST", "Score", "record", "scores"]
+
+HIGHER_IS_BETTER = {"is", "precision", "recall", "density", "coverage", "modes", "quality", "distinct"}
+ONE_IS_BEST = {"spread"}  # of all others lower is better
+
+SUBSET, SUBSETS, SPLITS = 1000, 100, 10  # of the kernel distance and the inception score, as torch-fidelity has them
+K_PRECISION, K_DENSITY = 3, 5  # nearest neighbours, as in the papers
+IN_PIXELS, PIXELS = 2048, 50_000_000  # images of each set, and numbers, at most, for what is measured between pixels
+READ = 1024  # stacks of digits that are read in one dispatch
+GOOD = 3  # σ within which a point belongs to a mode
+OF_MODES = ("stacked_mnist", *toys.SIGMA)  # sets whose modes are told without a network that is named
+
+Progress = Callable[[int], None]
+
+
+class Score(NamedTuple):
+    """A number and how it came about.
+
+    key: its short name, such as "fid" or "recall". samples, real: how many images of each it is of. std: over subsets
+    or splits, where there are such. constants: what else it depends on. metric: the name that asked for it. network:
+    whose features it is of; None for pixels. name: what it is to be called."""
+
+    key: str
+    value: float
+    samples: int
+    real: int = 0
+    std: float | None = None
+    constants: dict[str, Any] = {}  # noqa: RUF012 - never written to
+    metric: str = ""
+    network: FeatureNetwork | None = None
+
+    @property
+    def name(self) -> str:
+        published, own = TITLES.get(self.key, (self.key, self.key))
+        if self.network is None:
+            return own
+        inception = self.network.name.startswith("inception")
+        return f"{published} ({self.network.name})" if inception else f"{own}, house features {self.network.name}"
+
+
+# What a number is called with Inception's features, with which alone it compares to published ones, and otherwise.
+TITLES = {
+    "fid": ("FID", "Fréchet distance"),
+    "kid": ("KID", "kernel distance"),
+    "is": ("inception score", "classifier score"),
+    "kl": ("", "KL(modes ‖ uniform) in nats"),
+    "swd": ("", "sliced Wasserstein distance of pixels"),
+    "distinct": ("", "share of distinct images, in pixels"),
+    "spread": ("", "spread against the real images', in pixels"),
+}
+
+
+class _Sets(NamedTuple):
+    """What is compared. What the network says of it is computed when it is asked for."""
+
+    images: np.ndarray
+    real: np.ndarray
+    network: Any  # a FeatureNetwork, where a metric needs one
+    dataset: str
+    progress: Progress
+    said: Callable[[], dict[str, np.ndarray]]
+
+    def features(self) -> tuple[np.ndarray, np.ndarray]:
+        """Of as many real images as there are others, or of all, and of these."""
+        real = features_of(self.network, self.real[: len(self.images)], self.progress)
+        return real["features"], self.said()["features"]
+
+
+def scores(
+    metrics: Sequence[str],
+    network: FeatureNetwork | None,
+    images: np.ndarray,
+    real: np.ndarray,
+    *,
+    stacked: bool = False,
+    dataset: str = "",
+    keep: bool = False,
+    progress: Progress = lambda count: None,
+) -> list[Score]:
+    """Scores of uint8 `images` `[N, H, W, C]` against `real` ones of the same size, in the order of `metrics`.
+
+    network: what the features are of; "swd" and "diversity" are of pixels and do without. dataset: "stacked_mnist" has
+    its 1,000 modes read by the house network for digits; "ring" and "grid" are points `[N, 1, 1, 2]`, of which those
+    within 3 σ of a centre count for its mode; of all others the modes are the network's classes. What the network says
+    of `real` is kept on the disk; with `keep`, for real images that are scored as a floor, that of `images` too. "fid"
+    takes all real images, "kid" and "prdc" the first N, "swd" and "diversity" the first 2,048 of both, of large images
+    fewer. `progress` is told of every batch that went through the network.
+
+    ValueError for a name that isn't in METRICS, sets of different sizes or channels, a metric without the network or
+    the classes that it needs, and what the metrics themselves refuse."""
+    unknown = [metric for metric in metrics if metric not in METRICS]
+    if unknown or not metrics:
+        raise ValueError(f"no metric is called {', '.join(unknown) or 'nothing'}; there are {', '.join(METRICS)}")
+    if images.shape[1:] != real.shape[1:]:
+        raise ValueError(
+            f"images of {_size(images)} against real ones of {_size(real)}; bring both to one size and channels first"
+        )
+    own = {"modes": house_features("mnist-v1") if dataset == "stacked_mnist" else None} if dataset in OF_MODES else {}
+    needing = [metric for metric in metrics if metric in OF_FEATURES and metric not in own]
+    if network is None and needing:
+        raise ValueError(f"{', '.join(needing)} must have a feature network; swd and diversity do without")
+
+    @functools.cache
+    def said() -> dict[str, np.ndarray]:
+        read: Any = network
+        return features_of(read, images, progress) if keep else extract(read, images, progress)
+
+    sets = _Sets(images, real, network, dataset, progress, said)
+    found = []
+    for metric in metrics:
+        used = own.get(metric, network) if metric in OF_FEATURES else None
+        found += [score._replace(metric=metric, network=used) for score in METRICS[metric][1](sets)]
+    return found
+
+
+def record(score: Score, **about: Any) -> dict[str, Any]:
+    """A score as JSON has it, with its protocol; `about` says what was scored."""
+    version, _ = METRICS[score.metric]
+    network = score.network
+    return {
+        "key": score.key,
+        "name": score.name,
+        "value": score.value,
+        "std": score.std,
+        "metric": score.metric,
+        "version": version,
+        "samples": score.samples,
+        "real": score.real,
+        "constants": score.constants,
+        "features": network and {"network": network.name, "sha256": network.sha256, "resize": network.resize},
+        **about,
+        "libraries": {name: importlib.metadata.version(name) for name in ("jaxgan", "jax", "flax", "numpy", "scipy")},
+    }
+
+
+def _frechet(sets: _Sets) -> list[Score]:
+    real = gaussian_of(sets.network, sets.real, sets.progress)
+    features = sets.said()["features"]
+    return [Score("fid", frechet_distance(gaussian(features), real), len(features), real.count)]
+
+
+def _kernel(sets: _Sets) -> list[Score]:
+    real, features = sets.features()
+    size = min(SUBSET, len(features), len(real))
+    # In this order, as torch-fidelity draws its subsets where the generated set is its first input.
+    distance = kernel_distance(features, real, subsets=SUBSETS, subset_size=size)
+    constants = {"subsets": SUBSETS, "subset_size": size}
+    return [Score("kid", distance.mean, len(features), len(real), distance.std, constants)]
+
+
+def _inception(sets: _Sets) -> list[Score]:
+    splits = min(SPLITS, len(sets.images))
+    score = inception_score(sets.said()["logits"], splits=splits)
+    return [Score("is", score.mean, len(sets.images), 0, score.std, {"splits": splits})]
+
+
+def _neighbours(sets: _Sets) -> list[Score]:
+    real, features = sets.features()
+    precision, density = prdc(real, features, k=K_PRECISION, k_density=K_DENSITY)
+    found = {**precision._asdict(), **density._asdict()}
+    ks = dict.fromkeys(precision._fields, K_PRECISION) | dict.fromkeys(density._fields, K_DENSITY)
+    return [Score(key, value, len(features), len(real), None, {"k": ks[key]}) for key, value in found.items()]
+
+
+def _modes(sets: _Sets) -> list[Score]:
+    count = len(sets.images)
+    if sets.dataset in toys.SIGMA:
+        centres = toys.centres(sets.dataset)
+        near = nearest_modes(sets.images.reshape(count, 2), centres, GOOD * toys.SIGMA[sets.dataset])
+        constants = {"of": len(centres), "sigmas": GOOD}
+        return [Score(key, value, count, 0, None, constants) for key, value in near._asdict().items()]
+    if sets.dataset == "stacked_mnist":
+        reader = house_features("mnist-v1")
+        parts = [sets.images[first : first + READ] for first in range(0, count, READ)]
+        return _covered(np.concatenate([np.asarray(read_stacked(reader, part)) for part in parts]), 1000)
+    if sets.network.classes is None or sets.network.classes > 100:  # Inception's are of photographs
+        raise ValueError(
+            f"modes are the classes of a set, which {sets.network.name} doesn't tell apart; take house features"
+        )
+    return _covered(sets.said()["logits"].argmax(1), sets.network.classes)
+
+
+def _covered(labels: np.ndarray, number: int) -> list[Score]:
+    found = mode_coverage(labels, number)
+    return [Score(key, value, len(labels), 0, None, {"of": number}) for key, value in found._asdict().items()]
+
+
+def _sliced(sets: _Sets) -> list[Score]:
+    count = _in_pixels(sets)
+    value = float(sliced_wasserstein(jax.random.key(0), sets.images[:count], sets.real[:count]))
+    return [Score("swd", value, count, count, None, {"projections": 512, "key": 0})]
+
+
+def _diversity(sets: _Sets) -> list[Score]:
+    count = _in_pixels(sets)
+    found = diversity(sets.images[:count], sets.real[:count])
+    return [Score(key, value, count, count) for key, value in found._asdict().items()]
+
+
+def _in_pixels(sets: _Sets) -> int:
+    """How many images of each set are compared by their pixels: fewer of those of above 24,000 numbers."""
+    return min(IN_PIXELS, max(16, PIXELS // sets.real[0].size), len(sets.images), len(sets.real))
+
+
+# By name: its version, which is raised when the same images would give another number, and how it is computed.
+METRICS: dict[str, tuple[int, Callable[[_Sets], list[Score]]]] = {
+    "fid": (1, _frechet),
+    "kid": (1, _kernel),
+    "is": (1, _inception),
+    "prdc": (1, _neighbours),
+    "modes": (1, _modes),
+    "swd": (1, _sliced),
+    "diversity": (1, _diversity),
+}
+OF_FEATURES = {"fid", "kid", "is", "prdc", "modes"}
+
+
+def _size(images: np.ndarray) -> str:
+    return "×".join(map(str, images.shape[1:]))

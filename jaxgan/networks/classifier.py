@@ -1,0 +1,56 @@
+"""A small image classifier, trained in minutes on two CPU cores: what the house features are made of."""
+
+from collections.abc import Sequence
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxgan.networks.layers import BatchNorm, Conv
+
+__all__ = ["Classifier"]
+
+FEW = 16  # channels; for fewer, a CPU is faster with patches than with XLA's own convolution
+
+
+def _halved(x: jax.Array) -> jax.Array:
+    """The largest of every 2×2 pixels; an odd last row or column is left out. On a CPU its gradient is several times as
+    fast as that of XLA's pooling."""
+    height, width = x.shape[1] // 2 * 2, x.shape[2] // 2 * 2
+    x = x[:, :height, :width]
+    upper, lower = x[:, ::2], x[:, 1::2]
+    rows = jnp.maximum(upper, lower)
+    return jnp.maximum(rows[:, :, ::2], rows[:, :, 1::2])
+
+
+class Classifier(nn.Module):
+    """Images `[B, H, W, C]`, float32 in [-1, 1] -> `features` `[B, D]`, the activations under the last dense layer, and
+    `logits` `[B, classes]`. D is the last of `widths`; features are means of rectified values, so at least 0.
+
+    For every width a 3×3 convolution with 2×2 max pooling, batch norm and ReLU, then `depth` residual ones without
+    pooling; the mean over all pixels; a dense layer. It takes images of 2^n pixels a side and more, where n is the
+    number of widths.
+    """
+
+    widths: Sequence[int]
+    depths: Sequence[int]
+    classes: int = 10
+
+    @nn.compact
+    def __call__(self, image: jax.Array, *, train: bool) -> dict[str, jax.Array]:
+        def normalised(x: jax.Array) -> jax.Array:
+            return nn.relu(BatchNorm()(x, train=train))
+
+        def three(x: jax.Array, features: int) -> jax.Array:
+            init = nn.initializers.he_normal()
+            if x.shape[-1] < FEW:
+                return Conv(features, 3, padding=1, use_bias=False, kernel_init=init)(x)
+            return nn.Conv(features, (3, 3), padding=1, use_bias=False, kernel_init=init)(x)
+
+        x = image
+        for width, depth in zip(self.widths, self.depths, strict=True):
+            x = normalised(_halved(three(x, width)))
+            for _ in range(depth):
+                x = x + normalised(three(x, width))
+        features = jnp.mean(x, axis=(1, 2))
+        return {"features": features, "logits": nn.Dense(self.classes)(features)}

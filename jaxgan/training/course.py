@@ -1,0 +1,97 @@
+"""The course of a run's scores: which step was best, and whether the last one is a collapse.
+
+What counts as a collapse was set before any run was looked at. From the third evaluation on, it is that
+
+- fewer than half of the images are distinct (of real ones 99 % are), or they vary by less than a quarter of what real
+  ones do (see `jaxgan.evaluation.diversity`), where that had been otherwise before: a generator that has not begun to
+  learn draws the same image for every latent too, and is told apart;
+- fewer than half as many modes are covered as at the best step;
+- the Fréchet or sliced Wasserstein distance is more than twice the smallest so far, as where a DCGAN's FID went from
+  49 to 137 (PyTorch-StudioGAN's log of CIFAR-10) and the best was reported.
+
+D's margin and the gradient norms are told beside it. They differ too much between losses to be judged by.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from jaxgan.evaluation import HIGHER_IS_BETTER
+
+__all__ = ["RANKED_BY", "Best", "best", "collapse", "symptoms", "unlearned"]
+
+RANKED_BY = {"fid": "fid", "kid": "kid", "is": "is", "modes": "kl", "swd": "swd"}  # metric to the key of its number
+AT_LEAST, DISTINCT, SPREAD, MODES, WORSE = 3, 0.5, 0.25, 0.5, 2.0
+
+Record = dict[str, Any]
+
+
+class Best(NamedTuple):
+    """The step that scored best, and its score: of several GANs the mean."""
+
+    step: int
+    value: float
+    name: str
+
+
+def _by_step(records: Iterable[Record], member: int | None) -> dict[int, dict[str, float]]:
+    """A GAN's values by step and key; of several records the newest."""
+    found: dict[int, dict[str, float]] = {}
+    for record in records:
+        if record["member"] == member:
+            found.setdefault(record["step"], {})[record["key"]] = record["value"]
+    return dict(sorted(found.items()))
+
+
+def best(records: Sequence[Record], metric: str, members: Iterable[int | None] = (None,)) -> Best | None:
+    """The best step by `metric` of those at which all `members` were scored, the earliest of several; None for none."""
+    key = RANKED_BY[metric] if any(record["key"] == RANKED_BY[metric] for record in records) else metric
+    courses = [_by_step(records, member) for member in members]
+    steps = [step for step in courses[0] if all(key in course.get(step, {}) for course in courses)] if courses else []
+    if not steps:
+        return None
+    means = {step: float(np.mean([course[step][key] for course in courses])) for step in steps}
+    sign = -1 if key in HIGHER_IS_BETTER else 1
+    step = min(means, key=lambda step: sign * means[step])
+    return Best(step, means[step], next(record["name"] for record in records if record["key"] == key))
+
+
+def collapse(records: Sequence[Record], metric: str, member: int | None = None) -> str | None:
+    """What says that the last of a GAN's evaluations, at least the third, is of a collapsed generator, or None."""
+    steps = _by_step(records, member)
+    if len(steps) < AT_LEAST:
+        return None
+    last = list(steps.values())[-1]
+    most = {key: max(values[key] for values in steps.values() if key in values) for key in last}
+    if last.get("distinct", 1) < DISTINCT <= most["distinct"]:
+        return f"{last['distinct']:.0%} of its images are distinct; {most['distinct']:.0%} were, of real ones 99% are"
+    if last.get("spread", 1) < SPREAD <= most["spread"]:
+        return f"its images vary by {last['spread']:.0%} of what real ones do; it was {most['spread']:.0%}"
+    if "modes" in last and last["modes"] < MODES * most["modes"]:
+        return f"{last['modes']:.0f} modes are left of {most['modes']:.0f}"
+    top = best(records, metric, [member])
+    if metric in ("fid", "swd") and top and last[metric] > WORSE * top.value:
+        return f"{top.name} is {last[metric]:.4g}, and was {top.value:.4g} at step {top.step}"
+    return None
+
+
+def unlearned(records: Sequence[Record], member: int | None = None) -> str | None:
+    """What says that a GAN's images have not come to differ at any of at least three evaluations, or None."""
+    steps = _by_step(records, member).values()
+    distinct, spread = (max((each.get(key, 1.0) for each in steps), default=1.0) for key in ("distinct", "spread"))
+    if len(steps) < AT_LEAST or (distinct >= DISTINCT and spread >= SPREAD):
+        return None
+    return f"never more than {distinct:.0%} of its images were distinct, or they varied by more than {spread:.0%}"
+
+
+def symptoms(metrics: dict[str, np.ndarray]) -> list[str]:
+    """D's margin and gradient norms, means over metrics `[count, ...]` by name; none where there are none of these."""
+    means = {name: float(np.nanmean(values)) for name, values in metrics.items() if np.isfinite(values).any()}
+    texts = []
+    if {"discriminator/real_logits", "discriminator/fake_logits"} <= means.keys():
+        texts.append(f"D's margin {means['discriminator/real_logits'] - means['discriminator/fake_logits']:.3g}")
+    for name, text in {"discriminator": "D's gradient norm", "generator": "G's gradient norm"}.items():
+        if f"{name}/gradient_norm" in means:
+            texts.append(f"{text} {means[f'{name}/gradient_norm']:.3g}")
+    return texts

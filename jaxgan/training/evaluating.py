@@ -1,0 +1,85 @@
+"""Scoring a state's samples: on the way of a run, and after it."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from jaxgan.data import ImageSet
+from jaxgan.data.stream import Stream
+from jaxgan.evaluation import content_of, record, scores
+from jaxgan.training.data_options import RealTransform
+from jaxgan.training.evaluation_options import Measure
+from jaxgan.training.logging import bar_interval, read_rows
+from jaxgan.training.score import real_images
+from jaxgan.training.usage import UsageError
+
+__all__ = ["Judge", "about_state", "append", "judge_by", "judge_of", "read"]
+
+FILE = "evaluations.jsonl"
+MOST, FEW = 100_000, 2048  # real images for distances of features, and for what takes no more than that
+ROOM = 2**31  # bytes that they may take
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Judge:
+    """Real images, in an order that is drawn, and what samples are scored by against them.
+
+    about: what a record says of them."""
+
+    measure: Measure
+    real: np.ndarray
+    about: dict[str, Any]
+
+    def __call__(self, images: np.ndarray, *, keep: bool = False, **about: Any) -> list[dict[str, Any]]:
+        """Records of images' scores; `about` says what they are. `keep`: as in `scores`. UsageError where they can't be
+        scored."""
+        metrics, network, dataset = self.measure
+        bar = tqdm(desc="looking at images", unit="image", mininterval=bar_interval(), delay=2, leave=False)
+        try:
+            with bar:
+                found = scores(metrics, network, images, self.real, dataset=dataset, keep=keep, progress=bar.update)
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+        rounding = "uint8, to the nearest" if images.dtype == np.uint8 else None
+        records = [record(score, **self.about, **{"rounding": rounding, **about}) for score in found]
+        # What no real image goes into compares with any others of its kind.
+        return [one if one["real"] else {**one, "content": None} for one in records]
+
+
+def judge_of(measure: Measure, data: ImageSet | Stream, transform: RealTransform | None = None) -> Judge:
+    """The judge by a run's own images, of which it takes up to 100,000 (and 2 GiB), as a discriminator sees them."""
+    first = real_images(data, transform, 1)
+    most = min(MOST, ROOM // first.nbytes) if set(measure.metrics) & {"fid", "kid", "prdc"} else FEW
+    real = real_images(data, transform, min(most, len(data)))
+    return judge_by(measure, real, data.name, "train")
+
+
+def judge_by(measure: Measure, real: np.ndarray, dataset: str, split: str | None) -> Judge:
+    """The judge by these images, whose order is taken as drawn."""
+    about = {"dataset": dataset, "split": split, "content": content_of(real[:FEW]), "size": list(real.shape[1:])}
+    return Judge(measure, real, about)
+
+
+def about_state(step: int, seed: int, member: int | None, *, ema: bool = True, **more: Any) -> dict[str, Any]:
+    """What a record says of the state whose samples were scored."""
+    about = {"step": step, "seed": seed, "member": member, "weights": "ema" if ema else "raw"}
+    return {**about, "batch_norm": "running averages", **more}
+
+
+def append(directory: Path, records: Sequence[dict[str, Any]]) -> None:
+    """Adds records to `evaluations.jsonl` in a directory."""
+    path = directory / FILE
+    # A kill may have left a line unfinished.
+    cut = path.exists() and not path.read_bytes().endswith(b"\n") and path.stat().st_size > 0
+    with path.open("a") as file:
+        file.write("\n" * cut + "".join(json.dumps(record) + "\n" for record in records))
+
+
+def read(directory: Path) -> list[dict[str, Any]]:
+    """The records of `evaluations.jsonl` in a directory; none where there is no such file."""
+    return read_rows(directory / FILE)

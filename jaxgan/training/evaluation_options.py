@@ -1,0 +1,114 @@
+"""The options that say how samples are scored, and what they come to for a set of images."""
+
+import contextlib
+import dataclasses
+import os
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxgan.evaluation import METRICS, FeatureNetwork, house_features, inception_features
+from jaxgan.evaluation.house import HOUSE
+from jaxgan.evaluation.inception import INCEPTION_VARIABLE
+from jaxgan.evaluation.scores import OF_FEATURES, OF_MODES
+from jaxgan.training.experiment import DataSpec
+from jaxgan.training.usage import UsageError, require
+
+__all__ = ["EvaluationOptions", "FeatureOptions", "Measure", "measure_for"]
+
+SUITS = {"mnist": "mnist-v1", "cifar10": "cifar10-v1"}  # the features of its own that a set has
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureOptions:
+    """What scores are measured with."""
+
+    metrics: str = "auto"
+    """Of fid, kid, is, prdc (precision, recall, density, coverage), modes, swd (sliced Wasserstein distance of pixels),
+    diversity, with commas between. auto takes what suits the data."""
+    feature_network: Literal["auto", "mnist-v1", "cifar10-v1", "inception", "inception-pytorch-fid"] = "auto"
+    """The network whose features are compared: a house network, or Inception as torch-fidelity or pytorch-fid feeds it.
+    auto is Inception with --inception-weights, otherwise the house network of the set, otherwise Inception if
+    $JAXGAN_INCEPTION_WEIGHTS names its weights."""
+    inception_weights: str | None = None
+    """File of Inception's weights, .pth or .npz; by default $JAXGAN_INCEPTION_WEIGHTS."""
+
+    def __post_init__(self) -> None:
+        names = self.metrics.split(",")
+        right = self.metrics == "auto" or all(name in METRICS for name in names)
+        require(self, "metrics", right, f"auto or some of {', '.join(METRICS)}, with commas between")
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationOptions(FeatureOptions):
+    """What an experiment's options inherit."""
+
+    eval_every: int | None = None
+    """Generator updates between two scores on the way, by the first of --metrics and by diversity. The best checkpoint
+    is then kept too, and a collapse told. By default none."""
+    eval_samples: int = 2048
+    """Images that are drawn for each of them."""
+
+    def __post_init__(self) -> None:
+        FeatureOptions.__post_init__(self)
+        require(self, "eval_every", self.eval_every is None or self.eval_every >= 1, "at least 1")
+        require(self, "eval_samples", self.eval_samples >= 16, "at least 16")
+
+
+class Measure(NamedTuple):
+    """What a set's samples are scored by: metrics, the network that they need, and the name of the set."""
+
+    metrics: tuple[str, ...]
+    network: FeatureNetwork | None
+    dataset: str
+
+
+def measure_for(options: FeatureOptions, data: DataSpec) -> Measure:
+    """What the options ask for, or what suits the data. UsageError where a set has no features of its own and none are
+    named, or those that are named don't take its images."""
+    name = data.name.partition(":")[0]
+    network = _network(options, data)
+    if options.metrics != "auto":
+        metrics = tuple(dict.fromkeys(options.metrics.split(",")))
+    elif name in OF_MODES:
+        metrics = ("modes",) if data.points else ("modes", "diversity")
+    elif network:
+        metrics = ("fid", "kid", "is", "prdc", "diversity")
+    else:
+        metrics = ("swd", "diversity")
+    without = [metric for metric in metrics if metric in OF_FEATURES and not (metric == "modes" and name in OF_MODES)]
+    if without and not network:
+        raise UsageError(
+            f"--metrics {','.join(without)}: {data.name} has no features of its own; give --inception-weights FILE, "
+            f"name the house network that fits its pictures, --feature-network {' or '.join(HOUSE)}, or take "
+            f"--metrics {'modes' if name in OF_MODES else 'swd,diversity'}"
+        )
+    return Measure(metrics, network, name)
+
+
+def _network(options: FeatureOptions, data: DataSpec) -> FeatureNetwork | None:
+    """The network that is named, or else the house network of the set if it takes these images, or else Inception where
+    the environment names its weights."""
+    wanted, house = options.feature_network, SUITS.get(data.name)
+    try:
+        if wanted == "auto" and house and not options.inception_weights:
+            with contextlib.suppress(ValueError):
+                return _taking(house_features(house), data)
+        if wanted == "auto" and not (options.inception_weights or os.environ.get(INCEPTION_VARIABLE)):
+            return None
+        if wanted in HOUSE:
+            return _taking(house_features(wanted), data)
+        mode: Literal["torch-fidelity", "pytorch-fid"] = "torch-fidelity"
+        if wanted == "inception-pytorch-fid":
+            mode = "pytorch-fid"
+        return _taking(inception_features(options.inception_weights, mode), data)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def _taking(network: FeatureNetwork, data: DataSpec) -> FeatureNetwork:
+    """The network; ValueError, its own, where it doesn't take such images."""
+    kind = jnp.float32 if data.points else jnp.uint8
+    jax.eval_shape(network.apply, jax.ShapeDtypeStruct((1, data.size, data.size, data.channels), kind))
+    return network

@@ -1,0 +1,230 @@
+"""Scores what a run draws, or a folder or .npz file of images, and says how each number was made.
+
+    python -m scripts.evaluate RUN                                  what suits the run's data
+    python -m scripts.evaluate RUN --metrics fid,kid,is,prdc,modes --samples 10000
+    python -m scripts.evaluate --images A --reference B --feature-network cifar10-v1
+
+The real images are those that the run was trained on. Beside each score stands what real images score: the set's test
+images, or where it has none, one half against the other. Below that, nothing can be told. Every number is kept with its
+protocol as a line of RUN/evaluations.jsonl; `python -m scripts.compare` reads them.
+"""
+
+import dataclasses
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import tyro
+from tqdm import tqdm
+
+from jaxgan import data
+from jaxgan.evaluation import INCEPTION_SHA256, kl_floor, stacked_frequencies
+from jaxgan.training import open  # noqa: A004 - the library's name for it
+from jaxgan.training.data_options import DataOptions, load, real_transform
+from jaxgan.training.evaluating import Judge, about_state, append, judge_by, judge_of
+from jaxgan.training.evaluation_options import FeatureOptions, measure_for
+from jaxgan.training.experiment import DataSpec
+from jaxgan.training.logging import bar_interval, write_json
+from jaxgan.training.opened import OpenRun
+from jaxgan.training.report import aligned
+from jaxgan.training.score import real_images
+from jaxgan.training.usage import UsageError, command_line, plain_exits, require, writing
+
+Record = dict[str, Any]
+
+SAMPLES = 10_000
+STACKS = 26_000  # of three digits, as in PacGAN's code
+
+
+@dataclasses.dataclass(frozen=True)
+class Options(FeatureOptions):
+    run: tyro.conf.Positional[Path | None] = None
+    """A run directory."""
+    images: str | None = None
+    """Instead of a run: a folder of pictures, or an .npz file with uint8 `images`."""
+    reference: str | None = None
+    """The real images for --images, a folder or .npz file too."""
+    samples: int | None = None
+    """Images to score; by default 10,000, of stacked digits 26,000, and of --images all."""
+    step: int | Literal["best"] | None = None
+    """Which checkpoint; by default the newest."""
+    member: int | None = None
+    """Which GAN of a run with --seeds or --sweep; by default each, and their mean."""
+    weights: Literal["ema", "raw"] = "ema"
+    """The generator's averaged weights, or those of the last step."""
+    seed: int = 0
+    """Of the latents."""
+    data_dir: str | None = None
+    """Folder of TFDS's data sets; by default the run's."""
+    json: Path | None = None
+    """File for the records of all scores, the floor's too, .json."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self, "samples", self.samples is None or self.samples >= 2, "at least 2")
+
+
+def of_run(options: Options, directory: Path) -> tuple[list[Record], list[Record]]:
+    """A run's scores, and the floor's."""
+    run = open(directory, options.step, member=options.member)
+    theirs: DataOptions = run.options
+    if options.data_dir:
+        theirs = dataclasses.replace(theirs, data_dir=options.data_dir)
+    measure = measure_for(options, run.data)
+    real = load(theirs)
+    if (now := DataSpec.of(real, theirs.crop_size).content) != run.data.content:
+        raise UsageError(
+            f"{theirs.dataset} is not what {directory} was trained on: its checksum is {now}, was {run.data.content}"
+        )
+    judge = judge_of(measure, real, real_transform(theirs))
+    count = options.samples or (STACKS if measure.dataset == "stacked_mnist" else SAMPLES)
+    ema = options.weights == "ema"
+    images = run.sample(count, seed=options.seed, ema=ema)
+    records = []
+    for member, seed, drawn in _members(run, options, images):
+        about = about_state(run.step, seed, member, ema=ema, latents_seed=options.seed, run=str(directory))
+        records += judge(drawn, **about, **({"frozen": run.frozen} if run.frozen else {}))
+    return records, _floor(*_held(judge, theirs, count))
+
+
+def _members(run: OpenRun, options: Options, images: np.ndarray) -> Iterator[tuple[int | None, int, np.ndarray]]:
+    """Number, seed and images of each GAN that hasn't diverged, or of the one that was asked for."""
+    if not run.members:
+        if run.frozen:
+            print(f"member {options.member} has diverged, and is as it was before step {run.frozen}", file=sys.stderr)
+        yield options.member, run.options.seed, images
+    if run.members and np.all(run.state.frozen):
+        raise UsageError(
+            f"all members of {run.directory} have diverged; name one with --member to score it all the same"
+        )
+    for member in run.members:
+        if run.state.frozen[member.number]:
+            print(f"{member} has diverged and is left out", file=sys.stderr)
+        else:
+            yield member.number, member.seed, images[member.number]
+
+
+def _held(judge: Judge, theirs: DataOptions, count: int) -> tuple[Judge, np.ndarray, str]:
+    """Real images that no GAN was trained on, prepared alike, and by which they are judged; of a set without test
+    images one half, judged by the other."""
+    try:
+        source = data.open_source(theirs.dataset, theirs.data_dir, split="test")
+    except data.DataError as error:
+        print(f"the floor is of training images: {error}", file=sys.stderr)
+        half = len(judge.real) // 2
+        other = dataclasses.replace(judge, real=judge.real[half:])
+        return other, judge.real[:half][:count], "one half of the training images against the other"
+    chosen, labels, names = data.choose(source, theirs.classes, None)
+    size, channels = theirs.load_size or judge.real.shape[1], judge.real.shape[3]
+    prepare = data.Preparation(size, channels, theirs.fit, theirs.filter, theirs.equalize)
+    held = data.ImageSet(source.name, data.in_memory(source, chosen, prepare), labels, names)
+    return judge, real_images(held, real_transform(theirs), min(count, len(held))), "the test images"
+
+
+def _floor(judge: Judge, held: np.ndarray, what: str) -> list[Record]:
+    """What real images score."""
+    try:
+        return judge(held, keep=True, scored=what)
+    except UsageError as error:
+        print(f"no floor: {error}", file=sys.stderr)
+        return []
+
+
+def of_files(options: Options, images: str, reference: str) -> tuple[list[Record], list[Record]]:
+    """Scores of a folder's or an .npz file's images against those of another, and the floor's."""
+    for name in ("step", "member", "data_dir"):
+        require(options, name, getattr(options, name) is None, "given with a run, not with --images")
+    mine, real = (np.random.default_rng(0).permutation(_read(path)) for path in (images, reference))
+    spec = DataSpec(f"files:{reference}", len(real), real.shape[1], real.shape[3], 0)
+    judge = judge_by(measure_for(options, spec), real, reference, None)
+    half = len(real) // 2
+    floor = _floor(dataclasses.replace(judge, real=real[half:]), real[:half], "one half of the reference, by the other")
+    return judge(mine[: options.samples], scored=images, rounding="uint8, as stored"), floor
+
+
+def _read(path: str) -> np.ndarray:
+    """The images of a folder or .npz file, which must be of one size."""
+    source = data.open_source(f"{'npz' if path.endswith('.npz') else 'folder'}:{path}")
+    if isinstance(source, data.ImageSet):
+        return source.images
+    first = source[0]
+    images = np.empty((len(source), *first.shape), np.uint8)
+    for i in tqdm(range(len(source)), f"reading {path}", unit="image", delay=2, mininterval=bar_interval()):
+        if (image := source[i]).shape != first.shape:
+            raise UsageError(
+                f"{source.title(i)} has {_size(image)} pixels and channels, {source.title(0)} {_size(first)}"
+            )
+        images[i] = image
+    return images
+
+
+def _size(image: np.ndarray) -> str:
+    return "×".join(map(str, image.shape))
+
+
+def table(records: Sequence[Record], floor: Sequence[Record]) -> str:
+    """Scores a line each, of several GANs their mean ± standard deviation over these, with the floor beside them."""
+    lowest = {record["key"]: record for record in floor}
+    numbers = list(dict.fromkeys(record.get("member") for record in records))
+    several = [f"member {number}" for number in numbers] if len(numbers) > 1 else []
+    lines = [["", *several, f"mean ± std over {len(several)} GANs" if several else "score", "samples"]]
+    lines[0] += ["real images", "samples"] if floor else []
+    for key in dict.fromkeys(record["key"] for record in records):
+        these = [record for record in records if record["key"] == key]
+        values = [record["value"] for record in these]
+        std = np.std(values, ddof=1) if several else these[0]["std"]
+        each = [f"{value:.4g}" for value in values] if several else []
+        lines.append([these[0]["name"], *each, _spread(float(np.mean(values)), std), _counts(these[0])])
+        if key in lowest:
+            lines[-1] += [_spread(lowest[key]["value"], lowest[key]["std"]), _counts(lowest[key])]
+    return aligned([[*line, *[""] * (len(lines[0]) - len(line))] for line in lines])
+
+
+def _spread(value: float, std: float | None) -> str:
+    return f"{value:.4g}" + ("" if std is None else f" ± {std:.2g}")
+
+
+def _counts(record: Record) -> str:
+    return f"{record['samples']:,}" + (f" against {record['real']:,}" if record["real"] else "")
+
+
+def notes(records: Sequence[Record], floor: Sequence[Record]) -> Iterator[str]:
+    """What must be known to read the table."""
+    if floor:
+        yield f"real images: {floor[0]['scored']}"
+    if used := next((record["features"] for record in records if record["features"]), None):
+        yield "features: {network}, sha256 {sha256}; resize: {resize}".format(**used)
+        if not used["network"].startswith("inception"):
+            yield "house features compare only with each other, not with published numbers"
+        elif used["sha256"] != INCEPTION_SHA256:
+            yield f"that is not the published file, {INCEPTION_SHA256}: another network, unless its arrays are the same"
+    for record in records:
+        if record["key"] == "kl" and record["constants"]["of"] == 1000:
+            uniform, digits = (kl_floor(record["samples"], p) for p in (np.ones(1000), stacked_frequencies()))
+            yield f"KL of a perfect sampler: {uniform:.4f} for uniform digits, {digits:.4f} for MNIST's frequencies"
+            break
+
+
+def run(options: Options) -> None:
+    if (options.run is None) == (options.images is None):
+        raise UsageError("name a run directory, or --images and --reference")
+    if (options.images is None) != (options.reference is None):
+        raise UsageError("--images and --reference are given together: a folder or an .npz file each")
+    if options.run:
+        records, floor = of_run(options, options.run)
+    else:
+        records, floor = of_files(options, str(options.images), str(options.reference))
+    print("\n".join([table(records, floor), *notes(records, floor)]), flush=True)
+    if options.run:
+        with writing(options.run / "evaluations.jsonl"):
+            append(options.run, records)
+    if options.json:
+        with writing(options.json):
+            write_json(options.json, [*records, *floor])
+
+
+if __name__ == "__main__":
+    with plain_exits():
+        run(command_line(Options))
