@@ -3,8 +3,9 @@
 They make distances that anyone can compute at once, where Inception's weights can't be had or don't suit the images. A
 Fréchet distance of house features is not the FID, and compares only with others of the same network.
 
-mnist-v1: 28×28 grey digits, 96 features, 10 classes. cifar10-v1: 32×32 colour images, 128 features, 10 classes;
-CIFAR-10 was stored as JPEG when it was trained. How accurate each is stands in its file, under `about`.
+mnist-v1: 28×28 grey digits, 96 features, 10 classes, 99.56 % of MNIST's test set right. cifar10-v1: 32×32 colour
+images, 128 features, 10 classes, 85.90 % of CIFAR-10's test set right; it was trained and tested on JPEG copies. What
+made a file stands in it, under `about`.
 """
 
 import functools
