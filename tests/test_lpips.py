@@ -48,6 +48,7 @@ def test_alex_is_that_of_the_package(alex):
         np.testing.assert_allclose(found[2], layer[2], rtol=1e-3, err_msg=f"stage {i}")
 
 
+@pytest.mark.slow
 def test_vgg_is_that_of_the_package(tmp_path):
     check_against_the_package("vgg", saved(tmp_path, "vgg"))
 

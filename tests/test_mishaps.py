@@ -192,6 +192,7 @@ def test_a_picture_that_was_damaged_does_not_stop_the_animation(tmp_path):
         assert animation.n_frames == 4  # steps 5, 6, 10, 12
 
 
+@pytest.mark.slow
 def test_an_exploding_gradient_is_told_by_name(tmp_path):
     """A critic without any bound, at a rate that doubles its weights with every step."""
 

@@ -85,6 +85,7 @@ def test_members_sample_the_same_latents_together_and_alone(runs):
         open_run(runs["digits"][0], member=0)
 
 
+@pytest.mark.slow
 def test_a_step_of_training_continues_what_was_opened(runs):
     """The state is a whole one: any program can go on with it."""
     run = open_run(runs["digits"][0])

@@ -224,6 +224,7 @@ def gathered(text):
     return times
 
 
+@pytest.mark.slow
 def test_only_parameters_are_gathered_and_only_where_they_are_used(dcgans):
     """The generator's once, for its one pass; the discriminator's for its own update and, updated, for the
     generator's. Moments and averages, of the same sizes, never."""
@@ -237,6 +238,7 @@ def test_only_parameters_are_gathered_and_only_where_they_are_used(dcgans):
     assert not gathered(dcgans[False][1].as_text())
 
 
+@pytest.mark.slow
 def test_gradients_are_summed_once_as_in_plain_data_parallelism(dcgans):
     def reduced(text):
         sizes = [
@@ -251,6 +253,7 @@ def test_gradients_are_summed_once_as_in_plain_data_parallelism(dcgans):
     assert not re.search(r"all-to-all|collective-permute", texts[True])  # the batch stays where it is
 
 
+@pytest.mark.slow
 def test_a_device_holds_its_part_alone_at_rest(dcgans):
     (whole, whole_program, _), (parts, program, _) = dcgans[False], dcgans[True]
     total = sum(leaf.nbytes for leaf in jax.tree.leaves(whole))

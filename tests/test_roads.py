@@ -165,12 +165,13 @@ def compare(kind, road, axis_name):
 
 SEEDED = ["batch norm", "penalties", "deviation of all"]
 
-every_gan = pytest.mark.parametrize("kind", GANS)
+SLOW = [kind for kind in GANS if kind not in ("batch norm", "repeated")]
 
 
 def case(road, kind):
     """A case of the table. What takes long to compile is in the slow tests, but for one GAN, or two."""
     fast = {"pmap": ["batch norm"], "shard_map unchecked": ["batch norm"], "shard_map": ["batch norm", "repeated"]}
+    fast["vmap"] = ["batch norm", "relativistic average", "deviation of pairs", "repeated"]
     return pytest.param(road, kind, marks=() if kind in fast.get(road, GANS) else pytest.mark.slow)
 
 
@@ -187,7 +188,7 @@ def test_so_do_fewer_devices(road, kind):
     compare(kind, ROADS[road], None)
 
 
-@every_gan
+@pytest.mark.parametrize("kind", ["batch norm", "repeated", *(pytest.param(k, marks=pytest.mark.slow) for k in SLOW)])
 def test_a_scan_leads_to_the_same_state(kind):
     step, state = gan(kind)
     stacked = jax.tree.map(lambda *x: jnp.stack(x), *batches(kind))

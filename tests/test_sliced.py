@@ -72,7 +72,7 @@ def test_closed_forms():
     assert sliced_wasserstein(KEY, a, 3 * a, 20_000) == pytest.approx(2 * np.sqrt((a**2).mean()), rel=0.02)
 
 
-@pytest.mark.parametrize("size", [4, 32])
+@pytest.mark.parametrize("size", [4, pytest.param(32, marks=pytest.mark.slow)])
 def test_the_unit_is_a_pixel_whatever_the_size(size):
     dark, bright = (np.full((8, size, size, 3), value, np.uint8) for value in (100, 151))
     distance = sliced_wasserstein(KEY, dark, bright, 4096)

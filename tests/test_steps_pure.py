@@ -35,6 +35,7 @@ def draws(make, state, size=4):
     return [np.asarray(x) for x in (*one, two[1], two[2])]
 
 
+@pytest.mark.slow
 def test_draws_are_a_function_of_key_role_and_update():
     state = tiny_gan()
     once = draws(make_d_step, state)

@@ -54,6 +54,7 @@ def assert_batches(found, first, images, labels, batch_size):
         assert batch["image"].dtype == np.uint8 and batch["label"].dtype == np.int32
 
 
+@pytest.mark.slow
 def test_batches_are_those_of_a_set_in_memory():
     """Over two epochs and a half, resized and of some classes: the images, bit for bit, and their labels."""
     whole = data.from_arrays("mine", IMAGES, np.arange(22) % 4)

@@ -78,7 +78,9 @@ def test_a_step_that_was_scored_before_a_kill_is_not_scored_again(tmp_path, monk
     assert open(tmp_path / "run", "best").step == 6
 
 
-@pytest.mark.parametrize("left", ["nothing", "half a line", "one of three"])
+@pytest.mark.parametrize(
+    "left", ["one of three", *(pytest.param(left, marks=pytest.mark.slow) for left in ("nothing", "half a line"))]
+)
 def test_a_step_whose_score_a_kill_cut_off_is_scored_again(left, tmp_path, monkeypatch):
     """The checkpoint of step 4 was written, and then the process was killed."""
     scored(monkeypatch, [3.0, 2.0])
@@ -109,6 +111,7 @@ def test_the_end_that_a_kill_cut_off_is_made_up_for(tmp_path, monkeypatch):
         evaluated(tmp_path, steps=6)
 
 
+@pytest.mark.slow
 def test_scores_by_other_options_are_another_course(tmp_path, monkeypatch):
     """A Fréchet distance of 40 would lose against a sliced one of 0.1 for ever."""
     scored(monkeypatch, [0.1, 0.1])
@@ -135,6 +138,7 @@ def test_real_scores_carry_their_protocol(tmp_path, capsys):
     assert open(tmp_path / "run").step == 12, "it is saved all the same"
 
 
+@pytest.mark.slow
 def test_an_ensemble_is_ranked_by_its_mean_and_judged_by_member(tmp_path, monkeypatch, capsys):
     scored(monkeypatch, [1, 9, 4, 4, 3, 8])
     evaluated(tmp_path, seeds=2, eval_every=4)
@@ -143,6 +147,7 @@ def test_an_ensemble_is_ranked_by_its_mean_and_judged_by_member(tmp_path, monkey
     assert {row["member"] for row in records(tmp_path / "run")} == {0, 1}
 
 
+@pytest.mark.slow
 def test_a_member_that_diverged_is_scored_no_more_and_counts_nowhere(tmp_path, monkeypatch, capsys):
     """Member 1 turns NaN in step 5: at step 4 it was scored, and the mean of then is not compared with one GAN's."""
     scored(monkeypatch, [3.0, 1.0, 2.5, 2.6])
