@@ -122,14 +122,14 @@ def plot(path: Path, groups: Sequence[Sequence[Line]]) -> None:
     """A panel a score, a bar a run with its standard deviation over GANs."""
     from matplotlib.figure import Figure  # without pyplot, which would look for a screen
 
-    figure = Figure(figsize=(7, 1 + 0.9 * len(groups) + 0.35 * sum(map(len, groups))), layout="constrained")
+    figure = Figure(figsize=(7, 1 + len(groups) + 0.35 * sum(map(len, groups))), layout="constrained")
     sizes = [len(group) + 1.5 for group in groups]
     for axes, group in zip(figure.subplots(len(groups), squeeze=False, height_ratios=sizes)[:, 0], groups, strict=True):
         stds = [np.std(line.values, ddof=1) if len(line.values) > 1 else 0.0 for line in group]
         axes.barh(range(len(group)), [line.mean for line in group], xerr=stds, color="tab:blue")
         axes.set_yticks(range(len(group)), [str(line.run) for line in group])
         axes.invert_yaxis()  # the best on top
-        axes.set_title(heading(group), fontsize=9, loc="left")
+        axes.set_title(heading(group).replace(": ", "\n", 1), fontsize=9, loc="left")
         axes.spines[["top", "right"]].set_visible(False)
     with writing(path), whole(path) as temporary:
         figure.savefig(temporary, format="png", dpi=120)
