@@ -3,8 +3,8 @@
     pip install torch torch-fidelity prdc
     python -m scripts.benchmark_evaluation --json evaluation.json
 
-Needs about 15 minutes on two cores, and 5 GB of memory, most of both for the others' part; `--samples 2000 --neighbours
-1000` is a quick look. Each pair is timed by turns, round after round, in one process. Medians count; the ratio is
+Most of the time and memory goes to the others' part, whose matrices are whole; `--samples 2000 --neighbours 1000` is a
+quick look. Each pair is timed by turns, round after round, in one process. Medians count; the ratio is
 theirs to ours, round by round. Our first call, which compiles, is a round of its own beside them (`first`). Peak memory
 is that of one first call in a process of its own, beyond what was resident when the arrays and libraries were loaded.
 `differ` is the largest relative difference between our results and theirs.
