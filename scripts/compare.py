@@ -21,7 +21,7 @@ import tyro
 from jaxgan.evaluation import HIGHER_IS_BETTER, ONE_IS_BEST
 from jaxgan.training.evaluating import read
 from jaxgan.training.files import whole
-from jaxgan.training.report import aligned
+from jaxgan.training.report import aligned, over, spread
 from jaxgan.training.run import Run
 from jaxgan.training.usage import UsageError, command_line, plain_exits, writing
 
@@ -58,9 +58,12 @@ class Line(NamedTuple):
         return float(np.mean(self.values))
 
     @property
+    def std(self) -> float | None:
+        return over(self.values)[1]
+
+    @property
     def text(self) -> str:
-        std = f" ± {np.std(self.values, ddof=1):.2g}" if len(self.values) > 1 else ""
-        return f"{self.mean:.4g}{std}"
+        return spread(self.mean, self.std)
 
 
 def lines_of(run: Path) -> list[Line]:
@@ -125,7 +128,7 @@ def plot(path: Path, groups: Sequence[Sequence[Line]]) -> None:
     figure = Figure(figsize=(7, 1 + len(groups) + 0.35 * sum(map(len, groups))), layout="constrained")
     sizes = [len(group) + 1.5 for group in groups]
     for axes, group in zip(figure.subplots(len(groups), squeeze=False, height_ratios=sizes)[:, 0], groups, strict=True):
-        stds = [np.std(line.values, ddof=1) if len(line.values) > 1 else 0.0 for line in group]
+        stds = [line.std or 0.0 for line in group]
         axes.barh(range(len(group)), [line.mean for line in group], xerr=stds, color="tab:blue")
         axes.set_yticks(range(len(group)), [str(line.run) for line in group])
         axes.invert_yaxis()  # the best on top

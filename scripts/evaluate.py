@@ -28,7 +28,7 @@ from jaxgan.training.evaluation_options import FeatureOptions, measure_for
 from jaxgan.training.experiment import DataSpec
 from jaxgan.training.logging import bar_interval, write_json
 from jaxgan.training.opened import OpenRun
-from jaxgan.training.report import aligned
+from jaxgan.training.report import aligned, over, spread
 from jaxgan.training.score import real_images
 from jaxgan.training.usage import UsageError, command_line, plain_exits, require, writing
 
@@ -174,16 +174,12 @@ def table(records: Sequence[Record], floor: Sequence[Record]) -> str:
     for key in dict.fromkeys(record["key"] for record in records):
         these = [record for record in records if record["key"] == key]
         values = [record["value"] for record in these]
-        std = np.std(values, ddof=1) if several else these[0]["std"]
+        mean, std = over(values)
         each = [f"{value:.4g}" for value in values] if several else []
-        lines.append([these[0]["name"], *each, _spread(float(np.mean(values)), std), _counts(these[0])])
+        lines.append([these[0]["name"], *each, spread(mean, std if several else these[0]["std"]), _counts(these[0])])
         if key in lowest:
-            lines[-1] += [_spread(lowest[key]["value"], lowest[key]["std"]), _counts(lowest[key])]
+            lines[-1] += [spread(lowest[key]["value"], lowest[key]["std"]), _counts(lowest[key])]
     return aligned([[*line, *[""] * (len(lines[0]) - len(line))] for line in lines])
-
-
-def _spread(value: float, std: float | None) -> str:
-    return f"{value:.4g}" + ("" if std is None else f" ± {std:.2g}")
 
 
 def _counts(record: Record) -> str:

@@ -39,6 +39,8 @@ from jaxgan.state import GANState, init_player  # noqa: E402
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
+needs_tfds = pytest.mark.skipif("TFDS_DATA_DIR" not in os.environ, reason="TFDS_DATA_DIR is not set")
+
 # A run of experiments.dcgan_mnist that is as small as can be.
 TINY_RUN = ["--devices", "1", "--dataset", "digits", "--image-size", "28"]
 TINY_RUN += ["--features", "2", "--latent-size", "8", "--batch-size", "8"]

@@ -1,18 +1,17 @@
 """Image sets by name, from arrays and from .npz files, and what is said where there are none."""
 
 import io
-import os
 import pickle
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import needs_tfds
 from sklearn.datasets import load_digits
 
 from jaxgan import data
 
-needs_tfds = pytest.mark.skipif("TFDS_DATA_DIR" not in os.environ, reason="TFDS_DATA_DIR is not set")
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 5, 7, 3), np.uint8)
 
 

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from conftest import TINY_RUN
+from conftest import TINY_RUN, needs_tfds
 from PIL import Image
 from test_members import points
 
@@ -131,6 +131,7 @@ def test_data_that_changed_since_are_refused(tmp_path):
 
 
 @pytest.mark.data
+@needs_tfds
 @pytest.mark.slow
 def test_mnist_by_house_features_and_against_its_test_images(tmp_path, capsys):
     run = a_run(tmp_path / "run", dataset="mnist")
@@ -146,6 +147,7 @@ def test_mnist_by_house_features_and_against_its_test_images(tmp_path, capsys):
 
 
 @pytest.mark.data
+@needs_tfds
 @pytest.mark.slow
 def test_stacked_digits_are_counted_beside_their_floors(tmp_path, capsys):
     run = a_run(tmp_path / "run", dataset="stacked_mnist")

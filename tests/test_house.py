@@ -4,12 +4,12 @@ script that trains them."""
 import dataclasses
 import hashlib
 import json
-import os
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import needs_tfds
 from PIL import Image
 
 from jaxgan import data
@@ -22,7 +22,6 @@ from jaxgan.training.usage import UsageError, command_line
 from scripts import train_features
 from scripts.train_features import RECIPES, Options, changed, run, train
 
-needs_tfds = pytest.mark.skipif("TFDS_DATA_DIR" not in os.environ, reason="TFDS_DATA_DIR is not set")
 NAMES = ("mnist-v1", "cifar10-v1")
 TINY = Classifier(widths=(6,), depths=(0,))
 DEPTHS = {"mnist-v1": (0, 1, 1), "cifar10-v1": (0, 2, 2)}

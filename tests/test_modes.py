@@ -1,9 +1,8 @@
 """Mode coverage against hand-made counts, SciPy's entropy, and samples that NumPy draws."""
 
-import os
-
 import numpy as np
 import pytest
+from conftest import needs_tfds
 from scipy import stats
 
 from jaxgan import data
@@ -132,7 +131,7 @@ def test_floors_that_cannot_be(samples, frequencies, message):
 
 
 @pytest.mark.data
-@pytest.mark.skipif("TFDS_DATA_DIR" not in os.environ, reason="TFDS_DATA_DIR is not set")
+@needs_tfds
 def test_the_digits_are_as_frequent_as_that():
     labels = data.open_source("mnist").labels
     np.testing.assert_array_equal(np.bincount(labels), MNIST_COUNTS)

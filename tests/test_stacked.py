@@ -1,11 +1,11 @@
 """Stacked-MNIST, of a tiny MNIST whose digits can be told apart, and of the real one where it is."""
 
-import os
 import tracemalloc
 import zlib
 
 import numpy as np
 import pytest
+from conftest import needs_tfds
 from scipy.stats import chi2
 from test_fetch import idx
 from test_prepared import write_prepared
@@ -16,7 +16,6 @@ from jaxgan.data.stacked import stacked_mnist
 from jaxgan.training import UsageError
 from jaxgan.training.data_options import DataOptions, load
 
-needs_tfds = pytest.mark.skipif("TFDS_DATA_DIR" not in os.environ, reason="TFDS_DATA_DIR is not set")
 DIGITS = np.random.default_rng(0).integers(0, 256, (50, 28, 28, 1), np.uint8)
 LABELS = np.repeat(np.arange(10, dtype=np.int32), 5)  # of each digit as many
 TRAINING = np.random.default_rng(1).permutation(50)[:40]

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from jaxgan.training.files import whole
 from jaxgan.training.logging import write_json
 
-__all__ = ["Row", "Summary", "aligned", "plot", "summaries", "table", "write"]
+__all__ = ["Row", "Summary", "aligned", "over", "plot", "spread", "summaries", "table", "write"]
 
 Row = dict[str, Any]
 
@@ -47,6 +47,12 @@ def _plain(row: Row) -> Row:
     return first | {name: _number(value) for name, value in row.items() if name not in first}
 
 
+def over(values: Sequence[float]) -> tuple[float | None, float | None]:
+    """Mean, None without a value, and standard deviation with n - 1, None below two."""
+    mean = statistics.fmean(values) if values else None
+    return mean, statistics.stdev(values) if len(values) > 1 else None
+
+
 def summaries(rows: Sequence[Row], swept: str | None = None, name: str = "score") -> list[Summary]:
     """Means of `name`, one for each value of `swept` in ascending order, or one over all rows. ValueError without
     rows."""
@@ -59,9 +65,7 @@ def summaries(rows: Sequence[Row], swept: str | None = None, name: str = "score"
     for value, members in sorted(groups.items(), key=lambda item: item[0] or 0.0):
         numbers = [_number(row.get(name)) for row in members if row.get("frozen") is None]
         finite = [number for number in numbers if number is not None]
-        mean = statistics.fmean(finite) if finite else None
-        std = statistics.stdev(finite) if len(finite) > 1 else None
-        found.append(Summary(value, len(members), len(finite), mean, std))
+        found.append(Summary(value, len(members), len(finite), *over(finite)))
     return found
 
 
@@ -81,7 +85,8 @@ def table(rows: Sequence[Row], swept: str | None = None, score_name: str = "scor
     below = [[*parameter, *names.values(), "members"]]
     for group in zip(*columns, strict=True):
         value = [] if swept is None else [_text(group[0].value)]
-        below.append([*value, *map(_spread, group), f"{group[0].counted} of {group[0].members}"])
+        spreads = [spread(each.mean, each.std) for each in group]
+        below.append([*value, *spreads, f"{group[0].counted} of {group[0].members}"])
     return f"{aligned(lines)}\n\n{aligned(below)}"
 
 
@@ -89,8 +94,9 @@ def _text(number: float | None) -> str:
     return "-" if number is None else f"{number:.4g}"
 
 
-def _spread(summary: Summary) -> str:
-    return _text(summary.mean) + ("" if summary.std is None else f" ± {summary.std:.2g}")
+def spread(mean: float | None, std: float | None) -> str:
+    """A mean and, where there is one, its standard deviation, as tables have them."""
+    return _text(mean) + ("" if std is None else f" ± {std:.2g}")
 
 
 def aligned(lines: Sequence[Sequence[str]]) -> str:

@@ -23,6 +23,7 @@ from jaxgan.training.experiment import GAN, drawing
 from jaxgan.training.logging import Log
 from jaxgan.training.members import Member
 from jaxgan.training.program import all_finite
+from jaxgan.training.report import over, spread
 from jaxgan.training.usage import UsageError
 
 __all__ = ["COLLAPSED", "Evaluation"]
@@ -152,11 +153,7 @@ def _said(step: int, records: Sequence[Record], top: Best | None, metrics: Any, 
     if log:
         log.scalars(step, {f"evaluation/{key}": float(np.mean(each)) for key, each in values.items()})
     names = {record["key"]: record["name"].partition(",")[0] for record in records}
-    said = [f"{names[key]} {_spread(each)}" for key, each in values.items()]
+    said = [f"{names[key]} {spread(*over(each))}" for key, each in values.items()]
     if top:
         said.append("the best so far" if top.step == step else f"best so far {top.value:.4g} at step {top.step}")
     return f"step {step}: {', '.join([*said, *symptoms(metrics)])}"
-
-
-def _spread(values: Sequence[float]) -> str:
-    return f"{np.mean(values):.4g}" + (f" ± {np.std(values, ddof=1):.2g}" if len(values) > 1 else "")
