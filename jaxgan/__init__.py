@@ -1,10 +1,23 @@
 """jaxgan: generative adversarial networks in JAX. This is the pure core; see README.md for the rest."""
 
-from jaxgan import ensemble, losses, networks, parallel, penalties, state, steps, terms
+from jaxgan import (
+    augment,
+    ensemble,
+    losses,
+    networks,
+    parallel,
+    penalties,
+    regularizers,
+    samplers,
+    state,
+    steps,
+    terms,
+)
 from jaxgan.ensemble import Ensemble
 from jaxgan.losses import AdversarialLoss
+from jaxgan.samplers import latents
 from jaxgan.state import GANState, TrainState, init_player
-from jaxgan.steps import Step, iteration, latents, make_d_step, make_g_step, make_joint_step, repeat
+from jaxgan.steps import Step, iteration, make_d_step, make_g_step, make_joint_step, repeat
 from jaxgan.terms import Term, View, d_loss, every, g_loss
 
 __version__ = "0.1.0"
@@ -17,6 +30,7 @@ __all__ = [
     "Term",
     "TrainState",
     "View",
+    "augment",
     "d_loss",
     "ensemble",
     "every",
@@ -31,7 +45,9 @@ __all__ = [
     "networks",
     "parallel",
     "penalties",
+    "regularizers",
     "repeat",
+    "samplers",
     "state",
     "steps",
     "terms",

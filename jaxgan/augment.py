@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.ndimage import map_coordinates
 
-__all__ = ["flip", "random_crop", "rotate_and_scale", "turned"]
+__all__ = ["flip", "noise", "random_crop", "rotate_and_scale", "shift", "turned"]
 
-_FLIP, _CROP, _TURN = range(3)  # folded into the keys
+_FLIP, _CROP, _TURN, _NOISE, _SHIFT = range(5)  # folded into the keys
 
 
 def _own(keys: jax.Array, number: int) -> jax.Array:
@@ -38,6 +38,28 @@ def random_crop(images: jax.Array, keys: jax.Array, size: int) -> jax.Array:
         return jax.lax.dynamic_slice(image, (top, left, jnp.zeros_like(top)), (size, size, channels))
 
     return jax.vmap(one)(images, _own(keys, _CROP))
+
+
+def shift(images: jax.Array, keys: jax.Array, pixels: int) -> jax.Array:
+    """Each image moved by up to `pixels` either way, down and across, uniformly; what comes in is mirrored, the
+    outermost pixel not repeated. ValueError unless 0 ≤ pixels < H and W."""
+    height, width = images.shape[1:3]
+    if not 0 <= pixels < min(height, width):
+        raise ValueError(f"images of {height}×{width} can't be moved by up to {pixels} pixels")
+    wide = jnp.pad(images, ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0)), mode="reflect")
+    moved = jax.vmap(lambda key: jax.random.randint(key, (2,), 0, 2 * pixels + 1))(_own(keys, _SHIFT))
+
+    def one(image: jax.Array, place: jax.Array) -> jax.Array:
+        return jax.lax.dynamic_slice(image, (place[0], place[1], jnp.zeros_like(place[0])), images.shape[1:])
+
+    return jax.vmap(one)(wide, moved)
+
+
+def noise(images: jax.Array, keys: jax.Array, std: float | jax.Array) -> jax.Array:
+    """Images with Gaussian noise of standard deviation `std` on every number: instance noise, which makes real and fake
+    images overlap. Sønderby et al. 2017 (arXiv 1610.04490), section 4.2; Arjovsky & Bottou 2017 (arXiv 1701.04862)."""
+    drawn = jax.vmap(lambda key: jax.random.normal(key, images.shape[1:], images.dtype))(_own(keys, _NOISE))
+    return images + jnp.asarray(std, images.dtype) * drawn
 
 
 def rotate_and_scale(

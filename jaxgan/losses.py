@@ -10,6 +10,9 @@ Each player's own concern comes first. Logits are unbounded scores (no sigmoid b
 within the example. The caller takes the mean over the batch. Losses are written with `softplus`, which stays finite
 where `log(sigmoid(x))` does not. Below, D(x) is a real example's logit, D(G(z)) a fake one's, s the sigmoid.
 
+Losses that hold a logit against a target (1 for real, 0 for fake) can do so against another one: `smoothed` softens
+the targets, and `terms.d_loss` swaps some.
+
 A loss may look across examples: B is the global batch. Whoever has it on several devices gathers the logits first, as
 `terms.d_loss` and `terms.g_loss` do.
 """
@@ -29,6 +32,7 @@ __all__ = [
     "per_example",
     "relativistic",
     "relativistic_average",
+    "smoothed",
     "wasserstein",
 ]
 
@@ -36,10 +40,15 @@ Pair = Callable[[jax.Array, jax.Array], jax.Array]
 
 
 class AdversarialLoss(NamedTuple):
-    """A discriminator's and a generator's loss that belong together; see the module's docstring."""
+    """A discriminator's and a generator's loss that belong together; see the module's docstring.
+
+    target: `(logits [B, ...], targets [B]) -> [B]`, what D pays for logits whose targets are in [0, 1], 1 meaning real,
+    so that d(real, fake) = target(real, 1) + target(fake, 0). None where the loss knows no targets.
+    """
 
     d: Pair
     g: Pair
+    target: Pair | None = None
 
 
 def per_example(values: jax.Array) -> jax.Array:
@@ -66,22 +75,36 @@ def _loss(d: Pair, g: Pair) -> AdversarialLoss:
     return AdversarialLoss(_paired(d), _paired(g))
 
 
+def _targeted(cost: Pair, g: Pair) -> AdversarialLoss:
+    """The loss whose D pays `cost(logits, targets)`, of one shape: real logits against 1, fake ones against 0."""
+
+    def target(logits: jax.Array, targets: jax.Array) -> jax.Array:
+        if targets.shape != logits.shape[:1]:
+            raise ValueError(f"expected targets of shape [B], got {targets.shape} for logits of shape {logits.shape}")
+        targets = targets.astype(jnp.float32).reshape(targets.shape + (1,) * (logits.ndim - 1))
+        return per_example(cost(logits.astype(jnp.float32), targets))
+
+    d = lambda real, fake: cost(real, jnp.ones_like(real)) + cost(fake, jnp.zeros_like(fake))  # noqa: E731
+    return AdversarialLoss(_paired(d), _paired(g), target)
+
+
 softplus = jax.nn.softplus  # log(1 + e^x); -log s(x) = softplus(-x), -log(1 - s(x)) = softplus(x)
 
 
-def _logistic_d(real: jax.Array, fake: jax.Array) -> jax.Array:
-    return softplus(-real) + softplus(fake)
+def _cross_entropy(logits: jax.Array, targets: jax.Array) -> jax.Array:
+    """-t log s(x) - (1 - t) log(1 - s(x))."""
+    return targets * softplus(-logits) + (1.0 - targets) * softplus(logits)
 
 
-minimax = _loss(_logistic_d, lambda fake, real: -softplus(fake))
+minimax = _targeted(_cross_entropy, lambda fake, real: -softplus(fake))
 """D: -log s(D(x)) - log(1 - s(D(G(z)))); G: log(1 - s(D(G(z)))), which saturates: its gradient vanishes where D is sure
 of the fakes. Goodfellow et al. 2014 (arXiv 1406.2661), equation 1."""
 
-non_saturating = _loss(_logistic_d, lambda fake, real: softplus(-fake))
+non_saturating = _targeted(_cross_entropy, lambda fake, real: softplus(-fake))
 """D as in `minimax`; G: -log s(D(G(z))). Goodfellow et al. 2014, end of section 3."""
 
-least_squares = _loss(
-    lambda real, fake: 0.5 * ((real - 1.0) ** 2 + fake**2),
+least_squares = _targeted(
+    lambda logits, targets: 0.5 * (logits - targets) ** 2,
     lambda fake, real: 0.5 * (fake - 1.0) ** 2,
 )
 """D: ½ (D(x) - 1)² + ½ D(G(z))²; G: ½ (D(G(z)) - 1)². Mao et al. 2017 (arXiv 1611.04076), equation 9. The halves are
@@ -118,3 +141,26 @@ relativistic_average = _loss(_relativistic_average, _relativistic_average)
 G: the same with the roles swapped. Jolicoeur-Martineau 2018 (arXiv 1807.00734), RaSGAN. E is over the whole batch and,
 where logits are maps, over all their patches. The author's code halves the sum, and its first version had
 E D(G(z)) - D(x) in the second term as well; neither is the paper's."""
+
+
+def smoothed(loss: AdversarialLoss, real: float = 0.9, fake: float = 0.0) -> AdversarialLoss:
+    """`loss` with D's targets `real` instead of 1 and `fake` instead of 0, 0 ≤ fake < real ≤ 1; G's side stays.
+
+    One-sided label smoothing (Salimans et al. 2016, arXiv 1606.03498, section 3.4) leaves `fake` at 0: with a positive
+    one D's optimum has the fakes' density in its numerator, and fakes far from the data are held where they are.
+    ValueError for a loss without targets.
+    """
+    inner = loss.target
+    if inner is None:
+        raise ValueError("this loss has no targets to smooth; minimax, non_saturating and least_squares have")
+    if not 0.0 <= fake < real <= 1.0:
+        raise ValueError(f"expected targets 0 ≤ fake < real ≤ 1, got real={real}, fake={fake}")
+
+    def target(logits: jax.Array, targets: jax.Array) -> jax.Array:
+        return inner(logits, fake + (real - fake) * targets.astype(jnp.float32))
+
+    def d(real_logits: jax.Array, fake_logits: jax.Array) -> jax.Array:
+        ones = jnp.ones(len(real_logits))
+        return target(real_logits, ones) + target(fake_logits, 0.0 * ones)
+
+    return AdversarialLoss(d, loss.g, target)

@@ -1,4 +1,4 @@
-"""Gradient penalties on a discriminator.
+"""Gradient penalties on a discriminator, and the clipping of its weights.
 
 A penalty takes a critic `images -> logits` (parameters already bound), images `[B, ...]` and returns raw values `[B]`
 in float32. Weights belong to whoever sums the terms: a paper's γ/2 is weight γ/2. Logits of shape `[B, ...]` are
@@ -7,15 +7,25 @@ of one example's logit reaches into the others and these are no longer the paper
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from jaxgan.losses import per_example
 
-__all__ = ["r1", "r2", "squared_gradient_norm", "wgan_gp"]
+__all__ = ["clip_weights", "dragan", "r1", "r2", "squared_gradient_norm", "wgan_gp"]
 
+PyTree = Any
 Critic = Callable[[jax.Array], jax.Array]
+
+
+def clip_weights(limit: float = 0.01) -> Callable[[PyTree], PyTree]:
+    """`params -> params`, every parameter held in [-limit, limit]: the `project` of a WGAN's critic. Arjovsky et al.
+    2017 (arXiv 1701.07875), algorithm 1. ValueError for a limit that is not above 0."""
+    if not limit > 0:
+        raise ValueError(f"expected a limit above 0 to clip weights to, got {limit}")
+    return lambda params: jax.tree.map(lambda x: jnp.clip(x, -limit, limit), params)
 
 
 def squared_gradient_norm(critic: Critic, images: jax.Array) -> jax.Array:
@@ -46,8 +56,30 @@ def wgan_gp(critic: Critic, real: jax.Array, fake: jax.Array, mix: jax.Array) ->
             f"expected real and fake images of one shape and mix of shape [B], "
             f"got {real.shape}, {fake.shape} and {mix.shape}"
         )
-    mix = mix.astype(real.dtype).reshape(mix.shape + (1,) * (real.ndim - 1))
-    squared = squared_gradient_norm(critic, mix * real + (1 - mix) * fake)
+    mix = _row(mix, real)
+    return _one_centred(critic, mix * real + (1 - mix) * fake)
+
+
+def dragan(critic: Critic, real: jax.Array, noise: jax.Array, mix: jax.Array) -> jax.Array:
+    """(‖∇ₓ D(x̂)‖ - 1)² at x̂ = x + mix·½·σ·noise, `[B]`: around the real images alone.
+
+    `noise`, of the images' shape, and `mix` `[B]` are uniform in [0, 1]; σ is the standard deviation of all pixels of
+    the batch. Kodali et al. 2017 (arXiv 1705.07215), with the noise of the authors' code (the paper's is Gaussian);
+    weight 10. Raises ValueError where the shapes don't match.
+    """
+    if noise.shape != real.shape or mix.shape != real.shape[:1]:
+        raise ValueError(
+            f"expected noise of shape {real.shape} and mix of shape [B], got {noise.shape} and {mix.shape}"
+        )
+    return _one_centred(critic, real + _row(mix, real) * (0.5 * jnp.std(real)) * noise.astype(real.dtype))
+
+
+def _row(mix: jax.Array, images: jax.Array) -> jax.Array:
+    return mix.astype(images.dtype).reshape(mix.shape + (1,) * (images.ndim - 1))
+
+
+def _one_centred(critic: Critic, images: jax.Array) -> jax.Array:
+    squared = squared_gradient_norm(critic, images)
     # At a zero gradient the root has no derivative, and autodiff would answer NaN; there the subgradient 0 is taken.
     positive = squared > 0
     norm = jnp.where(positive, jnp.sqrt(jnp.where(positive, squared, 1.0)), 0.0)

@@ -16,7 +16,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxgan.game import Game, Left, Metrics, Sampler, global_count
+from jaxgan.accumulation import accumulated
+from jaxgan.game import Game, Left, Metrics, global_count, parts
+from jaxgan.samplers import Sampler
 from jaxgan.state import GANState, ema_update
 from jaxgan.terms import Example, Term
 
@@ -25,7 +27,6 @@ __all__ = [
     "Step",
     "StepFunction",
     "iteration",
-    "latents",
     "make_d_step",
     "make_g_step",
     "make_joint_step",
@@ -53,18 +54,18 @@ class Step:
         return self.function(state, batch)
 
 
-def latents(size: int) -> Sampler:
-    """The sampler of plain GANs: latents `[B, size]` from N(0, I)."""
-    return lambda batch, keys: {"latent": jax.vmap(lambda key: jax.random.normal(key, (size,)))(keys)}
-
-
 def make_d_step(sampler: Sampler, terms: Sequence[Term], **options: Any) -> Step:
     """One update of the discriminator on `terms`; the generator stays as it is.
 
     sampler: `(batch, keys) -> inputs`, see the module's docstring.
     prepare: `example -> example`, applied to real and fake before anything sees them (PacGAN's packing).
-    augment: `(example, keys) -> example`, before each of D's passes and inside what penalties differentiate
-        (differentiable augmentation, instance noise).
+    augment: `(example, keys, state) -> example`, before each of D's passes and inside what penalties differentiate
+        (differentiable augmentation, instance noise); what it does may depend on the state, such as its counters.
+    together: whether D judges real and fake examples as one batch, whose batch normalisation sees both at once, instead
+        of one after the other.
+    project: `params -> params`, on the discriminator's parameters after its update (`penalties.clip_weights`).
+    accumulate: into how many parts the batch is cut, one after the other in memory, for one update on the mean of their
+        gradients. The same draws as with 1, but inside networks; whatever looks across examples sees a part.
     schedule: `images -> factor` on the learning rate; counts the images this player has been trained on.
     axis_name: the mapped axis that holds the batch's shards, under `pmap`, `shard_map` or `vmap`; without it the batch
         is whole, on one device or, under `jit`, sharded over many.
@@ -74,10 +75,14 @@ def make_d_step(sampler: Sampler, terms: Sequence[Term], **options: Any) -> Step
 
     def step(state: GANState, batch: Example) -> tuple[GANState, Metrics]:
         feed_key, g_key, *_ = game.keys(state, "discriminator")
-        inputs = game.feed(batch, feed_key)
-        # No stop_gradient on the fakes: a G step may differentiate through this one (unrolled GANs).
-        images, _ = game.generate(state.generator, state.generator.params, inputs, g_key)
-        return game.step_d(terms, state, batch, {**inputs, "image": images})
+
+        def gradients_of(game: Game, state: GANState, batch: Example, inputs: Example) -> tuple[PyTree, Left]:
+            # No stop_gradient on the fakes: a G step may differentiate through this one (unrolled GANs).
+            images, _ = game.generate(state.generator, state.generator.params, inputs, g_key)
+            return game.d_gradients(terms, state, batch, {**inputs, "image": images})
+
+        result = accumulated(game, "discriminator", gradients_of, state, batch, game.feed(batch, feed_key))
+        return game.update("discriminator", state, *result, len(batch["image"]))
 
     return Step(step, game.axis_name)
 
@@ -89,17 +94,18 @@ def make_g_step(sampler: Sampler, terms: Sequence[Term], **options: Any) -> Step
 
     def step(state: GANState, batch: Example) -> tuple[GANState, Metrics]:
         feed_key, g_key, *_ = game.keys(state, "generator")
-        inputs = game.feed(batch, feed_key)
 
-        def loss(params: PyTree) -> tuple[jax.Array, Left]:
-            images, variables = game.generate(state.generator, params, inputs, g_key, ("batch_stats", "spectral"))
-            fake = {**inputs, "image": images}
-            total, (_, extras, metrics) = game.objective("generator", terms, state, batch, params, fake)
-            return total, (game.mean(variables), extras, metrics)
+        def gradients_of(game: Game, state: GANState, batch: Example, inputs: Example) -> tuple[PyTree, Left]:
+            def loss(params: PyTree) -> tuple[jax.Array, Left]:
+                images, variables = game.generate(state.generator, params, inputs, g_key, ("batch_stats", "spectral"))
+                fake = {**inputs, "image": images}
+                total, (_, extras, metrics) = game.objective("generator", terms, state, batch, params, fake)
+                return total, (game.mean(variables), extras, metrics)
 
-        gradients, (variables, extras, metrics) = jax.grad(loss, has_aux=True)(state.generator.params)
-        state, norm = game.update("generator", state, gradients, variables, extras, len(batch["image"]))
-        return state, metrics | norm
+            return jax.grad(loss, has_aux=True)(state.generator.params)
+
+        result = accumulated(game, "generator", gradients_of, state, batch, game.feed(batch, feed_key))
+        return game.update("generator", state, *result, len(batch["image"]))
 
     return Step(step, game.axis_name)
 
@@ -116,9 +122,14 @@ def make_joint_step(
 
     The generator is judged by the updated discriminator or, with `simultaneous`, by the one before. On the same inputs
     it equals `make_d_step` and then `make_g_step`, at the price of one generator pass less. Options as for
-    `make_d_step`.
+    `make_d_step`, but for `accumulate`: the pass that waits is that of the whole batch (ValueError).
     """
     game = Game(sampler, **options)
+    if game.accumulate != 1:
+        raise ValueError(
+            f"a joint step can't accumulate over {game.accumulate} parts: it keeps the generator's pass over the whole "
+            "batch; use iteration(make_d_step(...), make_g_step(...))"
+        )
 
     def step(state: GANState, batch: Example) -> tuple[GANState, Metrics]:
         feed_key, g_key, *_ = game.keys(state, "generator")
@@ -139,21 +150,11 @@ def make_joint_step(
         (direct, cotangent), (_, extras, metrics) = jax.grad(loss, (0, 1), has_aux=True)(old.params, images)
         gradients = jax.tree.map(jnp.add, direct, pull_back(cotangent)[0])
         size = len(batch["image"])
-        after, norm = game.update("generator", after, gradients, game.mean(variables), extras, size)
-        return after, d_metrics | metrics | norm
+        left = (game.mean(variables), extras, metrics)
+        after, metrics = game.update("generator", after, gradients, left, size)
+        return after, d_metrics | metrics
 
     return Step(step, game.axis_name)
-
-
-def _parts(batch: Example, n: int) -> Example:
-    """n·B examples as `[B, n, ...]`: part j, of B, is the examples j, j + n, j + 2n, ...
-
-    Blocks of B would lie on other devices than the batch they are cut from. These parts stay where they are, and a
-    device that cuts its own share makes the same ones.
-    """
-    if len(batch["image"]) % n:
-        raise ValueError(f"expected {n}·B examples for {n} repetitions, got {len(batch['image'])}")
-    return jax.tree.map(lambda x: x.reshape(-1, n, *x.shape[1:]), batch)
 
 
 def repeat(step: StepFunction, n: int) -> Step:
@@ -163,8 +164,8 @@ def repeat(step: StepFunction, n: int) -> Step:
         raise ValueError(f"expected at least 1 repetition, got {n}")
 
     def repeated(state: GANState, batch: Example) -> tuple[GANState, Metrics]:
-        parts = jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), _parts(batch, n))
-        state, metrics = jax.lax.scan(step, state, parts)
+        pieces = jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), parts(batch, n))
+        state, metrics = jax.lax.scan(step, state, pieces)
         return state, jax.tree.map(jnp.mean, metrics)
 
     one = _as_step(step)
@@ -180,22 +181,22 @@ def iteration(*steps: StepFunction) -> Step:
 
     ValueError where the steps are not made for one `axis_name`.
     """
-    parts = [_as_step(step) for step in steps]
-    most = max(part.repeats for part in parts)
-    axis_name, *others = {part.axis_name for part in parts}
+    pieces = [_as_step(step) for step in steps]
+    most = max(piece.repeats for piece in pieces)
+    axis_name, *others = {piece.axis_name for piece in pieces}
     if others:
-        names = ", ".join(repr(part.axis_name) for part in parts)
+        names = ", ".join(repr(piece.axis_name) for piece in pieces)
         raise ValueError(
             f"the steps of one iteration were made with different axis_name ({names}); give all of them the same one, "
             "a function of your own by Step(function, axis_name)"
         )
 
     def step(state: GANState, batch: Example) -> tuple[GANState, Metrics]:
-        divided = _parts(batch, most)
+        divided = parts(batch, most)
         metrics: Metrics = {}
-        for part in parts:
-            own = jax.tree.map(lambda x, n=part.repeats: x[:, most - n :].reshape(-1, *x.shape[2:]), divided)
-            state, said = part(state, own)
+        for piece in pieces:
+            own = jax.tree.map(lambda x, n=piece.repeats: x[:, most - n :].reshape(-1, *x.shape[2:]), divided)
+            state, said = piece(state, own)
             metrics |= said
         state = state.replace(step=state.step + 1)
         size = global_count(len(divided["image"]), axis_name)

@@ -20,7 +20,7 @@ from jaxgan import penalties
 from jaxgan.losses import AdversarialLoss, per_example
 from jaxgan.state import GANState
 
-__all__ = ["Example", "Term", "View", "d_loss", "every", "g_loss", "r1", "r2", "wgan_gp"]
+__all__ = ["Example", "Term", "View", "d_loss", "dragan", "every", "g_loss", "r1", "r2", "unrolled", "wgan_gp"]
 
 PyTree = Any
 Example = dict[str, jax.Array]
@@ -32,7 +32,8 @@ class View:
 
     real, fake: examples `{"image": [B, H, W, C], ...}` with what they were made from (labels, latents, conditions)
         and what the discriminator said of them ("logits" and its other outputs).
-    critic: `(images, condition) -> dict`, what the discriminator says, its non-parameter variables frozen.
+    critic: `(images, condition, by) -> dict`, what the discriminator says, its non-parameter variables frozen; `by` may
+        be another state of it.
     generate: `inputs -> images`, the generator with its variables frozen.
     params: parameters of the player being trained, the ones that are differentiated.
     state: the GAN's state, in which the player being trained has these parameters.
@@ -70,9 +71,26 @@ class Term(NamedTuple):
     weight: float | str = 1.0
 
 
-def d_loss(loss: AdversarialLoss) -> Term:
-    """The discriminator's side of `loss` on the global batch, as the term `adversarial`."""
-    return Term("adversarial", lambda view: loss.d(*view.gather((view.real["logits"], view.fake["logits"]))))
+def d_loss(loss: AdversarialLoss, flip: float = 0.0) -> Term:
+    """The discriminator's side of `loss` on the global batch, as the term `adversarial`.
+
+    With `flip`, each example's target is the other one with that probability: noisy labels, against a discriminator
+    that is too sure (Chintala et al. 2016, "How to train a GAN", point 6). ValueError for a loss without targets.
+    """
+    if not flip:
+        return Term("adversarial", lambda view: loss.d(*view.gather((view.real["logits"], view.fake["logits"]))))
+    target = loss.target
+    if target is None or not 0 < flip <= 1:
+        raise ValueError(
+            f"flip={flip}: labels are flipped with a probability from 0 to 1, in losses that have targets (minimax, "
+            "non_saturating, least_squares)"
+        )
+
+    def function(view: View) -> jax.Array:
+        flipped = jax.vmap(lambda key: jax.random.bernoulli(key, flip, (2,)))(view.keys).astype(jnp.float32)
+        return target(view.real["logits"], 1.0 - flipped[:, 0]) + target(view.fake["logits"], flipped[:, 1])
+
+    return Term("adversarial", function)
 
 
 def g_loss(loss: AdversarialLoss) -> Term:
@@ -108,6 +126,42 @@ def wgan_gp(weight: float | str = 10.0) -> Term:
         return penalties.wgan_gp(_critic(view, view.real), view.real["image"], view.fake["image"], mix)
 
     return Term("wgan_gp", function, weight)
+
+
+def dragan(weight: float | str = 10.0) -> Term:
+    """`penalties.dragan` around the real examples. The standard deviation is that of this device's share."""
+
+    def function(view: View) -> jax.Array:
+        shape = view.real["image"].shape[1:]
+        mix, noise = (
+            jax.vmap(lambda key, n=n, shape=shape: jax.random.uniform(jax.random.fold_in(key, n), shape))(view.keys)
+            for n, shape in enumerate([(), shape])
+        )
+        return penalties.dragan(_critic(view, view.real), view.real["image"], noise, mix)
+
+    return Term("dragan", function, weight)
+
+
+def unrolled(loss: AdversarialLoss, d_step: Callable[[GANState, Example], tuple[GANState, Any]], n: int) -> Term:
+    """The generator's side of `loss` against the discriminator as `n` more of its steps would make it, through which
+    the generator's gradient flows. Metz et al. 2017 (arXiv 1611.02163), equation 4 to 6.
+
+    d_step: `make_d_step(...)`; its optimiser is differentiated too, so Adam needs `eps_root` (its root has no
+        derivative at 0). The steps use this step's real images, and the latents that D's next steps would draw.
+    Only the generator sees the unrolled discriminator; D itself is trained as ever. ValueError for n below 1.
+    """
+    if n < 1:
+        raise ValueError(f"expected at least 1 unrolled step, got {n}")
+
+    def function(view: View) -> jax.Array:
+        ahead, _ = jax.lax.scan(lambda state, _: (d_step(state, view.batch)[0], None), view.state, length=n)
+        real, fake = (
+            view.critic(example["image"], example.get("condition"), ahead.discriminator)["logits"]
+            for example in (view.real, view.fake)
+        )
+        return loss.g(*view.gather((fake, real)))
+
+    return Term("adversarial", function)
 
 
 def every(term: Term, n: int) -> Term:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import ndimage, stats
 
-from jaxgan.augment import flip, random_crop, rotate_and_scale, turned
+from jaxgan import augment
+from jaxgan.augment import flip, random_crop, rotate_and_scale, shift, turned
 
 
 def keys(count, seed=0):
@@ -26,6 +27,7 @@ def places(count, height, width):
 CHANGES = {
     "flip": flip,
     "random_crop": lambda images, keys: random_crop(images, keys, 3),
+    "shift": lambda images, keys: shift(images, keys, 2),
     "rotate_and_scale": lambda images, keys: rotate_and_scale(images, keys, 20.0, 0.2),
 }
 each = pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
@@ -188,3 +190,28 @@ def test_the_gradient_of_turned_is_the_transpose_of_scipys_matrix():
     image, weights = noise(*shape), noise(2, *shape)[1]
     gradient = jax.grad(lambda x: jnp.vdot(turned(x[None], radians[None], factor[None])[0], weights))(image)
     np.testing.assert_allclose(gradient.ravel(), np.stack(columns) @ weights.ravel(), rtol=0, atol=1e-5)
+
+
+# --- shift and noise -------------------------------------------------------------------------------------------------
+def test_a_shift_is_uniform_and_mirrors_at_the_edge():
+    images = places(2000, 5, 6)
+    moved = np.asarray(shift(images, keys(2000), 2))
+    wide = np.pad(images[0], ((2, 2), (2, 2), (0, 0)), mode="reflect")
+    windows = {wide[i : i + 5, j : j + 6].tobytes(): (i, j) for i in range(5) for j in range(5)}
+    counts = np.zeros((5, 5))
+    for image in moved:
+        counts[windows[image.tobytes()]] += 1
+    assert stats.chisquare(counts.ravel()).pvalue > 1e-3
+    np.testing.assert_array_equal(shift(images[:3], keys(3), 0), images[:3])
+    for pixels in -1, 5:
+        with pytest.raises(ValueError, match="can't be moved by up to"):
+            shift(images[:3], keys(3), pixels)
+
+
+def test_noise_is_normal_with_its_own_standard_deviation():
+    images = np.full((200, 5, 6, 3), 0.25, np.float32)
+    drawn = (np.asarray(augment.noise(images, keys(200), 0.5)) - 0.25) / 0.5
+    assert stats.kstest(drawn.ravel(), "norm").pvalue > 1e-3
+    np.testing.assert_array_equal(augment.noise(images, keys(200), jnp.float32(0.0)), images)
+    alone = augment.noise(images[7:8], keys(200)[7:8], 0.5)
+    np.testing.assert_allclose(alone[0], drawn[7] * 0.5 + 0.25, atol=1e-6)

@@ -6,12 +6,15 @@ Each composition is checked against numbers computed here without the library's 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
+import pytest
 from conftest import LATENT, Discriminator, assert_same, differs, given, tiny_batch, tiny_gan
 
 from jaxgan import penalties
 from jaxgan.losses import non_saturating, wasserstein
+from jaxgan.samplers import latents, pack
 from jaxgan.steps import make_d_step, make_g_step, make_joint_step
-from jaxgan.terms import Term, d_loss, g_loss, r1
+from jaxgan.terms import Term, d_loss, g_loss, r1, unrolled
 
 BATCH = tiny_batch()
 CLASSES = 3
@@ -87,14 +90,6 @@ def test_an_auxiliary_classifier():
 # --- packing (PacGAN) ---
 
 
-def pack(example):
-    """Two neighbours become one image of twice the channels: [2B, H, W, C] -> [B, H, W, 2C]."""
-    image = example["image"]
-    size, height, width, channels = image.shape
-    pairs = image.reshape(size // 2, 2, height, width, channels).transpose(0, 2, 3, 1, 4)
-    return example | {"image": pairs.reshape(size // 2, height, width, 2 * channels)}
-
-
 def quarter_way(view):
     """WGAN-GP at points that the test knows, a quarter of the way from fake to real."""
 
@@ -108,7 +103,7 @@ def test_a_gradient_penalty_is_per_pack():
     """D is tanh(x W + b) v + c on the pack, whose gradient by the pack x is W (v · (1 - tanh²))."""
     batch, state = tiny_batch(8), tiny_gan(channels=2)
     terms = [d_loss(wasserstein), r1(1.0), Term("wgan_gp", quarter_way)]
-    _, metrics = jax.jit(make_d_step(given, terms, prepare=pack))(state, batch)
+    _, metrics = jax.jit(make_d_step(given, terms, prepare=pack(2)))(state, batch)
 
     g, d = state.generator, state.discriminator
     fake = np.asarray(g.apply_fn({"params": g.params}, batch["latent"], train=True))
@@ -130,24 +125,19 @@ def test_a_gradient_penalty_is_per_pack():
 # --- an unrolled discriminator step ---
 
 
-def unrolled(stop):
-    """The generator's loss against the discriminator as it will be after one more step on this generator's fakes."""
-    look_ahead = make_d_step(given, [d_loss(non_saturating)])
+AHEAD = make_d_step(given, [d_loss(non_saturating)])
 
-    def function(view):
-        state = jax.lax.stop_gradient(view.state) if stop else view.state
-        d = look_ahead(state, view.batch)[0].discriminator
-        said = d.apply(d.params, d.variables, view.fake["image"], None, train=True)
-        return non_saturating.g(said["logits"], view.real["logits"])
 
-    return Term("unrolled", function)
+def stopped_ahead(state, batch):
+    """A step of D through which no gradient flows."""
+    return AHEAD(jax.lax.stop_gradient(state), batch)
 
 
 def test_the_generators_gradient_flows_through_an_unrolled_d_step():
     state = tiny_gan()
-    after, metrics = jax.jit(make_g_step(given, [unrolled(stop=False)]))(state, BATCH)
-    stopped, _ = jax.jit(make_g_step(given, [unrolled(stop=True)]))(state, BATCH)
-    joint, _ = jax.jit(make_joint_step(given, [], [unrolled(stop=False)]))(state, BATCH)
+    after, metrics = jax.jit(make_g_step(given, [unrolled(non_saturating, AHEAD, 1)]))(state, BATCH)
+    stopped, _ = jax.jit(make_g_step(given, [unrolled(non_saturating, stopped_ahead, 1)]))(state, BATCH)
+    joint, _ = jax.jit(make_joint_step(given, [], [unrolled(non_saturating, AHEAD, 1)]))(state, BATCH)
     g, d = state.generator, state.discriminator
 
     def loss(params, stop):
@@ -166,41 +156,35 @@ def test_the_generators_gradient_flows_through_an_unrolled_d_step():
         value, gradient = by_hand(g.params, stop)
         expected = jax.tree.map(lambda p, step: p - 0.5 * step, g.params, gradient)
         assert_same(result.generator.params, expected, 1e-6)
-        np.testing.assert_allclose(metrics["generator/unrolled"], value, atol=1e-6)
+        np.testing.assert_allclose(metrics["generator/adversarial"], value, atol=1e-6)
     gap = jax.tree.map(lambda a, b: np.max(np.abs(a - b)), after.generator.params, stopped.generator.params)
     assert max(jax.tree.leaves(gap)) > 1e-4  # far above the tolerance: the two are told apart
     assert_same(after.discriminator, d)  # looking ahead is not going there
     assert differs(after.generator.params, g.params)
 
 
-# --- a term with a state of its own (LeCam) ---
+def test_three_unrolled_steps_are_one_after_the_other():
+    """Against the discriminator as three calls of its step leave it; the gradient by differences."""
+    state = tiny_gan()
+    sampler = latents(LATENT)
+    d_step = make_d_step(sampler, [d_loss(non_saturating)])
+    g_step = jax.jit(make_g_step(given, [unrolled(non_saturating, d_step, 3)]))
+    after, metrics = g_step(state, BATCH)
 
+    @jax.jit
+    def loss(params):
+        ahead = state.replace(generator=state.generator.replace(params=params))
+        for _ in range(3):
+            ahead, _ = d_step(ahead, BATCH)
+        d = ahead.discriminator
+        fake = state.generator.apply_fn({"params": params}, BATCH["latent"], train=True)
+        return jnp.mean(jnp.log1p(jnp.exp(-d.apply_fn({"params": d.params}, fake, train=True)["logits"])))
 
-def lecam(view):
-    """(D(x) - mean of fakes)² + (D(G(z)) - mean of reals)², against means over the steps, as they were before this one.
-    Tseng et al. 2021 (arXiv 2104.03310), equation 3 without its hinges."""
-    old = view.extras["lecam"]
-    values = (view.real["logits"] - old["fake"]) ** 2 + (view.fake["logits"] - old["real"]) ** 2
-    new = {name: 0.9 * old[name] + 0.1 * jnp.mean(getattr(view, name)["logits"]) for name in ("real", "fake")}
-    return values, view.extras | {"lecam": jax.lax.stop_gradient(new)}
-
-
-def test_a_term_keeps_means_between_steps():
-    zeros = {"lecam": {"real": jnp.zeros(()), "fake": jnp.zeros(())}, "other": jnp.ones(2)}
-    state = tiny_gan(extras=zeros)
-    d_terms = [d_loss(non_saturating), Term("lecam", lecam, 0.3)]
-    step = jax.jit(make_joint_step(given, d_terms, [g_loss(non_saturating)]))
-    means = {"real": 0.0, "fake": 0.0}
-    for seed in range(3):
-        batch = tiny_batch(seed=seed)
-        g, d = state.generator, state.discriminator
-        fake = g.apply_fn({"params": g.params}, batch["latent"], train=True)
-        images = batch["image"], fake
-        real, fake = (np.asarray(d.apply_fn({"params": d.params}, x, train=True)["logits"]) for x in images)
-        expected = np.mean((real - means["fake"]) ** 2 + (fake - means["real"]) ** 2)
-        means = {"real": 0.9 * means["real"] + 0.1 * real.mean(), "fake": 0.9 * means["fake"] + 0.1 * fake.mean()}
-        state, metrics = step(state, batch)
-        np.testing.assert_allclose(metrics["discriminator/lecam"], expected, atol=1e-6)
-    for name in means:
-        np.testing.assert_allclose(state.extras["lecam"][name], means[name], atol=1e-6)
-    np.testing.assert_array_equal(state.extras["other"], 1)
+    params = state.generator.params
+    np.testing.assert_allclose(metrics["generator/adversarial"], loss(params), atol=1e-6)
+    direction = jax.tree.map(lambda a, b: (b - a) / 0.5, after.generator.params, params)  # the gradient that was used
+    h = 1e-2 / float(optax.tree.norm(direction))
+    up, down = (loss(jax.tree.map(lambda p, s, sign=sign: p + sign * h * s, params, direction)) for sign in (1, -1))
+    np.testing.assert_allclose((up - down) / (2 * h), float(optax.tree.norm(direction)) ** 2, rtol=2e-3)
+    with pytest.raises(ValueError, match="at least 1 unrolled step, got 0"):
+        unrolled(non_saturating, AHEAD, 0)

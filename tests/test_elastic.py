@@ -16,7 +16,8 @@ from jaxgan import parallel
 from jaxgan.ensemble import stack
 from jaxgan.losses import non_saturating
 from jaxgan.parallel import layout
-from jaxgan.steps import iteration, latents, make_joint_step
+from jaxgan.samplers import latents
+from jaxgan.steps import iteration, make_joint_step
 from jaxgan.terms import Term, d_loss, g_loss
 from jaxgan.training import GAN, generate_with, train
 from jaxgan.training.checkpoint import Checkpoints

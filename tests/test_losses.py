@@ -1,5 +1,7 @@
 """Losses against NumPy in float64, against numbers from PyTorch, and in the exactly solvable Dirac-GAN."""
 
+import types
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -137,6 +139,88 @@ def test_mismatched_shapes_and_scalars_are_refused(name, player):
             loss(jnp.zeros(first), jnp.zeros(second))
     with pytest.raises(ValueError, match="scalar"):
         loss(jnp.zeros(()), jnp.zeros(()))
+
+
+# --- targets ---
+
+# torch 2.13.0, float64: binary_cross_entropy_with_logits(REAL, 0.9) + binary_cross_entropy_with_logits(FAKE, 0.1), and
+# 0.5 * mse_loss against the same, reduction="none".
+SMOOTHED = {
+    "non_saturating": [0.6783412890, 1.9859479903, 1.3862943611, 1.7950790093],
+    "minimax": [0.6783412890, 1.9859479903, 1.3862943611, 1.7950790093],
+    "least_squares": [2.3850000000, 1.4412500000, 0.4100000000, 5.4662500000],
+}
+
+
+@pytest.mark.parametrize("name", SMOOTHED)
+def test_smoothed_targets_from_pytorch(name):
+    loss = getattr(losses, name)
+    smooth = losses.smoothed(loss, 0.9, 0.1)
+    for transform in (lambda f: f, jax.jit):
+        values = transform(smooth.d)(jnp.array(REAL), jnp.array(FAKE))
+        np.testing.assert_allclose(values, SMOOTHED[name], rtol=1e-6)
+    assert smooth.g is loss.g
+    again = losses.smoothed(smooth, 0.75, 0.25)  # of targets that are between 0.1 and 0.9: 0.7 and 0.3
+    expected = losses.smoothed(loss, 0.7, 0.3).d(jnp.array(REAL), jnp.array(FAKE))
+    np.testing.assert_allclose(again.d(jnp.array(REAL), jnp.array(FAKE)), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", SMOOTHED)
+def test_the_optimum_of_a_smoothed_loss(name):
+    """With real and fake equally likely at a point, D's best answer is the mean target, ½(0.9 + 0)."""
+    smooth = losses.smoothed(getattr(losses, name))
+    best = 0.45 if name == "least_squares" else np.log(0.45 / 0.55)
+    slope = jax.grad(lambda x: smooth.d(x, x).sum())(jnp.full(1, best))
+    np.testing.assert_allclose(slope, 0.0, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", SMOOTHED)
+def test_targets_of_maps_and_extremes(name):
+    real, fake = LOGITS["extreme patch map"].astype(np.float32)
+    loss = getattr(losses, name)
+    ones = jnp.ones(len(real))
+    both = loss.target(jnp.asarray(real), ones) + loss.target(jnp.asarray(fake), 0 * ones)
+    np.testing.assert_allclose(both, loss.d(jnp.asarray(real), jnp.asarray(fake)), rtol=1e-6)
+    with pytest.raises(ValueError, match=r"targets of shape \[B\], got \(3, 1\)"):
+        loss.target(jnp.zeros((3, 1)), jnp.zeros((3, 1)))
+
+
+@pytest.mark.parametrize("name", sorted(set(EXPECTED) - set(SMOOTHED)))
+def test_losses_without_targets_refuse_other_ones(name):
+    with pytest.raises(ValueError, match="no targets to smooth"):
+        losses.smoothed(getattr(losses, name))
+    with pytest.raises(ValueError, match=r"flip=0\.1: .* have targets"):
+        terms.d_loss(getattr(losses, name), flip=0.1)
+
+
+def test_targets_out_of_range_are_refused():
+    for real, fake in [(1.1, 0.0), (0.9, -0.1), (0.4, 0.4), (0.2, 0.8)]:
+        with pytest.raises(ValueError, match="expected targets 0 ≤ fake < real ≤ 1"):
+            losses.smoothed(losses.minimax, real, fake)
+    with pytest.raises(ValueError, match=r"flip=1\.5"):
+        terms.d_loss(losses.minimax, flip=1.5)
+
+
+def test_flipped_labels_in_numpy():
+    count = 4000
+    view = types.SimpleNamespace(
+        real={"logits": jnp.full(count, 2.0)},
+        fake={"logits": jnp.full(count, -1.0)},
+        keys=jax.random.split(jax.random.key(0), count),
+    )
+    values = np.asarray(terms.d_loss(losses.non_saturating, flip=0.2).function(view))
+    # What an example costs, by whether its real and its fake target are the other one.
+    costs = [
+        softplus(-2) + softplus(-1),
+        softplus(2) + softplus(-1),
+        softplus(-2) + softplus(1),
+        softplus(2) + softplus(1),
+    ]
+    shares = [np.mean(np.abs(values - cost) < 1e-5) for cost in costs]
+    np.testing.assert_allclose(shares, [0.64, 0.16, 0.16, 0.04], atol=0.025)  # > 3 standard deviations of a share
+    np.testing.assert_allclose(sum(shares), 1.0)
+    every = terms.d_loss(losses.non_saturating, flip=1.0).function(view)
+    np.testing.assert_allclose(every, np.full(count, costs[3]), rtol=1e-6)
 
 
 def test_per_example_averages_all_but_the_first_axis():

@@ -16,8 +16,9 @@ from jaxgan.losses import non_saturating
 from jaxgan.networks.dcgan import Discriminator as DCGANDiscriminator
 from jaxgan.networks.dcgan import Generator as DCGANGenerator
 from jaxgan.parallel import layout, mapped, sharded
+from jaxgan.samplers import latents
 from jaxgan.state import GANState, init_player
-from jaxgan.steps import iteration, latents, make_d_step, make_g_step, make_joint_step
+from jaxgan.steps import iteration, make_d_step, make_g_step, make_joint_step
 from jaxgan.terms import Term, d_loss, g_loss, r1, wgan_gp
 
 SAMPLER = latents(LATENT)

@@ -17,6 +17,7 @@ PIXELS, WIDTH, PATCHES = 6, 4, 3
 _random = np.random.default_rng(0)
 REAL, FAKE = _random.standard_normal((2, *SHAPE))
 MIX = _random.uniform(size=SHAPE[0])
+NOISE = np.random.default_rng(1).uniform(size=SHAPE)
 _symmetric = _random.standard_normal((PIXELS, PIXELS))
 _symmetric = _symmetric + _symmetric.T
 
@@ -88,6 +89,13 @@ PENALTIES = {
             (np.linalg.norm(gradient(MIX[:, None] * _rows(REAL) + (1 - MIX[:, None]) * _rows(FAKE)), axis=1) - 1) ** 2
         ),
     ),
+    # Kodali et al. 2017 (arXiv 1705.07215): x̂ = x + ε·½·σ·u, σ that of all numbers of the batch.
+    "dragan": (
+        lambda critic, real, fake, mix: penalties.dragan(critic, real, jnp.asarray(NOISE, jnp.float32), mix),
+        lambda gradient: (
+            (np.linalg.norm(gradient(_rows(REAL + MIX[:, None, None, None] * REAL.std() / 2 * NOISE)), axis=1) - 1) ** 2
+        ),
+    ),
 }
 
 every_critic = pytest.mark.parametrize("critic", CRITICS)
@@ -146,7 +154,7 @@ def test_a_critic_without_a_gradient(penalty, transform):
     """Values are 0² or (0 - 1)², and no NaN comes out of the root at 0."""
     function = transform(lambda w: PENALTIES[penalty][0](lambda images: _rows(images) @ w, *_single((REAL, FAKE, MIX))))
     w = jnp.zeros(PIXELS)
-    np.testing.assert_array_equal(function(w), np.full(SHAPE[0], 1.0 if penalty == "wgan_gp" else 0.0))
+    np.testing.assert_array_equal(function(w), np.full(SHAPE[0], 1.0 if penalty in ("wgan_gp", "dragan") else 0.0))
     np.testing.assert_array_equal(jax.grad(lambda w: jnp.mean(function(w)))(w), np.zeros(PIXELS))
 
 
@@ -184,6 +192,22 @@ def test_mismatched_shapes_are_refused(real, fake, mix):
         penalties.wgan_gp(lambda x: jnp.sum(x, axis=1), jnp.zeros(real), jnp.zeros(fake), jnp.zeros(mix))
 
 
+@pytest.mark.parametrize("noise, mix", [((4, 2), (4,)), ((4, 3), (3,)), ((4, 3), (4, 1))])
+def test_mismatched_noise_is_refused(noise, mix):
+    with pytest.raises(ValueError, match=r"expected noise of shape \(4, 3\)"):
+        penalties.dragan(lambda x: jnp.sum(x, axis=1), jnp.zeros((4, 3)), jnp.zeros(noise), jnp.zeros(mix))
+
+
+def test_clipping_holds_every_parameter():
+    params = {"a": jnp.array([-3.0, 0.005, 0.02]), "b": {"c": jnp.array([[0.01, -0.011]], jnp.bfloat16)}}
+    clipped = penalties.clip_weights(0.01)(params)
+    np.testing.assert_array_equal(clipped["a"], np.float32([-0.01, 0.005, 0.01]))
+    assert clipped["b"]["c"].dtype == jnp.bfloat16
+    for limit in 0, -1, float("nan"):
+        with pytest.raises(ValueError, match="limit above 0"):
+            penalties.clip_weights(limit)
+
+
 def test_a_critic_that_drops_the_batch_axis_is_refused():
     with pytest.raises(ValueError, match="scalar"):
         penalties.r1(jnp.sum, jnp.zeros((4, 3)))
@@ -214,7 +238,9 @@ def _metrics_of_a_d_step(term, **options):
     return jax.eval_shape(run)
 
 
-@pytest.mark.parametrize("term", [terms.r1("gamma"), terms.r2("gamma"), terms.wgan_gp()], ids=lambda term: term.name)
+@pytest.mark.parametrize(
+    "term", [terms.r1("gamma"), terms.r2("gamma"), terms.wgan_gp(), terms.dragan()], ids=lambda term: term.name
+)
 def test_terms_refuse_batch_norm_and_take_a_discriminator_without(term):
     with pytest.raises(ValueError, match="batch_norm=False"):
         _metrics_of_a_d_step(term, batch_norm=True)

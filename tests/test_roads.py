@@ -22,7 +22,8 @@ from jaxgan.game import Game
 from jaxgan.losses import non_saturating, relativistic_average, wasserstein
 from jaxgan.networks.layers import MinibatchStdDev
 from jaxgan.parallel import mapped, sharded
-from jaxgan.steps import iteration, latents, make_d_step, make_g_step, make_joint_step, repeat
+from jaxgan.samplers import latents
+from jaxgan.steps import iteration, make_d_step, make_g_step, make_joint_step, repeat
 from jaxgan.terms import Term, d_loss, every, g_loss, r1, wgan_gp
 
 # --- the GANs ---

@@ -239,7 +239,7 @@ def test_repeat_is_single_steps_on_every_third_example_and_g_sees_the_last():
 
 
 def test_repeat_refuses_a_batch_it_cannot_divide():
-    with pytest.raises(ValueError, match="expected 3·B examples for 3 repetitions, got 4"):
+    with pytest.raises(ValueError, match="expected n·B examples for 3 parts, got 4"):
         iteration(repeat(D_STEP, 3), G_STEP)(tiny_gan(), BATCH)
     with pytest.raises(ValueError, match="at least 1 repetition, got 0"):
         repeat(D_STEP, 0)

@@ -9,8 +9,9 @@ import pytest
 from conftest import HYPER, LATENT, Discriminator, Generator, adam, assert_same, given, tiny_batch, tiny_gan
 
 from jaxgan.losses import non_saturating
+from jaxgan.samplers import latents
 from jaxgan.state import GANState
-from jaxgan.steps import Step, iteration, latents, make_d_step, make_g_step, make_joint_step, repeat
+from jaxgan.steps import Step, iteration, make_d_step, make_g_step, make_joint_step, repeat
 from jaxgan.terms import Term, d_loss, g_loss, r1
 
 BATCH = tiny_batch()

@@ -1,0 +1,84 @@
+"""Samplers: what a generator is fed. `(batch, keys [B]) -> inputs`, see `jaxgan.steps`.
+
+Also `labelled` and `pack`, which a step takes as `prepare`: what real and fake examples are turned into, alike, before
+a discriminator sees them.
+"""
+
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+
+from jaxgan.terms import Example
+
+__all__ = ["Sampler", "codes", "labelled", "labelled_latents", "latents", "pack"]
+
+Sampler = Callable[[Example, jax.Array], Example]
+
+
+def latents(size: int) -> Sampler:
+    """The sampler of plain GANs: latents `[B, size]` from N(0, I)."""
+    return lambda batch, keys: {"latent": jax.vmap(lambda key: jax.random.normal(key, (size,)))(keys)}
+
+
+def labelled_latents(size: int) -> Sampler:
+    """The sampler of conditional GANs: latents `[B, size]` from N(0, I), and the batch's labels `[B]` as `label` and as
+    `condition`, so that fakes have the classes that real images have, as often. ValueError for a batch without labels.
+    """
+    plain = latents(size)
+    return lambda batch, keys: labelled({**plain(batch, keys), "label": _label(batch)})
+
+
+def labelled(example: Example) -> Example:
+    """The example with its `label` as `condition`, which is what networks are given: the `prepare` of conditional GANs.
+    ValueError for an example without labels."""
+    return {**example, "condition": _label(example)}
+
+
+def _label(example: Example) -> jax.Array:
+    if "label" not in example:
+        raise ValueError(f"a conditional GAN needs examples with a 'label' [B], these have {sorted(example)}")
+    return example["label"]
+
+
+def codes(size: int, categories: Sequence[int] = (10,), continuous: int = 2) -> Sampler:
+    """The sampler of InfoGAN: `latent` `[B, L]` is noise from N(0, I), `size` numbers, then one-hot codes, uniform over
+    each of `categories`, then `continuous` codes uniform in [-1, 1]. What was drawn is kept as `code_class`
+    `[B, len(categories)]` and `code_value` `[B, continuous]`. Chen et al. 2016 (arXiv 1606.03657), section 4.
+
+    Inputs that the batch has, `code_class` and `code_value`, are taken instead of drawn: that is how to walk a code.
+    """
+
+    def one(key: jax.Array) -> Example:
+        noise, classes, values = jax.random.split(key, 3)
+        highest = jnp.asarray(categories, jnp.int32)
+        return {
+            "noise": jax.random.normal(noise, (size,)),
+            "code_class": jax.random.randint(classes, (len(categories),), 0, highest),
+            "code_value": jax.random.uniform(values, (continuous,), minval=-1.0),
+        }
+
+    def sampler(batch: Example, keys: jax.Array) -> Example:
+        drawn = jax.vmap(one)(keys) | {name: batch[name] for name in ("code_class", "code_value") if name in batch}
+        one_hots = [jax.nn.one_hot(drawn["code_class"][:, i], n) for i, n in enumerate(categories)]
+        latent = jnp.concatenate([drawn.pop("noise"), *one_hots, drawn["code_value"]], axis=1)
+        return {"latent": latent, **drawn}
+
+    return sampler
+
+
+def pack(m: int) -> Callable[[Example], Example]:
+    """`prepare` of PacGAN: m neighbours become one example of m times the channels, `[m·B, H, W, C] -> [B, H, W, m·C]`,
+    which the discriminator judges together. Lin et al. 2018 (arXiv 1712.04086), section 3. Whatever else an example
+    has (labels, latents) is left out: a pack has none. ValueError where m does not divide the examples."""
+    if m < 1:
+        raise ValueError(f"expected packs of at least 1 image, got {m}")
+
+    def prepare(example: Example) -> Example:
+        size, height, width, channels = example["image"].shape
+        if size % m:
+            raise ValueError(f"packs of {m} images need a batch that {m} divides, on every device; got {size} images")
+        packs = example["image"].reshape(size // m, m, height, width, channels)
+        return {"image": jnp.moveaxis(packs, 1, 3).reshape(size // m, height, width, m * channels)}
+
+    return prepare
