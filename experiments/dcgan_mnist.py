@@ -13,16 +13,13 @@ others.
 """
 
 import dataclasses
-from typing import Literal
+from typing import ClassVar, Literal
 
-import jax.numpy as jnp
-import optax
-
-from jaxgan import d_loss, g_loss, iteration, latents, make_joint_step
+from jaxgan import d_loss, g_loss, latents
 from jaxgan.data.prepare import Fit
 from jaxgan.losses import non_saturating
 from jaxgan.networks.dcgan import SIZES, Discriminator, Generator
-from jaxgan.training import GAN, DataSpec, generate_with, init_with, main
+from jaxgan.training import GAN, DataSpec, compose, main
 from jaxgan.training import Options as CommonOptions
 from jaxgan.training.usage import require
 
@@ -35,39 +32,28 @@ class Options(CommonOptions):
     """Numbers in a latent."""
     features: int = 64
     """Channels of the layers next to the image; deeper ones have twice as many each."""
-    learning_rate: float = 2e-4
-    """Adam's rate, for both players."""
-    beta1: float = 0.5
-    """Adam's first momentum."""
-    ema_half_life: float = 10_000.0
-    """Images after which a weight counts half in the generator's average; 0 for none."""
+
+    SIZES: ClassVar = {
+        "smoke": {"dataset": "digits", "steps": 2, "batch_size": 8, "image_size": 28, "features": 2, "latent_size": 8},
+    }
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self, "image_size", self.image_size in SIZES, f"one of {SIZES}")
         require(self, "latent_size", self.latent_size >= 1, "at least 1")
         require(self, "features", self.features >= 1, "at least 1")
-        require(self, "learning_rate", 0 < self.learning_rate < float("inf"), "above 0 and finite")
-        require(self, "beta1", 0 <= self.beta1 < 1, "at least 0 and below 1")
-        require(self, "ema_half_life", 0 <= self.ema_half_life < float("inf"), "at least 0 and finite")
+
+
+def networks(options: Options, data: DataSpec, *, batch_norm: bool = True) -> tuple[Generator, Discriminator]:
+    """The generator and the discriminator, the latter with batch norm or not: gradient penalties need it without."""
+    dtype = options.compute_dtype
+    generator = Generator(data.size, data.channels, options.features, dtype)
+    return generator, Discriminator(options.features, batch_norm, dtype)
 
 
 def build(options: Options, data: DataSpec) -> GAN:
-    init = init_with(
-        Generator(data.size, data.channels, options.features, options.compute_dtype),
-        Discriminator(options.features, dtype=options.compute_dtype),
-        optax.scale_by_adam(b1=options.beta1),
-        jnp.zeros((1, options.latent_size)),
-        jnp.zeros((1, data.size, data.size, data.channels)),
-        hyper={
-            "generator/learning_rate": options.learning_rate,
-            "discriminator/learning_rate": options.learning_rate,
-            "ema_half_life": options.ema_half_life,
-        },
-    )
-    sampler = latents(options.latent_size)
-    step = make_joint_step(sampler, [d_loss(non_saturating)], [g_loss(non_saturating)])
-    return GAN(init, iteration(step), options.batch_size, sampler, generate_with)
+    terms = [d_loss(non_saturating)], [g_loss(non_saturating)]
+    return compose(options, data, networks(options, data), latents(options.latent_size), *terms)
 
 
 if __name__ == "__main__":

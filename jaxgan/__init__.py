@@ -2,6 +2,7 @@
 
 from jaxgan import (
     augment,
+    auxiliary,
     ensemble,
     losses,
     networks,
@@ -31,6 +32,7 @@ __all__ = [
     "TrainState",
     "View",
     "augment",
+    "auxiliary",
     "d_loss",
     "ensemble",
     "every",

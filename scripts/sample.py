@@ -1,7 +1,8 @@
 """Draws images from a run.
 
     python -m scripts.sample RUN --count 10000 --out samples.npz     uint8 `images` [N, H, W, C]
-    python -m scripts.sample RUN --grid grid.png
+    python -m scripts.sample RUN --grid grid.png                     of a conditional GAN, a class a row
+    python -m scripts.sample RUN --label 7 --grid sevens.png
     python -m scripts.sample RUN --interpolate walk.gif              a walk between latents, on the sphere
 
 One command may ask for all three. The same seed draws the same images, whatever the count. Of a run with --seeds or
@@ -20,7 +21,7 @@ import tyro
 from tqdm import tqdm
 
 from jaxgan.training import OpenRun, open  # noqa: A004 - the library's name for it
-from jaxgan.training.experiment import display_inputs, images_of
+from jaxgan.training.experiment import display_inputs, images_of, sheet
 from jaxgan.training.files import whole
 from jaxgan.training.pictures import picture, save_gif, save_png
 from jaxgan.training.usage import UsageError, command_line, plain_exits, writing
@@ -37,7 +38,7 @@ class Options:
     out: Path | None = None
     """File for the images, .npz."""
     grid: Path | None = None
-    """File for a picture of the first 64, .png."""
+    """File for a picture of the first 64, or of 8 of each class, .png."""
     interpolate: Path | None = None
     """File for an animated walk through the latents, .gif."""
     weights: Literal["ema", "raw"] = "ema"
@@ -46,14 +47,17 @@ class Options:
     """Which checkpoint, best being that of a run with --eval-every; by default the newest."""
     member: int | None = None
     """Which of the GANs of a run with --seeds or --sweep; by default all, images [members, N, H, W, C]."""
+    label: int | None = None
+    """Of a conditional GAN, the class of all images, counted from 0; by default classes take turns."""
     seed: int = 0
     """Of the latents."""
 
 
-def walk(run: OpenRun, *, ema: bool = True, seed: int = 0) -> list[np.ndarray]:
+def walk(run: OpenRun, *, ema: bool = True, seed: int = 0, label: int | None = None) -> list[np.ndarray]:
     """Frames of a closed walk: latents turned into each other along great circles, since N(0, I) lives near a
-    sphere."""
-    inputs = display_inputs(run.gan, jax.random.key(seed), 0, WALKERS * STOPS, run.data.classes)
+    sphere. Labels stay."""
+    run.check(label)
+    inputs = display_inputs(run.gan, jax.random.key(seed), 0, WALKERS * STOPS, run.data.classes, label=label)
     stops = inputs["latent"].reshape(STOPS, WALKERS, -1)
     others = {name: value[:WALKERS] for name, value in inputs.items()}
 
@@ -85,10 +89,13 @@ def run(options: Options) -> None:
         if not path.absolute().parent.is_dir():
             raise UsageError(f"can't write {path}: the folder {path.absolute().parent} doesn't exist")
     opened = open(options.run, options.step, member=options.member)
-    arguments = {"ema": options.weights == "ema", "seed": options.seed}
+    arguments = {"ema": options.weights == "ema", "seed": options.seed, "label": options.label}
+    shown, columns = sheet(opened.gan, opened.data)
+    if opened.members or options.label is not None:
+        shown, columns = opened.data.shown, None
     writers: list[tuple[Path | None, Callable[[Path], None]]] = [
         (options.out, lambda path: save_images(path, opened.sample(options.count, **arguments))),
-        (options.grid, lambda path: save_png(path, picture(opened.sample(opened.data.shown, **arguments)))),
+        (options.grid, lambda path: save_png(path, picture(opened.sample(shown, run=columns, **arguments), columns))),
         (options.interpolate, lambda path: save_gif(path, walk(opened, **arguments), 60)),
     ]
     whose = f" of all {len(opened.members)} members" if opened.members else ""

@@ -2,12 +2,15 @@
 
 import pathlib
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jaxgan.networks import dcgan
+from jaxgan.networks.heads import AuxiliaryClassifier, Codes, Logits, Projection
+from jaxgan.networks.minibatch import MinibatchDiscrimination, MinibatchStdDev
 
 GOLDEN = np.load(pathlib.Path(__file__).parent / "golden" / "dcgan.npz")
 LATENT = 5
@@ -63,8 +66,9 @@ def test_discriminator_shapes_and_parameters(size, channels, batch_norm):
     features = 2
     module = dcgan.Discriminator(features=features, batch_norm=batch_norm)
     variables, said = _shapes(module, (6, size, size, channels))
-    assert jax.tree.map(jnp.shape, said) == {"logits": (6,)} and said["logits"].dtype == jnp.float32
     base, widths = _widths(size, features)
+    assert jax.tree.map(jnp.shape, said) == {"logits": (6,), "features": (6, base, base, widths[-1])}
+    assert {array.dtype for array in said.values()} == {jnp.dtype("float32")}
     count, before = 0, channels
     for i, out in enumerate(widths):
         norm = batch_norm and i > 0  # the paper has none on the discriminator's input layer
@@ -144,19 +148,26 @@ def test_bfloat16_computes_in_bfloat16_and_keeps_the_rest_in_float32(module, sha
 
 @pytest.mark.parametrize(
     "module, shape",
-    [(dcgan.Generator(size=28, features=1), (4, LATENT)), (dcgan.Discriminator(features=1), (4, 28, 28, 1))],
+    [
+        (dcgan.Generator(size=28, features=1), (4, LATENT)),
+        (dcgan.Generator(size=28, features=1, classes=2), (4, LATENT)),
+        (dcgan.Discriminator(features=1), (4, 28, 28, 1)),
+    ],
 )
 def test_axis_name_reaches_every_batch_norm(module, shape):
     """Two shards of a batch under vmap, and the whole batch."""
     random = np.random.default_rng(0)
     draw = lambda leaf: random.uniform(-0.5, 0.5, leaf.shape).astype(np.float32)  # noqa: E731
-    x, variables = draw(jnp.zeros(shape)), jax.tree.map(draw, _shapes(module, shape)[0])
+    x, labels = draw(jnp.zeros(shape)), jnp.array([0, 1, 1, 1])
+    shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), x, labels, train=False))
+    variables = jax.tree.map(draw, shapes)
 
     def run(module):
-        return lambda x: module.apply(variables, x, train=True, mutable=["batch_stats"])
+        return lambda x, labels: module.apply(variables, x, labels, train=True, mutable=["batch_stats"])
 
     sharded = jax.jit(jax.vmap(run(module.clone(axis_name="devices")), axis_name="devices"))
-    (got, got_stats), (want, want_stats) = sharded(x.reshape(2, -1, *shape[1:])), jax.jit(run(module))(x)
+    got, got_stats = sharded(x.reshape(2, -1, *shape[1:]), labels.reshape(2, -1))
+    want, want_stats = jax.jit(run(module))(x, labels)
     got, want = jax.tree.leaves(got)[0], jax.tree.leaves(want)[0]
     np.testing.assert_allclose(got.reshape(want.shape), want, atol=1e-5)
     for a, b in zip(jax.tree.leaves(got_stats), jax.tree.leaves(want_stats), strict=True):
@@ -225,3 +236,162 @@ def test_numbers_are_pytorchs(size, channels, net):
         added = GOLDEN[f"{prefix}{name}/running_var_after"] - kept
         np.testing.assert_allclose(stats["mean"], GOLDEN[f"{prefix}{name}/running_mean_after"], rtol=0, atol=1e-6)
         np.testing.assert_allclose(stats["var"], kept + added * (n - 1) / n, rtol=0, atol=3e-6)
+
+
+# --- heads, dropout, layers across the batch, classes ---
+
+
+def _drawn(module, *inputs):
+    """Variables as NumPy draws them, positive as variances have to be."""
+    random = np.random.default_rng(1)
+    shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), *inputs, train=False))
+    return jax.tree.map(lambda leaf: random.uniform(0.05, 0.5, leaf.shape).astype(np.float32), shapes)
+
+
+PHOTOS = np.random.default_rng(2).uniform(-1, 1, (4, 28, 28, 1)).astype(np.float32)
+LABELS = np.array([2, 0, 2, 1], np.int32)
+
+
+def test_features_are_what_the_judge_reads():
+    module = dcgan.Discriminator(features=3)
+    variables = _drawn(module, PHOTOS)
+    said = jax.jit(lambda x: module.apply(variables, x, train=False))(PHOTOS)
+    judge = variables["params"]["judge"]
+    features = np.asarray(said["features"], np.float64)
+    assert features.shape == (4, 7, 7, 6) and said["features"].dtype == jnp.float32
+    by_hand = features.reshape(4, -1) @ judge["kernel"].astype(np.float64) + judge["bias"]
+    np.testing.assert_allclose(said["logits"], by_hand[:, 0], rtol=1e-5)
+
+
+def test_features_that_nobody_reads_cost_nothing():
+    module = dcgan.Discriminator(features=3)
+    variables = _drawn(module, PHOTOS)
+
+    def program(keep):
+        def loss(params, x):
+            said, changed = module.apply(variables | {"params": params}, x, train=True, mutable=["batch_stats"])
+            said = said if keep else {"logits": said["logits"]}
+            return jnp.mean(jax.nn.softplus(said["logits"])), changed
+
+        return jax.jit(jax.grad(loss, has_aux=True)).lower(variables["params"], PHOTOS).compile()
+
+    (with_them, without) = (program(keep) for keep in (True, False))
+    assert with_them.cost_analysis()["flops"] == without.cost_analysis()["flops"] > 0
+    assert with_them.memory_analysis().temp_size_in_bytes == without.memory_analysis().temp_size_in_bytes
+
+
+def test_every_head_judges_under_the_same_name():
+    """So that what was saved before there were heads is read, and one head's discriminator by another's."""
+    plain = {"down0", "down1", "norm1", "judge"}
+    heads = {
+        Logits(): set(),
+        Projection(3): {"embedding"},
+        AuxiliaryClassifier(3): {"class"},
+        Codes((10,), 2): {"hidden", "code0", "code_mean", "code_log_std"},
+    }
+    for head, added in heads.items():
+        module = dcgan.Discriminator(features=2, head=head)
+        init = lambda m=module: m.init_with_output(jax.random.key(0), PHOTOS, LABELS, train=False)  # noqa: E731
+        said, variables = jax.eval_shape(init)
+        assert set(variables["params"]) == plain | added
+        assert {len(values) for values in said.values()} == {4}
+    # The same draws, too: those of a dense layer of Linen's under that name, as DCGAN's judge was.
+    wide = jnp.zeros((4, 7 * 7 * 4))
+    old = jax.jit(lambda: Judge().init(jax.random.key(0), wide))()["params"]["judge"]["kernel"]
+    for head in (Logits(), Projection(3)):
+        module = dcgan.Discriminator(features=2, head=head)
+        new = jax.jit(lambda m=module: m.init(jax.random.key(0), PHOTOS, LABELS, train=False)["params"]["judge"])()
+        np.testing.assert_allclose(new["kernel"], old, rtol=1e-6)
+
+
+class Judge(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        return nn.Dense(1, kernel_init=nn.initializers.normal(0.02), name="judge")(x)
+
+
+def test_a_head_gets_the_condition():
+    module = dcgan.Discriminator(features=2, head=Projection(3))
+    variables = _drawn(module, PHOTOS, LABELS)
+    said = module.apply(variables, PHOTOS, LABELS, train=False)
+    params = jax.tree.map(lambda x: x.astype(np.float64), variables["params"])
+    x = np.asarray(said["features"], np.float64).reshape(4, -1)
+    by_hand = x @ params["judge"]["kernel"][:, 0] + params["judge"]["bias"]
+    by_hand += np.sum(x * params["embedding"]["kernel"].T[LABELS], axis=1)
+    np.testing.assert_allclose(said["logits"], by_hand, rtol=1e-5)
+    with pytest.raises(ValueError, match="needs labels"):
+        module.apply(variables, PHOTOS, train=False)
+
+
+def test_dropout_in_training_alone():
+    """After every activation: shares of zeros, the rest scaled, and evaluation as without."""
+    module = dcgan.Discriminator(features=8, batch_norm=False, dropout=0.25)
+    variables = _drawn(module, PHOTOS)
+    plain = jax.jit(lambda: module.clone(dropout=0.0).apply(variables, PHOTOS, train=True))()
+    evaluated = jax.jit(lambda: module.apply(variables, PHOTOS, train=False))()
+    np.testing.assert_array_equal(evaluated["features"], plain["features"])
+    run = jax.jit(lambda key: module.apply(variables, PHOTOS, train=True, rngs={"dropout": key}))
+    said = run(jax.random.key(0))
+    zeros = np.mean(np.asarray(said["features"]) == 0)
+    assert abs(zeros - 0.25) < 5 * np.sqrt(0.25 * 0.75 / said["features"].size)
+    # A first layer's drop reaches the second: without it the kept features would be plain ones divided by 0.75.
+    kept = np.asarray(said["features"]) != 0
+    scaled = np.asarray(plain["features"]) / 0.75
+    assert np.max(np.abs(said["features"] - scaled)[kept]) > 0.01
+    assert abs(np.mean(said["features"]) / np.mean(scaled * 0.75) - 1) < 0.1  # scaled, so that the mean stays
+    other = run(jax.random.key(1))
+    assert np.all(other["logits"] != said["logits"])
+
+
+@pytest.mark.parametrize("layer, added", [(MinibatchStdDev(2), 1), (MinibatchDiscrimination(5, 3), 5)])
+def test_a_layer_across_the_batch_comes_before_the_head_and_not_into_the_features(layer, added):
+    module = dcgan.Discriminator(features=3, minibatch=layer)
+    variables = _drawn(module, PHOTOS)
+    said = jax.jit(lambda x: module.apply(variables, x, train=False))(PHOTOS)
+    assert said["features"].shape == (4, 7, 7, 6)
+    inner = {"params": variables["params"]["minibatch"]} if "minibatch" in variables["params"] else {}
+    seen = np.asarray(layer.apply(inner, said["features"]), np.float64).reshape(4, -1)
+    assert seen.shape[1] == 7 * 7 * 6 + (49 if added == 1 else added)
+    judge = variables["params"]["judge"]
+    by_hand = seen @ judge["kernel"].astype(np.float64) + judge["bias"]
+    np.testing.assert_allclose(said["logits"], by_hand[:, 0], rtol=1e-5)
+
+
+def _by_class(variables):
+    """The generator's variables with three classes whose gains and biases are those given, times 1, 2 and 3."""
+    times = np.array([[1], [2], [3]], np.float32)
+    params = {
+        name: {key: times * value for key, value in layer.items()} if name.startswith("norm") else layer
+        for name, layer in variables["params"].items()
+    }
+    return {"params": params, "batch_stats": {n: {"statistics": s} for n, s in variables["batch_stats"].items()}}
+
+
+@pytest.mark.parametrize("mode", ["train", "eval"])
+def test_a_generator_of_one_class_in_use_has_pytorchs_numbers(mode):
+    """All labels 0: the classes' batch norm is the plain one, whatever the other classes have."""
+    x, want = GOLDEN["28/g/input"][:, :, 0, 0], _nhwc(GOLDEN[f"28/g/{mode}"])
+    module = dcgan.Generator(size=28, channels=1, features=3, classes=3)
+    variables = _by_class(_variables("28/g/"))
+    labels = np.zeros(len(x), np.int32)
+    shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), x, labels, train=False))
+    assert jax.tree.map(jnp.shape, variables) == jax.tree.map(jnp.shape, shapes)
+    run = jax.jit(lambda labels: module.apply(variables, x, labels, train=mode == "train", mutable=["batch_stats"])[0])
+    np.testing.assert_allclose(run(labels), want, rtol=0, atol=5e-6)
+    assert np.max(np.abs(run(labels + 1) - want)) > 0.01
+    with pytest.raises(ValueError, match="needs labels"):
+        module.apply(variables, x, train=False)
+
+
+def test_a_generator_with_classes_starts_at_gain_one_and_computes_in_its_dtype():
+    module = dcgan.Generator(size=28, features=2, classes=3, dtype=jnp.bfloat16)
+    forward = lambda: module.init_with_output(  # noqa: E731
+        jax.random.key(0), np.ones((4, LATENT), np.float32), LABELS, train=False, capture_intermediates=True
+    )
+    image, variables = jax.jit(forward)()
+    layers = [layer for name, layer in variables.pop("intermediates").items() if name != "__call__"]
+    outputs = {array.dtype for layer in layers for array in layer["__call__"]}
+    assert outputs == {jnp.dtype("bfloat16")} and image.dtype == jnp.float32
+    assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
+    for i in range(2):
+        np.testing.assert_array_equal(variables["params"][f"norm{i}"]["scale"], np.ones((3, 4 // 2**i)))

@@ -47,7 +47,7 @@ def test_dcgan_counted_by_hand():
         ("Generator", "up1", "ConvTranspose", {"": (16, 16, 64)}, 4 * 4 * 128 * 64),
         ("Generator", "norm2", "BatchNorm", {"": (16, 16, 64)}, 2 * 64),
         ("Generator", "up2", "ConvTranspose", {"": (32, 32, 1)}, 4 * 4 * 64 * 1 + 1),
-        ("Discriminator", "", "Discriminator", {"logits": ()}, 0),
+        ("Discriminator", "", "Discriminator", {"features": (4, 4, 256), "logits": ()}, 0),
         ("Discriminator", "down0", "Conv", {"": (16, 16, 64)}, 4 * 4 * 1 * 64 + 64),
         ("Discriminator", "down1", "Conv", {"": (8, 8, 128)}, 4 * 4 * 64 * 128),
         ("Discriminator", "norm1", "BatchNorm", {"": (8, 8, 128)}, 2 * 128),

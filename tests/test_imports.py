@@ -15,7 +15,17 @@ EVERY_SOURCE = [
 
 # What each part of jaxgan (a module, or a package with all its modules) may import of the others, anywhere in its text.
 LEAVES = {"losses", "penalties", "augment", "networks"}
-CORE = LEAVES | {"state", "terms", "regularizers", "samplers", "game", "accumulation", "steps", "lookahead"}
+CORE = LEAVES | {
+    "state",
+    "terms",
+    "regularizers",
+    "auxiliary",
+    "samplers",
+    "game",
+    "accumulation",
+    "steps",
+    "lookahead",
+}
 CORE |= {"ensemble", "parallel"}
 ARROWS = {
     "losses": set(),
@@ -25,6 +35,7 @@ ARROWS = {
     "state": set(),
     "terms": {"losses", "penalties", "state"},
     "regularizers": {"losses", "state", "terms"},
+    "auxiliary": {"terms"},
     "samplers": {"terms"},
     "game": {"samplers", "state", "terms"},
     "accumulation": {"game", "state", "terms"},

@@ -233,7 +233,7 @@ def test_nan_before_the_first_checkpoint_says_so(tmp_path):
         ({"features": 4}, r"--features 4 \(the run has 2\)"),
         (
             {"seed": 1, "learning_rate": 1e-3},
-            r"--seed 1 \(the run has 0\); --learning-rate 0.001 \(the run has 0.0002\)",
+            r"--learning-rate 0.001 \(the run has 0.0002\); --seed 1 \(the run has 0\)",
         ),
         ({"image_size": 32}, r"--image-size 32 \(the run has 28\)"),
         ({"fresh": True}, "--fresh, but .* holds a run already"),

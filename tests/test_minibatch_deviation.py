@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgan.networks.layers import MinibatchStdDev
+from jaxgan.networks.minibatch import MinibatchStdDev
 
 IMAGES = (2 + 3 * np.random.default_rng(3).standard_normal((4, 3, 2, 2))).astype(np.float32)
 

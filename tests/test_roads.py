@@ -20,13 +20,25 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxgan.game import Game
 from jaxgan.losses import non_saturating, relativistic_average, wasserstein
-from jaxgan.networks.layers import MinibatchStdDev
+from jaxgan.networks.minibatch import MinibatchDiscrimination, MinibatchStdDev
 from jaxgan.parallel import mapped, sharded
+from jaxgan.regularizers import lecam, lecam_start
 from jaxgan.samplers import latents
 from jaxgan.steps import iteration, make_d_step, make_g_step, make_joint_step, repeat
 from jaxgan.terms import Term, d_loss, every, g_loss, r1, wgan_gp
 
 # --- the GANs ---
+
+
+class Near(nn.Module):
+    """A discriminator of 2×2 images that sees how near the examples are to each other."""
+
+    axis_name: str | None = None
+
+    @nn.compact
+    def __call__(self, image, condition=None, *, train):
+        x = nn.tanh(nn.Dense(8)(image.reshape(len(image), -1)))
+        return {"logits": nn.Dense(1)(MinibatchDiscrimination(3, 2, self.axis_name)(x)).reshape(-1)}
 
 
 class Comparing(nn.Module):
@@ -62,8 +74,12 @@ GANS = {
         every(AVERAGE[1], 2),
         lambda axis: Discriminator(),
     ),
+    "lecam": ([LOGISTIC[0], lecam(0.3, decay=0.5), KEPT], LOGISTIC[1], lambda axis: Discriminator()),
+    "together": ([LOGISTIC[0]], LOGISTIC[1], lambda axis: Discriminator(batch_norm=True, axis_name=axis)),
+    "accumulated": ([LOGISTIC[0], wgan_gp(0.5), KEPT], LOGISTIC[1], lambda axis: Discriminator()),
     "deviation of all": ([LOGISTIC[0], r1("gamma")], LOGISTIC[1], lambda axis: Comparing(None, axis)),
     "deviation of pairs": ([LOGISTIC[0], r1("gamma")], LOGISTIC[1], lambda axis: Comparing(2)),
+    "minibatch discrimination": ([LOGISTIC[0]], LOGISTIC[1], Near),
     "repeated": ([d_loss(wasserstein), wgan_gp(0.5)], g_loss(wasserstein), lambda axis: Discriminator()),
 }
 
@@ -75,10 +91,15 @@ def gan(kind, axis_name=None):
     if kind == "repeated":
         d_step = make_d_step(sampler, d_terms, axis_name=axis_name)
         step = iteration(repeat(d_step, 2), make_g_step(sampler, [g_term], axis_name=axis_name))
+    elif kind == "accumulated":
+        parts = {"accumulate": 2, "axis_name": axis_name}
+        step = iteration(make_d_step(sampler, d_terms, **parts), make_g_step(sampler, [g_term], **parts))
     else:
-        step = iteration(make_joint_step(sampler, d_terms, [g_term], axis_name=axis_name))
-    generator = Generator(batch_norm=True, axis_name=axis_name)
-    state = tiny_gan(generator=generator, discriminator=discriminator(axis_name), extras={"mean": jnp.zeros(())})
+        together = kind == "together"
+        step = iteration(make_joint_step(sampler, d_terms, [g_term], axis_name=axis_name, together=together))
+    generator = Generator(batch_norm=kind != "accumulated", axis_name=axis_name)
+    extras = {"mean": jnp.zeros(())} | lecam_start()
+    state = tiny_gan(generator=generator, discriminator=discriminator(axis_name), extras=extras)
     return step, state
 
 

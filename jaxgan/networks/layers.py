@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from flax.typing import Dtype, Initializer
 from jax import lax
 
-__all__ = ["BatchNorm", "Conv", "ConvTranspose", "MinibatchStdDev", "conv", "conv_transpose"]
+__all__ = ["BatchNorm", "Conv", "ConvTranspose", "conv", "conv_transpose"]
 
 NHWC = ("NHWC", "HWIO", "NHWC")
 
@@ -121,7 +121,8 @@ class BatchNorm(nn.Module):
 
     With `train` it normalises by the batch's mean and (biased) variance, in float32 and over `axis_name` too where one
     is given, otherwise by the running ones. These live in the collection `batch_stats` and move by `1 - momentum` a
-    batch, where the caller makes that collection mutable; the running variance is the biased one.
+    batch, where the caller makes that collection mutable; the running variance is the biased one. With `affine` a
+    learned scale and bias follow.
     """
 
     momentum: float = 0.9
@@ -129,12 +130,15 @@ class BatchNorm(nn.Module):
     scale_init: Initializer = nn.initializers.ones
     dtype: Dtype = jnp.float32
     axis_name: str | None = None
+    affine: bool = True
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         shape = (x.shape[-1],)
-        scale = self.param("scale", self.scale_init, shape, jnp.float32)
-        bias = self.param("bias", nn.initializers.zeros, shape, jnp.float32)
+        scale, bias = jnp.ones(shape, jnp.float32), jnp.zeros(shape, jnp.float32)
+        if self.affine:
+            scale = self.param("scale", self.scale_init, shape, jnp.float32)
+            bias = self.param("bias", nn.initializers.zeros, shape, jnp.float32)
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape, jnp.float32)
         running_var = self.variable("batch_stats", "var", jnp.ones, shape, jnp.float32)
         x32 = x.astype(jnp.float32)
@@ -156,36 +160,3 @@ class BatchNorm(nn.Module):
     @staticmethod
     def _row(values: jax.Array, like: Any) -> jax.Array:
         return values.reshape((1,) * (like.ndim - 1) + (-1,))
-
-
-class MinibatchStdDev(nn.Module):
-    """`[B, ..., C] -> [B, ..., C + 1]`: one more feature map, constant within a group of examples, that tells the
-    discriminator how much they vary: the standard deviation over the group of every feature at every position (1e-8
-    under the root), averaged over features and positions. Karras et al. 2018 (arXiv 1710.10196), section 3.
-
-    A group is `group` consecutive examples (the published code takes every (B / group)-th), so that it lies on one
-    device, and None is the whole batch, over `axis_name` too where one is given. ValueError where B (on one device) is
-    no multiple of `group`. Initialising takes any B.
-    """
-
-    group: int | None = 4
-    axis_name: str | None = None
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        size, starts = x.shape[0], self.is_initializing()
-        group = size if self.group is None or starts else self.group
-        axis_name = self.axis_name if self.group is None and not starts else None
-        if size % group:
-            raise ValueError(f"MinibatchStdDev needs a multiple of group={group} examples on each device, got {size}")
-
-        def mean(x: jax.Array) -> jax.Array:
-            x = jnp.mean(x, axis=1, keepdims=True)
-            return x if axis_name is None else lax.pmean(x, axis_name)
-
-        grouped = x.astype(jnp.float32).reshape(size // group, group, *x.shape[1:])
-        deviation = jnp.sqrt(mean((grouped - mean(grouped)) ** 2) + 1e-8)
-        each = jnp.mean(deviation.reshape(size // group, -1), axis=1)
-        one_map = jnp.repeat(each, group).reshape(size, *(1,) * (x.ndim - 1))
-        one_map = jnp.broadcast_to(one_map, (*x.shape[:-1], 1)).astype(x.dtype)
-        return jnp.concatenate([x, one_map], axis=-1)

@@ -1,5 +1,6 @@
 """The host side of a run: options, loop, checkpoints, logs and pictures."""
 
+from jaxgan.training.composing import compose, labels_needed
 from jaxgan.training.experiment import GAN, DataSpec, generate_with, init_with
 from jaxgan.training.loop import main, train
 from jaxgan.training.opened import OpenRun, open  # noqa: A004 - called as `training.open`
@@ -14,8 +15,10 @@ __all__ = [
     "Options",
     "Stopped",
     "UsageError",
+    "compose",
     "generate_with",
     "init_with",
+    "labels_needed",
     "main",
     "open",
     "train",

@@ -20,10 +20,23 @@ from jaxgan.steps import Sampler, Step
 from jaxgan.training.logging import bar_interval
 from jaxgan.training.pictures import to_uint8
 
-__all__ = ["GAN", "Build", "DataSpec", "display_inputs", "draw", "drawing", "generate_with", "images_of", "init_with"]
+__all__ = [
+    "GAN",
+    "Build",
+    "DataSpec",
+    "display_inputs",
+    "draw",
+    "drawing",
+    "generate_with",
+    "images_of",
+    "init_with",
+    "sheet",
+    "takes_labels",
+]
 
 State = Any  # a pytree with `step` and `key`
 DRAWN = 256  # images at a time, of all members together
+OF_A_CLASS = 8  # columns of a sheet with a class a row
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,11 +126,36 @@ def images_of(gan: GAN, state: State, inputs: dict[str, jax.Array], ema: bool = 
     return images if images.shape[-3:] == (1, 1, 2) else to_uint8(images)
 
 
-def display_inputs(gan: GAN, key: jax.Array, first: int | jax.Array, count: int, classes: int) -> dict[str, jax.Array]:
-    """Inputs number `first` to `first + count` of an endless list that `key` fixes, labels taking turns."""
+def takes_labels(gan: GAN) -> bool:
+    """Whether what is drawn depends on a label."""
+    batch = {"label": jax.ShapeDtypeStruct((1,), jnp.int32)}
+    return "condition" in jax.eval_shape(lambda x: gan.sampler(x, jax.random.split(jax.random.key(0), 1)), batch)
+
+
+def sheet(gan: GAN, data: DataSpec) -> tuple[int, int | None]:
+    """How many images make a sheet, and in how many columns: a class a row where there are labels to draw by, and no
+    more than 16, otherwise as square as can be."""
+    if takes_labels(gan) and 1 < data.classes <= 16:
+        return OF_A_CLASS * data.classes, OF_A_CLASS
+    return data.shown, None
+
+
+def display_inputs(
+    gan: GAN,
+    key: jax.Array,
+    first: int | jax.Array,
+    count: int,
+    classes: int,
+    *,
+    label: int | None = None,
+    run: int | None = None,
+) -> dict[str, jax.Array]:
+    """Inputs number `first` to `first + count` of an endless list that `key` fixes: all of one `label`, or labels that
+    take turns, after `run` of each."""
     number = first + jnp.arange(count)
     keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(number)
-    return gan.sampler({"label": number % max(classes, 1)}, keys)
+    labels = number // (run or 1) % max(classes, 1) if label is None else jnp.full_like(number, label)
+    return gan.sampler({"label": labels}, keys)
 
 
 def drawing(
@@ -128,15 +166,18 @@ def drawing(
     members: int = 0,
     seed: int = 0,
     ema: bool = True,
+    label: int | None = None,
+    run: int | None = None,
     everywhere: jax.sharding.Sharding | None = None,
 ) -> Callable[[State], np.ndarray]:
     """A function that draws, from a state, `count` of what `images_of` makes, on the host; it compiles once. `members`:
-    how many GANs an ensemble's state has. The same seed draws the same, whatever the count. Where the state is spread
-    over processes, `everywhere` is the sharding that gives each of them all."""
+    how many GANs an ensemble's state has. `label`, `run`: as for `display_inputs`. The same seed draws the same,
+    whatever the count. Where the state is spread over processes, `everywhere` is the sharding that gives each of them
+    all."""
     key, size = jax.random.key(seed), max(1, min(DRAWN // max(1, members), count))  # of each member
 
     def some(state: State, first: jax.Array) -> jax.Array:
-        return images_of(gan, state, display_inputs(gan, key, first, size, classes), ema)
+        return images_of(gan, state, display_inputs(gan, key, first, size, classes, label=label, run=run), ema)
 
     batch = jax.jit(some, out_shardings=everywhere)
     hidden = count <= size or jax.process_index() > 0

@@ -22,7 +22,7 @@ from jaxgan.training.data_options import address, load, real_transform
 from jaxgan.training.device_options import compiler_options, in_words, layout_for
 from jaxgan.training.dry_run import dry_run
 from jaxgan.training.evaluation_options import measure_for
-from jaxgan.training.experiment import Build, DataSpec, display_inputs, images_of
+from jaxgan.training.experiment import Build, DataSpec, display_inputs, images_of, sheet
 from jaxgan.training.fork import forked, settled
 from jaxgan.training.lock import locked
 from jaxgan.training.logging import Log, progress_bar
@@ -202,15 +202,16 @@ def _train(
         print(in_words(layout, deterministic=options.deterministic), flush=True)
 
     # --- the pictures: always of the same latents --------------------------------------------------------------------
-    inputs = display_inputs(gan, jax.random.fold_in(key, ROLES["display"]), 0, spec.shown, spec.classes)
+    shown, columns = sheet(gan, spec) if not members else (spec.shown, None)
+    inputs = display_inputs(gan, jax.random.fold_in(key, ROLES["display"]), 0, shown, spec.classes, run=columns)
     draw = jax.jit(lambda state: images_of(gan, state, inputs), out_shardings=layout.everywhere)
 
     def show(state: State, step: int) -> None:
         images = np.asarray(draw(state))
         if log:
-            sheet = picture(images)
-            save_png(directory / "samples" / f"{step:08d}.png", sheet)
-            log.image(step, sheet)
+            drawn = picture(images, columns)
+            save_png(directory / "samples" / f"{step:08d}.png", drawn)
+            log.image(step, drawn)
 
     def save(state: State, step: int) -> None:
         if not all_finite(state):

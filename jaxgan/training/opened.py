@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxgan import ensemble
 from jaxgan.training.checkpoint import BEST, Checkpoints
-from jaxgan.training.experiment import GAN, DataSpec, draw
+from jaxgan.training.experiment import GAN, DataSpec, draw, takes_labels
 from jaxgan.training.members import Member, ensemble_of, members_of
 from jaxgan.training.options import Options
 from jaxgan.training.run import Run
@@ -49,15 +49,28 @@ class OpenRun:
         frozen = int(self.state.frozen[number])
         return dataclasses.replace(self, options=one, state=state, gan=self.alone, members=(), frozen=frozen)
 
-    def sample(self, count: int, *, seed: int = 0, ema: bool = True) -> np.ndarray:
+    def check(self, label: int | None) -> None:
+        """UsageError for a label that the run's generator can't be asked for."""
+        if label is not None and not takes_labels(self.gan):
+            raise UsageError(f"the generator of {self.directory} is given no labels; leave out label {label}")
+        if label is not None and not 0 <= label < self.data.classes:
+            raise UsageError(f"the label must be from 0 to {self.data.classes - 1}, the data's classes, got {label}")
+
+    def sample(
+        self, count: int, *, seed: int = 0, ema: bool = True, label: int | None = None, run: int | None = None
+    ) -> np.ndarray:
         """`count` images, uint8 `[count, H, W, C]`, or points, float32 `[count, 1, 1, 2]`; of an ensemble, those of all
         members on the same latents, `[S, count, ...]`.
 
-        ema: with the averaged weights instead of those of the last step. The same seed gives the same images, however
-        many are asked for (the same points but for rounding). UsageError for a count below 1."""
+        ema: with the averaged weights instead of those of the last step.
+        label: of a conditional GAN, the class of all images, from 0; by default classes take turns, after `run` images
+            of each.
+        The same seed gives the same images, however many are asked for (the same points but for rounding). UsageError
+        for a count below 1, and for a label that there is none of."""
         if count < 1:
             raise UsageError(f"the count must be at least 1, got {count}")
-        return draw(self.gan, self.state, self.data.classes, count, seed=seed, ema=ema)
+        self.check(label)
+        return draw(self.gan, self.state, self.data.classes, count, seed=seed, ema=ema, label=label, run=run)
 
 
 def open(  # noqa: A001

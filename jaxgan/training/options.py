@@ -3,30 +3,29 @@
 import dataclasses
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 import tyro
 
 from jaxgan.training.data_options import DataOptions
 from jaxgan.training.device_options import DeviceOptions
 from jaxgan.training.evaluation_options import EvaluationOptions
+from jaxgan.training.optimizer_options import OptimizerOptions, schedule_length
 from jaxgan.training.usage import UsageError, command_line, require
 
-__all__ = ["Options", "alike", "differing", "name_of", "parse"]
+__all__ = ["Options", "alike", "differing", "name_of", "of_size", "parse"]
 
-T = TypeVar("T")
+T = TypeVar("T", bound="Options")
 
 
 @dataclasses.dataclass(frozen=True)
-class Options(DataOptions, DeviceOptions, EvaluationOptions):
+class Options(DataOptions, DeviceOptions, EvaluationOptions, OptimizerOptions):
     """An experiment's own options are fields of a frozen dataclass that inherits these."""
 
-    steps: int = 3000
-    """Generator updates, counted from the beginning of the run."""
-    batch_size: int = 64
-    """Images in a batch."""
+    size: str = "laptop"
+    """The experiment's size, which sets the defaults of other options. Some have paper too; smoke is for tests."""
     seed: int = 0
     """Everything random follows from it."""
     seeds: int = 1
@@ -55,21 +54,33 @@ class Options(DataOptions, DeviceOptions, EvaluationOptions):
         DataOptions.__post_init__(self)
         DeviceOptions.__post_init__(self)
         EvaluationOptions.__post_init__(self)
-        for name in ("steps", "batch_size", "checkpoint_every", "sample_every", "seeds"):
+        OptimizerOptions.__post_init__(self)
+        require(self, "size", self.size in ("laptop", *self.SIZES), " or ".join(("laptop", *self.SIZES)))
+        for name in ("checkpoint_every", "sample_every", "seeds"):
             require(self, name, getattr(self, name) >= 1, "at least 1")
         require(self, "seed", 0 <= self.seed <= 2**32 - self.seeds, "from 0 to 2^32 - --seeds")
         require(self, "dry_run", not (self.dry_run and self.coordinator), "used without --coordinator")
         require(self, "step", self.step is None or self.from_run is not None, "given together with --from")
 
+    SIZES: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """What other sizes than laptop, whose values are the fields' own, have as defaults: size -> option -> value."""
+
     # What a continued run may have otherwise than before: nothing here changes a number that it computes, but for the
     # rounding of sums that other devices add in another order.
     # (Whether a data set elsewhere is the same one is for its content to say: see DataSpec.)
     MAY_CHANGE = (
-        *("steps", "workdir", "checkpoint_every", "sample_every", "fresh", "dry_run"),
+        *("size", "steps", "workdir", "checkpoint_every", "sample_every", "fresh", "dry_run"),
         *("dataset", "data_dir", "skip_bad_images", "workers"),
         *("metrics", "feature_network", "inception_weights", "eval_every", "eval_samples"),
         *("devices", "shard_parameters", "deterministic", "coordinator", "processes", "process"),
+        "schedule_images",  # what it comes to may not differ
     )
+
+
+def of_size(options_type: type[T], size: str, **values: Any) -> T:
+    """The options of a size, but for some values, as `--size` and other flags give them. UsageError where the
+    experiment has no such size."""
+    return options_type(**{"size": size, **options_type.SIZES.get(size, {}), **values})
 
 
 def alike(options: Options) -> dict[str, Any]:
@@ -79,11 +90,18 @@ def alike(options: Options) -> dict[str, Any]:
 
 
 def differing(mine: Options, theirs: dict[str, Any]) -> list[str]:
-    """Where two runs' options contradict each other, as texts `--name value (the run has other)`."""
+    """Where two runs' options contradict each other, as texts `--name value (the run has other)`. Another size is no
+    contradiction, but named where it may be why there are any."""
     fields = [field for field in dataclasses.fields(mine) if field.name not in mine.MAY_CHANGE]
     # An option that is younger than the run had its default there.
     pairs = [(field.name, getattr(mine, field.name), theirs.get(field.name, field.default)) for field in fields]
-    return [f"--{flag(name)} {one} (the run has {other})" for name, one, other in pairs if one != other]
+    lengths = schedule_length(vars(mine)), schedule_length(theirs)
+    if all(lengths):
+        pairs.append(("schedule_images", *lengths))
+    wrong = [pair for pair in pairs if pair[1] != pair[2]]
+    if wrong and mine.size != (size := theirs.get("size", "laptop")):
+        wrong.insert(0, ("size", mine.size, size))
+    return [f"--{flag(name)} {one} (the run has {other})" for name, one, other in wrong]
 
 
 def flag(name: str) -> str:
@@ -101,21 +119,38 @@ def name_of(thing: Any) -> str:
 
 
 def parse(options_type: type[T], arguments: Sequence[str] | None = None) -> T:
-    """`command_line` for an experiment, whose arguments may name a file of options to start from: `--options FILE`."""
+    """`command_line` for an experiment. Its arguments may name a size, whose defaults are then those that `--help`
+    shows, or a file of options to start from, `--options FILE`."""
     rest = list(sys.argv[1:] if arguments is None else arguments)
-    for i, argument in enumerate(rest):
-        if argument == "--options" or argument.startswith("--options="):
-            value = argument.partition("=")[2] or (rest.pop(i + 1) if i + 1 < len(rest) else "")
-            if not value:
-                raise UsageError("--options needs a file, such as RUN/options.json")
-            del rest[i]
-            rest = _from_file(options_type, Path(value)) + rest
-            break
-    return command_line(options_type, rest, epilogue="--options FILE starts from a run's options.json.")
+    file, rest = _taken(rest, "--options")
+    size, rest = _taken(rest, "--size")
+    if file == "":
+        raise UsageError("--options needs a file, such as RUN/options.json")
+    values = _from_file(options_type, Path(file)) if file else {}
+    of_file = str(values.pop("size", "laptop"))
+    if file and size not in (None, of_file):
+        raise UsageError(f"--options {file} is of size {of_file} and has all values; leave out --size {size}")
+    default = of_size(options_type, of_file if size is None else size)
+    epilogue = "--options FILE starts from a run's options.json."
+    for name, changes in options_type.SIZES.items():
+        epilogue += f" --size {name} has {', '.join(f'--{flag(key)} {value}' for key, value in changes.items())}."
+    return command_line(options_type, _arguments(values, default) + rest, epilogue=epilogue, default=default)
 
 
-def _from_file(options_type: type[Any], path: Path) -> list[str]:
-    """A run's options as arguments, so that they are checked like those that a user types."""
+def _taken(arguments: Sequence[str], name: str) -> tuple[str | None, list[str]]:
+    """What the arguments give an option last ("" where nothing follows it, None where it isn't there), and the rest."""
+    value, rest, left = None, [], iter(arguments)
+    for argument in left:
+        before, _, after = argument.partition("=")
+        if before == name:
+            value = after or ("" if "=" in argument else next(left, ""))
+        else:
+            rest.append(argument)
+    return value, rest
+
+
+def _from_file(options_type: type[Options], path: Path) -> dict[str, Any]:
+    """A run's options by name, but for those that a new run has of its own."""
     try:
         record = json.loads(path.read_text())
         experiment, values = record["experiment"], dict(record["options"])
@@ -125,6 +160,12 @@ def _from_file(options_type: type[Any], path: Path) -> list[str]:
         raise UsageError(f"--options {path} is of experiment {experiment}, not of {name_of(options_type)}")
     # A repeated run is a new one, in a directory and perhaps on machines of its own.
     left_out = ("workdir", "fresh", "coordinator", "processes", "process")
-    flags = {flag(name): value for name, value in values.items() if name not in left_out}
-    given = {name: value for name, value in flags.items() if value is not None and value is not False}
-    return [f"--{name}" if value is True else f"--{name}={value}" for name, value in given.items()]
+    return {name: value for name, value in values.items() if name not in left_out}
+
+
+def _arguments(values: dict[str, Any], default: Options) -> list[str]:
+    """What must be typed to have these values instead of the defaults, so that they are checked like what a user
+    types."""
+    typed = {flag(name): value for name, value in values.items() if value != getattr(default, name, None)}
+    switches = [f"--{'' if value else 'no-'}{name}" for name, value in typed.items() if isinstance(value, bool)]
+    return switches + [f"--{name}={value}" for name, value in typed.items() if not isinstance(value, bool)]

@@ -39,12 +39,12 @@ def grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:
     return sheet
 
 
-def picture(images: np.ndarray) -> np.ndarray:
-    """uint8 images `[N, H, W, C]` as a grid; points `[N, 1, 1, 2]` as their density in [-1.5, 1.5]², y upwards,
-    brighter with the root of the count: uint8 `[512, 512, 1]`. With an axis of members before N: `rows_of`."""
+def picture(images: np.ndarray, columns: int | None = None) -> np.ndarray:
+    """uint8 images `[N, H, W, C]` as a grid, of `columns`; points `[N, 1, 1, 2]` as their density in [-1.5, 1.5]², y
+    upwards, brighter with the root of the count: uint8 `[512, 512, 1]`. With an axis of members before N: `rows_of`."""
     if images.ndim == 5:
         return rows_of(images)
-    return grid(images) if images.dtype == np.uint8 else _density(images, 4)
+    return grid(images, columns) if images.dtype == np.uint8 else _density(images, 4)
 
 
 def rows_of(images: np.ndarray, columns: int = 16) -> np.ndarray:

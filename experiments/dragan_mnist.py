@@ -1,0 +1,48 @@
+"""DRAGAN on MNIST: a gradient penalty around the real images alone. Kodali et al. 2017, https://arxiv.org/abs/1705.07215
+
+What it should reach: digits like DCGAN's with one step of each player, no batch norm in the discriminator, and
+gradients of a norm near 1 around the data.
+
+    python -m experiments.dragan_mnist
+
+Non-saturating loss, penalty weight 10, networks and Adam of `experiments.dcgan_mnist`. The disturbance is half the
+batch's standard deviation times uniform noise, as in the authors' code.
+"""
+
+import dataclasses
+from typing import ClassVar
+
+from experiments import dcgan_mnist
+from jaxgan import d_loss, g_loss, latents
+from jaxgan.losses import non_saturating
+from jaxgan.terms import dragan
+from jaxgan.training import GAN, DataSpec, compose, main
+from jaxgan.training.usage import require
+
+
+@dataclasses.dataclass(frozen=True)
+class Options(dcgan_mnist.Options):
+    penalty: float = 10.0
+    """Weight of the gradient penalty; `penalty` for --sweep."""
+
+    SIZES: ClassVar = {"smoke": dcgan_mnist.Options.SIZES["smoke"]}
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self, "penalty", 0 <= self.penalty < float("inf"), "at least 0 and finite")
+
+
+def build(options: Options, data: DataSpec) -> GAN:
+    return compose(
+        options,
+        data,
+        dcgan_mnist.networks(options, data, batch_norm=False),
+        latents(options.latent_size),
+        [d_loss(non_saturating), dragan("penalty")],
+        [g_loss(non_saturating)],
+        weights={"penalty": options.penalty},
+    )
+
+
+if __name__ == "__main__":
+    main(Options, build)

@@ -1,0 +1,117 @@
+"""What most experiments' `build` returns: a GAN of networks, a sampler and terms, with the common options."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxgan.lookahead import lookahead, lookahead_start
+from jaxgan.samplers import Sampler
+from jaxgan.state import ROLES, GANState, TrainState, init_player
+from jaxgan.steps import Step, iteration, make_d_step, make_g_step, make_joint_step, repeat
+from jaxgan.terms import Term
+from jaxgan.training.experiment import GAN, DataSpec, generate_with
+from jaxgan.training.optimizer_options import OptimizerOptions, hyper, optimizer, schedule
+from jaxgan.training.options import Options
+from jaxgan.training.usage import UsageError
+
+__all__ = ["compose", "labels_needed", "looking_ahead", "taking_turns"]
+
+PyTree = Any
+
+
+def compose(
+    options: Options,
+    data: DataSpec,
+    networks: tuple[nn.Module, nn.Module],
+    sampler: Sampler,
+    d_terms: Sequence[Term],
+    g_terms: Sequence[Term],
+    *,
+    critic_steps: int = 1,
+    weights: Mapping[str, float] | None = None,
+    extras: Callable[[TrainState, TrainState], Mapping[str, PyTree]] | None = None,
+    eps_root: float = 0.0,
+    **how: Any,
+) -> GAN:
+    """The GAN of a generator and a discriminator that learn as the options say.
+
+    critic_steps: the discriminator's updates for one of the generator, each on `options.batch_size` images of its own.
+    weights: numbers by name that terms are weighted with, and that `--sweep` may vary.
+    extras: `(generator, discriminator) -> extras`, what terms keep between steps, at step 0.
+    eps_root: under Adam's root, for steps that are differentiated.
+    how: as for `steps.make_d_step`: prepare, augment, together, project.
+
+    What the networks are given follows from the sampler and `prepare`.
+    """
+
+    def init(key: jax.Array) -> GANState:
+        g_key, d_key = jax.random.split(jax.random.fold_in(key, ROLES["init"]))
+        tx = optimizer(options, eps_root)
+        fed, seen = _examples(options, data, sampler, how.get("prepare", lambda example: example))
+        generator = init_player(g_key, networks[0], tx, fed["latent"], fed.get("condition"))
+        discriminator = init_player(d_key, networks[1], tx, seen["image"], seen.get("condition"))
+        kept = extras(generator, discriminator) if extras else None
+        numbers = hyper(options) | dict(weights or {})
+        return GANState.create(key, generator, discriminator, hyper=numbers, extras=kept)
+
+    step = taking_turns(options, sampler, d_terms, g_terms, critic_steps=critic_steps, **how)
+    size = options.batch_size * critic_steps
+    return looking_ahead(options, GAN(init, step, size, sampler, generate_with))
+
+
+def taking_turns(
+    options: OptimizerOptions,
+    sampler: Sampler,
+    d_terms: Sequence[Term],
+    g_terms: Sequence[Term],
+    *,
+    critic_steps: int = 1,
+    **how: Any,
+) -> Step:
+    """An iteration in which the discriminator learns `critic_steps` times and the generator once. At one each they
+    share a pass through the generator, unless `--accumulate` cuts the batch. `how` as for `make_d_step`."""
+    if critic_steps == 1 and options.accumulate == 1:
+        return iteration(make_joint_step(sampler, d_terms, g_terms, schedule=schedule(options), **how))
+    how["accumulate"] = options.accumulate
+    d_step = make_d_step(sampler, d_terms, schedule=schedule(options, critic_steps), **how)
+    g_step = make_g_step(sampler, g_terms, schedule=schedule(options), **how)
+    return iteration(repeat(d_step, critic_steps) if critic_steps > 1 else d_step, g_step)
+
+
+def looking_ahead(options: OptimizerOptions, gan: GAN) -> GAN:
+    """The GAN with `--lookahead` around its iteration, and the slow weights in its state; without the option, itself.
+    See `jaxgan.lookahead`."""
+    if not options.lookahead:
+        return gan
+    return gan._replace(
+        init=lambda key: lookahead_start(gan.init(key)),
+        iteration=lookahead(gan.iteration, options.lookahead, options.lookahead_alpha),
+    )
+
+
+def _examples(
+    options: Options, data: DataSpec, sampler: Sampler, prepare: Callable[[dict[str, jax.Array]], dict[str, jax.Array]]
+) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
+    """One example, zeros `[1, ...]`, of what the generator is fed, and of what the discriminator is shown."""
+    count = options.batch_size // options.accumulate
+    batch = {
+        "image": jax.ShapeDtypeStruct((count, data.size, data.size, data.channels), jnp.float32),
+        "label": jax.ShapeDtypeStruct((count,), jnp.int32),
+    }
+    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), count))
+    shapes = jax.eval_shape(sampler, batch, keys), jax.eval_shape(prepare, batch)
+    fed, seen = jax.tree.map(lambda x: jnp.zeros((1, *x.shape[1:]), x.dtype), shapes)
+    return fed, seen
+
+
+def labels_needed(data: DataSpec) -> int:
+    """How many classes the data have; UsageError where they have no labels to tell apart."""
+    if data.classes < 2:
+        raise UsageError(
+            f"--dataset {data.name} has no labels, which this experiment needs; use mnist, cifar10, a folder with a "
+            "subfolder for each class, or an .npz file with `labels`"
+        )
+    return data.classes

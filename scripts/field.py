@@ -1,0 +1,91 @@
+"""Draws what a GAN of points has learned: its samples over the data, and the discriminator's field around them.
+
+    python -m scripts.field RUN --out field.png
+
+Left the data's density with a thousand samples, right the discriminator's answer, the sigmoid of its logit: white where
+it takes a point for real, black where for generated, grey where it can't tell; arrows show where it draws the generator
+to, up the slope of its logit. Of a run with --seeds or --sweep, --member 3 takes one of its GANs.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Literal
+
+import jax
+import numpy as np
+import tyro
+
+from jaxgan.data import toys
+from jaxgan.training import OpenRun, open  # noqa: A004 - the library's name for it
+from jaxgan.training.files import whole
+from jaxgan.training.usage import UsageError, command_line, plain_exits, writing
+
+SIDE, ARROWS, REACH = 128, 16, 1.5  # points of a side of the field, arrows along it, half of it in the data's units
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    run: tyro.conf.Positional[Path]
+    """A run directory of a GAN of points."""
+    out: Path
+    """File for the picture, .png."""
+    weights: Literal["ema", "raw"] = "ema"
+    """The generator's averaged weights, or those of the last step. Of the discriminator it is always the last step."""
+    step: int | None = None
+    """Which checkpoint; by default the newest."""
+    member: int = 0
+    """Which of the GANs of a run with --seeds or --sweep."""
+    seed: int = 0
+    """Of the latents."""
+
+
+def field(run: OpenRun, side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Coordinates `[side]`, the discriminator's logits `[side, side]` there, y first, and their slopes
+    `[side, side, 2]` by x and y."""
+    d, line = run.state.discriminator, np.linspace(-REACH, REACH, side, dtype=np.float32)
+    points = np.stack(np.meshgrid(line, line), -1).reshape(-1, 1, 1, 2)
+
+    def logits(points: jax.Array) -> jax.Array:
+        return d.apply(d.params, d.variables, points, None, train=False)["logits"]
+
+    slopes = jax.grad(lambda points: logits(points).sum())(points)
+    return line, np.asarray(logits(points)).reshape(side, side), np.asarray(slopes).reshape(side, side, 2)
+
+
+def draw(run: OpenRun, data: np.ndarray, samples: np.ndarray, path: Path) -> None:
+    """The two pictures as a PNG file."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 5), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    square = [[-REACH, REACH]] * 2
+    left.hist2d(*data.T, bins=SIDE, range=square, cmap="Greys", density=True)
+    left.scatter(*samples.T, s=3, color="tab:red", linewidths=0)
+    left.set_title("data (grey) and samples (red)")
+    _, logits, _ = field(run, SIDE)
+    answer = 0.5 * (1 + np.tanh(logits / 2))
+    right.imshow(answer, origin="lower", extent=[*square[0], *square[1]], cmap="gray", vmin=0, vmax=1)
+    line, _, slopes = field(run, ARROWS)
+    right.quiver(line, line, slopes[..., 0], slopes[..., 1], color="tab:blue", angles="xy")
+    right.set_title("the discriminator: white is real; arrows up its slope")
+    for axes in (left, right):
+        axes.set(xlim=square[0], ylim=square[1], aspect="equal")
+    with writing(path), whole(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=100)
+
+
+def run(options: Options) -> None:
+    opened = open(options.run, options.step)
+    if not opened.data.points:
+        size = opened.data.size
+        raise UsageError(f"{options.run} is a run on images of {size}×{size} pixels; a field needs points of the plane")
+    opened = opened.member(options.member) if opened.members else opened
+    samples = opened.sample(1000, ema=options.weights == "ema", seed=options.seed)[:, 0, 0]
+    points, _ = toys.ring() if opened.data.name == "ring" else toys.grid()
+    draw(opened, points[:, 0, 0], samples, options.out)
+    print(f"{options.out}: {options.weights} weights of step {opened.step}")
+
+
+if __name__ == "__main__":
+    with plain_exits():
+        run(command_line(Options))
