@@ -15,8 +15,7 @@ import dataclasses
 from typing import ClassVar
 
 from experiments import dcgan_mnist
-from experiments.dcgan_mnist import build
-from jaxgan.training import main
+from jaxgan.training import GAN, DataSpec, main
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +27,10 @@ class Options(dcgan_mnist.Options):
         "paper": {"steps": 200_000, "checkpoint_every": 5000, "sample_every": 5000, "ema_half_life": 100_000.0},
         "smoke": {**dcgan_mnist.Options.SIZES["smoke"], "channels": 3},
     }
+
+
+def build(options: Options, data: DataSpec) -> GAN:
+    return dcgan_mnist.build(options, data)
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ def accumulated(
         warnings.warn(
             f"batch normalisation takes its statistics from each of the {n} parts of an accumulated batch: expect "
             "other numbers than from the whole batch at once",
-            stacklevel=2,
+            stacklevel=1,
         )
 
     def one(carry: tuple[GANState, PyTree], part: tuple[jax.Array, Any]) -> tuple[tuple[GANState, PyTree], Metrics]:

@@ -246,7 +246,7 @@ def test_a_batch_that_does_not_fit_memory_is_one_line(tmp_path):
     last = done.stderr.splitlines()[-1]
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert last.startswith("out of memory (RESOURCE_EXHAUSTED") and "lower --batch-size (1797)" in last
-    assert "optax.MultiSteps" in last
+    assert "--accumulate 2" in last
 
 
 @pytest.mark.slow

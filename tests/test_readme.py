@@ -55,7 +55,7 @@ def test_the_commands_and_options_exist():
     assert modules == {"experiments.dcgan_mnist", "experiments.gan_ring", *scripts}
     all_options = (Options, *(module.Options for module in (compare, data, evaluate, sample)))
     known = {flag(field.name) for of in all_options for field in dataclasses.fields(of)}
-    assert set(re.findall(r"--([a-z][a-z-]+)", text)) <= known | {"help", "options"}
+    assert set(re.findall(r"--([a-z][a-z0-9-]+)", text)) <= known | {"help", "options"}
     headings = {f"#{heading.lower().replace(' ', '-')}" for heading in re.findall(r"^## (.+)$", text, re.MULTILINE)}
     for path in re.findall(r"\]\(([^):]+)\)", text):
         assert path in headings or (ROOT / path).exists(), f"README.md names {path}, which is not there"

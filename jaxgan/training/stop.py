@@ -93,7 +93,7 @@ def out_of_memory(error: Exception, batch_size: int) -> Stopped | None:
     if "RESOURCE_EXHAUSTED" not in reason and "out of memory" not in reason.lower():
         return None
     return Stopped(
-        f"out of memory ({reason}); lower --batch-size ({batch_size}), and to keep its effect accumulate gradients "
-        "over several steps (optax.MultiSteps around the optimiser); --stream keeps the data set off the device",
+        f"out of memory ({reason}); lower --batch-size ({batch_size}), or keep it and cut the batch into parts "
+        "(--accumulate 2); --stream keeps the data set off the device",
         1,
     )

@@ -1,0 +1,137 @@
+"""What `compose` makes of options, networks and terms, and drawing by label, on runs as small as can be."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import assert_same
+
+from experiments import cgan_mnist, dcgan_mnist, pacgan_stacked_mnist, rpgan_stacked_mnist
+from jaxgan.networks.heads import Projection
+from jaxgan.samplers import labelled_latents
+from jaxgan.training import DataSpec, UsageError, compose, labels_needed, train
+from jaxgan.training import open as open_run
+from jaxgan.training.experiment import display_inputs, sheet, takes_labels
+from jaxgan.training.options import of_size, parse
+from scripts import sample
+
+pytestmark = pytest.mark.usefixtures("as_users_have_it")
+
+DIGITS = DataSpec("digits", 100, 28, 1, 10)
+
+
+def shapes(tree):
+    return {jax.tree_util.keystr(path): leaf.shape for path, leaf in jax.tree.leaves_with_path(tree)}
+
+
+def test_networks_are_initialised_for_what_they_will_be_given():
+    packed = pacgan_stacked_mnist.build(of_size(pacgan_stacked_mnist.Options, "smoke", pack=4), DIGITS)
+    state = jax.eval_shape(packed.init, jax.random.key(0))
+    assert state.discriminator.params["down0"]["kernel"].shape[2] == 4
+    options = of_size(cgan_mnist.Options, "smoke")
+    state = jax.eval_shape(cgan_mnist.build(options, DIGITS).init, jax.random.key(0))
+    assert state.generator.params["generator"]["project"]["kernel"].shape[0] == options.latent_size + 10
+    assert state.discriminator.params["discriminator"]["down0"]["kernel"].shape[2] == 1 + 10
+    projected = cgan_mnist.build(dataclasses.replace(options, condition="projection"), DIGITS)
+    state = jax.eval_shape(projected.init, jax.random.key(0))
+    assert state.discriminator.params["embedding"]["kernel"].shape[1] == 10
+    assert state.generator.params["norm0"]["scale"].shape[0] == 10
+
+
+def test_weights_extras_and_critic_steps():
+    options = of_size(dcgan_mnist.Options, "smoke")
+    networks = dcgan_mnist.networks(options, DIGITS)
+    gan = compose(
+        options,
+        DIGITS,
+        networks,
+        labelled_latents(options.latent_size),
+        [],
+        [],
+        critic_steps=3,
+        weights={"gamma": 0.5},
+        extras=lambda g, d: {"players": jnp.asarray([len(g.params), len(d.params)])},
+    )
+    assert gan.batch_size == 3 * options.batch_size and gan.iteration.repeats == 3
+    state = gan.init(jax.random.key(0))
+    assert state.hyper["gamma"] == 0.5
+    np.testing.assert_array_equal(
+        state.extras["players"], [len(state.generator.params), len(state.discriminator.params)]
+    )
+
+
+def test_a_penalty_of_weight_zero_is_left_out_and_others_have_half_their_gamma():
+    build = lambda **values: rpgan_stacked_mnist.build(  # noqa: E731
+        of_size(rpgan_stacked_mnist.Options, "smoke", **values), DIGITS
+    )
+    state = build(r1=3.0, r2=0.0).init(jax.random.key(0))
+    assert state.hyper["r1"] == 1.5 and "r2" not in state.hyper
+    assert "batch_stats" not in state.generator.variables
+
+
+def test_an_unlabelled_set_is_refused():
+    for classes in 0, 1:
+        with pytest.raises(
+            UsageError, match="--dataset folder:x has no labels, which this experiment needs; use mnist"
+        ):
+            labels_needed(DataSpec("folder:x", 9, 28, 1, classes))
+    assert labels_needed(DIGITS) == 10
+
+
+@pytest.fixture(scope="module")
+def conditional(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("cgan") / "run"
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        options = ["--size", "smoke", "--devices", "1", "--condition", "projection", "--workdir", str(directory)]
+        train(cgan_mnist.build, parse(cgan_mnist.Options, options))
+    return directory
+
+
+def test_a_conditional_gan_draws_what_is_asked_for(conditional):
+    run = open_run(conditional)
+    assert takes_labels(run.gan) and sheet(run.gan, run.data) == (80, 8)
+    key = jax.random.key(0)
+    row = display_inputs(run.gan, key, 0, 80, 10, run=8)["label"]
+    np.testing.assert_array_equal(row, np.repeat(np.arange(10), 8))
+    np.testing.assert_array_equal(display_inputs(run.gan, key, 5, 20, 10)["label"], np.arange(5, 25) % 10)
+    # The same latents, another label: another image. Labels one by one are what taking turns gives.
+    turns = run.sample(20)
+    for label in 3, 7:
+        asked = run.sample(20, label=label)
+        np.testing.assert_array_equal(asked[label::10], turns[label::10])
+    inputs = [display_inputs(run.gan, key, 0, 2, 10, label=label) for label in (3, 7)]
+    assert_same(inputs[0]["latent"], inputs[1]["latent"])
+
+
+@pytest.mark.parametrize("label", [-1, 10])
+def test_a_label_outside_the_classes_is_refused(conditional, label, tmp_path):
+    with pytest.raises(UsageError, match=f"the label must be from 0 to 9, the data's classes, got {label}"):
+        open_run(conditional).sample(2, label=label)
+    for options in {"grid": tmp_path / "a.png"}, {"interpolate": tmp_path / "a.gif"}:
+        with pytest.raises(UsageError, match="the label must be from 0 to 9"):
+            sample.run(sample.Options(conditional, label=label, **options))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_generator_without_labels_is_asked_for_none(tmp_path):
+    options = ["--size", "smoke", "--devices", "1", "--workdir", str(tmp_path / "run")]
+    train(dcgan_mnist.build, parse(dcgan_mnist.Options, options))
+    run = open_run(tmp_path / "run")
+    assert not takes_labels(run.gan) and sheet(run.gan, run.data) == (64, None)
+    with pytest.raises(UsageError, match="is given no labels; leave out label 3"):
+        run.sample(2, label=3)
+
+
+def test_a_pack_that_does_not_divide_the_batch_is_refused():
+    for arguments in ["--pack", "3"], ["--pack", "0"], ["--pack", "8", "--accumulate", "2"]:
+        with pytest.raises(UsageError, match="--pack must be a divisor of"):
+            parse(pacgan_stacked_mnist.Options, ["--size", "smoke", *arguments])
+
+
+def test_heads_are_what_their_experiments_say():
+    options = of_size(cgan_mnist.Options, "smoke", condition="projection")
+    gan = cgan_mnist.build(options, DIGITS)
+    state = gan.init(jax.random.key(0))
+    assert isinstance(state.discriminator.apply_fn.__self__.head, Projection)
