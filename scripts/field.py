@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import tyro
 
@@ -33,20 +34,20 @@ class Options:
     """The generator's averaged weights, or those of the last step. Of the discriminator it is always the last step."""
     step: int | None = None
     """Which checkpoint; by default the newest."""
-    member: int = 0
-    """Which of the GANs of a run with --seeds or --sweep."""
+    member: int | None = None
+    """Which of the GANs of a run with --seeds or --sweep; by default the first."""
     seed: int = 0
     """Of the latents."""
 
 
 def field(run: OpenRun, side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Coordinates `[side]`, the discriminator's logits `[side, side]` there, y first, and their slopes
-    `[side, side, 2]` by x and y."""
+    `[side, side, 2]` by x and y. A discriminator of packs is shown packs of one point."""
     d, line = run.state.discriminator, np.linspace(-REACH, REACH, side, dtype=np.float32)
-    points = np.stack(np.meshgrid(line, line), -1).reshape(-1, 1, 1, 2)
+    points, pack = np.stack(np.meshgrid(line, line), -1).reshape(-1, 1, 1, 2), getattr(run.options, "pack", 1)
 
     def logits(points: jax.Array) -> jax.Array:
-        return d.apply(d.params, d.variables, points, None, train=False)["logits"]
+        return d.apply(d.params, d.variables, jnp.tile(points, pack), None, train=False)["logits"]
 
     slopes = jax.grad(lambda points: logits(points).sum())(points)
     return line, np.asarray(logits(points)).reshape(side, side), np.asarray(slopes).reshape(side, side, 2)
@@ -75,11 +76,11 @@ def draw(run: OpenRun, data: np.ndarray, samples: np.ndarray, path: Path) -> Non
 
 
 def run(options: Options) -> None:
-    opened = open(options.run, options.step)
+    opened = open(options.run, options.step, member=options.member)
     if not opened.data.points:
         size = opened.data.size
         raise UsageError(f"{options.run} is a run on images of {size}×{size} pixels; a field needs points of the plane")
-    opened = opened.member(options.member) if opened.members else opened
+    opened = opened.member(0) if opened.members else opened
     samples = opened.sample(1000, ema=options.weights == "ema", seed=options.seed)[:, 0, 0]
     points, _ = toys.ring() if opened.data.name == "ring" else toys.grid()
     draw(opened, points[:, 0, 0], samples, options.out)
