@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import jax
 import numpy as np
 import pytest
 
@@ -18,7 +19,8 @@ pytestmark = pytest.mark.usefixtures("as_users_have_it")
 def packed(tmp_path_factory):
     directory = tmp_path_factory.mktemp("ring") / "run"
     options = ["--size", "smoke", "--devices", "1", "--unroll", "0", "--pack", "2", "--workdir", str(directory)]
-    train(unrolled_ring.build, parse(unrolled_ring.Options, options))
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        train(unrolled_ring.build, parse(unrolled_ring.Options, options))
     return directory
 
 
@@ -51,7 +53,7 @@ def test_a_picture_is_written(packed, tmp_path, capsys):
     field.run(options)
     assert (tmp_path / "field.png").read_bytes().startswith(b"\x89PNG")
     assert capsys.readouterr().out.endswith("field.png: ema weights of step 2\n")
-    with pytest.raises(UsageError, match="there is no member 3: .* is a run of one GAN"):
+    with pytest.raises(UsageError, match=r"there is no member 3: .* is a run of one GAN"):
         field.run(dataclasses.replace(options, member=3))
     with pytest.raises(UsageError, match="can't write"):
         field.run(dataclasses.replace(options, out=tmp_path / "nowhere" / "field.png"))
