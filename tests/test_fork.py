@@ -67,6 +67,19 @@ def test_by_default_it_begins_with_the_newest(sources, tmp_path):
 
 
 @pytest.mark.slow
+def test_it_may_begin_with_the_best(sources, tmp_path, capsys):
+    """As --eval-every keeps it: a checkpoint in `best/`, here that of step 5."""
+    source = shutil.copytree(sources[0] / "one", tmp_path / "source")
+    with pytest.raises(UsageError, match="no best checkpoint: that is found by a run with --eval-every"):
+        train(gan_ring.build, ring(tmp_path, "fork", from_run=str(source), step="best"))
+    shutil.copytree(source / "checkpoints" / "5", source / "best" / "5")
+    options = parse(gan_ring.Options, ["--from", str(source), "--step", "best"])
+    assert options.step == "best"
+    equal(train(gan_ring.build, ring(tmp_path, "fork", from_run=str(source), step="best")), sources[1]["one"])
+    assert "beginning with step 5 of" in capsys.readouterr().out.splitlines()[0]
+
+
+@pytest.mark.slow
 def test_the_seed_and_the_numbers_are_the_new_ones(sources, tmp_path):
     folder, _ = sources
     source = {"from_run": str(folder / "one"), "step": 4}

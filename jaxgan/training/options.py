@@ -5,7 +5,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import tyro
 
@@ -44,8 +44,8 @@ class Options(DataOptions, DeviceOptions, EvaluationOptions, OptimizerOptions):
     from_run: Annotated[str | None, tyro.conf.arg(name="from")] = None
     """A run whose state a new one begins with, in a directory of its own. The seed, and numbers such as learning rates,
     are the new one's."""
-    step: int | None = None
-    """Which of its checkpoints, with --from; by default the newest."""
+    step: int | Literal["best"] | None = None
+    """Which of its checkpoints, with --from; best is that of a run with --eval-every. By default the newest."""
 
     dry_run: bool = False
     """Say what the run would cost (networks, memory, time) and don't start it."""
