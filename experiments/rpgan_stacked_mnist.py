@@ -29,6 +29,8 @@ class Options(dcgan_mnist.Options):
     dataset: str = "stacked_mnist"
     image_size: Literal[28, 32, 64, 128] = 28
     features: int = 32
+    discriminator_features: int | None = None
+    """The discriminator's, by default --features."""
     beta1: float = 0.0
     beta2: float = 0.99
     r1: float = 1.0
@@ -43,6 +45,8 @@ class Options(dcgan_mnist.Options):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        fewer = self.discriminator_features
+        require(self, "discriminator_features", fewer is None or fewer >= 1, "at least 1")
         for name in ("r1", "r2"):
             require(self, name, 0 <= getattr(self, name) < float("inf"), "at least 0 and finite")
 
@@ -50,10 +54,11 @@ class Options(dcgan_mnist.Options):
 def build(options: Options, data: DataSpec) -> GAN:
     penalties = [term(name) for name, term in (("r1", r1), ("r2", r2)) if getattr(options, name)]
     generator, discriminator = dcgan_mnist.networks(options, data, batch_norm=False)
+    width = options.discriminator_features or options.features
     return compose(
         options,
         data,
-        (generator.clone(batch_norm=False), discriminator),
+        (generator.clone(batch_norm=False), discriminator.clone(features=width)),
         latents(options.latent_size),
         [d_loss(relativistic), *penalties],
         [g_loss(relativistic)],
