@@ -47,9 +47,10 @@ def compose(
     What the networks are given follows from the sampler and `prepare`.
     """
 
+    tx = optimizer(options, eps_root)  # one, as states of different ones are different to a compiled program
+
     def init(key: jax.Array) -> GANState:
         g_key, d_key = jax.random.split(jax.random.fold_in(key, ROLES["init"]))
-        tx = optimizer(options, eps_root)
         fed, seen = _examples(options, data, sampler, how.get("prepare", lambda example: example))
         generator = init_player(g_key, networks[0], tx, fed["latent"], fed.get("condition"))
         discriminator = init_player(d_key, networks[1], tx, seen["image"], seen.get("condition"))
