@@ -63,7 +63,8 @@ def all_sharded(monkeypatch):
     monkeypatch.setattr(parallel, "SMALL", 16)
 
 
-@pytest.mark.parametrize("seeds", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("seeds", [1, 2])
 def test_a_run_gives_the_same_numbers_and_pictures_on_any_devices(seeds, tmp_path, all_sharded):
     expected = metrics_of(sgd, ring(tmp_path, "1", devices=1, seeds=seeds))
     picture = np.asarray(Image.open(tmp_path / "1" / "samples" / "00000004.png")).astype(int)
@@ -178,6 +179,7 @@ def test_devices_that_do_not_fit_are_refused_before_anything_is_written(changes,
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_each_batch_of_several_must_fit_the_devices(tmp_path):
     """Two batches of 6 for the critic are 12 examples, which 4 devices share, but none of them is whole there."""
 
@@ -288,6 +290,7 @@ def test_a_run_in_bfloat16_learns_resumes_and_keeps_its_precision(name, tmp_path
 # --- the same bits ---
 
 
+@pytest.mark.slow
 def test_deterministic_reaches_the_compiler_and_changes_nothing_here(tmp_path, monkeypatch, capsys):
     plain = train(gan_ring.build, ring(tmp_path, "plain", devices=1))
     assert "--deterministic" not in capsys.readouterr().out

@@ -48,6 +48,7 @@ def test_a_run_is_scored_against_its_own_images(tmp_path, capsys):
         compare.run(compare.Options((run,)))
 
 
+@pytest.mark.slow
 def test_members_are_scored_one_by_one(tmp_path, capsys):
     train(gan_ring.build, points(tmp_path, seeds=3, steps=4))
     capsys.readouterr()

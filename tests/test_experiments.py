@@ -30,7 +30,7 @@ SMOKE = ["--size", "smoke", "--devices", "1"]
 
 
 # Each compiles some seconds: the fast suite has one of each kind, the slow one all.
-FAST = ("gan_ring", "dcgan_mnist", "cgan_mnist", "wgan_gp_mnist")
+FAST = ("gan_ring", "dcgan_mnist")
 every_experiment = pytest.mark.parametrize(
     "name", [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in NAMES]
 )

@@ -146,7 +146,9 @@ def test_rows_after_the_checkpoint_are_written_once(tmp_path):
     assert [row["step"] for row in rows(tmp_path / "run")] == [10, 20] and "generator/loss" in rows(tmp_path / "run")[1]
 
 
-@pytest.mark.parametrize("number, status", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    "number, status", [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)]
+)
 def test_a_signal_saves_first(number, status, tmp_path):
     def on_chunk(state, metrics):
         if int(state.step) == 6:

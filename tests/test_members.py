@@ -218,6 +218,7 @@ def watched(tmp_path, name, **changes):
     return (state.members if changes.get("seeds", 1) > 1 else state)["seen"].tolist()
 
 
+@pytest.mark.slow
 def test_each_member_has_an_order_and_changes_of_its_own(tmp_path):
     together = watched(tmp_path, "run", seed=2, seeds=3)
     assert together == [watched(tmp_path, f"alone-{seed}", seed=seed) for seed in (2, 3, 4)]
@@ -290,6 +291,7 @@ def test_a_run_ends_with_its_last_member(tmp_path, capsys):
     assert [line[:8] for line in capsys.readouterr().out.splitlines() if "diverged:" in line] == ["member 1"]
 
 
+@pytest.mark.slow
 def test_a_swept_rate_that_is_too_high_is_told_with_its_value(tmp_path, capsys):
     state = run_points(tmp_path, sweep=f"{D_RATE}=1e-3,1e30")
     assert state.frozen[0] == 0 and state.frozen[1] > 0

@@ -94,7 +94,7 @@ def test_real_images_are_as_the_discriminator_sees_them():
     assert real_images(numbered, brighter, 0).shape[0] == 0
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 9])
+@pytest.mark.parametrize("count", [1, *(pytest.param(count, marks=pytest.mark.slow) for count in (2, 3, 9))])
 def test_few_images_and_few_steps_do_not_cost_the_end(count, tmp_path, capsys):
     sweep = {"sweep": f"{D_RATE}=1e-3", "batch_size": 1, "steps": 2}
     state = train(gan_ring.build, points(tmp_path, **sweep), data=some_points(count))
@@ -173,7 +173,7 @@ def test_members_on_four_devices_have_the_numbers_of_one(seeds, more, tmp_path, 
     assert int(run_points(tmp_path, **options | {"steps": 8}).step) == 8, "goes on on one"
 
 
-@pytest.mark.parametrize("devices", [1, 4])
+@pytest.mark.parametrize("devices", [1, pytest.param(4, marks=pytest.mark.slow)])
 def test_a_dry_run_says_whose_numbers_it_tells(devices, tmp_path, capsys):
     run_points(tmp_path, seeds=4, devices=devices, width=256, dry_run=True)
     lines = capsys.readouterr().out.splitlines()

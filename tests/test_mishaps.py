@@ -105,6 +105,7 @@ def test_a_save_that_fails_in_the_background_ends_the_run_with_a_line(tmp_path):
     assert_equal_bits(train(dcgan_mnist.build, tiny(tmp_path, sample_every=3)), straight)
 
 
+@pytest.mark.slow
 def test_data_that_changed_under_a_run_is_refused(tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (40, 28, 28), np.uint8)
     train(dcgan_mnist.build, tiny(tmp_path, steps=4), data=from_arrays("mine", images))

@@ -108,7 +108,10 @@ class Unfair(nn.Module):
 
 
 @pytest.mark.parametrize("parts", [2, 4])
-@pytest.mark.parametrize("tx", [optax.identity(), adam(eps=1e-4)], ids=["sgd", "adam"])
+@pytest.mark.parametrize(
+    "tx",
+    [pytest.param(optax.identity(), id="sgd"), pytest.param(adam(eps=1e-4), id="adam", marks=pytest.mark.slow)],
+)
 def test_accumulation_is_one_batch(parts, tx):
     """Also with draws of each example's own: WGAN-GP's mix, the augmentation's noise, the latents."""
     state, batch = tiny_gan(tx=tx), tiny_batch(8)
