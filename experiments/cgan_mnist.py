@@ -1,7 +1,6 @@
 """Conditional GAN on MNIST: digits that are asked for. Mirza & Osindero 2014, https://arxiv.org/abs/1411.1784
 
-What it should reach: at least nine of ten samples are read as the digit that was asked for, in many hands. Pictures
-and measured numbers are in docs/results.md.
+What it should reach: at least nine of ten samples are read as the digit that was asked for, in many hands.
 
     python -m experiments.cgan_mnist
     python -m experiments.cgan_mnist --condition embed
