@@ -84,8 +84,17 @@ def _targeted(cost: Pair, g: Pair) -> AdversarialLoss:
         targets = targets.astype(jnp.float32).reshape(targets.shape + (1,) * (logits.ndim - 1))
         return per_example(cost(logits.astype(jnp.float32), targets))
 
-    d = lambda real, fake: cost(real, jnp.ones_like(real)) + cost(fake, jnp.zeros_like(fake))  # noqa: E731
-    return AdversarialLoss(_paired(d), _paired(g), target)
+    return AdversarialLoss(_d_of(target), _paired(g), target)
+
+
+def _d_of(target: Pair) -> Pair:
+    """What D pays for real logits against 1 and fake ones against 0."""
+
+    def d(real: jax.Array, fake: jax.Array) -> jax.Array:
+        ones = jnp.ones(real.shape[:1])
+        return target(real, ones) + target(fake, 0.0 * ones)
+
+    return _paired(d)
 
 
 softplus = jax.nn.softplus  # log(1 + e^x); -log s(x) = softplus(-x), -log(1 - s(x)) = softplus(x)
@@ -159,8 +168,4 @@ def smoothed(loss: AdversarialLoss, real: float = 0.9, fake: float = 0.0) -> Adv
     def target(logits: jax.Array, targets: jax.Array) -> jax.Array:
         return inner(logits, fake + (real - fake) * targets.astype(jnp.float32))
 
-    def d(real_logits: jax.Array, fake_logits: jax.Array) -> jax.Array:
-        ones = jnp.ones(len(real_logits))
-        return target(real_logits, ones) + target(fake_logits, 0.0 * ones)
-
-    return AdversarialLoss(d, loss.g, target)
+    return AdversarialLoss(_d_of(target), loss.g, target)

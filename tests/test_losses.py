@@ -160,6 +160,8 @@ def test_smoothed_targets_from_pytorch(name):
         values = transform(smooth.d)(jnp.array(REAL), jnp.array(FAKE))
         np.testing.assert_allclose(values, SMOOTHED[name], rtol=1e-6)
     assert smooth.g is loss.g
+    with pytest.raises(ValueError, match="differ in shape"):
+        smooth.d(jnp.zeros((4, 1)), jnp.zeros(4))
     again = losses.smoothed(smooth, 0.75, 0.25)  # of targets that are between 0.1 and 0.9: 0.7 and 0.3
     expected = losses.smoothed(loss, 0.7, 0.3).d(jnp.array(REAL), jnp.array(FAKE))
     np.testing.assert_allclose(again.d(jnp.array(REAL), jnp.array(FAKE)), expected, rtol=1e-6)
