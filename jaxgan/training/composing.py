@@ -9,10 +9,10 @@ import jax.numpy as jnp
 
 from jaxgan.lookahead import lookahead, lookahead_start
 from jaxgan.samplers import Sampler
-from jaxgan.state import ROLES, GANState, TrainState, init_player
+from jaxgan.state import TrainState
 from jaxgan.steps import Step, iteration, make_d_step, make_g_step, make_joint_step, repeat
 from jaxgan.terms import Term
-from jaxgan.training.experiment import GAN, DataSpec, generate_with
+from jaxgan.training.experiment import GAN, DataSpec, generate_with, init_with
 from jaxgan.training.optimizer_options import OptimizerOptions, hyper, optimizer, schedule
 from jaxgan.training.options import Options
 from jaxgan.training.usage import UsageError
@@ -47,17 +47,16 @@ def compose(
     What the networks are given follows from the sampler and `prepare`.
     """
 
-    tx = optimizer(options, eps_root)  # one, as states of different ones are different to a compiled program
-
-    def init(key: jax.Array) -> GANState:
-        g_key, d_key = jax.random.split(jax.random.fold_in(key, ROLES["init"]))
-        fed, seen = _examples(options, data, sampler, how.get("prepare", lambda example: example))
-        generator = init_player(g_key, networks[0], tx, fed["latent"], fed.get("condition"))
-        discriminator = init_player(d_key, networks[1], tx, seen["image"], seen.get("condition"))
-        kept = extras(generator, discriminator) if extras else None
-        numbers = hyper(options) | dict(weights or {})
-        return GANState.create(key, generator, discriminator, hyper=numbers, extras=kept)
-
+    fed, seen = _examples(options, data, sampler, how.get("prepare", lambda example: example))
+    init = init_with(
+        *networks,
+        optimizer(options, eps_root),
+        fed["latent"],
+        seen["image"],
+        hyper(options) | dict(weights or {}),
+        conditions=(fed.get("condition"), seen.get("condition")),
+        extras=extras,
+    )
     step = taking_turns(options, sampler, d_terms, g_terms, critic_steps=critic_steps, **how)
     size = options.batch_size * critic_steps
     return looking_ahead(options, GAN(init, step, size, sampler, generate_with))

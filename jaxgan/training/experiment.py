@@ -2,7 +2,7 @@
 
 import dataclasses
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -15,7 +15,7 @@ from tqdm import tqdm
 from jaxgan.data import ImageSet
 from jaxgan.data.stream import Stream
 from jaxgan.ensemble import Ensemble
-from jaxgan.state import ROLES, GANState, init_player
+from jaxgan.state import ROLES, GANState, TrainState, init_player
 from jaxgan.steps import Sampler, Step
 from jaxgan.training.logging import bar_interval
 from jaxgan.training.pictures import to_uint8
@@ -101,14 +101,19 @@ def init_with(
     latent: jax.Array,
     image: jax.Array,
     hyper: dict[str, float],
+    *,
+    conditions: tuple[jax.Array | None, jax.Array | None] = (None, None),
+    extras: Callable[[TrainState, TrainState], Mapping[str, Any]] | None = None,
 ) -> Callable[[jax.Array], GANState]:
     """`GAN.init` for a generator and a discriminator with one kind of optimiser: `latent` and `image` are examples,
-    `[1, ...]`, of what they are given; `hyper` as in GANState."""
+    `[1, ...]`, of what they are given; `conditions` are what they are given beside it; `hyper` as in GANState;
+    `extras`: `(generator, discriminator) -> extras`, what terms keep between steps, at step 0."""
 
     def init(key: jax.Array) -> GANState:
         g_key, d_key = jax.random.split(jax.random.fold_in(key, ROLES["init"]))
-        players = init_player(g_key, generator, tx, latent), init_player(d_key, discriminator, tx, image)
-        return GANState.create(key, *players, hyper=hyper)
+        g = init_player(g_key, generator, tx, latent, conditions[0])
+        d = init_player(d_key, discriminator, tx, image, conditions[1])
+        return GANState.create(key, g, d, hyper=hyper, extras=extras(g, d) if extras else None)
 
     return init
 
