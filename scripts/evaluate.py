@@ -25,11 +25,11 @@ from jaxgan.training import open  # noqa: A004 - the library's name for it
 from jaxgan.training.data_options import DataOptions, load, real_transform
 from jaxgan.training.evaluating import Judge, about_state, append, judge_by, judge_of
 from jaxgan.training.evaluation_options import FeatureOptions, measure_for
-from jaxgan.training.experiment import DataSpec
+from jaxgan.training.experiment import DataSpec, takes_labels
 from jaxgan.training.logging import bar_interval, write_json
 from jaxgan.training.opened import OpenRun
 from jaxgan.training.report import aligned, over, spread
-from jaxgan.training.score import real_images
+from jaxgan.training.score import drawn_order, real_images
 from jaxgan.training.usage import UsageError, command_line, plain_exits, require, writing
 
 Record = dict[str, Any]
@@ -72,7 +72,8 @@ def of_run(options: Options, directory: Path) -> tuple[list[Record], list[Record
     theirs: DataOptions = run.options
     if options.data_dir:
         theirs = dataclasses.replace(theirs, data_dir=options.data_dir)
-    measure = measure_for(options, run.data)
+    conditional = takes_labels(run.gan)
+    measure = measure_for(options, run.data, conditional=conditional)
     real = load(theirs)
     if (now := DataSpec.of(real, theirs.crop_size).content) != run.data.content:
         raise UsageError(
@@ -82,10 +83,11 @@ def of_run(options: Options, directory: Path) -> tuple[list[Record], list[Record
     count = options.samples or (STACKS if measure.dataset == "stacked_mnist" else SAMPLES)
     ema = options.weights == "ema"
     images = run.sample(count, seed=options.seed, ema=ema)
+    asked = np.arange(count) % run.data.classes if conditional else None  # classes take turns
     records = []
     for member, seed, drawn in _members(run, options, images):
         about = about_state(run.step, seed, member, ema=ema, latents_seed=options.seed, run=str(directory))
-        records += judge(drawn, **about, **({"frozen": run.frozen} if run.frozen else {}))
+        records += judge(drawn, asked, **about, **({"frozen": run.frozen} if run.frozen else {}))
     return records, _floor(*_held(judge, theirs, count))
 
 
@@ -106,27 +108,30 @@ def _members(run: OpenRun, options: Options, images: np.ndarray) -> Iterator[tup
             yield member.number, member.seed, images[member.number]
 
 
-def _held(judge: Judge, theirs: DataOptions, count: int) -> tuple[Judge, np.ndarray, str]:
-    """Real images that no GAN was trained on, prepared alike, and by which they are judged; of a set without test
-    images one half, judged by the other."""
+def _held(judge: Judge, theirs: DataOptions, count: int) -> tuple[Judge, np.ndarray, np.ndarray | None, str]:
+    """Real images that no GAN was trained on, prepared alike, their labels, and by which they are judged; of a set
+    without test images one half, judged by the other."""
     try:
         source = data.open_source(theirs.dataset, theirs.data_dir, split="test")
     except data.DataError as error:
         print(f"the floor is of training images: {error}", file=sys.stderr)
-        half = len(judge.real) // 2
-        other = dataclasses.replace(judge, real=judge.real[half:])
-        return other, judge.real[:half][:count], "one half of the training images against the other"
+        half, labels = len(judge.real) // 2, judge.labels
+        other = dataclasses.replace(judge, real=judge.real[half:], labels=labels if labels is None else labels[half:])
+        first = slice(min(half, count))
+        what = "one half of the training images against the other"
+        return other, judge.real[first], labels if labels is None else labels[first], what
     chosen, labels, names = data.choose(source, theirs.classes, None)
     size, channels = theirs.load_size or judge.real.shape[1], judge.real.shape[3]
     prepare = data.Preparation(size, channels, theirs.fit, theirs.filter, theirs.equalize)
     held = data.ImageSet(source.name, data.in_memory(source, chosen, prepare), labels, names)
-    return judge, real_images(held, real_transform(theirs), min(count, len(held))), "the test images"
+    images = real_images(held, real_transform(theirs), min(count, len(held)))
+    return judge, images, labels[drawn_order(held)[: len(images)]], "the test images"
 
 
-def _floor(judge: Judge, held: np.ndarray, what: str) -> list[Record]:
+def _floor(judge: Judge, held: np.ndarray, labels: np.ndarray | None, what: str) -> list[Record]:
     """What real images score."""
     try:
-        return judge(held, keep=True, scored=what)
+        return judge(held, labels, keep=True, scored=what)
     except UsageError as error:
         print(f"no floor: {error}", file=sys.stderr)
         return []
@@ -140,7 +145,9 @@ def of_files(options: Options, images: str, reference: str) -> tuple[list[Record
     spec = DataSpec(f"files:{reference}", len(real), real.shape[1], real.shape[3], 0)
     judge = judge_by(measure_for(options, spec), real, reference, None)
     half = len(real) // 2
-    floor = _floor(dataclasses.replace(judge, real=real[half:]), real[:half], "one half of the reference, by the other")
+    floor = _floor(
+        dataclasses.replace(judge, real=real[half:]), real[:half], None, "one half of the reference, by the other"
+    )
     return judge(mine[: options.samples], scored=images, rounding="uint8, as stored"), floor
 
 

@@ -1,5 +1,6 @@
 """How far what was generated is from what is real: arrays in, numbers out."""
 
+from jaxgan.evaluation.classes import ClassScores, class_scores
 from jaxgan.evaluation.diversity import Diversity, diversity
 from jaxgan.evaluation.features import FeatureNetwork, extract
 from jaxgan.evaluation.frechet import Gaussian, frechet_distance, gaussian
@@ -29,6 +30,7 @@ __all__ = [
     "INCEPTION_SHA256",
     "METRICS",
     "ONE_IS_BEST",
+    "ClassScores",
     "DensityCoverage",
     "Diversity",
     "FeatureNetwork",
@@ -40,6 +42,7 @@ __all__ = [
     "PathLength",
     "PrecisionRecall",
     "Score",
+    "class_scores",
     "content_of",
     "density_coverage",
     "diversity",

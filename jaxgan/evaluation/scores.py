@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from jaxgan.data import toys
+from jaxgan.evaluation.classes import class_scores
 from jaxgan.evaluation.diversity import diversity
 from jaxgan.evaluation.features import FeatureNetwork, extract
 from jaxgan.evaluation.frechet import frechet_distance, gaussian
@@ -23,6 +24,7 @@ from jaxgan.evaluation.sliced import sliced_wasserstein
 __all__ = ["HIGHER_IS_BETTER", "METRICS", "OF_FEATURES", "OF_MODES", "ONE_IS_BEST", "Score", "record", "scores"]
 
 HIGHER_IS_BETTER = {"is", "precision", "recall", "density", "coverage", "modes", "quality", "distinct"}
+HIGHER_IS_BETTER |= {"agreement", "class_coverage", "least_class_coverage"}
 ONE_IS_BEST = {"spread"}  # of all others lower is better
 
 SUBSET, SUBSETS, SPLITS = 1000, 100, 10  # of the kernel distance and the inception score, as torch-fidelity has them
@@ -65,6 +67,9 @@ TITLES = {
     "fid": ("FID", "Fréchet distance"),
     "kid": ("KID", "kernel distance"),
     "is": ("inception score", "classifier score"),
+    "agreement": ("", "share read as the class that was asked for"),
+    "class_coverage": ("", "coverage inside a class, mean"),
+    "least_class_coverage": ("", "coverage inside a class, least"),
     "kl": ("", "KL(modes ‖ uniform) in nats"),
     "swd": ("", "sliced Wasserstein distance of pixels"),
     "distinct": ("", "share of distinct images, in pixels"),
@@ -80,6 +85,7 @@ class _Sets(NamedTuple):
     network: Any  # a FeatureNetwork, where a metric needs one
     dataset: str
     progress: Progress
+    labels: tuple[np.ndarray, np.ndarray] | None
     said: Callable[[], dict[str, np.ndarray]]
 
     def features(self) -> tuple[np.ndarray, np.ndarray]:
@@ -96,6 +102,7 @@ def scores(
     *,
     stacked: bool = False,
     dataset: str = "",
+    labels: tuple[np.ndarray, np.ndarray] | None = None,
     keep: bool = False,
     progress: Progress = lambda count: None,
 ) -> list[Score]:
@@ -127,7 +134,7 @@ def scores(
         read: Any = network
         return features_of(read, images, progress) if keep else extract(read, images, progress)
 
-    sets = _Sets(images, real, network, dataset, progress, said)
+    sets = _Sets(images, real, network, dataset, progress, labels, said)
     found = []
     for metric in metrics:
         used = own.get(metric, network) if metric in OF_FEATURES else None
@@ -207,6 +214,22 @@ def _covered(labels: np.ndarray, number: int) -> list[Score]:
     return [Score(key, value, len(labels), 0, None, {"of": number}) for key, value in found._asdict().items()]
 
 
+def _classes(sets: _Sets) -> list[Score]:
+    if sets.labels is None or sets.network.classes is None:
+        raise ValueError(
+            "classes scores images that were asked for by their label, with a network that tells them apart"
+        )
+    asked, real_labels = sets.labels
+    real, features = sets.features()
+    found = class_scores(real, real_labels[: len(real)], features, asked, sets.said()["logits"].argmax(1), k=K_DENSITY)
+    count, ks = len(features), {"k": K_DENSITY}
+    return [
+        Score("agreement", found.agreement, count),
+        Score("class_coverage", found.coverage, count, len(real), None, ks),
+        Score("least_class_coverage", found.least_coverage, count, len(real), None, ks),
+    ]
+
+
 def _sliced(sets: _Sets) -> list[Score]:
     count = _in_pixels(sets)
     value = float(sliced_wasserstein(jax.random.key(0), sets.images[:count], sets.real[:count]))
@@ -231,10 +254,11 @@ METRICS: dict[str, tuple[int, Callable[[_Sets], list[Score]]]] = {
     "is": (1, _inception),
     "prdc": (1, _neighbours),
     "modes": (1, _modes),
+    "classes": (1, _classes),
     "swd": (1, _sliced),
     "diversity": (1, _diversity),
 }
-OF_FEATURES = {"fid", "kid", "is", "prdc", "modes"}
+OF_FEATURES = {"fid", "kid", "is", "prdc", "modes", "classes"}
 
 
 def _size(images: np.ndarray) -> str:

@@ -15,7 +15,7 @@ from jaxgan.evaluation import content_of, record, scores
 from jaxgan.training.data_options import RealTransform
 from jaxgan.training.evaluation_options import Measure
 from jaxgan.training.logging import bar_interval, read_rows
-from jaxgan.training.score import real_images
+from jaxgan.training.score import drawn_order, real_images
 from jaxgan.training.usage import UsageError
 
 __all__ = ["Judge", "about_state", "append", "judge_by", "judge_of", "read"]
@@ -29,20 +29,30 @@ ROOM = 2**31  # bytes that they may take
 class Judge:
     """Real images, in an order that is drawn, and what samples are scored by against them.
 
-    about: what a record says of them."""
+    about: what a record says of them. labels: theirs, `[N]`."""
 
     measure: Measure
     real: np.ndarray
     about: dict[str, Any]
+    labels: np.ndarray | None = None
 
-    def __call__(self, images: np.ndarray, *, keep: bool = False, **about: Any) -> list[dict[str, Any]]:
-        """Records of images' scores; `about` says what they are. `keep`: as in `scores`. UsageError where they can't be
-        scored."""
+    def __call__(
+        self, images: np.ndarray, labels: np.ndarray | None = None, *, keep: bool = False, **about: Any
+    ) -> list[dict[str, Any]]:
+        """Records of images' scores; `labels` `[N]` are those that they were asked for by, `about` says what they are.
+        `keep`: as in `scores`. UsageError where they can't be scored."""
         metrics, network, dataset = self.measure
+        pair = None if labels is None or self.labels is None else (labels, self.labels)
         bar = tqdm(desc="looking at images", unit="image", mininterval=bar_interval(), delay=2, leave=False)
         try:
             with bar:
-                found = scores(metrics, network, images, self.real, dataset=dataset, keep=keep, progress=bar.update)
+                found = scores(
+                    *(metrics, network, images, self.real),
+                    dataset=dataset,
+                    labels=pair,
+                    keep=keep,
+                    progress=bar.update,
+                )
         except ValueError as error:
             raise UsageError(str(error)) from None
         rounding = "uint8, to the nearest" if images.dtype == np.uint8 else None
@@ -56,13 +66,15 @@ def judge_of(measure: Measure, data: ImageSet | Stream, transform: RealTransform
     first = real_images(data, transform, 1)
     most = min(MOST, ROOM // first.nbytes) if set(measure.metrics) & {"fid", "kid", "prdc"} else FEW
     real = real_images(data, transform, min(most, len(data)))
-    return judge_by(measure, real, data.name, "train")
+    return judge_by(measure, real, data.name, "train", data.labels[drawn_order(data)[: len(real)]])
 
 
-def judge_by(measure: Measure, real: np.ndarray, dataset: str, split: str | None) -> Judge:
+def judge_by(
+    measure: Measure, real: np.ndarray, dataset: str, split: str | None, labels: np.ndarray | None = None
+) -> Judge:
     """The judge by these images, whose order is taken as drawn."""
     about = {"dataset": dataset, "split": split, "content": content_of(real[:FEW]), "size": list(real.shape[1:])}
-    return Judge(measure, real, about)
+    return Judge(measure, real, about, labels)
 
 
 def about_state(step: int, seed: int, member: int | None, *, ema: bool = True, **more: Any) -> dict[str, Any]:

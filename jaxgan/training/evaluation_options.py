@@ -26,7 +26,8 @@ class FeatureOptions:
 
     metrics: str = "auto"
     """Of fid, kid, is, prdc (precision, recall, density, coverage), modes, swd (sliced Wasserstein distance of pixels),
-    diversity, with commas between. auto takes what suits the data."""
+    diversity, and by scripts.evaluate of a conditional GAN classes (share read as asked, coverage inside a class),
+    with commas between. auto takes what suits the data."""
     feature_network: Literal["auto", "mnist-v1", "cifar10-v1", "inception", "inception-pytorch-fid"] = "auto"
     """The network whose features are compared: a house network, or Inception as torch-fidelity or pytorch-fid feeds it.
     auto is Inception with --inception-weights, otherwise the house network of the set, otherwise Inception if
@@ -64,17 +65,19 @@ class Measure(NamedTuple):
     dataset: str
 
 
-def measure_for(options: FeatureOptions, data: DataSpec) -> Measure:
-    """What the options ask for, or what suits the data. UsageError where a set has no features of its own and none are
-    named, or those that are named don't take its images."""
+def measure_for(options: FeatureOptions, data: DataSpec, *, conditional: bool = False) -> Measure:
+    """What the options ask for, or what suits the data. conditional: whether images were asked for by their label.
+    UsageError where a set has no features of its own and none are named, where those that are named don't take its
+    images, and for "classes" where there is no label or the network tells other classes apart."""
     name = data.name.partition(":")[0]
     network = _network(options, data)
+    told_apart = conditional and network is not None and network.classes == data.classes
     if options.metrics != "auto":
         metrics = tuple(dict.fromkeys(options.metrics.split(",")))
     elif name in OF_MODES:
         metrics = ("modes",) if data.points else ("modes", "diversity")
     elif network:
-        metrics = ("fid", "kid", "is", "prdc", "diversity")
+        metrics = ("fid", "kid", "is", "prdc", "diversity", *(("classes",) if told_apart else ()))
     else:
         metrics = ("swd", "diversity")
     without = [metric for metric in metrics if metric in OF_FEATURES and not (metric == "modes" and name in OF_MODES)]
@@ -83,6 +86,11 @@ def measure_for(options: FeatureOptions, data: DataSpec) -> Measure:
             f"--metrics {','.join(without)}: {data.name} has no features of its own; give --inception-weights FILE, "
             f"name the house network that fits its pictures, --feature-network {' or '.join(HOUSE)}, or take "
             f"--metrics {'modes' if name in OF_MODES else 'swd,diversity'}"
+        )
+    if "classes" in metrics and not told_apart:
+        raise UsageError(
+            "--metrics classes is of a conditional GAN's run, scored by scripts.evaluate with a network that tells the "
+            f"same classes apart as the data have, which are {data.classes}; leave it out"
         )
     return Measure(metrics, network, name)
 

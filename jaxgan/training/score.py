@@ -21,7 +21,7 @@ from jaxgan.training.members import Member
 from jaxgan.training.pictures import to_uint8
 from jaxgan.training.program import seen
 
-__all__ = ["last_metrics", "real_images", "report_members"]
+__all__ = ["drawn_order", "last_metrics", "real_images", "report_members"]
 
 SAMPLES = 2048
 LAST = 0.1  # the share of the steps over which the table's losses are means
@@ -100,9 +100,14 @@ def _report(
     print(directory / "members.png", flush=True)
 
 
+def drawn_order(data: ImageSet | Stream) -> np.ndarray:
+    """The numbers of a set's images in the order in which `real_images` takes them."""
+    return np.random.default_rng(0).permutation(len(data))
+
+
 def real_images(data: ImageSet | Stream, transform: RealTransform | None, count: int) -> np.ndarray:
     """`count` different images, drawn alike in every run, as a discriminator sees them: uint8, or points."""
-    chosen = np.random.default_rng(0).permutation(len(data))[:count]
+    chosen = drawn_order(data)[:count]
     if isinstance(data, Stream):
         images = in_memory(data.source, data.chosen[chosen], data.prepare)
     else:

@@ -1,0 +1,44 @@
+"""Whether a conditional generator draws what it is asked for, and how much of each class."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jax.typing import ArrayLike
+
+from jaxgan.evaluation.neighbours import density_coverage
+
+__all__ = ["ClassScores", "class_scores"]
+
+
+class ClassScores(NamedTuple):
+    """agreement: share of images that are read as the class that was asked for. coverage: that of
+    `density_coverage` inside each class, on average over the classes. least_coverage: the smallest. All in [0, 1]."""
+
+    agreement: float
+    coverage: float
+    least_coverage: float
+
+
+def class_scores(
+    real: ArrayLike, real_labels: ArrayLike, fake: ArrayLike, asked: ArrayLike, read: ArrayLike, *, k: int = 5
+) -> ClassScores:
+    """Scores of features `[M, D]` of images that were `asked` for by class `[M]`, and that a classifier has `read` as
+    `[M]`, against real features `[N, D]` with `real_labels` `[N]`; all labels integers.
+
+    Agreement alone is reached by one good picture a class; coverage inside each class, Naeem et al. 2020 (arXiv
+    2002.09797), is not. The latter depends on the number of images: hold it against that of as many real ones.
+    ValueError for labels that don't fit the images, for a real class that was never asked for, or the other way round,
+    and for what `density_coverage` refuses: fewer than k + 1 real images of a class."""
+    real, fake, real_labels, asked, read = map(np.asarray, (real, fake, real_labels, asked, read))
+    for name, labels, images in (("real", real_labels, real), ("asked", asked, fake), ("read", read, fake)):
+        if labels.shape != images.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
+            raise ValueError(
+                f"expected {name} labels as integers [{len(images)}], got {labels.dtype} {list(labels.shape)}"
+            )
+    classes = np.unique(real_labels)
+    if not np.array_equal(classes, np.unique(asked)):
+        raise ValueError(
+            f"real images are of the classes {classes.tolist()}, asked for were {np.unique(asked).tolist()}"
+        )
+    covered = [density_coverage(real[real_labels == c], fake[asked == c], k=k).coverage for c in classes]
+    return ClassScores(float(np.mean(asked == read)), float(np.mean(covered)), min(covered))
