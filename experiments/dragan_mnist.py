@@ -22,6 +22,7 @@ from jaxgan.training.usage import require
 
 @dataclasses.dataclass(frozen=True)
 class Options(dcgan_mnist.Options):
+    steps: int = 2500
     penalty: float = 10.0
     """Weight of the gradient penalty; `penalty` for --sweep."""
 

@@ -25,6 +25,7 @@ from jaxgan.training.usage import require
 
 @dataclasses.dataclass(frozen=True)
 class Options(dcgan_mnist.Options):
+    steps: int = 2000
     learning_rate: float = 1e-4
     beta2: float = 0.9
     features: int = 32
