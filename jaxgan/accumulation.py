@@ -2,7 +2,7 @@
 
 import dataclasses
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -10,42 +10,63 @@ import jax.numpy as jnp
 
 from jaxgan.game import Game, Left, Metrics, parts
 from jaxgan.state import GANState
-from jaxgan.terms import Example
+from jaxgan.terms import Example, Term
 
 __all__ = ["accumulated"]
 
 PyTree = Any
+LOOKING = {"batch_stats": "batch normalisation", "across_examples": "a minibatch layer"}  # across examples
 GradientsOf = Callable[[Game, GANState, Example, Example], tuple[PyTree, Left]]
 
 
+def _is_float(x: jax.Array) -> bool:
+    return jnp.issubdtype(x.dtype, jnp.inexact)
+
+
 def accumulated(
-    game: Game, player: str, gradients_of: GradientsOf, state: GANState, batch: Example, inputs: Example
+    game: Game,
+    player: str,
+    terms: Sequence[Term],
+    gradients_of: GradientsOf,
+    state: GANState,
+    batch: Example,
+    inputs: Example,
 ) -> tuple[PyTree, Left]:
     """`gradients_of(game, state, batch, inputs)` over the whole batch, or its mean over `game.accumulate` parts.
 
-    Every part finds the variables and extras that the one before left, and all the same parameters. It makes the draws
-    that its examples have in the whole batch (inputs, augmentation, what terms draw by `view.keys`), other ones inside
-    networks. Metrics are means. Batch normalisation sees the parts alone: warned about when the step is traced.
+    Every part finds the variables that the one before left, and all the same parameters and extras, whose floats become
+    the mean of what the parts make of them, as over devices. It makes the draws that its examples have in the whole
+    batch (inputs, augmentation, what terms draw by `view.keys`), other ones inside networks. Metrics are means. What
+    looks across examples sees the parts alone, batch normalisation and minibatch layers as well as such `terms`: warned
+    about when the step is traced.
     """
     n = game.accumulate
     if n == 1:
         return gradients_of(game, state, batch, inputs)
-    if "batch_stats" in {**state.generator.variables, **state.discriminator.variables}:
+    variables = {**state.generator.variables, **state.discriminator.variables}
+    looking = [name for key, name in LOOKING.items() if key in variables]
+    looking += [f"the term {term.name!r}" for term in terms if term.across]
+    if looking:
         warnings.warn(
-            f"batch normalisation takes its statistics from each of the {n} parts of an accumulated batch: expect "
+            f"{' and '.join(looking)} can see only each of the {n} parts of an accumulated batch by itself: expect "
             "other numbers than from the whole batch at once",
             stacklevel=1,
         )
+
+    def add(total: jax.Array, x: jax.Array) -> jax.Array:
+        return total + x if _is_float(x) else x
 
     def one(carry: tuple[GANState, PyTree], part: tuple[jax.Array, Any]) -> tuple[tuple[GANState, PyTree], Metrics]:
         (state, total), (number, (batch, inputs)) = carry, part
         mine = dataclasses.replace(game, accumulate=1, part=(number, n))
         gradients, (variables, extras, metrics) = gradients_of(mine, state, batch, inputs)
-        me = getattr(state, player).replace(variables=variables)
-        return (state.replace(**{player: me}, extras=extras), jax.tree.map(jnp.add, total, gradients)), metrics
+        state = state.replace(**{player: getattr(state, player).replace(variables=variables)})
+        return (state, jax.tree.map(add, total, (gradients, extras))), metrics
 
     pieces = jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), parts((batch, inputs), n))
-    start = (state, jax.tree.map(jnp.zeros_like, getattr(state, player).params))
-    (after, total), metrics = jax.lax.scan(one, start, (jnp.arange(n), pieces))
-    left = (getattr(after, player).variables, after.extras, jax.tree.map(jnp.mean, metrics))
-    return jax.tree.map(lambda x: x / n, total), left
+    start = jax.tree.map(
+        lambda x: jnp.zeros_like(x) if _is_float(x) else x, (getattr(state, player).params, state.extras)
+    )
+    (after, total), metrics = jax.lax.scan(one, (state, start), (jnp.arange(n), pieces))
+    gradients, extras = jax.tree.map(lambda x: x / n if _is_float(x) else x, total)
+    return gradients, (getattr(after, player).variables, extras, jax.tree.map(jnp.mean, metrics))

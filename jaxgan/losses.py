@@ -44,11 +44,13 @@ class AdversarialLoss(NamedTuple):
 
     target: `(logits [B, ...], targets [B]) -> [B]`, what D pays for logits whose targets are in [0, 1], 1 meaning real,
     so that d(real, fake) = target(real, 1) + target(fake, 0). None where the loss knows no targets.
+    across: whether what an example costs depends on the others.
     """
 
     d: Pair
     g: Pair
     target: Pair | None = None
+    across: bool = False
 
 
 def per_example(values: jax.Array) -> jax.Array:
@@ -145,7 +147,7 @@ def _relativistic_average(own: jax.Array, other: jax.Array) -> jax.Array:
     return softplus(jnp.mean(other) - own) + softplus(other - jnp.mean(own))
 
 
-relativistic_average = _loss(_relativistic_average, _relativistic_average)
+relativistic_average = _loss(_relativistic_average, _relativistic_average)._replace(across=True)
 """Every example against the mean E of the other kind. D: -log s(D(x) - E D(G(z))) - log(1 - s(D(G(z)) - E D(x)));
 G: the same with the roles swapped. Jolicoeur-Martineau 2018 (arXiv 1807.00734), RaSGAN. E is over the whole batch and,
 where logits are maps, over all their patches. The author's code halves the sum, and its first version had

@@ -47,7 +47,7 @@ def lecam(weight: float | str, decay: float = 0.99) -> Term:
         values = (real - average["fake"]) ** 2 + (fake - average["real"]) ** 2
         return values, view.extras | {"lecam": average}
 
-    return Term("lecam", function, weight)
+    return Term("lecam", function, weight, across=True)
 
 
 def lecam_start() -> dict[str, PyTree]:
@@ -91,7 +91,7 @@ def feature_matching(weight: float | str = 1.0) -> Term:
         means = view.mean([jnp.mean(e["features"].astype(jnp.float32), axis=0) for e in (view.real, view.fake)])
         return jnp.sum((means[0] - means[1]) ** 2, keepdims=True).reshape(1)
 
-    return Term("feature_matching", function, weight)
+    return Term("feature_matching", function, weight, across=True)
 
 
 def historical_averaging(player: str, weight: float | str = 1.0) -> Term:

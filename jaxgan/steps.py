@@ -81,7 +81,7 @@ def make_d_step(sampler: Sampler, terms: Sequence[Term], **options: Any) -> Step
             images, _ = game.generate(state.generator, state.generator.params, inputs, g_key)
             return game.d_gradients(terms, state, batch, {**inputs, "image": images})
 
-        result = accumulated(game, "discriminator", gradients_of, state, batch, game.feed(batch, feed_key))
+        result = accumulated(game, "discriminator", terms, gradients_of, state, batch, game.feed(batch, feed_key))
         return game.update("discriminator", state, *result, len(batch["image"]))
 
     return Step(step, game.axis_name)
@@ -104,7 +104,7 @@ def make_g_step(sampler: Sampler, terms: Sequence[Term], **options: Any) -> Step
 
             return jax.grad(loss, has_aux=True)(state.generator.params)
 
-        result = accumulated(game, "generator", gradients_of, state, batch, game.feed(batch, feed_key))
+        result = accumulated(game, "generator", terms, gradients_of, state, batch, game.feed(batch, feed_key))
         return game.update("generator", state, *result, len(batch["image"]))
 
     return Step(step, game.axis_name)

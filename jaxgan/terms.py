@@ -10,6 +10,7 @@ those of all B examples, the same on every device. The step averages values and 
 """
 
 import dataclasses
+import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -64,11 +65,13 @@ TermFunction = Callable[[View], Any]
 
 
 class Term(NamedTuple):
-    """`weight` is a number, or a name in the state's `hyper`, which a sweep may then vary."""
+    """weight: a number, or a name in the state's `hyper`, which a sweep may then vary. across: whether an example's
+    value depends on others of its batch, so that parts of the batch make another sum than the whole."""
 
     name: str
     function: TermFunction
     weight: float | str = 1.0
+    across: bool = False
 
 
 def d_loss(loss: AdversarialLoss, flip: float = 0.0) -> Term:
@@ -78,7 +81,11 @@ def d_loss(loss: AdversarialLoss, flip: float = 0.0) -> Term:
     that is too sure (Chintala et al. 2016, "How to train a GAN", point 6). ValueError for a loss without targets.
     """
     if not flip:
-        return Term("adversarial", lambda view: loss.d(*view.gather((view.real["logits"], view.fake["logits"]))))
+        return Term(
+            "adversarial",
+            lambda view: loss.d(*view.gather((view.real["logits"], view.fake["logits"]))),
+            across=loss.across,
+        )
     target = loss.target
     if target is None or not 0 < flip <= 1:
         raise ValueError(
@@ -95,15 +102,26 @@ def d_loss(loss: AdversarialLoss, flip: float = 0.0) -> Term:
 
 def g_loss(loss: AdversarialLoss) -> Term:
     """The generator's side of `loss` on the global batch, as the term `adversarial`."""
-    return Term("adversarial", lambda view: loss.g(*view.gather((view.fake["logits"], view.real["logits"]))))
+    return Term(
+        "adversarial",
+        lambda view: loss.g(*view.gather((view.fake["logits"], view.real["logits"]))),
+        across=loss.across,
+    )
 
 
 def _critic(view: View, example: Example) -> penalties.Critic:
-    """images -> logits under the example's condition; refuses a critic for which gradient penalties are not defined."""
+    """images -> logits under the example's condition; refuses a critic for which gradient penalties are not defined,
+    and warns of one for which they are another thing."""
     if "batch_stats" in view.state.discriminator.variables:
         raise ValueError(
             "this discriminator has batch normalisation, under which a gradient penalty is not the paper's "
             "(each example's gradient reaches into the others): build it without, e.g. batch_norm=False"
+        )
+    if "across_examples" in view.state.discriminator.variables:
+        warnings.warn(
+            "this discriminator has a minibatch layer, through which each example's gradient reaches into the others: "
+            "a gradient penalty isn't by example then; ProGAN and StyleGAN do so on purpose",
+            stacklevel=1,
         )
     return lambda images: view.critic(images, example.get("condition"))["logits"]
 
@@ -139,7 +157,7 @@ def dragan(weight: float | str = 10.0) -> Term:
         )
         return penalties.dragan(_critic(view, view.real), view.real["image"], noise, mix)
 
-    return Term("dragan", function, weight)
+    return Term("dragan", function, weight, across=True)
 
 
 def unrolled(loss: AdversarialLoss, d_step: Callable[[GANState, Example], tuple[GANState, Any]], n: int) -> Term:
@@ -161,7 +179,7 @@ def unrolled(loss: AdversarialLoss, d_step: Callable[[GANState, Example], tuple[
         )
         return loss.g(*view.gather((fake, real)))
 
-    return Term("adversarial", function)
+    return Term("adversarial", function, across=True)
 
 
 def every(term: Term, n: int) -> Term:

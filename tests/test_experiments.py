@@ -79,7 +79,7 @@ def made():
 
 
 @every_experiment
-@pytest.mark.filterwarnings("ignore:batch normalisation takes its statistics:UserWarning")
+@pytest.mark.filterwarnings("ignore:.* parts of an accumulated batch by itself:UserWarning")
 def test_the_common_options_reach_the_players(name, made):
     """An experiment that forgets one of them would train on without a word."""
     adam, plain = made(name, "--optimizer", "adam", "--schedule", "constant")

@@ -1,5 +1,8 @@
 """Layers that look across the batch, so that a discriminator sees a generator's lack of variety.
 
+Both leave a mark in the variables, the collection "across_examples", by which steps know of them: an accumulated batch
+is not what it was for such a network, nor are gradients by example.
+
 Where the batch lies on several devices under `pmap`, `shard_map` or `vmap(axis_name=...)`, they are given its
 `axis_name`; initialising takes any batch and no such axis.
 """
@@ -10,6 +13,11 @@ import jax.numpy as jnp
 from jax import lax
 
 __all__ = ["MinibatchDiscrimination", "MinibatchStdDev"]
+
+
+def _mark(layer: nn.Module) -> None:
+    if layer.is_initializing():
+        layer.variable("across_examples", "mark", lambda: jnp.zeros((), bool))
 
 
 class MinibatchDiscrimination(nn.Module):
@@ -28,6 +36,7 @@ class MinibatchDiscrimination(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        _mark(self)
         x = x.reshape(len(x), -1)
         kernel = self.param(
             "kernel", nn.initializers.lecun_normal(), (x.shape[-1], self.features * self.kernels), jnp.float32
@@ -60,6 +69,7 @@ class MinibatchStdDev(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        _mark(self)
         size, starts = x.shape[0], self.is_initializing()
         group = size if self.group is None or starts else self.group
         axis_name = self.axis_name if self.group is None and not starts else None

@@ -1,0 +1,91 @@
+"""What looks across the examples of a batch: losses, terms and layers say so, and who cuts a batch is warned."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import assert_same, given, tiny_batch, tiny_gan
+
+from jaxgan import augment, losses, regularizers, terms
+from jaxgan.networks.minibatch import MinibatchDiscrimination, MinibatchStdDev
+from jaxgan.steps import make_d_step, make_g_step
+
+LOSSES = ("minimax", "non_saturating", "least_squares", "hinge", "wasserstein", "relativistic", "relativistic_average")
+
+
+class Judge(nn.Module):
+    """A linear discriminator that says its features, with a layer before its answer."""
+
+    layer: nn.Module | None = None
+
+    @nn.compact
+    def __call__(self, image, condition=None, *, train):
+        x = nn.tanh(nn.Dense(4)(image.reshape(len(image), -1)))
+        seen = x if self.layer is None else self.layer(x)
+        return {"logits": nn.Dense(1)(seen)[:, 0], "features": x}
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_a_loss_says_whether_it_looks_across(name):
+    """By what it is of four pairs at once, and of two and two."""
+    loss = getattr(losses, name)
+    real, fake = np.random.default_rng(0).normal(size=(2, 4)).astype(np.float32)
+    same = all(
+        np.allclose(side(a, b), np.concatenate([side(a[:2], b[:2]), side(a[2:], b[2:])]), atol=1e-6)
+        for side, a, b in ((loss.d, real, fake), (loss.g, fake, real))
+    )
+    assert same != loss.across
+    assert terms.d_loss(loss).across == terms.g_loss(loss).across == loss.across
+    assert loss.target is None or losses.smoothed(loss).across == loss.across
+
+
+def test_every_loss_is_asked():
+    assert {name for name in losses.__all__ if isinstance(getattr(losses, name), losses.AdversarialLoss)} == {*LOSSES}
+
+
+UNROLLED = terms.unrolled(losses.non_saturating, make_d_step(given, [terms.d_loss(losses.non_saturating)]), 1)
+D_TERMS = {
+    **{term.name: term for term in (terms.r1(0.5), terms.r2(0.5), terms.wgan_gp(), terms.dragan())},
+    "flipped": terms.d_loss(losses.minimax, 0.3),
+    "every": terms.every(terms.dragan(), 2),
+    "lecam": regularizers.lecam(1.0),
+    "consistency": regularizers.consistency(lambda x, keys: augment.noise(x, keys, 0.1), fake=True),
+    "history": regularizers.historical_averaging("discriminator"),
+    "average": terms.d_loss(losses.relativistic_average),
+}
+G_TERMS = {"unrolled": UNROLLED, "matching": regularizers.feature_matching()}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.* parts of an accumulated batch by itself:UserWarning")
+@pytest.mark.parametrize("name", [*D_TERMS, *G_TERMS])
+def test_a_term_says_whether_parts_make_another_sum(name):
+    term, make = (D_TERMS[name], make_d_step) if name in D_TERMS else (G_TERMS[name], make_g_step)
+    state = tiny_gan(discriminator=Judge())
+    start = regularizers.historical_averaging_start("discriminator", state.discriminator)
+    state = state.replace(extras=regularizers.lecam_start() | jax.tree.map(jnp.zeros_like, start))
+    batch = tiny_batch(8)
+    (after, whole), (then, parts) = (jax.jit(make(given, [term], accumulate=n))(state, batch) for n in (1, 2))
+    key = next(key for key in whole if key.endswith(term.name))
+    assert (abs(whole[key] - parts[key]) > 1e-5) == term.across, (whole[key], parts[key])
+    if not term.across:
+        assert_same(then.extras, after.extras, 1e-6)
+
+
+@pytest.mark.parametrize("layer", [MinibatchDiscrimination(2, 2), MinibatchStdDev(None)], ids=["discrimination", "std"])
+def test_a_minibatch_layer_is_warned_of_where_a_batch_is_cut_or_gradients_are_by_example(layer):
+    state, batch = tiny_gan(discriminator=Judge(layer)), tiny_batch(4)
+    adversarial = [terms.d_loss(losses.hinge)]
+    with pytest.warns(UserWarning, match=r"^a minibatch layer can see only each of the 2 parts"):
+        jax.eval_shape(make_d_step(given, adversarial, accumulate=2), state, batch)
+    with pytest.warns(UserWarning, match="gradient penalty isn't by example"):
+        jax.eval_shape(make_d_step(given, [*adversarial, terms.r1(1.0)]), state, batch)
+    jax.eval_shape(make_d_step(given, adversarial), state, batch)  # alone it is as its paper has it
+
+
+def test_a_term_is_named_in_the_warning():
+    with pytest.warns(UserWarning, match=r"^the term 'adversarial' and the term 'dragan' can see only each of the 2"):
+        jax.eval_shape(
+            make_d_step(given, [D_TERMS["average"], terms.dragan()], accumulate=2), tiny_gan(), tiny_batch(4)
+        )
