@@ -1,0 +1,101 @@
+"""DCGAN on a thousand images, with cures for a discriminator that learns them by heart. Karras et al. 2020,
+https://arxiv.org/abs/2006.06676, shows what few images do
+
+What it should reach: digits, and a discriminator that comes to tell the thousand images from others of their kind; with
+the cures it does so less.
+
+    python -m experiments.limited_mnist
+    python -m experiments.limited_mnist --noise 0.5
+    python -m experiments.limited_mnist --lecam 0.1
+    python -m experiments.limited_mnist --consistency 10 --dropout 0.3 --together
+
+Networks and options of `experiments.dcgan_mnist`. Instance noise (Sønderby et al. 2017, arXiv 1610.04490) falls
+linearly to nothing at the end of --noise-images; LeCam's term (Tseng et al. 2021, arXiv 2104.03310); consistency under
+shifts of two pixels, for real and generated images (Zhao et al. 2021, arXiv 2002.04724); dropout; real and generated
+images in one batch.
+"""
+
+import dataclasses
+import functools
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+
+from experiments import dcgan_mnist
+from jaxgan import augment, d_loss, g_loss, latents, regularizers
+from jaxgan.losses import non_saturating
+from jaxgan.state import GANState
+from jaxgan.terms import Example
+from jaxgan.training import GAN, DataSpec, compose, main
+from jaxgan.training.usage import require
+
+
+@dataclasses.dataclass(frozen=True)
+class Options(dcgan_mnist.Options):
+    images: str | None = "1000"
+    noise: float = 0.0
+    """Standard deviation of the noise on all that the discriminator sees, at the beginning; images are in [-1, 1]."""
+    noise_images: int = 150_000
+    """Real images after which there is none."""
+    lecam: float = 0.0
+    """Weight of LeCam's term; `lecam` for --sweep."""
+    consistency: float = 0.0
+    """Weight of consistency under shifts; `consistency` for --sweep."""
+    dropout: float = 0.0
+    """The share of the discriminator's activations that is dropped in training."""
+    together: bool = False
+    """Show the discriminator real and generated images in one batch."""
+
+    SIZES: ClassVar = {
+        "smoke": {
+            **dcgan_mnist.Options.SIZES["smoke"],
+            "images": "100",
+            "noise": 0.5,
+            "lecam": 0.1,
+            "consistency": 1.0,
+            "dropout": 0.1,
+            "together": True,
+        }
+    }
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("noise", "lecam", "consistency"):
+            require(self, name, 0 <= getattr(self, name) < float("inf"), "at least 0 and finite")
+        require(self, "noise_images", self.noise_images >= 1, "at least 1")
+        require(self, "dropout", 0 <= self.dropout < 1, "at least 0 and below 1")
+
+
+def fading_noise(options: Options, example: Example, keys: jax.Array, state: GANState) -> Example:
+    """The example with instance noise as strong as it is after the images that were seen."""
+    seen = jnp.asarray(state.step, jnp.float32) * options.batch_size
+    left = jnp.maximum(0.0, 1.0 - seen / options.noise_images)
+    return {**example, "image": augment.noise(example["image"], keys, options.noise * left)}
+
+
+def build(options: Options, data: DataSpec) -> GAN:
+    generator, discriminator = dcgan_mnist.networks(options, data)
+    d_terms = [d_loss(non_saturating)]
+    if options.lecam:
+        d_terms.append(regularizers.lecam("lecam"))
+    if options.consistency:
+        shifted = lambda images, keys: augment.shift(images, keys, 2)  # noqa: E731 - used at once
+        d_terms.append(regularizers.consistency(shifted, "consistency", fake=True))
+    how: dict[str, Any] = {"augment": functools.partial(fading_noise, options)} if options.noise else {}
+    return compose(
+        options,
+        data,
+        (generator, discriminator.clone(dropout=options.dropout)),
+        latents(options.latent_size),
+        d_terms,
+        [g_loss(non_saturating)],
+        weights={"lecam": options.lecam, "consistency": options.consistency},
+        extras=lambda g, d: regularizers.lecam_start() if options.lecam else {},
+        together=options.together,
+        **how,
+    )
+
+
+if __name__ == "__main__":
+    main(Options, build)
