@@ -32,6 +32,8 @@ class Options(CommonOptions):
     """Numbers in a latent."""
     features: int = 64
     """Channels of the layers next to the image; deeper ones have twice as many each."""
+    discriminator_features: int | None = None
+    """The discriminator's, by default --features."""
 
     SIZES: ClassVar = {
         "smoke": {"dataset": "digits", "steps": 2, "batch_size": 8, "image_size": 28, "features": 2, "latent_size": 8},
@@ -42,13 +44,15 @@ class Options(CommonOptions):
         require(self, "image_size", self.image_size in SIZES, f"one of {SIZES}")
         require(self, "latent_size", self.latent_size >= 1, "at least 1")
         require(self, "features", self.features >= 1, "at least 1")
+        own = self.discriminator_features
+        require(self, "discriminator_features", own is None or own >= 1, "at least 1")
 
 
 def networks(options: Options, data: DataSpec, *, batch_norm: bool = True) -> tuple[Generator, Discriminator]:
     """The generator and the discriminator, the latter with batch norm or not: gradient penalties need it without."""
     dtype = options.compute_dtype
     generator = Generator(data.size, data.channels, options.features, dtype)
-    return generator, Discriminator(options.features, batch_norm, dtype)
+    return generator, Discriminator(options.discriminator_features or options.features, batch_norm, dtype)
 
 
 def build(options: Options, data: DataSpec) -> GAN:

@@ -29,8 +29,6 @@ class Options(dcgan_mnist.Options):
     dataset: str = "stacked_mnist"
     image_size: Literal[28, 32, 64, 128] = 28
     features: int = 32
-    discriminator_features: int | None = None
-    """The discriminator's, by default --features."""
     pack: int = 2
     """Images that the discriminator judges together, m in the paper; a divisor of the batch."""
 
@@ -41,19 +39,15 @@ class Options(dcgan_mnist.Options):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        fewer = self.discriminator_features
-        require(self, "discriminator_features", fewer is None or fewer >= 1, "at least 1")
         parts = self.batch_size // self.accumulate
         divides = self.pack >= 1 and parts % self.pack == 0
         require(self, "pack", divides, f"a divisor of {parts}, the images of a batch (of a part, with --accumulate)")
 
 
 def build(options: Options, data: DataSpec) -> GAN:
-    generator, discriminator = dcgan_mnist.networks(options, data)
-    discriminator = discriminator.clone(features=options.discriminator_features or options.features)
+    networks, sampler = dcgan_mnist.networks(options, data), latents(options.latent_size)
     terms = [d_loss(non_saturating)], [g_loss(non_saturating)]
-    sampler = latents(options.latent_size)
-    return compose(options, data, (generator, discriminator), sampler, *terms, prepare=pack(options.pack))
+    return compose(options, data, networks, sampler, *terms, prepare=pack(options.pack))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from typing import ClassVar, Literal
 from experiments import dcgan_mnist
 from jaxgan import d_loss, g_loss, latents
 from jaxgan.losses import relativistic
-from jaxgan.terms import r1, r2
+from jaxgan.terms import Term, r1, r2
 from jaxgan.training import GAN, DataSpec, compose, main
 from jaxgan.training.usage import require
 
@@ -29,8 +29,6 @@ class Options(dcgan_mnist.Options):
     dataset: str = "stacked_mnist"
     image_size: Literal[28, 32, 64, 128] = 28
     features: int = 32
-    discriminator_features: int | None = None
-    """The discriminator's, by default --features."""
     beta1: float = 0.0
     beta2: float = 0.99
     r1: float = 1.0
@@ -45,24 +43,27 @@ class Options(dcgan_mnist.Options):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        fewer = self.discriminator_features
-        require(self, "discriminator_features", fewer is None or fewer >= 1, "at least 1")
         for name in ("r1", "r2"):
             require(self, name, 0 <= getattr(self, name) < float("inf"), "at least 0 and finite")
 
 
+def penalties(gammas: dict[str, float]) -> tuple[list[Term], dict[str, float]]:
+    """The terms whose gamma isn't 0, of "r1" and "r2", and their weights by name."""
+    weights = {name: gamma / 2 for name, gamma in gammas.items() if gamma}
+    return [{"r1": r1, "r2": r2}[name](name) for name in weights], weights
+
+
 def build(options: Options, data: DataSpec) -> GAN:
-    penalties = [term(name) for name, term in (("r1", r1), ("r2", r2)) if getattr(options, name)]
     generator, discriminator = dcgan_mnist.networks(options, data, batch_norm=False)
-    width = options.discriminator_features or options.features
+    terms, weights = penalties({"r1": options.r1, "r2": options.r2})
     return compose(
         options,
         data,
-        (generator.clone(batch_norm=False), discriminator.clone(features=width)),
+        (generator.clone(batch_norm=False), discriminator),
         latents(options.latent_size),
-        [d_loss(relativistic), *penalties],
+        [d_loss(relativistic), *terms],
         [g_loss(relativistic)],
-        weights={term.name: getattr(options, term.name) / 2 for term in penalties},
+        weights=weights,
     )
 
 

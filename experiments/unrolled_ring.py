@@ -8,24 +8,31 @@ What it should reach: all eight modes of the ring, where the same GAN without un
     python -m experiments.unrolled_ring --unroll 0
     python -m experiments.unrolled_ring --unroll 0 --pack 2
     python -m experiments.unrolled_ring --unroll 0 --loss relativistic --r1 1 --r2 1
+    python -m experiments.unrolled_ring --unroll 0 --minibatch 16
     python -m scripts.field RUN --out field.png
 
 The generator's gradient flows through --unroll updates of the discriminator, Adam's included; the discriminator itself
-learns as ever. Beside it stand packing (Lin et al. 2018, arXiv 1712.04086) and the relativistic loss with both gradient
-penalties (Huang et al. 2024, arXiv 2501.05441), which go together with it too. Networks, latents and batch of
-`experiments.gan_ring`; --dataset grid has 25 modes.
+learns as ever. Beside it stand packing (Lin et al. 2018, arXiv 1712.04086), the relativistic loss with both gradient
+penalties (Huang et al. 2024, arXiv 2501.05441), and minibatch discrimination, feature matching and historical averaging
+(Salimans et al. 2016, arXiv 1606.03498); they go together. Networks, latents and batch of `experiments.gan_ring`;
+--dataset grid has 25 modes.
 """
 
 import dataclasses
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from experiments import gan_ring
+from experiments.rpgan_stacked_mnist import penalties
 from jaxgan import d_loss, g_loss, latents, losses, make_d_step
+from jaxgan.networks.minibatch import MinibatchDiscrimination
+from jaxgan.regularizers import feature_matching, historical_averaging, historical_averaging_start
 from jaxgan.samplers import pack
-from jaxgan.terms import r1, r2, unrolled
+from jaxgan.state import TrainState
+from jaxgan.terms import unrolled
 from jaxgan.training import GAN, DataSpec, compose, main
 from jaxgan.training.usage import require
 
+KERNELS = 5  # numbers that one measure compares, as in the code of Salimans et al.
 EPS_ROOT = 1e-12  # under Adam's root, through which the generator's gradient flows
 
 
@@ -42,34 +49,70 @@ class Options(gan_ring.Options):
     r2: float = 0.0
     """The gamma of the penalty on generated points; its weight, half of it, is `r2` for --sweep."""
 
-    SIZES: ClassVar = {"smoke": {**gan_ring.Options.SIZES["smoke"], "unroll": 2, "pack": 2, "r1": 1.0}}
+    minibatch: int = 0
+    """Measures of minibatch discrimination, which the discriminator is shown beside its features; 0 for none."""
+    feature_matching: float = 0.0
+    """Weight of feature matching beside the generator's loss; `feature_matching` for --sweep."""
+    historical_averaging: float = 0.0
+    """Weight of historical averaging, for both players; `historical_averaging` for --sweep."""
+
+    SIZES: ClassVar = {
+        "smoke": {
+            **gan_ring.Options.SIZES["smoke"],
+            "unroll": 2,
+            "pack": 2,
+            "r1": 1.0,
+            "feature_matching": 1.0,
+            "historical_averaging": 0.1,
+        }
+    }
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self, "unroll", self.unroll >= 0, "at least 0")
+        for name in ("unroll", "minibatch"):
+            require(self, name, getattr(self, name) >= 0, "at least 0")
         parts = self.batch_size // self.accumulate
         divides = self.pack >= 1 and parts % self.pack == 0
         require(self, "pack", divides, f"a divisor of {parts}, the points of a batch (of a part, with --accumulate)")
-        for name in ("r1", "r2"):
+        for name in ("r1", "r2", "feature_matching", "historical_averaging"):
             require(self, name, 0 <= getattr(self, name) < float("inf"), "at least 0 and finite")
 
 
 def build(options: Options, data: DataSpec) -> GAN:
-    loss, sampler = getattr(losses, options.loss), latents(options.latent_size)
-    penalties = [term(name) for name, term in (("r1", r1), ("r2", r2)) if getattr(options, name)]
-    d_terms, g_term, prepare = [d_loss(loss), *penalties], g_loss(loss), pack(options.pack)
+    loss, sampler, prepare = getattr(losses, options.loss), latents(options.latent_size), pack(options.pack)
+    generator, discriminator = gan_ring.networks(options, data)
+    if options.minibatch:
+        discriminator = discriminator.clone(minibatch=MinibatchDiscrimination(options.minibatch, KERNELS))
+    terms, weights = penalties({"r1": options.r1, "r2": options.r2})
+    d_terms, g_more = [d_loss(loss), *terms], []
+    if options.feature_matching:
+        g_more.append(feature_matching("feature_matching"))
+        weights["feature_matching"] = options.feature_matching
+    if options.historical_averaging:
+        d_terms.append(historical_averaging("discriminator", "historical_averaging"))
+        g_more.append(historical_averaging("generator", "historical_averaging"))
+        weights["historical_averaging"] = options.historical_averaging
+    g_term = g_loss(loss)
     if options.unroll:
         g_term = unrolled(loss, make_d_step(sampler, d_terms, prepare=prepare), options.unroll)
     return compose(
         options,
         data,
-        gan_ring.networks(options, data),
+        (generator, discriminator),
         sampler,
         d_terms,
-        [g_term],
-        weights={term.name: getattr(options, term.name) / 2 for term in penalties},
+        [g_term, *g_more],
+        weights=weights,
+        extras=start if options.historical_averaging else None,
         eps_root=EPS_ROOT if options.unroll else 0.0,
         prepare=prepare,
+    )
+
+
+def start(generator: TrainState, discriminator: TrainState) -> dict[str, Any]:
+    """What historical averaging keeps of both players, at step 0."""
+    return historical_averaging_start("generator", generator) | historical_averaging_start(
+        "discriminator", discriminator
     )
 
 

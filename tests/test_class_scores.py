@@ -8,8 +8,11 @@ import pytest
 from conftest import needs_tfds
 
 from experiments import cgan_mnist
+from jaxgan.data.images import from_arrays
 from jaxgan.evaluation import FeatureNetwork, class_scores, scores
 from jaxgan.training import UsageError, train
+from jaxgan.training.evaluating import judge_of
+from jaxgan.training.evaluation_options import Measure
 from jaxgan.training.options import parse
 from scripts import evaluate
 
@@ -86,6 +89,15 @@ def test_the_scores_name_takes_the_networks_reading_and_as_many_real_images(tmp_
     assert [score.real for score in found] == [0, 45, 45] and found[1].constants == {"k": 5}
     with pytest.raises(ValueError, match="asked for by their label"):
         scores(["classes"], network, images, real)
+
+
+def test_the_judge_has_the_labels_of_all_its_real_images():
+    labels = RANDOM.integers(0, 7, 3000)
+    data = from_arrays("mine", np.broadcast_to(labels.astype(np.uint8)[:, None, None], (3000, 2, 2)).copy(), labels)
+    judge = judge_of(Measure(("classes",), None, "mine"), data)
+    assert len(judge.real) == 3000 > 2048
+    np.testing.assert_array_equal(judge.labels, judge.real[:, 0, 0, 0])
+    assert (judge.labels != labels).any(), "drawn, not as they lie"
 
 
 @pytest.mark.data

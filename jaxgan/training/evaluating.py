@@ -64,7 +64,7 @@ class Judge:
 def judge_of(measure: Measure, data: ImageSet | Stream, transform: RealTransform | None = None) -> Judge:
     """The judge by a run's own images, of which it takes up to 100,000 (and 2 GiB), as a discriminator sees them."""
     first = real_images(data, transform, 1)
-    most = min(MOST, ROOM // first.nbytes) if set(measure.metrics) & {"fid", "kid", "prdc"} else FEW
+    most = min(MOST, ROOM // first.nbytes) if set(measure.metrics) & {"fid", "kid", "prdc", "classes"} else FEW
     real = real_images(data, transform, min(most, len(data)))
     return judge_by(measure, real, data.name, "train", data.labels[drawn_order(data)[: len(real)]])
 
