@@ -20,8 +20,8 @@ from jaxgan.training.options import parse
 
 def test_the_critics_gradient_comes_to_norm_one_between_the_sets():
     """Gulrajani et al. 2017 (arXiv 1704.00028), proposition 1: the best critic has a gradient of norm 1 almost
-    everywhere on lines between real and generated points. With weight λ it pays to be steeper: of linear critics of sets
-    whose means are Δ apart, -s Δ + λ (s - 1)² is least at s = 1 + Δ / 2λ."""
+    everywhere on lines between real and generated points. With weight λ it pays to be steeper: of linear critics, of
+    sets whose means are Δ apart, -s Δ + λ (s - 1)² is least at s = 1 + Δ / 2λ."""
     keys = jax.random.split(jax.random.key(0), 5)
     g = init_player(keys[0], Generator((1, 1, 2), (8,)), adam(), jnp.zeros((1, 4)))
     d = init_player(keys[1], Discriminator((64, 64)), adam(), jnp.zeros((1, 1, 1, 2)))
