@@ -112,6 +112,16 @@ def test_the_sizes_name_options_and_can_be_had(name):
     assert parse(options, []) == options() == of_size(options, "laptop")
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name, module in MODULES.items() if "paper" in module.Options.SIZES])
+def test_the_papers_size_trains(name, tmp_path):
+    """One step of its networks, on few and other images."""
+    module = MODULES[name]
+    few = ["--dataset", "digits", "--channels", "3", "--batch-size", "8", "--steps", "1", "--devices", "1"]
+    options = parse(module.Options, ["--size", "paper", *few, "--workdir", str(tmp_path / "run")])
+    assert options.features == 64 and int(train(module.build, options).step) == 1
+
+
 @dataclasses.dataclass(frozen=True)
 class Sized(Options):
     """An experiment with a paper size."""
