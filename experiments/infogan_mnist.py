@@ -5,11 +5,13 @@ What it should reach: one of ten codes goes, for the most part, with one digit e
 slant and width.
 
     python -m experiments.infogan_mnist
+    python -m scripts.codes RUN --out codes.png
 
 Section 6 and appendix C.1 of the paper: 62 numbers of noise, a code with ten values, two uniform in [-1, 1]; Adam
 with rates 1e-3 for the generator and 2e-4 for the discriminator, beta1 0.5. Networks of `experiments.dcgan_mnist`;
 what the discriminator says of the codes comes from its own features through one hidden layer, and both players are
-paid for it.
+paid for it. Of continuous codes that is a squared error, as in the authors' code: with a deviation that is learned they
+take over from the categorical one what tells digits apart.
 """
 
 import dataclasses
@@ -51,7 +53,7 @@ def build(options: Options, data: DataSpec) -> GAN:
     return compose(
         options,
         data,
-        (generator, discriminator.clone(head=Codes((options.categories,), options.continuous))),
+        (generator, discriminator.clone(head=Codes((options.categories,), options.continuous, unit_std=True))),
         codes(options.latent_size, (options.categories,), options.continuous),
         [d_loss(non_saturating), information("information")],
         [g_loss(non_saturating), information("information")],

@@ -203,3 +203,16 @@ def test_codes_of_one_kind_alone():
     init = lambda head: jax.eval_shape(Ends(head).init_with_output, jax.random.key(0), FEATURES)[0]  # noqa: E731
     assert set(init(Codes((10,), 0))) == {"logits", "code0"}
     assert set(init(Codes((), 2))) == {"logits", "code_mean", "code_log_std"}
+
+
+def test_a_deviation_of_one_is_not_learned():
+    head = Ends(Codes((4,), 2, unit_std=True))
+    params = drawn(head)
+    assert "code_log_std" not in params["params"] and "code_mean" in params["params"]
+    said = head.apply(params, FEATURES)
+    np.testing.assert_array_equal(said["code_log_std"], np.zeros((5, 2), np.float32))
+    assert "code_log_std" not in head.init(jax.random.key(0), FEATURES)["params"]
+    assert set(Ends(Codes((4,), 0, unit_std=True)).init_with_output(jax.random.key(0), FEATURES)[0]) == {
+        "logits",
+        "code0",
+    }

@@ -92,12 +92,14 @@ class Codes(_Layers):
 
     Beside `logits` `[B]`, for the i-th of `categories`, a code with so many values, the logits `code0`, `code1`, ...
     `[B, categories[i]]`; for `continuous` further codes the Gaussians' `code_mean` and `code_log_std`
-    `[B, continuous]`, left out where there are none. Of its own, Q has one hidden layer of 128 with LeakyReLU 0.1, as
-    in the paper's networks, whose batch norm is left out. `condition` is ignored.
+    `[B, continuous]`, left out where there are none. With `unit_std` the deviation is 1 instead of learned, as in the
+    authors' code for MNIST; a learned one lets continuous codes outweigh the others. Of its own, Q has one hidden layer
+    of 128 with LeakyReLU 0.1, as in the paper's networks, whose batch norm is left out. `condition` is ignored.
     """
 
     categories: Sequence[int] = (10,)
     continuous: int = 2
+    unit_std: bool = False
 
     def __call__(self, features: jax.Array, condition: jax.Array | None = None) -> dict[str, jax.Array]:
         """What is said of the features."""
@@ -106,6 +108,10 @@ class Codes(_Layers):
         # Rounded back to the features' precision, so that all layers compute in it.
         hidden = nn.leaky_relu(self._dense("hidden", x, 128), 0.1).astype(x.dtype)
         widths = {f"code{i}": values for i, values in enumerate(self.categories)}
-        if self.continuous:
+        said = {"logits": self._judge(x)}
+        if self.continuous and self.unit_std:
+            widths["code_mean"] = self.continuous
+            said["code_log_std"] = jnp.zeros((len(x), self.continuous), jnp.float32)
+        elif self.continuous:
             widths |= {"code_mean": self.continuous, "code_log_std": self.continuous}
-        return {"logits": self._judge(x)} | {name: self._dense(name, hidden, width) for name, width in widths.items()}
+        return said | {name: self._dense(name, hidden, width) for name, width in widths.items()}
