@@ -1,13 +1,15 @@
 """DCGAN on a thousand images, with cures for a discriminator that learns them by heart. Karras et al. 2020,
 https://arxiv.org/abs/2006.06676, shows what few images do
 
-What it should reach: digits, and a discriminator that comes to tell the thousand images from others of their kind; with
-the cures it does so less.
+What it should reach: digits, and a discriminator that comes to tell the thousand images from others of their kind:
+`scripts.margin` says how well. With instance noise and LeCam's term it does so less.
 
     python -m experiments.limited_mnist
     python -m experiments.limited_mnist --noise 0.5
     python -m experiments.limited_mnist --lecam 0.1
-    python -m experiments.limited_mnist --consistency 10 --dropout 0.3 --together
+    python -m experiments.limited_mnist --consistency 10 --dropout 0.3
+    python -m experiments.limited_mnist --together
+    python -m scripts.margin RUN
 
 Networks and options of `experiments.dcgan_mnist`. Instance noise (Sønderby et al. 2017, arXiv 1610.04490) falls
 linearly to nothing at the end of --noise-images; LeCam's term (Tseng et al. 2021, arXiv 2104.03310); consistency under
@@ -55,7 +57,6 @@ class Options(dcgan_mnist.Options):
             "lecam": 0.1,
             "consistency": 1.0,
             "dropout": 0.1,
-            "together": True,
         }
     }
 
@@ -65,6 +66,8 @@ class Options(dcgan_mnist.Options):
             require(self, name, 0 <= getattr(self, name) < float("inf"), "at least 0 and finite")
         require(self, "noise_images", self.noise_images >= 1, "at least 1")
         require(self, "dropout", 0 <= self.dropout < 1, "at least 0 and below 1")
+        # Shifted images are judged by themselves, and batch norm would make that another judge.
+        require(self, "together", not (self.together and self.consistency), "left out with --consistency")
 
 
 def fading_noise(options: Options, example: Example, keys: jax.Array, state: GANState) -> Example:
@@ -90,7 +93,7 @@ def build(options: Options, data: DataSpec) -> GAN:
         latents(options.latent_size),
         d_terms,
         [g_loss(non_saturating)],
-        weights={"lecam": options.lecam, "consistency": options.consistency},
+        weights={name: weight for name in ("lecam", "consistency") if (weight := getattr(options, name))},
         extras=lambda g, d: regularizers.lecam_start() if options.lecam else {},
         together=options.together,
         **how,

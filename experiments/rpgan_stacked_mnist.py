@@ -47,7 +47,7 @@ class Options(dcgan_mnist.Options):
             require(self, name, 0 <= getattr(self, name) < float("inf"), "at least 0 and finite")
 
 
-def penalties(gammas: dict[str, float]) -> tuple[list[Term], dict[str, float]]:
+def gradient_penalties(gammas: dict[str, float]) -> tuple[list[Term], dict[str, float]]:
     """The terms whose gamma isn't 0, of "r1" and "r2", and their weights by name."""
     weights = {name: gamma / 2 for name, gamma in gammas.items() if gamma}
     return [{"r1": r1, "r2": r2}[name](name) for name in weights], weights
@@ -55,7 +55,7 @@ def penalties(gammas: dict[str, float]) -> tuple[list[Term], dict[str, float]]:
 
 def build(options: Options, data: DataSpec) -> GAN:
     generator, discriminator = dcgan_mnist.networks(options, data, batch_norm=False)
-    terms, weights = penalties({"r1": options.r1, "r2": options.r2})
+    terms, weights = gradient_penalties({"r1": options.r1, "r2": options.r2})
     return compose(
         options,
         data,

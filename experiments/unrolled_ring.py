@@ -22,7 +22,7 @@ import dataclasses
 from typing import Any, ClassVar, Literal
 
 from experiments import gan_ring
-from experiments.rpgan_stacked_mnist import penalties
+from experiments.rpgan_stacked_mnist import gradient_penalties
 from jaxgan import d_loss, g_loss, latents, losses, make_d_step
 from jaxgan.networks.minibatch import MinibatchDiscrimination
 from jaxgan.regularizers import feature_matching, historical_averaging, historical_averaging_start
@@ -62,6 +62,7 @@ class Options(gan_ring.Options):
             "unroll": 2,
             "pack": 2,
             "r1": 1.0,
+            "minibatch": 2,
             "feature_matching": 1.0,
             "historical_averaging": 0.1,
         }
@@ -83,7 +84,7 @@ def build(options: Options, data: DataSpec) -> GAN:
     generator, discriminator = gan_ring.networks(options, data)
     if options.minibatch:
         discriminator = discriminator.clone(minibatch=MinibatchDiscrimination(options.minibatch, KERNELS))
-    terms, weights = penalties({"r1": options.r1, "r2": options.r2})
+    terms, weights = gradient_penalties({"r1": options.r1, "r2": options.r2})
     d_terms, g_more = [d_loss(loss), *terms], []
     if options.feature_matching:
         g_more.append(feature_matching("feature_matching"))

@@ -61,12 +61,15 @@ def accumulated(
         mine = dataclasses.replace(game, accumulate=1, part=(number, n))
         gradients, (variables, extras, metrics) = gradients_of(mine, state, batch, inputs)
         state = state.replace(**{player: getattr(state, player).replace(variables=variables)})
-        return (state, jax.tree.map(add, total, (gradients, extras))), metrics
+        changes = jax.tree.map(lambda new, old: new - old if _is_float(new) else new, extras, state.extras)
+        return (state, jax.tree.map(add, total, (gradients, changes))), metrics
 
     pieces = jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), parts((batch, inputs), n))
     start = jax.tree.map(
         lambda x: jnp.zeros_like(x) if _is_float(x) else x, (getattr(state, player).params, state.extras)
     )
     (after, total), metrics = jax.lax.scan(one, (state, start), (jnp.arange(n), pieces))
-    gradients, extras = jax.tree.map(lambda x: x / n if _is_float(x) else x, total)
+    gradients, changes = jax.tree.map(lambda x: x / n if _is_float(x) else x, total)
+    # Added up as changes, what no term touches stays as it is to the bit.
+    extras = jax.tree.map(lambda old, new: old + new if _is_float(new) else new, state.extras, changes)
     return gradients, (getattr(after, player).variables, extras, jax.tree.map(jnp.mean, metrics))

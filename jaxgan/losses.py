@@ -170,4 +170,4 @@ def smoothed(loss: AdversarialLoss, real: float = 0.9, fake: float = 0.0) -> Adv
     def target(logits: jax.Array, targets: jax.Array) -> jax.Array:
         return inner(logits, fake + (real - fake) * targets.astype(jnp.float32))
 
-    return AdversarialLoss(_d_of(target), loss.g, target)
+    return AdversarialLoss(_d_of(target), loss.g, target, loss.across)

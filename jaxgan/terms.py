@@ -10,7 +10,6 @@ those of all B examples, the same on every device. The step averages values and 
 """
 
 import dataclasses
-import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -97,7 +96,7 @@ def d_loss(loss: AdversarialLoss, flip: float = 0.0) -> Term:
         flipped = jax.vmap(lambda key: jax.random.bernoulli(key, flip, (2,)))(view.keys).astype(jnp.float32)
         return target(view.real["logits"], 1.0 - flipped[:, 0]) + target(view.fake["logits"], flipped[:, 1])
 
-    return Term("adversarial", function)
+    return Term("adversarial", function, across=loss.across)
 
 
 def g_loss(loss: AdversarialLoss) -> Term:
@@ -110,18 +109,12 @@ def g_loss(loss: AdversarialLoss) -> Term:
 
 
 def _critic(view: View, example: Example) -> penalties.Critic:
-    """images -> logits under the example's condition; refuses a critic for which gradient penalties are not defined,
-    and warns of one for which they are another thing."""
+    """images -> logits under the example's condition; refuses a critic for which gradient penalties are not defined.
+    Through a minibatch layer each example's gradient reaches into the others too: ProGAN and StyleGAN mean it so."""
     if "batch_stats" in view.state.discriminator.variables:
         raise ValueError(
             "this discriminator has batch normalisation, under which a gradient penalty is not the paper's "
             "(each example's gradient reaches into the others): build it without, e.g. batch_norm=False"
-        )
-    if "across_examples" in view.state.discriminator.variables:
-        warnings.warn(
-            "this discriminator has a minibatch layer, through which each example's gradient reaches into the others: "
-            "a gradient penalty isn't by example then; ProGAN and StyleGAN do so on purpose",
-            stacklevel=1,
         )
     return lambda images: view.critic(images, example.get("condition"))["logits"]
 

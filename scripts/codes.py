@@ -6,9 +6,10 @@ The picture has four rows for each code. In the first ones the categorical code 
 the others a continuous one goes from -2 to 2, as in figure 2 of Chen et al. 2016 (arXiv 1606.03657); in training it is
 between -1 and 1. Along a row all else stays, continuous codes at 0.
 
-Of sets that have features of their own, a table says how their classifier reads 500 images for each value: which class
-is most frequent, and for the continuous codes, from -1 to 1 in eight steps, how often a step moves the reading in the
-direction in which the whole walk moves it. Without a meaning it would be about half of the steps of single images.
+Of sets that have features of their own, a table says how their classifier reads 500 images for each value, all else as
+in the picture: which class is most frequent, and for continuous codes, from -1 to 1 in eight steps, how often a step
+moves the reading in the direction in which the whole walk moves it. For a code without a meaning, and for one that
+changes nothing, it would be half of the steps.
 """
 
 import dataclasses
@@ -51,16 +52,14 @@ class Options:
 def drawn(run: OpenRun, seed: int, classes: np.ndarray, values: np.ndarray, *, ema: bool = True) -> np.ndarray:
     """uint8 images `[R, C, ...]` for codes `classes` `[R, C]` and `values` `[R, C, continuous]`, each row with noise of
     its own."""
-    rows, columns = classes.shape
-    keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(seed), i))(jnp.arange(rows))
+    keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(seed), i))(jnp.arange(len(classes)))
 
     @jax.jit
     def column(state: object, classes: jax.Array, values: jax.Array) -> jax.Array:
-        return images_of(
-            run.gan, state, run.gan.sampler({"code_class": classes[:, None], "code_value": values}, keys), ema
-        )
+        inputs = run.gan.sampler({"code_class": classes[:, None], "code_value": values}, keys)
+        return images_of(run.gan, state, inputs, ema)
 
-    images = [np.asarray(column(run.state, classes[:, i], values[:, i])) for i in range(columns)]
+    images = [np.asarray(column(run.state, classes[:, i], values[:, i])) for i in range(classes.shape[1])]
     return np.stack(images, axis=1)
 
 
@@ -82,9 +81,8 @@ def one_way(logits: np.ndarray) -> tuple[float, float]:
     walks, go on in the direction from the mean at the beginning to that at the end."""
     mean = logits.mean(0)
     direction = mean[-1] - mean[0]
-    return float(np.mean(np.diff(mean, axis=0) @ direction > 0)), float(
-        np.mean(np.diff(logits, axis=1) @ direction > 0)
-    )
+    on, single = (np.sign(np.diff(readings, axis=-2) @ direction) for readings in (mean, logits))
+    return float(np.mean(on + 1) / 2), float(np.mean(single + 1) / 2)  # to rest is half a step on
 
 
 def readings(run: OpenRun, network: FeatureNetwork, categories: int, continuous: int, **how: int | bool) -> list[str]:
@@ -113,8 +111,8 @@ def run(options: Options) -> None:
     opened = open(options.run, options.step, member=options.member)
     categories, continuous = (getattr(opened.options, name, None) for name in ("categories", "continuous"))
     if categories is None or continuous is None or opened.members:
-        what = "several GANs; name one with --member" if opened.members else "no codes, as those of infogan_mnist have"
-        raise UsageError(f"{options.run} has {what}")
+        what = "several GANs; name one with --member" if opened.members else "no codes; name one of infogan_mnist"
+        raise UsageError(f"{options.run} is a run with {what}")
     how = {"seed": options.seed, "ema": options.weights == "ema"}
     stops = np.linspace(-REACH, REACH, COLUMNS, dtype=np.float32)
     with writing(options.out):
@@ -128,7 +126,7 @@ def run(options: Options) -> None:
         save_png(options.out, np.vstack([np.pad(s, ((0, 8), (0, widest - s.shape[1]), (0, 0))) for s in sheets]))
     print(f"{options.out}: {options.weights} weights of step {opened.step}")
     network = measure_for(FeatureOptions(), opened.data).network
-    if network and network.classes:
+    if network and network.classes == opened.data.classes:
         print(aligned(readings(opened, network, categories, continuous, **how)))
 
 

@@ -5,11 +5,13 @@
 
 trains as many PyTorch networks as the run has GANs, as long (kept in --cache), draws 10,000 images from each and
 measures the Fréchet distance to MNIST's 60,000 training images in the house features mnist-v1. Several runs of one
-experiment, each with a seed of its own, may be named too. Recipes: gan_mnist, dcgan_mnist, lsgan_mnist (least squares),
-wgan_gp_mnist. PyTorch (tried with 2.13.0, CPU) is needed here and nowhere else.
+experiment, each with a seed of its own, may be named too, with their default options but for steps. Recipes: gan_mnist,
+dcgan_mnist, lsgan_mnist (least squares), wgan_gp_mnist. PyTorch (tried with 2.13.0, CPU) is needed here and nowhere
+else.
 """
 
 import dataclasses
+import importlib.util
 import time
 from pathlib import Path
 
@@ -19,6 +21,7 @@ import tyro
 from jaxgan import training
 from jaxgan.evaluation import extract, frechet_distance, gaussian, house_features
 from jaxgan.training.data_options import load
+from jaxgan.training.options import differing
 from jaxgan.training.report import aligned
 from jaxgan.training.usage import UsageError, command_line, plain_exits
 
@@ -34,27 +37,34 @@ class Options:
 
 
 def opened(paths: tuple[Path, ...]) -> tuple[str, list[training.OpenRun]]:
-    """The experiment, and each of its GANs. UsageError where they aren't of one kind and length."""
+    """The experiment, and each of its GANs. UsageError where they aren't of one kind and length, on MNIST, with the
+    options that the PyTorch recipes have."""
     if not paths:
         raise UsageError("name the runs to compare")
     runs = [training.open(path) for path in paths]
     kinds = {(type(run.options).__module__.rpartition(".")[2], run.step, run.data.name) for run in runs}
-    if len(kinds) > 1:
+    if len(kinds) > 1 or runs[0].data.name != "mnist":
         has = "; ".join(f"{name} at step {step} on {data}" for name, step, data in sorted(kinds))
-        raise UsageError(f"the runs must be of one experiment, at one step, on one set, got {has}")
-    return kinds.pop()[0], [one for run in runs for one in [run.member(m.number) for m in run.members] or [run]]
+        raise UsageError(f"the runs must be of one experiment, at one step, on mnist, got {has}")
+    for run in runs:
+        plain = type(run.options)(**{name: getattr(run.options, name) for name in ("seed", "seeds", "ema_half_life")})
+        if others := differing(plain, dataclasses.asdict(run.options)):
+            raise UsageError(f"{run.directory} isn't what the PyTorch recipe is: {', '.join(others)}")
+    alone = [one for run in runs for one in [run.member(m.number) for m in run.members] or [run]]
+    if any(one.frozen for one in alone) or len({one.options.seed for one in alone}) < len(alone):
+        raise UsageError("the GANs must have seeds of their own, and none of them diverged")
+    return kinds.pop()[0], alone
 
 
 def compare(options: Options) -> None:
     name, runs = opened(options.runs)
-    try:
-        from scripts import pytorch_recipes
-    except ImportError:
-        raise UsageError("PyTorch isn't installed; it is needed for this comparison") from None
+    if importlib.util.find_spec("torch") is None:
+        raise UsageError("this comparison needs PyTorch, which isn't installed: pip install torch")
+    from scripts import pytorch_recipes
+
     first = runs[0]
-    if name not in pytorch_recipes.RECIPES or first.data.name != "mnist":
-        known = ", ".join(pytorch_recipes.RECIPES)
-        raise UsageError(f"{name} on {first.data.name} has no PyTorch recipe; there are {known}, on mnist")
+    if name not in pytorch_recipes.RECIPES:
+        raise UsageError(f"{name} has no PyTorch recipe; there are {', '.join(pytorch_recipes.RECIPES)}")
     data, network = load(first.options).images, house_features("mnist-v1")
     real = gaussian(extract(network, data)["features"])
     options.cache.mkdir(parents=True, exist_ok=True)
@@ -72,8 +82,8 @@ def compare(options: Options) -> None:
     lines = [[f"{name}, {first.step:,} steps", "mean ± standard error", "seeds"]]
     for whose, sets in drawn.items():
         found = np.array([frechet_distance(gaussian(extract(network, each)["features"]), real) for each in sets])
-        error = found.std(ddof=1) / np.sqrt(len(found)) if len(found) > 1 else float("nan")
-        lines.append([whose, f"{found.mean():.2f} ± {error:.2f}", ", ".join(f"{value:.2f}" for value in found)])
+        error = f" ± {found.std(ddof=1) / np.sqrt(len(found)):.2f}" if len(found) > 1 else ""
+        lines.append([whose, f"{found.mean():.2f}{error}", ", ".join(f"{value:.2f}" for value in found)])
     print(aligned(lines))
 
 

@@ -35,6 +35,7 @@ from jaxgan.training.usage import UsageError, command_line, plain_exits, require
 Record = dict[str, Any]
 
 SAMPLES = 10_000
+A_CLASS = 50  # images, at least
 STACKS = 26_000  # of three digits, as in PacGAN's code
 
 
@@ -72,7 +73,10 @@ def of_run(options: Options, directory: Path) -> tuple[list[Record], list[Record
     theirs: DataOptions = run.options
     if options.data_dir:
         theirs = dataclasses.replace(theirs, data_dir=options.data_dir)
-    conditional = takes_labels(run.gan)
+    count = options.samples or (STACKS if run.data.name == "stacked_mnist" else SAMPLES)
+    # By themselves, scores by class are left out where a class has few images.
+    enough = min(count, run.data.count) >= A_CLASS * run.data.classes or options.metrics != "auto"
+    conditional = takes_labels(run.gan) and enough and not theirs.classes
     measure = measure_for(options, run.data, conditional=conditional)
     real = load(theirs)
     if (now := DataSpec.of(real, theirs.crop_size).content) != run.data.content:
@@ -80,7 +84,6 @@ def of_run(options: Options, directory: Path) -> tuple[list[Record], list[Record
             f"{theirs.dataset} is not what {directory} was trained on: its checksum is {now}, was {run.data.content}"
         )
     judge = judge_of(measure, real, real_transform(theirs))
-    count = options.samples or (STACKS if measure.dataset == "stacked_mnist" else SAMPLES)
     ema = options.weights == "ema"
     images = run.sample(count, seed=options.seed, ema=ema)
     asked = np.arange(count) % run.data.classes if conditional else None  # classes take turns
@@ -120,12 +123,9 @@ def _held(judge: Judge, theirs: DataOptions, count: int) -> tuple[Judge, np.ndar
         first = slice(min(half, count))
         what = "one half of the training images against the other"
         return other, judge.real[first], labels if labels is None else labels[first], what
-    chosen, labels, names = data.choose(source, theirs.classes, None)
-    size, channels = theirs.load_size or judge.real.shape[1], judge.real.shape[3]
-    prepare = data.Preparation(size, channels, theirs.fit, theirs.filter, theirs.equalize)
-    held = data.ImageSet(source.name, data.in_memory(source, chosen, prepare), labels, names)
+    held = load(dataclasses.replace(theirs, images=None, stream=False), source)
     images = real_images(held, real_transform(theirs), min(count, len(held)))
-    return judge, images, labels[drawn_order(held)[: len(images)]], "the test images"
+    return judge, images, held.labels[drawn_order(held)[: len(images)]], "the test images"
 
 
 def _floor(judge: Judge, held: np.ndarray, labels: np.ndarray | None, what: str) -> list[Record]:

@@ -44,6 +44,11 @@ def field(run: OpenRun, side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Coordinates `[side]`, the discriminator's logits `[side, side]` there, y first, and their slopes
     `[side, side, 2]` by x and y. A discriminator of packs is shown packs of one point."""
     d, line = run.state.discriminator, np.linspace(-REACH, REACH, side, dtype=np.float32)
+    if "across_examples" in d.variables:
+        raise UsageError(
+            f"the discriminator of {run.directory} has a minibatch layer, so that its answer to a point depends on the "
+            "points beside it: it has no field; draw the run's samples with scripts.sample"
+        )
     points, pack = np.stack(np.meshgrid(line, line), -1).reshape(-1, 1, 1, 2), getattr(run.options, "pack", 1)
 
     def logits(points: jax.Array) -> jax.Array:

@@ -90,8 +90,8 @@ def run(options: Options) -> None:
             raise UsageError(f"can't write {path}: the folder {path.absolute().parent} doesn't exist")
     opened = open(options.run, options.step, member=options.member)
     arguments = {"ema": options.weights == "ema", "seed": options.seed, "label": options.label}
-    alike = bool(opened.members) or options.label is not None
-    shown, columns = sheet(opened.gan, opened.data, alike=alike)
+    square = bool(opened.members) or options.label is not None
+    shown, columns = sheet(opened.gan, opened.data, square=square)
     writers: list[tuple[Path | None, Callable[[Path], None]]] = [
         (options.out, lambda path: save_images(path, opened.sample(options.count, **arguments))),
         (options.grid, lambda path: save_png(path, picture(opened.sample(shown, run=columns, **arguments), columns))),

@@ -74,14 +74,32 @@ def test_a_term_says_whether_parts_make_another_sum(name):
 
 
 @pytest.mark.parametrize("layer", [MinibatchDiscrimination(2, 2), MinibatchStdDev(None)], ids=["discrimination", "std"])
-def test_a_minibatch_layer_is_warned_of_where_a_batch_is_cut_or_gradients_are_by_example(layer):
+def test_a_minibatch_layer_is_warned_of_where_a_batch_is_cut(layer):
     state, batch = tiny_gan(discriminator=Judge(layer)), tiny_batch(4)
     adversarial = [terms.d_loss(losses.hinge)]
     with pytest.warns(UserWarning, match=r"^a minibatch layer can see only each of the 2 parts"):
         jax.eval_shape(make_d_step(given, adversarial, accumulate=2), state, batch)
-    with pytest.warns(UserWarning, match="gradient penalty isn't by example"):
-        jax.eval_shape(make_d_step(given, [*adversarial, terms.r1(1.0)]), state, batch)
     jax.eval_shape(make_d_step(given, adversarial), state, batch)  # alone it is as its paper has it
+
+
+@pytest.mark.filterwarnings("ignore:.* parts of an accumulated batch by itself:UserWarning")
+@pytest.mark.parametrize("n", [2, 3])
+def test_averages_take_in_the_whole_batch_once(n):
+    """At a step where the old average counts too; what no term touches stays as it was to the bit."""
+    term, other = regularizers.lecam(1.0, decay=0.5), jnp.float32(0.1)
+    still = {"discriminator/learning_rate": 0.0}
+    state = tiny_gan(extras=regularizers.lecam_start() | {"other": other}, hyper=still)
+    batches = [tiny_batch(6, seed) for seed in range(2)]
+    ends = []
+    for parts in (1, n):
+        step, after = jax.jit(make_d_step(given, [term], accumulate=parts)), state
+        for batch in batches:
+            after, _ = step(after, batch)
+        ends.append(after.extras)
+    np.testing.assert_array_equal(ends[1]["other"], other)
+    first, _ = jax.jit(make_d_step(given, [term]))(state, batches[0])
+    assert abs(ends[0]["lecam"]["real"] - first.extras["lecam"]["real"]) > 1e-3, "the second batch counts"
+    assert_same(ends[1]["lecam"], ends[0]["lecam"], 1e-6)
 
 
 def test_a_term_is_named_in_the_warning():

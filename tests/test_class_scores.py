@@ -86,8 +86,8 @@ def test_the_scores_name_takes_the_networks_reading_and_as_many_real_images(tmp_
     expected = class_scores(flat[0], real_labels[:45], flat[1], ASKED, flat[1][:, :3].argmax(1))
     np.testing.assert_allclose([score.value for score in found], expected, atol=1e-12)
     assert [score.key for score in found] == ["agreement", "class_coverage", "least_class_coverage"]
-    assert [score.real for score in found] == [0, 45, 45] and found[1].constants == {"k": 5}
-    with pytest.raises(ValueError, match="asked for by their label"):
+    assert [score.real for score in found] == [0, 45, 45] and found[1].constants == {"of": 3, "k": 5}
+    with pytest.raises(ValueError, match="give the labels of both sets"):
         scores(["classes"], network, images, real)
 
 
@@ -108,12 +108,19 @@ def test_a_conditional_run_is_scored_beside_real_images_and_not_on_the_way(tmp_p
     monkeypatch.setenv("JAXGAN_CACHE", str(tmp_path / "cache"))
     arguments = ["--size", "smoke", "--dataset", "mnist", "--images", "1000", "--workdir", str(tmp_path / "run")]
     train(cgan_mnist.build, parse(cgan_mnist.Options, arguments))
-    evaluate.run(evaluate.Options(run=tmp_path / "run", samples=400, json=tmp_path / "scores.json"))
-    rows = [row for row in json.loads((tmp_path / "scores.json").read_text()) if row["metric"] == "classes"]
+
+    def scored(**how):
+        evaluate.run(evaluate.Options(run=tmp_path / "run", json=tmp_path / "scores.json", **how))
+        return [row for row in json.loads((tmp_path / "scores.json").read_text()) if row["metric"] == "classes"]
+
+    assert scored(samples=400) == [], "too few of each to be scored unasked"
+    rows = scored(samples=600)
     assert [row["key"] for row in rows] == 2 * ["agreement", "class_coverage", "least_class_coverage"]
     values = [row["value"] for row in rows]
     assert values[0] < 0.3 and values[3] > 0.95 and values[4] > 0.8 > values[1] >= values[2]
-    scored = ["--eval-every", "1", "--metrics", "fid,classes"]
-    options = parse(cgan_mnist.Options, [*arguments[:-1], str(tmp_path / "other"), *scored])
-    with pytest.raises(UsageError, match="is of a conditional GAN's run"):
+    with pytest.raises(UsageError, match=r"class \d has \d; score more samples"):
+        scored(samples=30, metrics="classes")
+    on_the_way = ["--eval-every", "1", "--metrics", "fid,classes"]
+    options = parse(cgan_mnist.Options, [*arguments[:-1], str(tmp_path / "other"), *on_the_way])
+    with pytest.raises(UsageError, match=r"scores runs of conditional GANs, in scripts\.evaluate, on all classes"):
         train(cgan_mnist.build, options)

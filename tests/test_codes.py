@@ -29,14 +29,15 @@ def test_how_often_a_walk_goes_on():
     """Two walks of four steps; the mean goes along (1, 0), one walk turns round once, the other rests and turns."""
     along = np.array([[0, 1, 2, 1, 4], [0, 2, 2, 0, 3]])
     logits = np.stack([along, [[5, 4, 3, 2, 5], [1, 2, 3, 4, 1]]], axis=-1).astype(float)
-    assert codes.one_way(logits) == (3 / 4, 5 / 8)
-    assert codes.one_way(logits[:, ::-1]) == (3 / 4, 5 / 8), "back is a walk too"
+    assert codes.one_way(logits) == (3 / 4, 5.5 / 8)
+    assert codes.one_way(logits[:, ::-1]) == (3 / 4, 5.5 / 8), "back is a walk too"
+    assert codes.one_way(np.zeros((2, 5, 3))) == (0.5, 0.5), "nothing that changes is no direction"
 
 
 def test_runs_without_codes_are_refused(tmp_path):
     arguments = [*TINY_RUN, "--steps", "2", "--workdir", str(tmp_path / "run")]
     train(dcgan_mnist.build, parse(dcgan_mnist.Options, arguments))
-    with pytest.raises(UsageError, match="run has no codes"):
+    with pytest.raises(UsageError, match="a run with no codes; name one of infogan_mnist"):
         codes.run(codes.Options(run=tmp_path / "run", out=tmp_path / "codes.png"))
     assert not (tmp_path / "codes.png").exists()
 

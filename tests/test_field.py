@@ -15,13 +15,24 @@ from scripts import field
 pytestmark = pytest.mark.usefixtures("as_users_have_it")
 
 
-@pytest.fixture(scope="module")
-def packed(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("ring") / "run"
-    options = ["--size", "smoke", "--devices", "1", "--unroll", "0", "--pack", "2", "--workdir", str(directory)]
+def a_run(directory, minibatch):
+    plain = ["--unroll", "0", "--pack", "2", "--minibatch", str(minibatch)]
+    options = ["--size", "smoke", "--devices", "1", *plain, "--workdir", str(directory)]
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         train(unrolled_ring.build, parse(unrolled_ring.Options, options))
     return directory
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory):
+    return a_run(tmp_path_factory.mktemp("ring") / "run", 0)
+
+
+def test_a_discriminator_that_compares_points_has_no_field(tmp_path):
+    options = field.Options(a_run(tmp_path / "run", 2), tmp_path / "field.png")
+    with pytest.raises(UsageError, match="depends on the points beside it"):
+        field.run(options)
+    assert not (tmp_path / "field.png").exists()
 
 
 def test_the_field_is_the_discriminators(packed):

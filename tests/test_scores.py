@@ -112,7 +112,9 @@ def test_points_are_counted_without_a_network():
 
 
 def test_what_cannot_be_scored_is_refused():
-    with pytest.raises(ValueError, match="no metric is called nonsense; there are fid, kid, is, prdc, modes, swd"):
+    with pytest.raises(
+        ValueError, match="no metric is called nonsense; there are fid, kid, is, prdc, modes, classes, swd"
+    ):
         found("fid,nonsense", FAKE, REAL)
     with pytest.raises(ValueError, match="4×4×3 against real ones of 2×4×3"):
         found("fid", FAKE, REAL[:, :2])

@@ -14,8 +14,8 @@ from jaxgan.state import GANState, init_player
 from jaxgan.terms import wgan_gp
 from jaxgan.training import open as open_run
 from jaxgan.training import train
-from jaxgan.training.data_options import DataOptions, load
 from jaxgan.training.options import parse
+from scripts import margin
 
 
 def test_the_critics_gradient_comes_to_norm_one_between_the_sets():
@@ -53,35 +53,27 @@ def test_the_critics_gradient_comes_to_norm_one_between_the_sets():
 
 
 @pytest.fixture(scope="module")
-def margin(tmp_path_factory):
-    """`name, arguments -> ` how much higher the discriminator's logits are of the thousand digits that it was trained
-    on than of the 797 others."""
+def margin_of(tmp_path_factory):
+    """`name, arguments ->` the margin of a discriminator that was trained on a thousand digits, beside 797 others."""
     common = ["--dataset", "digits", "--image-size", "28", "--features", "16", "--steps", "1500", "--devices", "1"]
     common += ["--checkpoint-every", "1500", "--sample-every", "1500"]
-    chosen = load(parse(limited_mnist.Options, common)).images
-    known = {image.tobytes() for image in chosen}
-    digits = load(DataOptions("digits", image_size=28, fit="pad")).images
-    others = np.stack([image for image in digits if image.tobytes() not in known])
-    assert len(chosen) == 1000 and len(others) > 700
     folder = tmp_path_factory.mktemp("margins")
 
     def measure(name, *arguments):
-        run = folder / name
-        train(limited_mnist.build, parse(limited_mnist.Options, [*common, *arguments, "--workdir", str(run)]))
-        d = open_run(run).state.discriminator
-        judge = jax.jit(lambda x: d.apply(d.params, d.variables, x / 127.5 - 1, train=False)["logits"].mean())
-        return float(judge(chosen.astype(np.float32)) - judge(others.astype(np.float32)))
+        options = parse(limited_mnist.Options, [*common, *arguments, "--workdir", str(folder / name)])
+        train(limited_mnist.build, options)
+        return margin.measure(open_run(folder / name), options)
 
     return measure
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("as_users_have_it")
-def test_lecam_and_instance_noise_narrow_the_margin_between_known_and_unknown_images(margin):
-    plain = margin("plain")
-    assert plain > 0.05
+def test_lecam_and_instance_noise_narrow_the_margin_between_known_and_unknown_images(margin_of):
+    plain = margin_of("plain")
+    assert plain.margin > 0.05 and plain.generated < plain.unseen < plain.seen
     for name, arguments in {
         "noise": ["--noise", "0.5", "--noise-images", "10000000"],
         "lecam": ["--lecam", "0.3"],
     }.items():
-        assert margin(name, *arguments) < plain / 2, name
+        assert margin_of(name, *arguments).margin < plain.margin / 2, name

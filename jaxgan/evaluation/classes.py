@@ -28,7 +28,7 @@ def class_scores(
     Agreement alone is reached by one good picture a class; coverage inside each class, Naeem et al. 2020 (arXiv
     2002.09797), is not. The latter depends on the number of images: hold it against that of as many real ones.
     ValueError for labels that don't fit the images, for a real class that was never asked for, or the other way round,
-    and for what `density_coverage` refuses: fewer than k + 1 real images of a class."""
+    for fewer than k + 1 real images of a class, and for what `density_coverage` refuses."""
     real, fake, real_labels, asked, read = map(np.asarray, (real, fake, real_labels, asked, read))
     for name, labels, images in (("real", real_labels, real), ("asked", asked, fake), ("read", read, fake)):
         if labels.shape != images.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
@@ -39,6 +39,12 @@ def class_scores(
     if not np.array_equal(classes, np.unique(asked)):
         raise ValueError(
             f"real images are of the classes {classes.tolist()}, asked for were {np.unique(asked).tolist()}"
+        )
+    fewest = classes[np.argmin([np.sum(real_labels == c) for c in classes])]
+    if (count := np.sum(real_labels == fewest)) <= k:
+        raise ValueError(
+            f"coverage inside a class takes at least {k + 1} real images of each, and class {fewest} has {count}; "
+            "score more samples"
         )
     covered = [density_coverage(real[real_labels == c], fake[asked == c], k=k).coverage for c in classes]
     return ClassScores(float(np.mean(asked == read)), float(np.mean(covered)), min(covered))

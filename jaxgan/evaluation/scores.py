@@ -100,7 +100,6 @@ def scores(
     images: np.ndarray,
     real: np.ndarray,
     *,
-    stacked: bool = False,
     dataset: str = "",
     labels: tuple[np.ndarray, np.ndarray] | None = None,
     keep: bool = False,
@@ -110,10 +109,11 @@ def scores(
 
     network: what the features are of; "swd" and "diversity" are of pixels and do without. dataset: "stacked_mnist" has
     its 1,000 modes read by the house network for digits; "ring" and "grid" are points `[N, 1, 1, 2]`, of which those
-    within 3 σ of a centre count for its mode; of all others the modes are the network's classes. What the network says
-    of `real` is kept on the disk; with `keep`, for real images that are scored as a floor, that of `images` too. "fid"
-    takes all real images, "kid" and "prdc" the first N, "swd" and "diversity" the first 2,048 of both, of large images
-    fewer. `progress` is told of every batch that went through the network.
+    within 3 σ of a centre count for its mode; of all others the modes are the network's classes. labels: for "classes",
+    those that `images` were asked for by, `[N]`, and those of `real`, integers that are the network's classes. What the
+    network says of `real` is kept on the disk; with `keep`, for real images that are scored as a floor, so is that of
+    `images`. "fid" takes all real images, "kid", "prdc" and "classes" the first N, "swd" and "diversity" the first
+    2,048 of both, of large images fewer. `progress` is told of every batch that went through the network.
 
     ValueError for a name that isn't in METRICS, sets of different sizes or channels, a metric without the network or
     the classes that it needs, and what the metrics themselves refuse."""
@@ -217,14 +217,16 @@ def _covered(labels: np.ndarray, number: int) -> list[Score]:
 def _classes(sets: _Sets) -> list[Score]:
     if sets.labels is None or sets.network.classes is None:
         raise ValueError(
-            "classes scores images that were asked for by their label, with a network that tells them apart"
+            "classes scores images that were asked for by a label: give the labels of both sets, and a network that "
+            "tells classes apart"
         )
     asked, real_labels = sets.labels
     real, features = sets.features()
     found = class_scores(real, real_labels[: len(real)], features, asked, sets.said()["logits"].argmax(1), k=K_DENSITY)
-    count, ks = len(features), {"k": K_DENSITY}
+    count, of = len(features), {"of": len(np.unique(asked))}
+    ks = {**of, "k": K_DENSITY}
     return [
-        Score("agreement", found.agreement, count),
+        Score("agreement", found.agreement, count, 0, None, of),
         Score("class_coverage", found.coverage, count, len(real), None, ks),
         Score("least_class_coverage", found.least_coverage, count, len(real), None, ks),
     ]

@@ -1,7 +1,7 @@
 """Layers that look across the batch, so that a discriminator sees a generator's lack of variety.
 
-Both leave a mark in the variables, the collection "across_examples", by which steps know of them: an accumulated batch
-is not what it was for such a network, nor are gradients by example.
+Both leave a mark in the variables, the collection "across_examples", by which others know of them: for such a network
+parts of a batch are not what the whole is, and one example's answer is not its own.
 
 Where the batch lies on several devices under `pmap`, `shard_map` or `vmap(axis_name=...)`, they are given its
 `axis_name`; initialising takes any batch and no such axis.

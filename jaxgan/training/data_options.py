@@ -83,7 +83,7 @@ class DataOptions:
         return self.image_size if self.load_size else None
 
 
-def load(options: DataOptions, given: data.ImageSet | None = None) -> data.ImageSet | Stream:
+def load(options: DataOptions, given: data.Source | None = None) -> data.ImageSet | Stream:
     """The images that the options name (or `given` ones), prepared as they say. UsageError where that can't be."""
     if options.stream and importlib.util.find_spec("grain") is None:
         raise UsageError("--stream needs Grain: pip install 'jaxgan[grain]'")

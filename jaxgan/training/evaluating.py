@@ -39,8 +39,8 @@ class Judge:
     def __call__(
         self, images: np.ndarray, labels: np.ndarray | None = None, *, keep: bool = False, **about: Any
     ) -> list[dict[str, Any]]:
-        """Records of images' scores; `labels` `[N]` are those that they were asked for by, `about` says what they are.
-        `keep`: as in `scores`. UsageError where they can't be scored."""
+        """Records of images' scores. labels: those they were asked for by, `[N]`. about: what the images are. keep: as
+        in `scores`. UsageError where they can't be scored."""
         metrics, network, dataset = self.measure
         pair = None if labels is None or self.labels is None else (labels, self.labels)
         bar = tqdm(desc="looking at images", unit="image", mininterval=bar_interval(), delay=2, leave=False)

@@ -26,7 +26,7 @@ class FeatureOptions:
 
     metrics: str = "auto"
     """Of fid, kid, is, prdc (precision, recall, density, coverage), modes, swd (sliced Wasserstein distance of pixels),
-    diversity, and by scripts.evaluate of a conditional GAN classes (share read as asked, coverage inside a class),
+    diversity, classes (only in scripts.evaluate, of a conditional GAN: share read as asked, coverage inside a class),
     with commas between. auto takes what suits the data."""
     feature_network: Literal["auto", "mnist-v1", "cifar10-v1", "inception", "inception-pytorch-fid"] = "auto"
     """The network whose features are compared: a house network, or Inception as torch-fidelity or pytorch-fid feeds it.
@@ -71,7 +71,7 @@ def measure_for(options: FeatureOptions, data: DataSpec, *, conditional: bool = 
     images, and for "classes" where there is no label or the network tells other classes apart."""
     name = data.name.partition(":")[0]
     network = _network(options, data)
-    told_apart = conditional and network is not None and network.classes == data.classes
+    told_apart = conditional and network is not None and network.name == SUITS.get(data.name)
     if options.metrics != "auto":
         metrics = tuple(dict.fromkeys(options.metrics.split(",")))
     elif name in OF_MODES:
@@ -89,8 +89,8 @@ def measure_for(options: FeatureOptions, data: DataSpec, *, conditional: bool = 
         )
     if "classes" in metrics and not told_apart:
         raise UsageError(
-            "--metrics classes is of a conditional GAN's run, scored by scripts.evaluate with a network that tells the "
-            f"same classes apart as the data have, which are {data.classes}; leave it out"
+            "--metrics classes scores runs of conditional GANs, in scripts.evaluate, on all classes of a set whose own "
+            f"features tell them apart ({', '.join(SUITS)}); leave it out"
         )
     return Measure(metrics, network, name)
 

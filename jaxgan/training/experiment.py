@@ -137,10 +137,10 @@ def takes_labels(gan: GAN) -> bool:
     return "condition" in jax.eval_shape(lambda x: gan.sampler(x, jax.random.split(jax.random.key(0), 1)), batch)
 
 
-def sheet(gan: GAN, data: DataSpec, *, alike: bool = False) -> tuple[int, int | None]:
+def sheet(gan: GAN, data: DataSpec, *, square: bool = False) -> tuple[int, int | None]:
     """How many images make a sheet, and in how many columns: a class a row where there are labels to draw by, and no
-    more than 16, otherwise, and where all are `alike`, as square as can be."""
-    if not alike and takes_labels(gan) and 1 < data.classes <= 16:
+    more than 16, otherwise, or where it is to be `square`, as square as can be."""
+    if not square and takes_labels(gan) and 1 < data.classes <= 16:
         return OF_A_CLASS * data.classes, OF_A_CLASS
     return data.shown, None
 

@@ -202,7 +202,7 @@ def _train(
         print(in_words(layout, deterministic=options.deterministic), flush=True)
 
     # --- the pictures: always of the same latents --------------------------------------------------------------------
-    shown, columns = sheet(gan, spec, alike=bool(members))
+    shown, columns = sheet(gan, spec, square=bool(members))
     inputs = display_inputs(gan, jax.random.fold_in(key, ROLES["display"]), 0, shown, spec.classes, run=columns)
     draw = jax.jit(lambda state: images_of(gan, state, inputs), out_shardings=layout.everywhere)
 

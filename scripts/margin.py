@@ -1,0 +1,110 @@
+"""How much better a run's discriminator knows the images it was trained on than others of their kind.
+
+    python -m scripts.margin RUN
+
+prints its mean logit, in evaluation mode, of up to 10,000 training images, of as many that it has never seen, and of as
+many that the generator's last weights draw; the margin, which is the difference of the first two; and r_v, the margin
+as a share of the difference of the first and the last: about 0 where nothing is learned by heart, 1 where unseen images
+pass for generated ones (Karras et al. 2020, arXiv 2006.06676, equation 1). Unseen are the set's test images or, where
+it has none, those that --images left out.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+
+from jaxgan import data
+from jaxgan.training import OpenRun, open  # noqa: A004 - the library's name for it
+from jaxgan.training.data_options import DataOptions, load, real_transform
+from jaxgan.training.experiment import takes_labels
+from jaxgan.training.report import aligned
+from jaxgan.training.score import real_images
+from jaxgan.training.usage import UsageError, command_line, plain_exits
+
+MOST, AT_ONCE = 10_000, 256
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    run: tyro.conf.Positional[Path]
+    """A run directory."""
+    step: int | Literal["best"] | None = None
+    """Which checkpoint; by default the newest."""
+    member: int | None = None
+    """Which GAN of a run with --seeds or --sweep."""
+    data_dir: str | None = None
+    """Folder of TFDS's data sets; by default the run's."""
+
+
+class Margin(NamedTuple):
+    """Mean logits of training images, of unseen and of generated ones."""
+
+    seen: float
+    unseen: float
+    generated: float
+
+    @property
+    def margin(self) -> float:
+        """How much higher seen images stand than unseen ones."""
+        return self.seen - self.unseen
+
+    @property
+    def share(self) -> float:
+        """Karras et al.'s r_v."""
+        return self.margin / (self.seen - self.generated)
+
+
+def unseen(options: DataOptions) -> Any:
+    """Images that a run with these options was not trained on, prepared alike. UsageError where there are none."""
+    everything = dataclasses.replace(options, images=None, stream=False)
+    try:
+        return load(everything, data.open_source(options.dataset, options.data_dir, split="test"))
+    except data.DataError as error:
+        if options.images is None:
+            raise UsageError(f"no images that the run wasn't trained on: {error}") from None
+    whole = load(everything)
+    known, *_ = data.choose(whole, None, options.images)
+    rest = np.setdiff1d(np.arange(len(whole)), known)
+    return data.ImageSet(whole.name, whole.images[rest], whole.labels[rest], whole.class_names)
+
+
+def measure(run: OpenRun, options: DataOptions) -> Margin:
+    """The margin of a run's discriminator on images as the options have them. UsageError for discriminators that judge
+    packs, or images by their labels, and for points."""
+    if run.members:
+        raise UsageError(f"{run.directory} has several GANs; name one with --member")
+    if run.data.points or getattr(run.options, "pack", 1) > 1 or takes_labels(run.gan):
+        raise UsageError(f"{run.directory} has a discriminator of points, packs or labels: it must judge single images")
+    d, transform = run.state.discriminator, real_transform(options)
+
+    @jax.jit
+    def judge(images: jax.Array) -> jax.Array:
+        x = images.astype(jnp.float32) / 127.5 - 1.0
+        return d.apply(d.params, d.variables, x, None, train=False)["logits"]
+
+    known, others = load(options), unseen(options)
+    count = min(MOST, len(known), len(others))
+    sets = (real_images(known, transform, count), real_images(others, transform, count), run.sample(count, ema=False))
+    parts = [np.split(images, range(AT_ONCE, count, AT_ONCE)) for images in sets]
+    return Margin(*(float(np.concatenate([judge(some) for some in of_one]).mean()) for of_one in parts))
+
+
+def run(options: Options) -> None:
+    opened = open(options.run, options.step, member=options.member)
+    theirs = opened.options
+    if options.data_dir:
+        theirs = dataclasses.replace(theirs, data_dir=options.data_dir)
+    found = measure(opened, theirs)
+    rows = [("training images", found.seen), ("unseen images", found.unseen), ("generated images", found.generated)]
+    rows += [("margin", found.margin), ("r_v", found.share)]
+    print(aligned([["mean logit of", f"step {opened.step}"], *([name, f"{value:.4g}"] for name, value in rows)]))
+
+
+if __name__ == "__main__":
+    with plain_exits():
+        run(command_line(Options))
