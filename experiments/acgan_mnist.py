@@ -6,6 +6,8 @@ samples of a class towards what is easily told apart, at the price of variety.
     python -m experiments.acgan_mnist
     python -m scripts.sample RUN --label 7 --grid sevens.png
 
+The first took 19 minutes on two cores of an AMD EPYC, beside other work; pictures and numbers are in docs/results.md.
+
 Networks and options of `experiments.dcgan_mnist`. The generator is given the label as one-hot beside the latent; the
 discriminator is not, but says what it takes an image for: both players are paid for the right class, the
 discriminator also on real images.
