@@ -7,6 +7,8 @@ minimax less, as its gradient vanishes where the discriminator is sure.
     python -m experiments.lsgan_mnist --loss hinge
     python -m experiments.lsgan_mnist --loss non_saturating --real-target 0.9 --flip-labels 0.05
 
+The first takes 12 minutes on two cores of an AMD EPYC; pictures and numbers are in docs/results.md.
+
 Networks and options of `experiments.dcgan_mnist`. Losses that hold logits against targets (least_squares,
 non_saturating, minimax) can have them smoothed and flipped: one-sided smoothing is --real-target 0.9, two-sided
 --fake-target 0.1 as well. Least squares with the paper's halves.
