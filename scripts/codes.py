@@ -14,7 +14,7 @@ changes nothing, it would be half of the steps.
 
 import dataclasses
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -85,7 +85,7 @@ def one_way(logits: np.ndarray) -> tuple[float, float]:
     return float(np.mean(on + 1) / 2), float(np.mean(single + 1) / 2)  # to rest is half a step on
 
 
-def readings(run: OpenRun, network: FeatureNetwork, categories: int, continuous: int, **how: int | bool) -> list[str]:
+def readings(run: OpenRun, network: FeatureNetwork, categories: int, continuous: int, **how: Any) -> list[list[str]]:
     """Lines of a table: how the network reads the values of each code."""
     walked = walks(categories, continuous, READ, np.linspace(-1, 1, STEPS + 1, dtype=np.float32))
     logits = []

@@ -19,7 +19,7 @@ import numpy as np
 import tyro
 
 from jaxgan import training
-from jaxgan.evaluation import extract, frechet_distance, gaussian, house_features
+from jaxgan.evaluation import house_features, scores
 from jaxgan.training.data_options import load
 from jaxgan.training.options import differing
 from jaxgan.training.report import aligned
@@ -66,7 +66,6 @@ def compare(options: Options) -> None:
     if name not in pytorch_recipes.RECIPES:
         raise UsageError(f"{name} has no PyTorch recipe; there are {', '.join(pytorch_recipes.RECIPES)}")
     data, network = load(first.options).images, house_features("mnist-v1")
-    real = gaussian(extract(network, data)["features"])
     options.cache.mkdir(parents=True, exist_ok=True)
     drawn: dict[str, list[np.ndarray]] = {"jaxgan, averaged weights": [], "jaxgan, raw weights": [], "PyTorch": []}
     for run in runs:
@@ -81,7 +80,7 @@ def compare(options: Options) -> None:
         drawn["jaxgan, averaged weights"].append(run.sample(SAMPLES, seed=seed))
     lines = [[f"{name}, {first.step:,} steps", "mean ± standard error", "seeds"]]
     for whose, sets in drawn.items():
-        found = np.array([frechet_distance(gaussian(extract(network, each)["features"]), real) for each in sets])
+        found = np.array([scores(["fid"], network, each, data)[0].value for each in sets])
         error = f" ± {found.std(ddof=1) / np.sqrt(len(found)):.2f}" if len(found) > 1 else ""
         lines.append([whose, f"{found.mean():.2f}{error}", ", ".join(f"{value:.2f}" for value in found)])
     print(aligned(lines))

@@ -22,7 +22,7 @@ from tqdm import tqdm
 from jaxgan import data
 from jaxgan.evaluation import INCEPTION_SHA256, kl_floor, stacked_frequencies
 from jaxgan.training import open  # noqa: A004 - the library's name for it
-from jaxgan.training.data_options import DataOptions, load, real_transform
+from jaxgan.training.data_options import DataOptions, held_out, load, real_transform
 from jaxgan.training.evaluating import Judge, about_state, append, judge_by, judge_of
 from jaxgan.training.evaluation_options import FeatureOptions, measure_for
 from jaxgan.training.experiment import DataSpec, takes_labels
@@ -115,7 +115,7 @@ def _held(judge: Judge, theirs: DataOptions, count: int) -> tuple[Judge, np.ndar
     """Real images that no GAN was trained on, prepared alike, their labels, and by which they are judged; of a set
     without test images one half, judged by the other."""
     try:
-        source = data.open_source(theirs.dataset, theirs.data_dir, split="test")
+        held = held_out(theirs)
     except data.DataError as error:
         print(f"the floor is of training images: {error}", file=sys.stderr)
         half, labels = len(judge.real) // 2, judge.labels
@@ -123,7 +123,6 @@ def _held(judge: Judge, theirs: DataOptions, count: int) -> tuple[Judge, np.ndar
         first = slice(min(half, count))
         what = "one half of the training images against the other"
         return other, judge.real[first], labels if labels is None else labels[first], what
-    held = load(dataclasses.replace(theirs, images=None, stream=False), source)
     images = real_images(held, real_transform(theirs), min(count, len(held)))
     return judge, images, held.labels[drawn_order(held)[: len(images)]], "the test images"
 

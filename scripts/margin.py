@@ -20,7 +20,7 @@ import tyro
 
 from jaxgan import data
 from jaxgan.training import OpenRun, open  # noqa: A004 - the library's name for it
-from jaxgan.training.data_options import DataOptions, load, real_transform
+from jaxgan.training.data_options import DataOptions, held_out, load, real_transform
 from jaxgan.training.experiment import takes_labels
 from jaxgan.training.report import aligned
 from jaxgan.training.score import real_images
@@ -61,13 +61,12 @@ class Margin(NamedTuple):
 
 def unseen(options: DataOptions) -> Any:
     """Images that a run with these options was not trained on, prepared alike. UsageError where there are none."""
-    everything = dataclasses.replace(options, images=None, stream=False)
     try:
-        return load(everything, data.open_source(options.dataset, options.data_dir, split="test"))
+        return held_out(options)
     except data.DataError as error:
         if options.images is None:
             raise UsageError(f"no images that the run wasn't trained on: {error}") from None
-    whole = load(everything)
+    whole = load(dataclasses.replace(options, images=None, stream=False))
     known, *_ = data.choose(whole, None, options.images)
     rest = np.setdiff1d(np.arange(len(whole)), known)
     return data.ImageSet(whole.name, whole.images[rest], whole.labels[rest], whole.class_names)

@@ -118,6 +118,12 @@ def load(options: DataOptions, given: data.Source | None = None) -> data.ImageSe
         raise UsageError(f"{error}{hint}") from None
 
 
+def held_out(options: DataOptions) -> data.ImageSet | Stream:
+    """The set's test images, which no run is trained on, prepared as the options say. DataError where it has none."""
+    source = data.open_source(options.dataset, options.data_dir, split="test")
+    return load(dataclasses.replace(options, images=None, stream=False), source)
+
+
 def _points(
     options: DataOptions, source: data.ImageSet, chosen: np.ndarray, labels: np.ndarray, names: tuple[str, ...]
 ) -> data.ImageSet:
