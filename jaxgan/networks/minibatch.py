@@ -41,7 +41,7 @@ class MinibatchDiscrimination(nn.Module):
         kernel = self.param(
             "kernel", nn.initializers.lecun_normal(), (x.shape[-1], self.features * self.kernels), jnp.float32
         )
-        own = (x.astype(jnp.float32) @ kernel).reshape(len(x), self.features, self.kernels)
+        own = (x @ kernel.astype(x.dtype)).astype(jnp.float32).reshape(len(x), self.features, self.kernels)
         every, first = own, jnp.zeros((), jnp.int32)
         if self.axis_name is not None and not self.is_initializing():
             every = lax.all_gather(own, self.axis_name, tiled=True)
