@@ -26,7 +26,7 @@ class Options(dcgan_mnist.Options):
     penalty: float = 10.0
     """Weight of the gradient penalty; `penalty` for --sweep."""
 
-    SIZES: ClassVar = {"smoke": dcgan_mnist.Options.SIZES["smoke"]}
+    SIZES: ClassVar = dcgan_mnist.Options.SIZES
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -42,6 +42,7 @@ class Options(CommonOptions):
     """The share of the discriminator's activations that is dropped in training."""
 
     SIZES: ClassVar = {
+        "paper": {"steps": 47_000},  # 50 epochs, as tutorials have it
         "smoke": {"dataset": "digits", "steps": 2, "batch_size": 8, "latent_size": 8, "width": 4},
     }
 

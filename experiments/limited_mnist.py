@@ -50,6 +50,7 @@ class Options(dcgan_mnist.Options):
     """Show the discriminator real and generated images in one batch."""
 
     SIZES: ClassVar = {
+        "paper": dcgan_mnist.FIFTY_EPOCHS,
         "smoke": {
             **dcgan_mnist.Options.SIZES["smoke"],
             "images": "100",
@@ -57,7 +58,7 @@ class Options(dcgan_mnist.Options):
             "lecam": 0.1,
             "consistency": 1.0,
             "dropout": 0.1,
-        }
+        },
     }
 
     def __post_init__(self) -> None:

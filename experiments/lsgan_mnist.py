@@ -34,7 +34,7 @@ class Options(dcgan_mnist.Options):
     flip_labels: float = 0.0
     """The share of images, real and generated, that the discriminator is told to be of the other kind."""
 
-    SIZES: ClassVar = {"smoke": dcgan_mnist.Options.SIZES["smoke"]}
+    SIZES: ClassVar = dcgan_mnist.Options.SIZES
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -12,7 +12,7 @@ The first takes 2.4 minutes on two cores of an AMD EPYC; pictures and numbers ar
 The discriminator judges m images at once, stacked as channels, so that it sees where they are too much alike; the
 generator is as it was. DCGAN of `experiments.dcgan_mnist` at 28 pixels with 32 features and an Adam of 2e-4, as in
 the paper; --discriminator-features makes the discriminator weaker than the generator, which is where methods come
-apart.
+apart. --minibatch-std is ProGAN's other way to show it variety (Karras et al. 2018, arXiv 1710.10196).
 """
 
 import dataclasses
@@ -21,6 +21,7 @@ from typing import ClassVar, Literal
 from experiments import dcgan_mnist
 from jaxgan import d_loss, g_loss, latents
 from jaxgan.losses import non_saturating
+from jaxgan.networks.minibatch import MinibatchStdDev
 from jaxgan.samplers import pack
 from jaxgan.training import GAN, DataSpec, compose, main
 from jaxgan.training.usage import require
@@ -33,6 +34,8 @@ class Options(dcgan_mnist.Options):
     features: int = 32
     pack: int = 2
     """Images that the discriminator judges together, m in the paper; a divisor of the batch."""
+    minibatch_std: int = 0
+    """Packs in a group whose standard deviation the discriminator is shown; 0 for none."""
 
     SIZES: ClassVar = {
         "paper": {"steps": 100_000, "features": 64, "checkpoint_every": 5000, "sample_every": 5000},
@@ -44,12 +47,18 @@ class Options(dcgan_mnist.Options):
         parts = self.batch_size // self.accumulate
         divides = self.pack >= 1 and parts % self.pack == 0
         require(self, "pack", divides, f"a divisor of {parts}, the images of a batch (of a part, with --accumulate)")
+        packs, group = parts // self.pack, self.minibatch_std
+        require(
+            self, "minibatch_std", group >= 0 and packs % (group or 1) == 0, f"0 or a divisor of {packs}, the packs"
+        )
 
 
 def build(options: Options, data: DataSpec) -> GAN:
-    networks, sampler = dcgan_mnist.networks(options, data), latents(options.latent_size)
+    (generator, discriminator), sampler = dcgan_mnist.networks(options, data), latents(options.latent_size)
+    if options.minibatch_std:
+        discriminator = discriminator.clone(minibatch=MinibatchStdDev(options.minibatch_std))
     terms = [d_loss(non_saturating)], [g_loss(non_saturating)]
-    return compose(options, data, networks, sampler, *terms, prepare=pack(options.pack))
+    return compose(options, data, (generator, discriminator), sampler, *terms, prepare=pack(options.pack))
 
 
 if __name__ == "__main__":

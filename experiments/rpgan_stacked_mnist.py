@@ -19,8 +19,7 @@ import dataclasses
 from typing import ClassVar, Literal
 
 from experiments import dcgan_mnist
-from jaxgan import d_loss, g_loss, latents
-from jaxgan.losses import relativistic
+from jaxgan import d_loss, g_loss, latents, losses
 from jaxgan.terms import Term, r1, r2
 from jaxgan.training import GAN, DataSpec, compose, main
 from jaxgan.training.usage import require
@@ -33,6 +32,8 @@ class Options(dcgan_mnist.Options):
     features: int = 32
     beta1: float = 0.0
     beta2: float = 0.99
+    loss: Literal["relativistic", "relativistic_average"] = "relativistic"
+    """Whether an image is judged against one of the other kind or against their mean."""
     r1: float = 1.0
     """The gamma of the penalty on real images; its weight, half of it, is `r1` for --sweep."""
     r2: float = 1.0
@@ -56,6 +57,7 @@ def gradient_penalties(gammas: dict[str, float]) -> tuple[list[Term], dict[str, 
 
 
 def build(options: Options, data: DataSpec) -> GAN:
+    loss = getattr(losses, options.loss)
     generator, discriminator = dcgan_mnist.networks(options, data, batch_norm=False)
     terms, weights = gradient_penalties({"r1": options.r1, "r2": options.r2})
     return compose(
@@ -63,8 +65,8 @@ def build(options: Options, data: DataSpec) -> GAN:
         data,
         (generator.clone(batch_norm=False), discriminator),
         latents(options.latent_size),
-        [d_loss(relativistic), *terms],
-        [g_loss(relativistic)],
+        [d_loss(loss), *terms],
+        [g_loss(loss)],
         weights=weights,
     )
 

@@ -15,23 +15,26 @@ The first takes 2.7 minutes on two cores of an AMD EPYC; pictures and numbers ar
 
 The generator's gradient flows through --unroll updates of the discriminator, Adam's included; the discriminator itself
 learns as ever. Beside it stand packing (Lin et al. 2018, arXiv 1712.04086), the relativistic loss with both gradient
-penalties (Huang et al. 2024, arXiv 2501.05441), and minibatch discrimination, feature matching and historical averaging
-(Salimans et al. 2016, arXiv 1606.03498); they go together. Networks, latents and batch of `experiments.gan_ring`;
---dataset grid has 25 modes.
+penalties (Huang et al. 2024, arXiv 2501.05441), minibatch discrimination, feature matching and historical averaging
+(Salimans et al. 2016, arXiv 1606.03498), and minibatch standard deviation (Karras et al. 2018, arXiv 1710.10196); they
+go together. Networks, latents and batch of `experiments.gan_ring`; --dataset grid has 25 modes.
 """
 
 import dataclasses
 from typing import Any, ClassVar, Literal
 
+import flax.linen as nn
+
 from experiments import gan_ring
 from experiments.rpgan_stacked_mnist import gradient_penalties
 from jaxgan import d_loss, g_loss, latents, losses, make_d_step
-from jaxgan.networks.minibatch import MinibatchDiscrimination
+from jaxgan.networks.minibatch import MinibatchDiscrimination, MinibatchStdDev
 from jaxgan.regularizers import feature_matching, historical_averaging, historical_averaging_start
 from jaxgan.samplers import pack
 from jaxgan.state import TrainState
 from jaxgan.terms import unrolled
 from jaxgan.training import GAN, DataSpec, compose, main
+from jaxgan.training.optimizer_options import schedule
 from jaxgan.training.usage import require
 
 KERNELS = 5  # numbers that one measure compares, as in the code of Salimans et al.
@@ -44,7 +47,7 @@ class Options(gan_ring.Options):
     """Discriminator steps that the generator looks ahead; 0 for none."""
     pack: int = 1
     """Points that the discriminator judges together; a divisor of the batch."""
-    loss: Literal["non_saturating", "relativistic"] = "non_saturating"
+    loss: Literal["non_saturating", "relativistic", "relativistic_average"] = "non_saturating"
     """What the players pay."""
     r1: float = 0.0
     """The gamma of the penalty on real points; its weight, half of it, is `r1` for --sweep."""
@@ -53,30 +56,39 @@ class Options(gan_ring.Options):
 
     minibatch: int = 0
     """Measures of minibatch discrimination, which the discriminator is shown beside its features; 0 for none."""
+    minibatch_std: int = 0
+    """Examples (or packs) in a group whose standard deviation the discriminator is shown; 0 for none."""
     feature_matching: float = 0.0
     """Weight of feature matching beside the generator's loss; `feature_matching` for --sweep."""
     historical_averaging: float = 0.0
     """Weight of historical averaging, for both players; `historical_averaging` for --sweep."""
 
     SIZES: ClassVar = {
+        "paper": gan_ring.Options.SIZES["paper"],
         "smoke": {
             **gan_ring.Options.SIZES["smoke"],
             "unroll": 2,
             "pack": 2,
             "r1": 1.0,
             "minibatch": 2,
+            "minibatch_std": 2,
             "feature_matching": 1.0,
             "historical_averaging": 0.1,
-        }
+        },
     }
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("unroll", "minibatch"):
+        for name in ("unroll", "minibatch", "minibatch_std"):
             require(self, name, getattr(self, name) >= 0, "at least 0")
+        smooth = not self.unroll or self.optimizer != "rmsprop"
+        require(self, "optimizer", smooth, "another one with --unroll: RMSprop has no derivative where a gradient is 0")
         parts = self.batch_size // self.accumulate
         divides = self.pack >= 1 and parts % self.pack == 0
         require(self, "pack", divides, f"a divisor of {parts}, the points of a batch (of a part, with --accumulate)")
+        seen = parts // self.pack
+        divides = seen % (self.minibatch_std or 1) == 0
+        require(self, "minibatch_std", divides, f"0 or a divisor of {seen}, which the discriminator sees at once")
         for name in ("r1", "r2", "feature_matching", "historical_averaging"):
             require(self, name, 0 <= getattr(self, name) < float("inf"), "at least 0 and finite")
 
@@ -84,8 +96,10 @@ class Options(gan_ring.Options):
 def build(options: Options, data: DataSpec) -> GAN:
     loss, sampler, prepare = getattr(losses, options.loss), latents(options.latent_size), pack(options.pack)
     generator, discriminator = gan_ring.networks(options, data)
-    if options.minibatch:
-        discriminator = discriminator.clone(minibatch=MinibatchDiscrimination(options.minibatch, KERNELS))
+    layers = [MinibatchDiscrimination(options.minibatch, KERNELS)] if options.minibatch else []
+    layers += [MinibatchStdDev(options.minibatch_std)] if options.minibatch_std else []
+    if layers:
+        discriminator = discriminator.clone(minibatch=nn.Sequential(layers) if layers[1:] else layers[0])
     terms, weights = gradient_penalties({"r1": options.r1, "r2": options.r2})
     d_terms, g_more = [d_loss(loss), *terms], []
     if options.feature_matching:
@@ -97,7 +111,8 @@ def build(options: Options, data: DataSpec) -> GAN:
         weights["historical_averaging"] = options.historical_averaging
     g_term = g_loss(loss)
     if options.unroll:
-        g_term = unrolled(loss, make_d_step(sampler, d_terms, prepare=prepare), options.unroll)
+        d_step = make_d_step(sampler, d_terms, prepare=prepare, schedule=schedule(options))
+        g_term = unrolled(loss, d_step, options.unroll)
     return compose(
         options,
         data,

@@ -9,13 +9,12 @@ import jax
 import jax.numpy as jnp
 
 from jaxgan.game import Game, Left, Metrics, parts
-from jaxgan.state import GANState
+from jaxgan.state import GANState, has_batch_norm
 from jaxgan.terms import Example, Term
 
 __all__ = ["accumulated"]
 
 PyTree = Any
-LOOKING = {"batch_stats": "batch normalisation", "across_examples": "a minibatch layer"}  # across examples
 GradientsOf = Callable[[Game, GANState, Example, Example], tuple[PyTree, Left]]
 
 
@@ -37,14 +36,17 @@ def accumulated(
     Every part finds the variables that the one before left, and all the same parameters and extras, whose floats become
     the mean of what the parts make of them, as over devices. It makes the draws that its examples have in the whole
     batch (inputs, augmentation, what terms draw by `view.keys`), other ones inside networks. Metrics are means. What
-    looks across examples sees the parts alone, batch normalisation and minibatch layers as well as such `terms`: warned
-    about when the step is traced.
+    looks across examples sees the parts alone, batch normalisation, minibatch layers and packs as well as such `terms`:
+    warned about when the step is traced.
     """
     n = game.accumulate
     if n == 1:
         return gradients_of(game, state, batch, inputs)
-    variables = {**state.generator.variables, **state.discriminator.variables}
-    looking = [name for key, name in LOOKING.items() if key in variables]
+    both = state.generator.variables, state.discriminator.variables
+    looking = ["batch normalisation"] if any(map(has_batch_norm, both)) else []
+    looking += ["a minibatch layer"] if any("across_examples" in variables for variables in both) else []
+    packs = len(jax.eval_shape(game.prepare, batch)["image"]) < len(batch["image"])
+    looking += ["packing"] if packs else []
     looking += [f"the term {term.name!r}" for term in terms if term.across]
     if looking:
         warnings.warn(

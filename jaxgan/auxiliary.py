@@ -19,7 +19,8 @@ def _said(example: Example, name: str, term: str) -> jax.Array:
 def _cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
     """-log softmax(logits)[label] `[B]`; NaN for a label outside the classes."""
     log_p = jax.nn.log_softmax(logits.astype(jnp.float32))
-    return -jnp.take_along_axis(log_p, labels.reshape(-1, 1), axis=1, mode="fill", fill_value=jnp.nan)[:, 0]
+    column = jnp.where(labels < 0, logits.shape[1], labels).reshape(-1, 1)  # or -1 would be the last class
+    return -jnp.take_along_axis(log_p, column, axis=1, mode="fill", fill_value=jnp.nan)[:, 0]
 
 
 def _classes(example: Example) -> jax.Array:

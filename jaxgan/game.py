@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxgan.samplers import Sampler
-from jaxgan.state import ROLES, GANState, TrainState, Variables
+from jaxgan.state import ROLES, GANState, TrainState, Variables, has_spectral_norm
 from jaxgan.terms import Example, Term, View, evaluate
 
 __all__ = ["Game", "Left", "Metrics", "example_keys", "global_count", "parts"]
@@ -224,7 +224,7 @@ class Game:
         updates, opt_state = me.tx.update(gradients, me.opt_state, me.params)
         params = jax.tree.map(lambda p, u: (p - rate * u).astype(p.dtype), me.params, updates)
         if self.project and player == "discriminator":
-            if "spectral" in me.variables:
+            if has_spectral_norm(me.variables):
                 raise ValueError(
                     "this discriminator has spectral normalisation, which divides every weight by its matrix's norm, "
                     "so that clipping the weights bounds nothing: leave out one of the two"

@@ -1,5 +1,6 @@
 """Lookahead for two players: after every k iterations both step back towards where they were."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -16,9 +17,13 @@ PyTree = Any
 PLAYERS = ("generator", "discriminator")
 
 
-def lookahead_start(state: GANState) -> GANState:
-    """The state with the slow weights, a copy of both players' parameters, that `lookahead` needs."""
+def lookahead_start(state: GANState, project: Callable[[PyTree], PyTree] | None = None) -> GANState:
+    """The state with the slow weights, a copy of both players' parameters, that `lookahead` needs. `project` as for
+    `steps.make_d_step`: what holds the discriminator's fast weights holds its slow ones from the beginning, and what
+    lies between the two as well, if the set it projects to is convex."""
     slow = {player: jax.tree.map(jnp.copy, getattr(state, player).params) for player in PLAYERS}
+    if project:
+        slow["discriminator"] = project(slow["discriminator"])
     return state.replace(extras={**state.extras, "lookahead": slow})
 
 

@@ -10,7 +10,15 @@ import optax
 from flax import struct
 from flax.training import train_state
 
-__all__ = ["ROLES", "GANState", "TrainState", "ema_update", "init_player"]
+__all__ = [
+    "ROLES",
+    "GANState",
+    "TrainState",
+    "ema_update",
+    "has_batch_norm",
+    "has_spectral_norm",
+    "init_player",
+]
 
 # What the run's key is folded with, once for each purpose. The numbers are part of every saved run.
 ROLES = {"generator": 0, "discriminator": 1, "order": 2, "display": 3, "init": 4, "transform": 5}
@@ -85,6 +93,24 @@ def init_player(
     params = variables.pop("params")
     player = TrainState.create(apply_fn=module.apply, params=params, tx=tx, variables=variables)
     return player.replace(step=jnp.zeros((), jnp.int32))
+
+
+def _turned(variables: Variables) -> list[bool]:
+    """Of every array in `batch_stats`, whether it is spectral normalisation's: flax's own layer keeps what its power
+    iteration turns there, as `kernel/u` and `kernel/sigma`, where batch normalisation keeps its statistics."""
+    paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(variables.get("batch_stats", {}))]
+    return [str(getattr(path[-1], "key", "")).endswith(("/u", "/sigma")) for path in paths]
+
+
+def has_batch_norm(variables: Variables) -> bool:
+    """Whether a network with these variables normalises by its batch."""
+    return not all(_turned(variables))
+
+
+def has_spectral_norm(variables: Variables) -> bool:
+    """Whether a network with these variables divides weights by their norm, by a layer of flax's or one that keeps its
+    power iteration in `spectral`."""
+    return "spectral" in variables or any(_turned(variables))
 
 
 def ema_update(state: GANState, batch_size: int) -> Variables:

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 
 from jaxgan import penalties
 from jaxgan.losses import AdversarialLoss, per_example
-from jaxgan.state import GANState
+from jaxgan.state import GANState, has_batch_norm
 
 __all__ = ["Example", "Term", "View", "d_loss", "dragan", "every", "g_loss", "r1", "r2", "unrolled", "wgan_gp"]
 
@@ -111,7 +111,7 @@ def g_loss(loss: AdversarialLoss) -> Term:
 def _critic(view: View, example: Example) -> penalties.Critic:
     """images -> logits under the example's condition; refuses a critic for which gradient penalties are not defined.
     Through a minibatch layer each example's gradient reaches into the others too: ProGAN and StyleGAN mean it so."""
-    if "batch_stats" in view.state.discriminator.variables:
+    if has_batch_norm(view.state.discriminator.variables):
         raise ValueError(
             "this discriminator has batch normalisation, under which a gradient penalty is not the paper's "
             "(each example's gradient reaches into the others): build it without, e.g. batch_norm=False"

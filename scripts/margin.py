@@ -3,9 +3,11 @@
     python -m scripts.margin RUN
 
 prints its mean logit, in evaluation mode, of up to 10,000 training images, of as many that it has never seen, and of as
-many that the generator's last weights draw; the margin, which is the difference of the first two; and r_v, the margin
+many that the generator's last weights draw; the margin, which is the difference of the first two; r_v, the margin
 as a share of the difference of the first and the last: about 0 where nothing is learned by heart, 1 where unseen images
-pass for generated ones (Karras et al. 2020, arXiv 2006.06676, equation 1). Unseen are the set's test images or, where
+pass for generated ones (Karras et al. 2020, arXiv 2006.06676, equation 1); and how often a training image stands above
+an unseen one (the area under the ROC curve), which doesn't depend on the logits' scale: half of all pairs where nothing
+is learned by heart. Unseen are the set's test images or, where
 it has none, those that --images left out.
 """
 
@@ -42,11 +44,13 @@ class Options:
 
 
 class Margin(NamedTuple):
-    """Mean logits of training images, of unseen and of generated ones."""
+    """Mean logits of training images, of unseen and of generated ones; and the share of pairs of a training and an
+    unseen image, ties counted half, in which the former's is higher."""
 
     seen: float
     unseen: float
     generated: float
+    above: float
 
     @property
     def margin(self) -> float:
@@ -90,7 +94,16 @@ def measure(run: OpenRun, options: DataOptions) -> Margin:
     count = min(MOST, len(known), len(others))
     sets = (real_images(known, transform, count), real_images(others, transform, count), run.sample(count, ema=False))
     parts = [np.split(images, range(AT_ONCE, count, AT_ONCE)) for images in sets]
-    return Margin(*(float(np.concatenate([judge(some) for some in of_one]).mean()) for of_one in parts))
+    logits = [np.concatenate([judge(some) for some in of_one]) for of_one in parts]
+    return Margin(*(float(each.mean()) for each in logits), above(*logits[:2]))
+
+
+def above(first: np.ndarray, second: np.ndarray) -> float:
+    """The share of pairs in which the number of `first` `[M]` is larger than that of `second` `[N]`, ties counted
+    half."""
+    ordered = np.sort(second)
+    places = (np.searchsorted(ordered, first, side) for side in ("left", "right"))
+    return float(sum(np.mean(place, dtype=np.float64) for place in places)) / (2 * len(second))
 
 
 def run(options: Options) -> None:
@@ -100,7 +113,7 @@ def run(options: Options) -> None:
         theirs = dataclasses.replace(theirs, data_dir=options.data_dir)
     found = measure(opened, theirs)
     rows = [("training images", found.seen), ("unseen images", found.unseen), ("generated images", found.generated)]
-    rows += [("margin", found.margin), ("r_v", found.share)]
+    rows += [("margin", found.margin), ("r_v", found.share), ("training above unseen", found.above)]
     print(aligned([["mean logit of", f"step {opened.step}"], *([name, f"{value:.4g}"] for name, value in rows)]))
 
 

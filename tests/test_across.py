@@ -9,6 +9,7 @@ from conftest import assert_same, given, tiny_batch, tiny_gan
 
 from jaxgan import augment, losses, regularizers, terms
 from jaxgan.networks.minibatch import MinibatchDiscrimination, MinibatchStdDev
+from jaxgan.samplers import pack
 from jaxgan.steps import make_d_step, make_g_step
 
 LOSSES = ("minimax", "non_saturating", "least_squares", "hinge", "wasserstein", "relativistic", "relativistic_average")
@@ -100,6 +101,16 @@ def test_averages_take_in_the_whole_batch_once(n):
     first, _ = jax.jit(make_d_step(given, [term]))(state, batches[0])
     assert abs(ends[0]["lecam"]["real"] - first.extras["lecam"]["real"]) > 1e-3, "the second batch counts"
     assert_same(ends[1]["lecam"], ends[0]["lecam"], 1e-6)
+
+
+def test_packs_are_warned_of_where_a_batch_is_cut():
+    """The parts have every second example, so that neighbours in them are others than in the whole batch."""
+    batch, state = tiny_batch(8), tiny_gan(channels=2)
+    made = [make_d_step(given, [terms.d_loss(losses.hinge)], prepare=pack(2), accumulate=n) for n in (1, 2)]
+    whole = jax.jit(made[0])(state, batch)[1]
+    with pytest.warns(UserWarning, match=r"^packing can see only each of the 2 parts"):
+        parts = jax.jit(made[1])(state, batch)[1]
+    assert abs(whole["discriminator/loss"] - parts["discriminator/loss"]) > 1e-4
 
 
 def test_a_term_is_named_in_the_warning():

@@ -42,8 +42,9 @@ def test_classes_against_scipy(transform):
 def test_extreme_logits_stay_finite_and_a_wrong_label_shows():
     extreme = {"class": jnp.array([[1e4, -1e4, 0.0]] * 2), "label": jnp.array([0, 1])}
     np.testing.assert_allclose(classify_fake().function(view(fake=extreme)), [0.0, 2e4])
-    wrong = {"class": jnp.zeros((2, 3)), "label": jnp.array([3, 1])}
-    np.testing.assert_allclose(classify_fake().function(view(fake=wrong)), [np.nan, np.log(3)], rtol=1e-6)
+    wrong = {"class": jnp.zeros((4, 3)), "label": jnp.array([3, 1, -1, -3])}
+    nan = np.nan
+    np.testing.assert_allclose(classify_fake().function(view(fake=wrong)), [nan, np.log(3), nan, nan], rtol=1e-6)
 
 
 def test_what_is_missing_is_named():

@@ -8,13 +8,17 @@ import numpy as np
 import pytest
 from conftest import assert_same
 
-from experiments import cgan_mnist, dcgan_mnist, pacgan_stacked_mnist, rpgan_stacked_mnist
-from jaxgan.networks.heads import Projection
+from experiments import cgan_mnist, dcgan_mnist, gan_ring, pacgan_stacked_mnist, rpgan_stacked_mnist, unrolled_ring
+from jaxgan import auxiliary, d_loss, g_loss, latents, terms
+from jaxgan.data import from_arrays
+from jaxgan.losses import non_saturating
+from jaxgan.networks.heads import AuxiliaryClassifier, Projection
 from jaxgan.samplers import labelled_latents
 from jaxgan.training import DataSpec, UsageError, compose, labels_needed, train
 from jaxgan.training import open as open_run
 from jaxgan.training.experiment import display_inputs, sheet, takes_labels
 from jaxgan.training.options import of_size, parse
+from jaxgan.training.usage import refusals
 from scripts import sample
 
 pytestmark = pytest.mark.usefixtures("as_users_have_it")
@@ -72,10 +76,8 @@ def test_a_penalty_of_weight_zero_is_left_out_and_others_have_half_their_gamma()
 
 
 def test_an_unlabelled_set_is_refused():
-    for classes in 0, 1:
-        with pytest.raises(
-            UsageError, match="--dataset folder:x has no labels, which this experiment needs; use mnist"
-        ):
+    for classes, has in enumerate(["no labels", "one class alone"]):
+        with pytest.raises(UsageError, match=f"--dataset folder:x has {has}, and this .* two classes or more; use mn"):
             labels_needed(DataSpec("folder:x", 9, 28, 1, classes))
     assert labels_needed(DIGITS) == 10
 
@@ -135,3 +137,79 @@ def test_heads_are_what_their_experiments_say():
     gan = cgan_mnist.build(options, DIGITS)
     state = gan.init(jax.random.key(0))
     assert isinstance(state.discriminator.apply_fn.__self__.head, Projection)
+
+
+def of_ones_own(sampler, d_terms, head=None):
+    """A `build` of a user's own, who doesn't ask whether the data suit it."""
+
+    def build(options, data):
+        generator, discriminator = dcgan_mnist.networks(options, data)
+        discriminator = discriminator.clone(head=head) if head else discriminator
+        return compose(options, data, (generator, discriminator), sampler, d_terms, [g_loss(non_saturating)])
+
+    return build
+
+
+@pytest.mark.parametrize(
+    "build, message",
+    [
+        (of_ones_own(latents(8), [terms.wgan_gp()]), "this discriminator has batch normalisation"),
+        (of_ones_own(labelled_latents(8), [d_loss(non_saturating)]), "needs examples with a 'label'"),
+        (
+            of_ones_own(latents(8), [auxiliary.classify_real_and_fake()], AuxiliaryClassifier(10)),
+            "an auxiliary classifier needs 'label' of each example",
+        ),
+    ],
+)
+def test_what_the_library_refuses_of_ones_own_experiment_is_one_line(build, message, tmp_path):
+    data = from_arrays("mine", np.zeros((16, 28, 28, 1), np.uint8))
+    options = of_size(dcgan_mnist.Options, "smoke", devices=1, workdir=str(tmp_path / "run"))
+    with pytest.raises(UsageError, match=message):
+        train(build, options, data=data)
+
+
+def test_an_error_that_is_not_the_librarys_stays_what_it_is():
+    with pytest.raises(ValueError, match="reshape"), refusals():
+        np.zeros(3).reshape(2)
+    with pytest.raises(ValueError, match="mine"), refusals():
+        raise ValueError("mine")
+
+
+def test_unrolled_steps_have_the_rate_that_the_discriminator_has():
+    """Where it has fallen to 0, looking ahead shows the discriminator as it is."""
+    for schedule, same in (({"schedule": "linear", "schedule_images": 1}, True), ({}, False)):
+        said = []
+        for unroll in (0, 2):
+            options = of_size(unrolled_ring.Options, "smoke", unroll=unroll, **schedule)
+            gan = unrolled_ring.build(options, DataSpec("ring", 100, 1, 2, 8))
+            state = jax.jit(gan.init)(jax.random.key(0))
+            batch = {"image": jax.random.normal(jax.random.key(1), (options.batch_size, 1, 1, 2))}
+            said.append(float(jax.jit(gan.iteration)(state, batch)[1]["generator/adversarial"]))
+        assert (abs(said[0] - said[1]) < 1e-6) == same
+
+
+@pytest.mark.parametrize(
+    "options, changes, message",
+    [
+        (unrolled_ring.Options, {"optimizer": "rmsprop"}, "--optimizer must be another one with --unroll"),
+        (unrolled_ring.Options, {"minibatch_std": 7}, "--minibatch-std must be 0 or a divisor of 256"),
+        (pacgan_stacked_mnist.Options, {"minibatch_std": 3}, "--minibatch-std must be 0 or a divisor of 32, the packs"),
+        (pacgan_stacked_mnist.Options, {"minibatch_std": -1}, "--minibatch-std must be 0 or a divisor of 32"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(options, changes, message):
+    with pytest.raises(UsageError, match=message):
+        options(**changes)
+
+
+def test_points_are_not_drawn_for_images():
+    for module in (gan_ring, unrolled_ring):
+        with pytest.raises(UsageError, match="--dataset digits has images, and this experiment draws points"):
+            module.build(of_size(module.Options, "smoke"), DIGITS)
+
+
+def test_a_discriminator_is_shown_the_deviation_of_packs():
+    options = of_size(pacgan_stacked_mnist.Options, "smoke", pack=2, minibatch_std=2)
+    state = jax.eval_shape(pacgan_stacked_mnist.build(options, DIGITS).init, jax.random.key(0))
+    assert "across_examples" in state.discriminator.variables
+    assert state.discriminator.params["judge"]["kernel"].shape == (7 * 7 * (2 * options.features + 1), 1)

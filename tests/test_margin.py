@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from conftest import TINY_RUN
+from sklearn import metrics
 
 from experiments import dcgan_mnist, pacgan_stacked_mnist
 from jaxgan.training import UsageError, train
@@ -39,11 +40,20 @@ def test_the_mean_logits_of_known_unknown_and_generated_images(tmp_path, capsys)
     assert found.unseen == pytest.approx(mean(rest), abs=0.02 * abs(mean(rest)) + 1e-3)
     assert found.seen == pytest.approx(mean(known), abs=0.02 * abs(mean(known)) + 1e-3)
     assert found.generated == pytest.approx(mean(run.sample(597, ema=False)), abs=1e-4)
-    assert margin.Margin(3.0, 1.0, -1.0).margin == 2 and margin.Margin(3.0, 1.0, -1.0).share == 0.5
+    by_hand = margin.Margin(3.0, 1.0, -1.0, 0.5)
+    assert by_hand.margin == 2 and by_hand.share == 0.5 and 0 < found.above < 1
     capsys.readouterr()
     margin.run(margin.Options(folder))
     said = capsys.readouterr().out
     assert f"{found.seen:.4g}" in said and f"{found.share:.4g}" in said and "r_v" in said
+
+
+def test_how_often_one_stands_above_the_other_is_the_area_under_the_curve():
+    random = np.random.default_rng(0)
+    for shift, digits in ((0.0, 3), (0.7, 3), (0.7, 0)):  # in the last there are many ties
+        first, second = np.round(random.normal(shift, 1, 50), digits), np.round(random.normal(0, 1, 70), digits)
+        area = metrics.roc_auc_score(np.repeat([1, 0], [50, 70]), np.concatenate([first, second]))
+        assert margin.above(first, second) == pytest.approx(area, abs=1e-12)
 
 
 def test_where_nothing_is_unseen_or_no_image_is_judged_alone_it_is_refused(tmp_path):

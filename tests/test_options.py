@@ -2,12 +2,13 @@
 
 import dataclasses
 import json
+import warnings
 
 import pytest
 
 from experiments.dcgan_mnist import Options
 from jaxgan.training.options import differing, flag, parse
-from jaxgan.training.usage import UsageError
+from jaxgan.training.usage import UsageError, plain_exits
 
 
 def test_defaults_and_given_values():
@@ -36,6 +37,15 @@ def test_a_mistake_is_one_line_that_names_it(arguments, message, capsys):
         parse(Options, arguments)
     assert "\n" not in str(error.value) and "│" not in str(error.value)
     assert capsys.readouterr().err == ""
+
+
+def test_a_warning_is_one_line_that_says_it(capsys):
+    shown = warnings.showwarning
+    with plain_exits(), warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.warn("parts of a batch", stacklevel=1)
+    assert capsys.readouterr().err == "warning: parts of a batch\n"
+    assert warnings.showwarning is shown
 
 
 def test_help_explains_every_option_with_its_default(capsys):

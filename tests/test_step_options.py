@@ -1,6 +1,8 @@
 """What a step can be told besides its terms: projection, one pass for real and fake, augmentation, accumulation; and
 lookahead around an iteration."""
 
+import warnings
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -14,6 +16,7 @@ from jaxgan.lookahead import lookahead, lookahead_start
 from jaxgan.losses import non_saturating
 from jaxgan.penalties import clip_weights
 from jaxgan.samplers import latents
+from jaxgan.state import has_batch_norm, has_spectral_norm
 from jaxgan.steps import iteration, make_d_step, make_g_step, make_joint_step
 from jaxgan.terms import Term, d_loss, g_loss, r1, wgan_gp
 
@@ -40,10 +43,36 @@ def test_the_projection_holds_the_discriminator_and_leaves_the_generator():
         assert max(float(jnp.max(jnp.abs(x))) for x in jax.tree.leaves(after.discriminator.params)) <= np.float32(0.1)
 
 
-def test_clipping_refuses_spectral_normalisation():
-    state = tiny_gan(discriminator=Discriminator(turns=True))
+class Spectral(nn.Module):
+    """A discriminator with flax's own spectral normalisation, which keeps its vectors in `batch_stats`."""
+
+    @nn.compact
+    def __call__(self, image, condition=None, *, train):
+        layer = nn.SpectralNorm(nn.Dense(8))
+        x = jnp.tanh(layer(image.reshape(len(image), -1), update_stats=self.is_mutable_collection("batch_stats")))
+        return {"logits": nn.Dense(1)(x).reshape(-1)}
+
+
+@pytest.mark.parametrize("discriminator", [Discriminator(turns=True), Spectral()])
+def test_clipping_refuses_spectral_normalisation(discriminator):
+    state = tiny_gan(discriminator=discriminator)
     with pytest.raises(ValueError, match="leave out one of the two"):
         jax.eval_shape(make_d_step(given, D_TERMS, project=clip_weights()), state, BATCH)
+
+
+def test_spectral_normalisation_is_not_taken_for_batch_normalisation():
+    """A gradient penalty and cut batches go with it; a network with both has batch normalisation."""
+    state = tiny_gan(discriminator=Spectral())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        jax.eval_shape(make_d_step(given, [*D_TERMS, wgan_gp()], accumulate=2), state, BATCH)
+    stats = {"BatchNorm_0": {"mean": jnp.zeros(1), "var": jnp.zeros(1)}}
+    spectral = {"SpectralNorm_0": {"Dense_0/kernel/u": jnp.zeros(1), "Dense_0/kernel/sigma": jnp.zeros(1)}}
+    assert has_batch_norm({"batch_stats": stats}) and not has_spectral_norm({"batch_stats": stats})
+    assert has_spectral_norm({"batch_stats": spectral}) and not has_batch_norm({"batch_stats": spectral})
+    both = {"batch_stats": stats | spectral}
+    assert has_batch_norm(both) and has_spectral_norm(both)
+    assert not has_batch_norm({}) and not has_spectral_norm({}) and has_spectral_norm({"spectral": {}})
 
 
 def test_together_batch_norm_sees_real_and_fake_at_once():
@@ -181,6 +210,17 @@ def test_lookahead_in_numpy():
             assert_same(getattr(state, player).params, jax.tree.map(jnp.asarray, fast), 1e-6)
         assert_same(state.extras["lookahead"], jax.tree.map(jnp.asarray, slow), 1e-6)
         assert_same(state.ema, expected.ema)
+
+
+def test_lookahead_stays_in_the_range_that_weights_are_clipped_to():
+    clip = clip_weights(0.1)
+    state = lookahead_start(tiny_gan(), clip)
+    step = jax.jit(lookahead(iteration(make_joint_step(given, D_TERMS, G_TERMS, project=clip)), 2, 0.25))
+    for seed in range(4):
+        state, _ = step(state, tiny_batch(seed=seed))
+        weights = (state.discriminator.params, state.extras["lookahead"]["discriminator"])
+        assert max(float(jnp.max(jnp.abs(x))) for x in jax.tree.leaves(weights)) <= np.float32(0.1)
+    assert max(float(jnp.max(jnp.abs(x))) for x in jax.tree.leaves(state.generator.params)) > 0.1
 
 
 def test_lookahead_refuses_what_it_cannot_do():

@@ -59,7 +59,7 @@ def compose(
     )
     step = taking_turns(options, sampler, d_terms, g_terms, critic_steps=critic_steps, **how)
     size = options.batch_size * critic_steps
-    return looking_ahead(options, GAN(init, step, size, sampler, generate_with))
+    return looking_ahead(options, GAN(init, step, size, sampler, generate_with), how.get("project"))
 
 
 def taking_turns(
@@ -81,13 +81,13 @@ def taking_turns(
     return iteration(repeat(d_step, critic_steps) if critic_steps > 1 else d_step, g_step)
 
 
-def looking_ahead(options: OptimizerOptions, gan: GAN) -> GAN:
+def looking_ahead(options: OptimizerOptions, gan: GAN, project: Callable[[PyTree], PyTree] | None = None) -> GAN:
     """The GAN with `--lookahead` around its iteration, and the slow weights in its state; without the option, itself.
-    See `jaxgan.lookahead`."""
+    See `jaxgan.lookahead`; `project` as there."""
     if not options.lookahead:
         return gan
     return gan._replace(
-        init=lambda key: lookahead_start(gan.init(key)),
+        init=lambda key: lookahead_start(gan.init(key), project),
         iteration=lookahead(gan.iteration, options.lookahead, options.lookahead_alpha),
     )
 
@@ -97,10 +97,9 @@ def _examples(
 ) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
     """One example, zeros `[1, ...]`, of what the generator is fed, and of what the discriminator is shown."""
     count = options.batch_size // options.accumulate
-    batch = {
-        "image": jax.ShapeDtypeStruct((count, data.size, data.size, data.channels), jnp.float32),
-        "label": jax.ShapeDtypeStruct((count,), jnp.int32),
-    }
+    batch = {"image": jax.ShapeDtypeStruct((count, data.size, data.size, data.channels), jnp.float32)}
+    if data.classes:
+        batch["label"] = jax.ShapeDtypeStruct((count,), jnp.int32)
     keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), count))
     shapes = jax.eval_shape(sampler, batch, keys), jax.eval_shape(prepare, batch)
     fed, seen = jax.tree.map(lambda x: jnp.zeros((1, *x.shape[1:]), x.dtype), shapes)
@@ -110,8 +109,9 @@ def _examples(
 def labels_needed(data: DataSpec) -> int:
     """How many classes the data have; UsageError where they have no labels to tell apart."""
     if data.classes < 2:
+        has = "one class alone" if data.classes else "no labels"
         raise UsageError(
-            f"--dataset {data.name} has no labels, which this experiment needs; use mnist, cifar10, a folder with a "
-            "subfolder for each class, or an .npz file with `labels`"
+            f"--dataset {data.name} has {has}, and this experiment needs two classes or more; use mnist, cifar10, a "
+            "folder with a subfolder for each class, or an .npz file with `labels`"
         )
     return data.classes

@@ -19,6 +19,7 @@ from jaxgan.state import ROLES, GANState, TrainState, init_player
 from jaxgan.steps import Sampler, Step
 from jaxgan.training.logging import bar_interval
 from jaxgan.training.pictures import to_uint8
+from jaxgan.training.usage import refusals
 
 __all__ = [
     "GAN",
@@ -30,6 +31,7 @@ __all__ = [
     "generate_with",
     "images_of",
     "init_with",
+    "made",
     "sheet",
     "takes_labels",
 ]
@@ -135,6 +137,20 @@ def takes_labels(gan: GAN) -> bool:
     """Whether what is drawn depends on a label."""
     batch = {"label": jax.ShapeDtypeStruct((1,), jnp.int32)}
     return "condition" in jax.eval_shape(lambda x: gan.sampler(x, jax.random.split(jax.random.key(0), 1)), batch)
+
+
+def made(build: Build, options: Any, data: DataSpec) -> GAN:
+    """What `build` makes. On data without classes its iteration is given no labels, so that whatever needs them says
+    so, where zeros would pass for a class. UsageError for what the library refuses."""
+    with refusals():
+        gan = build(options, data)
+    if data.classes:
+        return gan
+
+    def iteration(state: State, batch: dict[str, jax.Array]) -> tuple[State, dict[str, jax.Array]]:
+        return gan.iteration(state, {name: array for name, array in batch.items() if name != "label"})
+
+    return gan._replace(iteration=Step(iteration, gan.iteration.axis_name, gan.iteration.repeats))
 
 
 def sheet(gan: GAN, data: DataSpec, *, square: bool = False) -> tuple[int, int | None]:

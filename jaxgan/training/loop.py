@@ -22,7 +22,7 @@ from jaxgan.training.data_options import address, load, real_transform
 from jaxgan.training.device_options import compiler_options, in_words, layout_for
 from jaxgan.training.dry_run import dry_run
 from jaxgan.training.evaluation_options import measure_for
-from jaxgan.training.experiment import Build, DataSpec, display_inputs, images_of, sheet
+from jaxgan.training.experiment import Build, DataSpec, display_inputs, images_of, made, sheet
 from jaxgan.training.fork import forked, settled
 from jaxgan.training.lock import locked
 from jaxgan.training.logging import Log, progress_bar
@@ -34,7 +34,7 @@ from jaxgan.training.run import Run, new_directory
 from jaxgan.training.score import report_members
 from jaxgan.training.stop import Stopped, catch_signals, diverged, kept, out_of_memory, writing_in
 from jaxgan.training.streaming import compile_stream
-from jaxgan.training.usage import UsageError, plain_exits
+from jaxgan.training.usage import UsageError, plain_exits, refusals
 from jaxgan.training.watching import COLLAPSED, Evaluation
 
 __all__ = ["main", "train"]
@@ -105,7 +105,7 @@ def _train(
     processes.all_alike({**alike(options), **dataclasses.asdict(dataclasses.replace(spec, name=""))})
 
     # --- the GAN, or several, and where they lie ---------------------------------------------------------------------
-    gan = build(options, spec)
+    gan = made(build, options, spec)
     if gan.batch_size > spec.count:
         raise UsageError(
             f"an iteration takes {gan.batch_size} images, but {data.name} has only {spec.count}; lower --batch-size"
@@ -121,6 +121,7 @@ def _train(
     begun = forked(options, build, like, begin(key)) if options.from_run and not record else None
     measure = measure_for(options, spec) if options.eval_every or members else None
 
+    @refusals()
     def compile_for(state: State) -> Program:
         if isinstance(data, Stream):
             return compile_stream(gan, state, data, transform, layout=layout, options=xla)

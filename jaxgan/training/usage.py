@@ -4,14 +4,18 @@ import contextlib
 import io
 import os
 import sys
+import traceback
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
+
+from tqdm import tqdm
 
 from jaxgan.data.images import DataError
 from jaxgan.training.stop import Stopped
 
-__all__ = ["UsageError", "command_line", "plain_exits", "require", "writing"]
+__all__ = ["UsageError", "command_line", "plain_exits", "refusals", "require", "writing"]
 
 T = TypeVar("T")
 
@@ -79,9 +83,27 @@ def writing(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def refusals() -> Iterator[None]:
+    """UsageError for what the library itself refuses, such as a gradient penalty under batch normalisation. Other
+    errors are somebody's bug, and keep their traceback."""
+    try:
+        yield
+    except ValueError as error:
+        frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+        if frames[-1].f_globals["__name__"].startswith("jaxgan."):
+            raise UsageError(str(error)) from error
+        raise
+
+
+@contextlib.contextmanager
 def plain_exits() -> Iterator[None]:
     """The main of a program: what a user did wrong (exit status 2), Ctrl-C (130) and a run that stopped early (its own
-    status) end it with a line instead of a traceback."""
+    status) end it with a line instead of a traceback. A warning is a line too."""
+
+    def say(message: Warning | str, *where: Any, **how: Any) -> None:
+        tqdm.write(f"warning: {message}", file=sys.stderr)
+
+    shown, warnings.showwarning = warnings.showwarning, say
     try:
         yield
     except (UsageError, DataError) as error:
@@ -93,3 +115,5 @@ def plain_exits() -> Iterator[None]:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
+    finally:
+        warnings.showwarning = shown
