@@ -96,7 +96,7 @@ class Options(gan_ring.Options):
 def build(options: Options, data: DataSpec) -> GAN:
     loss, sampler, prepare = getattr(losses, options.loss), latents(options.latent_size), pack(options.pack)
     generator, discriminator = gan_ring.networks(options, data)
-    layers = [MinibatchDiscrimination(options.minibatch, KERNELS)] if options.minibatch else []
+    layers: list[nn.Module] = [MinibatchDiscrimination(options.minibatch, KERNELS)] if options.minibatch else []
     layers += [MinibatchStdDev(options.minibatch_std)] if options.minibatch_std else []
     if layers:
         discriminator = discriminator.clone(minibatch=nn.Sequential(layers) if layers[1:] else layers[0])
