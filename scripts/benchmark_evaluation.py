@@ -19,9 +19,7 @@ import io
 import json
 import multiprocessing
 import os
-import resource
 import statistics
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -35,6 +33,7 @@ from jaxgan.evaluation.kernel import kernel_distance
 from jaxgan.evaluation.neighbours import prdc
 from jaxgan.training.files import whole
 from jaxgan.training.usage import UsageError, command_line, plain_exits, require, writing
+from scripts import resident
 
 PACKAGES = ("torch", "torch-fidelity", "prdc")  # those compared with, which nothing else needs
 K = 5  # nearest neighbours, for all four scores, as prdc takes one number for them
@@ -145,20 +144,12 @@ def described(name: str, options: Options) -> str:
     }[name]
 
 
-def peak() -> int:
-    """The most bytes this process has had in memory."""
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most if sys.platform == "darwin" else most * 1024
-
-
 def memory(name: str, who: Who, options: Options) -> int:
     """Bytes that one call adds to this process's peak. To be called in a fresh process."""
     call = CASES[name](who, options)
-    with contextlib.suppress(OSError):  # Linux: forget the peak of what was needed to get here
-        Path("/proc/self/clear_refs").write_text("5")
-    before = peak()
+    before = resident.forget()  # the peak of what was needed to get here
     call()
-    return peak() - before
+    return resident.peak() - before
 
 
 def in_a_process(name: str, who: Who, options: Options) -> int:

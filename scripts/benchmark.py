@@ -1,0 +1,155 @@
+"""Times a training iteration beside PyTorch's: the same architecture, batch and optimiser, on the CPU or the GPU.
+
+    pip install -e '.[benchmark]'
+    python -m scripts.benchmark
+    python -m scripts.benchmark --lines dcgan32 --rounds 20 --json speed.json
+
+Ours is the program that a run is, many iterations in one dispatch. PyTorch is timed as it is (eager), with
+`torch.compile`, and both with `channels_last`, on a GPU with autocast to bfloat16 where ours has --dtype bfloat16;
+Adam's updates are fused. Each is a process of its own, of which one works at a time: round after round by turns,
+medians count, and the ratio is PyTorch's time to ours, round by round, in that setting of PyTorch's that is fastest.
+What is printed beside it: images that are trained on in a second; the first iteration, with compiling; peak memory (on
+a CPU what the process grew by, on a GPU what was in use); FLOP of an image, counted by hand and by XLA, which counts
+elementwise work too and a loop's body once; and the share of the largest rate that a matrix product of 2,048 by 2,048
+reached in the same run. Without PyTorch ours is timed alone.
+"""
+
+import dataclasses
+import importlib.util
+import json
+import multiprocessing
+import os
+import statistics
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Literal
+
+from jaxgan.training.files import whole
+from jaxgan.training.report import aligned
+from jaxgan.training.usage import UsageError, command_line, plain_exits, require, writing
+from scripts.benchmark_lines import LINES
+from scripts.benchmark_sides import SETTINGS, ours, theirs
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    lines: tuple[str, ...] = ()
+    """Which of mlp, dcgan32, dcgan64, wgan_gp32, residual32; all unless told otherwise."""
+    rounds: int = 10
+    """How often each is timed."""
+    seconds: float = 2.0
+    """About how long one timing takes, or one iteration where that is longer."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """What networks compute in."""
+    json: Path | None = None
+    """File for all numbers, .json."""
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.lines) - set(LINES))
+        require(self, "lines", not unknown, f"of {', '.join(LINES)}")
+        require(self, "rounds", self.rounds >= 1, "at least 1")
+        require(self, "seconds", 0 < self.seconds < float("inf"), "above 0 and finite")
+
+
+class Side:
+    """One contestant: a process that does as many iterations as it is told, and says how long they took."""
+
+    def __init__(self, target: Any, *arguments: Any) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe: Connection
+        self.pipe, other = context.Pipe()
+        self.process = context.Process(target=target, args=(other, *arguments), daemon=True)
+        self.process.start()
+        other.close()
+        self.first = self.answer()
+
+    def answer(self) -> dict[str, Any]:
+        try:
+            said: dict[str, Any] = self.pipe.recv()
+        except EOFError:
+            raise UsageError("a timed process ended before its time; what it printed above says why") from None
+        return said
+
+    def run(self, iterations: int) -> float:
+        self.pipe.send(iterations)
+        seconds: float = self.answer()["seconds"]
+        return seconds / iterations
+
+    def end(self) -> dict[str, Any]:
+        self.pipe.send(0)
+        last = self.answer()
+        self.process.join()
+        return last
+
+
+def measured(name: str, options: Options, torch: bool) -> dict[str, Any]:
+    """All numbers of a line."""
+    sides = {}
+    for who in ("ours", *SETTINGS) if torch else ("ours",):
+        print(f"{LINES[name].title}: compiling {who}", flush=True)
+        sides[who] = Side(ours, name, options.dtype) if who == "ours" else Side(theirs, name, options.dtype, who)
+    lengths = {who: max(1, round(options.seconds / side.run(1))) for who, side in sides.items()}
+    seconds: dict[str, list[float]] = {who: [] for who in sides}
+    for _ in range(options.rounds):
+        for who, side in sides.items():
+            seconds[who].append(side.run(lengths[who]))
+    ends = {who: side.end() for who, side in sides.items()}
+    return result_of(name, {who: sides[who].first | ends[who] | {"seconds": seconds[who]} for who in sides})
+
+
+def result_of(name: str, sides: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """What the sides said, which of PyTorch's settings is fastest ("ours" without PyTorch), and its time to ours."""
+    best = min(sides, key=lambda who: (who == "ours", statistics.median(sides[who]["seconds"])))
+    ratios = [a / b for a, b in zip(sides[best]["seconds"], sides["ours"]["seconds"], strict=True)]
+    return {"line": name, "best": best, "ratios": ratios, "sides": sides}
+
+
+def row(result: dict[str, Any]) -> list[str]:
+    line, sides, best = LINES[result["line"]], result["sides"], result["best"]
+    rates = {who: line.images / statistics.median(sides[who]["seconds"]) for who in sides}
+    peak = max(side["product"] for side in sides.values())
+    whose = ["ours"] if best == "ours" else ["ours", best]
+    return [
+        line.title,
+        *(f"{rates['ours']:,.0f}", "" if best == "ours" else f"{rates[best]:,.0f} ({best})"),
+        "" if best == "ours" else spread(result["ratios"]),
+        " / ".join(f"{sides[who]['first']:.1f}" for who in whose),
+        " / ".join(f"{sides[who]['peak'] / 1e6:,.0f}" for who in whose),
+        f"{line.flop / 1e6:,.0f} / {sides['ours']['flop'] / line.images / 1e6:,.0f}",
+        f"{100 * rates['ours'] * line.flop / peak:.0f} %",
+    ]
+
+
+HEAD = [
+    *("", "ours, images/s", "PyTorch", "ratio (quartiles)", "first, s", "peak, MB"),
+    *("MFLOP an image, by hand / XLA", "of the peak"),
+]
+
+
+def spread(values: list[float]) -> str:
+    low, middle, high = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else values * 3
+    return f"{middle:.2f} ({low:.2f} to {high:.2f})"
+
+
+def benchmark(options: Options) -> None:
+    torch = importlib.util.find_spec("torch") is not None
+    if not torch:
+        print("PyTorch isn't installed, ours is timed alone: pip install -e '.[benchmark]'", flush=True)
+    results = []
+    for name in options.lines or tuple(LINES):
+        results.append(measured(name, options, torch))
+        print(aligned([HEAD, row(results[-1])]), flush=True)
+    sides = [side for result in results for side in result["sides"].values()]
+    product, copy = (max(side[what] for side in sides) for what in ("product", "copy"))
+    print(f"\n{sides[0]['device']}, {os.cpu_count()} cores, {options.dtype}, {options.rounds} rounds by turns")
+    print(f"largest matrix product {product / 1e9:,.0f} GFLOP/s, copy {copy / 1e9:,.1f} GB/s\n")
+    print(aligned([HEAD, *map(row, results)]))
+    if options.json:
+        plain = dataclasses.asdict(options) | {"json": None}
+        with writing(options.json), whole(options.json) as temporary:
+            temporary.write_text(json.dumps({"options": plain, "lines": results}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    with plain_exits():
+        benchmark(command_line(Options))

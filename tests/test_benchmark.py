@@ -1,0 +1,84 @@
+"""`scripts.benchmark`: FLOP by hand against XLA's count, what its table says of given times, and what it refuses."""
+
+import importlib.util
+import json
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from jaxgan.training.usage import UsageError
+from scripts import benchmark
+from scripts.benchmark_lines import LINES, critic, dcgan
+
+pytestmark = pytest.mark.usefixtures("as_users_have_it")
+
+
+@pytest.mark.parametrize(
+    "name", [name if name == "mlp" else pytest.param(name, marks=pytest.mark.slow) for name in LINES]
+)
+def test_flop_by_hand_are_xlas_but_for_elementwise_work(name):
+    line = LINES[name]
+    gan, data = line.build(line.options, line.data), line.data
+    state = jax.eval_shape(gan.init, jax.random.key(0))
+    batch = {"image": jax.ShapeDtypeStruct((gan.batch_size, data.size, data.size, data.channels), jnp.float32)}
+    batch["label"] = jax.ShapeDtypeStruct((gan.batch_size,), jnp.int32)
+    counted = jax.jit(gan.iteration).lower(state, batch).cost_analysis()["flops"]
+    by_hand = line.flop * line.images
+    if name == "wgan_gp32":  # of whose five critic steps, a loop's body, XLA counts one
+        options = line.options
+        by_hand = critic(*dcgan(32, 3, options.features, options.latent_size), 1) * options.batch_size
+    assert 1 < counted / by_hand < 1.05
+    assert line.images == gan.batch_size
+
+
+def side(seconds, first=1.0, peak=2e6):
+    return {"seconds": seconds, "first": first, "peak": peak, "product": 1e11, "copy": 1e9, "flop": 64e6, "device": "x"}
+
+
+def test_the_fastest_of_pytorchs_settings_counts_and_ratios_are_taken_round_by_round():
+    sides = {"ours": side([0.1, 0.2, 0.1]), "eager": side([0.4, 0.4, 0.4]), "compiled": side([0.2, 0.2, 0.3], 9.0)}
+    result = benchmark.result_of("mlp", sides)
+    assert result["best"] == "compiled" and result["ratios"] == pytest.approx([2, 1, 3])
+    title, mine, others, ratio, first, peak, flop, share = benchmark.row(result)
+    assert title == LINES["mlp"].title and mine == "640" and others == "320 (compiled)"
+    assert ratio == "2.00 (1.50 to 2.50)" and first == "1.0 / 9.0" and peak == "2 / 2" and flop == "29 / 1"
+    assert share == f"{640 * LINES['mlp'].flop / 1e9:.0f} %"
+    alone = benchmark.row(benchmark.result_of("mlp", {"ours": sides["ours"]}))
+    assert alone[2] == alone[3] == "" and alone[4] == "1.0"
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        ({"lines": ("mlp", "x")}, "--lines must be of mlp, dcgan32"),
+        ({"rounds": 0}, "--rounds"),
+        ({"seconds": 0.0}, "s"),
+    ],
+)
+def test_what_it_refuses(changes, message):
+    with pytest.raises(UsageError, match=message):
+        benchmark.Options(**changes)
+
+
+def dies(pipe):
+    pipe.close()
+
+
+@pytest.mark.slow
+def test_a_process_that_ends_early_is_told():
+    with pytest.raises(UsageError, match="ended before its time"):
+        benchmark.Side(dies)
+
+
+@pytest.mark.slow
+def test_a_line_is_timed(tmp_path, monkeypatch, capsys):
+    """Ours alone, as where PyTorch isn't installed."""
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    out = tmp_path / "speed.json"
+    benchmark.benchmark(benchmark.Options(lines=("mlp",), rounds=2, seconds=0.05, json=out))
+    (line,) = json.loads(out.read_text())["lines"]
+    ours = line["sides"]["ours"]
+    assert len(ours["seconds"]) == 2 and min(ours["seconds"]) > 0 and ours["peak"] > 0 and ours["product"] > 1e8
+    said = capsys.readouterr().out
+    assert "ours is timed alone" in said and LINES["mlp"].title in said and "largest matrix product" in said
