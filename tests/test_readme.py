@@ -47,13 +47,13 @@ def test_the_commands_and_options_exist():
     """Every module that is run in the README is there, and every option it names is one of theirs."""
     from experiments.dcgan_mnist import Options
     from jaxgan.training.options import flag
-    from scripts import compare, data, evaluate, sample
+    from scripts import benchmark, compare, data, evaluate, sample
 
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     modules = set(re.findall(r"python -m ((?:experiments|scripts)\.\w+)", text))
-    scripts = {f"scripts.{name}" for name in ("compare", "data", "evaluate", "sample")}
+    scripts = {f"scripts.{name}" for name in ("benchmark", "compare", "data", "evaluate", "sample")}
     assert modules == {"experiments.dcgan_mnist", "experiments.gan_ring", *scripts}
-    all_options = (Options, *(module.Options for module in (compare, data, evaluate, sample)))
+    all_options = (Options, *(module.Options for module in (benchmark, compare, data, evaluate, sample)))
     known = {flag(field.name) for of in all_options for field in dataclasses.fields(of)}
     assert set(re.findall(r"--([a-z][a-z0-9-]+)", text)) <= known | {"help", "options"}
     headings = {f"#{heading.lower().replace(' ', '-')}" for heading in re.findall(r"^## (.+)$", text, re.MULTILINE)}
