@@ -32,7 +32,7 @@ class Options(dcgan_mnist.Options):
     class_weight: float = 1.0
     """Weight of the classifier's cross-entropy, for both players; `class_weight` for --sweep."""
 
-    SIZES: ClassVar = dcgan_mnist.Options.SIZES
+    SIZES: ClassVar = {"paper": dcgan_mnist.FIFTY_EPOCHS, "smoke": dcgan_mnist.Options.SIZES["smoke"]}
 
     def __post_init__(self) -> None:
         super().__post_init__()

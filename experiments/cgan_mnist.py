@@ -34,7 +34,7 @@ class Options(dcgan_mnist.Options):
     condition: Literal["concatenate", "embed", "projection"] = "concatenate"
     """How the label reaches the networks."""
 
-    SIZES: ClassVar = dcgan_mnist.Options.SIZES
+    SIZES: ClassVar = {"paper": dcgan_mnist.FIFTY_EPOCHS, "smoke": dcgan_mnist.Options.SIZES["smoke"]}
 
 
 def build(options: Options, data: DataSpec) -> GAN:

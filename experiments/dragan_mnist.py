@@ -26,7 +26,7 @@ class Options(dcgan_mnist.Options):
     penalty: float = 10.0
     """Weight of the gradient penalty; `penalty` for --sweep."""
 
-    SIZES: ClassVar = dcgan_mnist.Options.SIZES
+    SIZES: ClassVar = {"paper": dcgan_mnist.FIFTY_EPOCHS, "smoke": dcgan_mnist.Options.SIZES["smoke"]}
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -34,7 +34,7 @@ class Options(dcgan_mnist.Options):
     flip_labels: float = 0.0
     """The share of images, real and generated, that the discriminator is told to be of the other kind."""
 
-    SIZES: ClassVar = dcgan_mnist.Options.SIZES
+    SIZES: ClassVar = {"paper": dcgan_mnist.FIFTY_EPOCHS, "smoke": dcgan_mnist.Options.SIZES["smoke"]}
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,4 +1,4 @@
-"""Cures for mode collapse on points of the plane, unrolled discriminator steps above all. Metz et al. 2017,
+"""Cures for mode collapse on points of the plane, unrolled steps above all. Metz et al. 2017,
 https://arxiv.org/abs/1611.02163
 
 What it should reach: all eight modes of the ring, where the same GAN without unrolling rotates or drops modes (figure

@@ -45,8 +45,8 @@ def accumulated(
     both = state.generator.variables, state.discriminator.variables
     looking = ["batch normalisation"] if any(map(has_batch_norm, both)) else []
     looking += ["a minibatch layer"] if any("across_examples" in variables for variables in both) else []
-    packs = len(jax.eval_shape(game.prepare, batch)["image"]) < len(batch["image"])
-    looking += ["packing"] if packs else []
+    part = jax.eval_shape(lambda batch: jax.tree.map(lambda x: x[:, 0], parts(batch, n)), batch)
+    looking += ["packing"] if len(jax.eval_shape(game.prepare, part)["image"]) < len(part["image"]) else []
     looking += [f"the term {term.name!r}" for term in terms if term.across]
     if looking:
         warnings.warn(

@@ -223,7 +223,7 @@ def test_a_name_says_how_to_run_it(name, capsys, monkeypatch):
     listing.main()
     said = capsys.readouterr().out
     assert "Goodfellow et al. 2014" in said and "python -m experiments.gan_ring --help" in said
-    assert "laptop, smoke" in said
+    assert "laptop, paper, smoke" in said
 
 
 @pytest.mark.parametrize(

@@ -146,11 +146,12 @@ def made(build: Build, options: Any, data: DataSpec) -> GAN:
         gan = build(options, data)
     if data.classes:
         return gan
+    step = gan.iteration if isinstance(gan.iteration, Step) else Step(gan.iteration)
 
-    def iteration(state: State, batch: dict[str, jax.Array]) -> tuple[State, dict[str, jax.Array]]:
-        return gan.iteration(state, {name: array for name, array in batch.items() if name != "label"})
+    def unlabelled(state: State, batch: dict[str, jax.Array]) -> tuple[State, dict[str, jax.Array]]:
+        return step(state, {name: array for name, array in batch.items() if name != "label"})
 
-    return gan._replace(iteration=Step(iteration, gan.iteration.axis_name, gan.iteration.repeats))
+    return gan._replace(iteration=dataclasses.replace(step, function=unlabelled))
 
 
 def sheet(gan: GAN, data: DataSpec, *, square: bool = False) -> tuple[int, int | None]:
