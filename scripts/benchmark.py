@@ -28,6 +28,7 @@ from jaxgan.training.files import whole
 from jaxgan.training.report import aligned
 from jaxgan.training.usage import UsageError, command_line, plain_exits, require, writing
 from scripts.benchmark_lines import LINES
+from scripts.benchmark_seeds import spread
 from scripts.benchmark_sides import SETTINGS, ours, theirs
 
 
@@ -124,11 +125,6 @@ HEAD = [
     *("", "ours, images/s", "PyTorch", "ratio (quartiles)", "first, s", "peak, MB"),
     *("MFLOP an image, by hand / XLA", "of the peak"),
 ]
-
-
-def spread(values: list[float]) -> str:
-    low, middle, high = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else values * 3
-    return f"{middle:.2f} ({low:.2f} to {high:.2f})"
 
 
 def benchmark(options: Options) -> None:

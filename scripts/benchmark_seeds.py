@@ -121,8 +121,8 @@ def benchmark(options: Options) -> None:
         row = {"seeds": count, "form": form, "seconds": each, "ratios": ratios, "compiling": compiling[count, form]}
         rows.append(row)
         print(
-            f"{count:5}  {form:7}  {_spread(each, 1e3)} ms   {1e3 * statistics.median(each) / count:8.3g}   "
-            f"{_spread(ratios, 1):>19}   {compiling[count, form]:7.1f} s"
+            f"{count:5}  {form:7}  {spread(each, 1e3)} ms   {1e3 * statistics.median(each) / count:8.3g}   "
+            f"{spread(ratios):>19}   {compiling[count, form]:7.1f} s"
         )
     if options.out:
         record = {"device": device.device_kind, "jax": jax.__version__, "network": options.network, "cases": rows}
@@ -130,7 +130,8 @@ def benchmark(options: Options) -> None:
             temporary.write_text(json.dumps(record, indent=1) + "\n")
 
 
-def _spread(values: list[float], scale: float) -> str:
+def spread(values: list[float], scale: float = 1.0) -> str:
+    """Median and quartiles, three digits each."""
     low, middle, high = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else values * 3
     return f"{scale * middle:.3g} ({scale * low:.3g} to {scale * high:.3g})"
 
