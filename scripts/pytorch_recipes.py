@@ -98,8 +98,8 @@ def dcgan(options: Any, size: int, channels: int, batch_norm: bool = True) -> tu
 
 
 class Block(nn.Module):
-    """A residual block of `networks.resnet`: `up`, the generator's, which doubles the image; `down`, which halves it; or
-    neither. `first`: of images, no ReLU before its first convolution."""
+    """A residual block of `networks.resnet`: `up`, the generator's, which doubles the image; `down`, which halves it;
+    or neither. `first`: of images, no ReLU before its first convolution."""
 
     def __init__(self, channels: int, width: int, *, up: bool = False, down: bool = False, first: bool = False) -> None:
         super().__init__()
