@@ -5,8 +5,8 @@ gradients of a norm near 1 around the data.
 
     python -m experiments.dragan_mnist
 
-With scores it takes 19 minutes on one core of an Intel Xeon beside another run; `--dry-run` says 8 minutes for the idle two.
-Pictures and numbers are in docs/results.md.
+With scores it takes 19 minutes on one core of an Intel Xeon beside another run; `--dry-run` says 8 minutes for two idle
+ones. Pictures and numbers are in docs/results.md.
 
 Non-saturating loss, penalty weight 10, networks and Adam of `experiments.dcgan_mnist`. The disturbance is half the
 batch's standard deviation times uniform noise, as in the authors' code.
