@@ -11,6 +11,9 @@ What it should reach: digits, and a discriminator that comes to tell the thousan
     python -m experiments.limited_mnist --together
     python -m scripts.margin RUN
 
+The first, with scores, takes 17 minutes on one core of an Intel Xeon beside another run; `--dry-run` says 7 minutes for
+two idle ones. Numbers are in docs/results.md.
+
 Networks and options of `experiments.dcgan_mnist`. Instance noise (Sønderby et al. 2017, arXiv 1610.04490) falls
 linearly to nothing at the end of --noise-images; LeCam's term (Tseng et al. 2021, arXiv 2104.03310); consistency under
 shifts of two pixels, for real and generated images (Zhao et al. 2021, arXiv 2002.04724); dropout; real and generated
