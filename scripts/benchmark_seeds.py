@@ -5,7 +5,7 @@
 
 Under `vmap` a convolution becomes a grouped one. Three forms are timed: `vmap` as it is (what --seeds does; on a CPU
 jaxgan's convolutions are matrix products already), `map`, one member after the other inside the program (`lax.map`),
-and, but on a CPU, `patches`, the convolutions as matrix products, then `vmap`. All are timed by turns, round after
+and, but on a CPU, `products`, the convolutions as matrix products, then `vmap`. All are timed by turns, round after
 round; medians count, and the ratio is that of S times the one-seed program to the program of S, round by round.
 """
 
@@ -21,15 +21,15 @@ from unittest import mock
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from experiments import dcgan_mnist, gan_ring
 from jaxgan.ensemble import begin, together
-from jaxgan.networks import layers
 from jaxgan.training import DataSpec
 from jaxgan.training.files import whole
 from jaxgan.training.usage import command_line, plain_exits, require, writing
 
-Form = Literal["vmap", "map", "patches"]
+Form = Literal["vmap", "map", "products"]
 State = Any
 
 
@@ -78,11 +78,11 @@ def program(network: str, count: int, form: Form) -> tuple[Callable[[int], float
     def chunk(state: State, batch: Any, iterations: jax.Array) -> State:
         return jax.lax.fori_loop(0, iterations, lambda i, state: step(state, batch)[0], state)
 
-    convolutions = {}
-    if form == "patches":
-        convolutions = {"conv": layers._conv_patches, "conv_transpose": layers._conv_transpose_patches}
+    products = contextlib.nullcontext()
+    if form == "products":  # the CPU's form, whatever the platform
+        products = mock.patch.object(lax, "platform_dependent", lambda *arrays, cpu, default: cpu(*arrays))
     began = time.perf_counter()
-    with mock.patch.multiple(layers, **convolutions) if convolutions else contextlib.nullcontext():
+    with products:
         compiled = jax.jit(chunk, donate_argnums=0).lower(state, batch, jnp.int32(0)).compile()
     compiling = time.perf_counter() - began
 
@@ -99,7 +99,7 @@ def benchmark(options: Options) -> None:
     device = jax.devices()[0]
     forms: list[Form] = ["vmap", "map"]
     if device.platform != "cpu" and options.network == "dcgan":
-        forms.append("patches")
+        forms.append("products")
     cases: list[tuple[int, Form]] = [(1, "vmap")]
     cases += [(count, form) for count in options.seeds if count > 1 for form in forms]
     runs, compiling, lengths = {}, {}, {}

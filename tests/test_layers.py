@@ -1,22 +1,21 @@
-"""Layers: both forms of each convolution against NumPy loops and each other, and batch normalisation against NumPy."""
+"""Layers: every form of each convolution against NumPy loops and each other, and batch normalisation against NumPy."""
+
+import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgan.networks import layers
+from jaxgan.networks import convolution, products
+from jaxgan.networks.convolution import conv, conv_transpose
 from jaxgan.networks.layers import BatchNorm, Conv, ConvTranspose
 
 # (kernel, stride, padding): DCGAN's, its paper's 5×5, ResNet's, a projection, a pointwise one, a kernel smaller than
 # its stride, and one that is no multiple of it.
 GEOMETRIES = [(4, 2, 1), (5, 2, 2), (3, 1, 1), (3, 2, 1), (4, 1, 0), (1, 1, 0), (1, 2, 0), (4, 3, 1)]
 IN, OUT = 2, 3
-
-FORMS = {
-    "conv": (layers.conv, layers._conv_patches, layers._conv_native),
-    "conv_transpose": (layers.conv_transpose, layers._conv_transpose_patches, layers._conv_transpose_native),
-}
+PUBLIC = {"conv": conv, "conv_transpose": conv_transpose}
 
 
 def conv_by_hand(x, w, stride, padding):
@@ -40,7 +39,7 @@ def conv_transpose_by_hand(x, w, stride, padding):
 
 BY_HAND = {"conv": conv_by_hand, "conv_transpose": conv_transpose_by_hand}
 
-every_operation = pytest.mark.parametrize("operation", FORMS)
+every_operation = pytest.mark.parametrize("operation", PUBLIC)
 every_geometry = pytest.mark.parametrize("kernel, stride, padding", GEOMETRIES)
 
 
@@ -59,41 +58,95 @@ def _close(got, want, tolerance=1e-5):
     np.testing.assert_allclose(got, want, rtol=0, atol=tolerance * max(1.0, np.max(np.abs(want))))
 
 
-@every_operation
+def forms_of(geometry):
+    """Everything a primitive's rules are made of, by form: forwards, to the input, to the kernel."""
+    names = ("forward", "to_input", "to_kernel")
+    native = (convolution._forward, convolution._to_input, convolution._to_kernel)
+    forms = {"native": [functools.partial(form, **geometry) for form in native]}
+    forms["chosen"] = [functools.partial(getattr(products, name), **geometry) for name in names]
+    forms["patches"] = [getattr(products.Patches(**geometry), name) for name in names]
+    tiles = products.Tiles(**geometry)
+    if tiles.taps in products.TAPS:
+        forms["tiles"] = [getattr(tiles, name) for name in names]
+    return forms
+
+
 @every_geometry
-def test_both_forms_against_loops_and_each_other(operation, kernel, stride, padding):
-    """Values against NumPy's loops; gradients, and those of a gradient penalty, of one form against the other's."""
-    x, w = _arrays(kernel)
-    want = BY_HAND[operation](x.astype(np.float64), w.astype(np.float64), stride, padding)
-    weights = np.random.default_rng(1).standard_normal(want.shape).astype(np.float32)
+@pytest.mark.parametrize("size, channels", [((5, 6), (2, 3)), ((9, 8), (3, 2))])
+def test_every_form_against_loops_and_each_other(size, kernel, stride, padding, channels):
+    """In float64, so that a wrong sum can't hide in rounding."""
+    geometry = {"stride": stride, "padding": padding, "size": size, "kernel": (kernel, kernel)}
+    random = np.random.default_rng(0)
+    with jax.enable_x64(True):
+        x, k = random.standard_normal((2, *size, channels[0])), random.standard_normal((kernel, kernel, *channels))
+        want_y = conv_by_hand(x, k, stride, padding)
+        y = random.standard_normal(want_y.shape)
+        forms = forms_of(geometry)
 
-    def everything(function):
-        def gradients(x, w):
-            def scalar(x, w):  # not linear, so that the second derivatives see every part
-                y = function(x, w, stride, padding)
-                return jnp.sum(weights * jnp.tanh(0.3 * y)), y
-
-            return jax.grad(scalar, (0, 1), has_aux=True)(x, w)
-
-        def values(x, w):
-            first, pull_back, y = jax.vjp(gradients, x, w, has_aux=True)
-            return y, first, pull_back(first)  # the last is the gradient of ½‖gradients‖²
+        # By hand the two transposes are known through ⟨conv(x, k), y⟩ = ⟨x, to_input(y, k)⟩ = ⟨k, to_kernel(x, y)⟩.
+        def all_of_them(x, k, y):
+            pairs = ((x, k), (y, k), (x, y))
+            return {name: [one(*pair) for one, pair in zip(form, pairs, strict=True)] for name, form in forms.items()}
 
         # Compiling is all that takes time here, so LLVM is told to be brief.
-        return jax.jit(values, compiler_options={"xla_backend_optimization_level": 0})
+        found = jax.jit(all_of_them, compiler_options={"xla_backend_optimization_level": 0})(x, k, y)
+        _, *wanted = found["native"]
+        for have, through in zip(wanted, (x, k), strict=True):
+            np.testing.assert_allclose(np.vdot(have, through), np.vdot(want_y, y), rtol=1e-9)
+        for name, arrays in found.items():
+            for got, want in zip(arrays, (want_y, *wanted), strict=True):
+                assert got.shape == want.shape, name
+                np.testing.assert_allclose(got, want, rtol=0, atol=1e-12 * max(1, np.abs(want).max()), err_msg=name)
 
-    _, patches, native = FORMS[operation]
-    patched, straight = everything(patches)(x, w), everything(native)(x, w)
-    _close(patched[0], want)
-    _close(straight[0], want)
-    for a, b in zip(jax.tree.leaves(patched), jax.tree.leaves(straight), strict=True):
-        _close(a, b)
+
+def test_each_geometry_gets_the_form_with_fewer_products():
+    def chosen(channels, features, dtype=jnp.float32, **geometry):
+        return type(products._form(dtype, channels, features, geometry)).__name__
+
+    dcgan = {"stride": 2, "padding": 1, "size": (16, 16), "kernel": (4, 4)}
+    residual = {"stride": 1, "padding": 1, "size": (16, 16), "kernel": (3, 3)}
+    assert chosen(64, 128, **dcgan) == chosen(128, 128, **residual) == "Tiles"
+    assert chosen(3, 64, **dcgan) == chosen(64, 3, **dcgan) == chosen(3, 64, **residual) == "Patches"
+    assert chosen(64, 3, **residual) == "NoneType", "seen as the transpose, with patches of 3 channels"
+    assert chosen(64, 128, jnp.bfloat16, **dcgan) == "Patches", "sums of eight bits would lose too many"
+    assert chosen(64, 64, **{**dcgan, "kernel": (3, 3)}) == "Patches", "36 multiplications in place of 36"
+
+
+@pytest.mark.parametrize("channels", [(2, 3), (16, 16)])
+@every_operation
+def test_derivatives_of_every_order_and_mode(operation, channels):
+    """Reverse over reverse, as penalties need it, forward over reverse and reverse over forward, against XLA's own."""
+    random = np.random.default_rng(1)
+    x = random.standard_normal((2, 4, 6, channels[0])).astype(np.float32)
+    k = random.standard_normal((4, 4, *channels)).astype(np.float32)
+
+    def native(x, k, *, stride, padding):
+        (height, width), kernel = x.shape[1:3], k.shape[:2]
+        if operation == "conv":
+            return convolution._forward(x, k, stride=stride, padding=padding)
+        size = [(n - 1) * stride - 2 * padding + kernel[0] for n in (height, width)]
+        return convolution._to_input(x, k.swapaxes(2, 3), stride=stride, padding=padding, size=size, kernel=kernel)
+
+    def everything(function):
+        def scalar(x, k):  # not linear, so that the second derivatives see every part
+            return jnp.sum(jnp.tanh(0.1 * function(x, k, stride=2, padding=1)) ** 2)
+
+        def values(x, k):
+            first, pull_back = jax.vjp(jax.grad(scalar, (0, 1)), x, k)
+            forward = jax.jvp(jax.grad(scalar, (0, 1)), (x, k), first)[1]
+            reverse = jax.grad(lambda x, k: jax.jvp(scalar, (x, k), first)[1], (0, 1))(x, k)
+            return first, pull_back(first), forward, reverse
+
+        return jax.jit(values)(x, k)
+
+    for got, want in zip(*map(jax.tree.leaves, (everything(PUBLIC[operation]), everything(native))), strict=True):
+        _close(got, want, 1e-4)
 
 
 @every_operation
-def test_the_public_function_is_both_forms(operation):
+def test_the_public_function_is_what_loops_say(operation):
     """Eagerly, under jit and under vmap over kernels (many seeds at once)."""
-    public = FORMS[operation][0]
+    public = PUBLIC[operation]
     x, _ = _arrays(4)
     kernels = np.random.default_rng(2).standard_normal((3, 4, 4, IN, OUT)).astype(np.float32)
     want = [BY_HAND[operation](x.astype(np.float64), w.astype(np.float64), 2, 1) for w in kernels]
@@ -107,17 +160,16 @@ def test_the_public_function_is_both_forms(operation):
 def test_bfloat16_stays_bfloat16(operation):
     x, w = (jnp.asarray(a, jnp.bfloat16) for a in _arrays(4))
     want = BY_HAND[operation](*(np.asarray(a, np.float64) for a in (x, w)), 2, 1)
-    for function in FORMS[operation][1:]:
-        y = jax.jit(lambda x, w, function=function: function(x, w, 2, 1))(x, w)
-        assert y.dtype == jnp.bfloat16
-        _close(np.asarray(y, np.float64), want, 0.02)  # eight bits of mantissa
+    y = jax.jit(functools.partial(PUBLIC[operation], stride=2, padding=1))(x, w)
+    assert y.dtype == jnp.bfloat16
+    _close(np.asarray(y, np.float64), want, 0.02)  # eight bits of mantissa
 
 
 @every_operation
 @pytest.mark.parametrize("order", [0, 1, 2])
 def test_each_platform_gets_its_own_form(operation, order):
     """Up to a gradient penalty's derivative: GPUs and TPUs see convolutions alone, the CPU products alone."""
-    public = FORMS[operation][0]
+    public = PUBLIC[operation]
 
     def function(x, w):
         scalar = lambda x, w: jnp.sum(jnp.tanh(public(x, w, stride=2, padding=1)))  # noqa: E731

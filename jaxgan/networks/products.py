@@ -1,0 +1,243 @@
+"""A convolution and both its gradients as matrix products, for the CPU.
+
+Two forms, chosen by the number of multiplications. *Patches*: every k×k patch of the image is a row of a matrix, and
+the kernel another matrix. *Tiles*: with a stride s, blocks of s×s pixels are the pixels of a smaller image, whose
+kernel has m = ⌈k / s⌉ taps a side and stride 1. Two neighbouring outputs of m taps need 2m products, or m + 1 of sums
+of the inputs with sums of the taps (Winograd 1980; Lavin & Gray 2016, arXiv 1509.09308, F(2, m)). In two dimensions
+that is (m + 1)² matrix products, one for each place in a tile of (m + 1)² blocks, instead of 4m² of the same size: 9
+for 16 with DCGAN's 4×4 kernels and stride 2, 16 for 36 with 3×3 ones. The sums are of two to four numbers a side, so
+that float32 loses little more than in a long sum of products; bfloat16 would, and keeps patches.
+
+`forward` is x, k -> y; `to_input` is y, k -> x, its transpose in x; `to_kernel` is x, y -> k, its transpose in k. x is
+`[B, H, W, C]`, k `[h, w, C, F]`, y `[B, H', W', F]`; `size` is (H, W) and `kernel` (h, w).
+"""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+__all__ = ["forward", "out_size", "to_input", "to_kernel"]
+
+Grid = list[list[jax.Array]]
+Matrix = Sequence[Sequence[float]]
+CHANNELS = 16  # with fewer of them a tile's products are too thin to pay
+
+# By taps: what of a tile's blocks is multiplied, with which sums of taps, and which sums of products are the outputs.
+BLOCKS: dict[int, Matrix] = {
+    2: [[1, -1, 0], [0, 1, 0], [0, 1, -1]],
+    3: [[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]],
+}
+TAPS: dict[int, Matrix] = {2: [[1, 0], [1, 1], [0, 1]], 3: [[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]]}
+OUTPUTS: dict[int, Matrix] = {2: [[1, 1, 0], [0, 1, -1]], 3: [[1, 1, 1, 0], [0, 1, -1, -1]]}
+
+
+def out_size(size: tuple[int, ...], kernel: tuple[int, ...], stride: int, padding: int) -> tuple[int, ...]:
+    """(H', W')."""
+    return tuple((n + 2 * padding - k) // stride + 1 for n, k in zip(size, kernel, strict=True))
+
+
+def forward(x: jax.Array, k: jax.Array, **geometry: Any) -> jax.Array:
+    """The convolution."""
+    form = _form(x.dtype, k.shape[2], k.shape[3], geometry)
+    return form.forward(x, k) if form else to_input(x, _turn(k), **_mirrored(geometry))
+
+
+def to_input(y: jax.Array, k: jax.Array, **geometry: Any) -> jax.Array:
+    """Its transpose in the image."""
+    form = _form(y.dtype, k.shape[2], k.shape[3], geometry)
+    return form.to_input(y, k) if form else forward(y, _turn(k), **_mirrored(geometry))
+
+
+def to_kernel(x: jax.Array, y: jax.Array, **geometry: Any) -> jax.Array:
+    """Its transpose in the kernel."""
+    form = _form(x.dtype, x.shape[3], y.shape[3], geometry)
+    return form.to_kernel(x, y) if form else _turn(to_kernel(y, x, **_mirrored(geometry)))
+
+
+def _form(dtype: Any, channels: int, features: int, geometry: dict[str, Any]) -> "Patches | None":
+    """The form with the fewest multiplications; None where the convolution is better seen as the transpose of another,
+    whose patches are those of y."""
+    tiles = Tiles(**geometry)
+    if tiles.taps in TAPS and min(channels, features) >= CHANNELS and jnp.finfo(dtype).bits >= 32:
+        (high, wide), (kh, kw) = tiles.out, tiles.kernel
+        if tiles.across[0] * tiles.across[1] * ((tiles.taps + 1) * tiles.stride) ** 2 < 0.8 * high * wide * kh * kw:
+            return tiles
+    return Patches(**geometry) if features >= channels or tiles.stride > 1 else None
+
+
+def _turn(k: jax.Array) -> jax.Array:
+    return k[::-1, ::-1].swapaxes(2, 3)
+
+
+def _mirrored(geometry: dict[str, Any]) -> dict[str, Any]:
+    """With a stride of 1 a convolution is also the transpose of one, from y to x, with the kernel turned round."""
+    kernel, padding = geometry["kernel"], geometry["padding"]
+    size = out_size(geometry["size"], kernel, 1, padding)
+    return {"stride": 1, "padding": kernel[0] - 1 - padding, "size": size, "kernel": kernel}
+
+
+def _padded(x: jax.Array, *sides: tuple[int, int]) -> jax.Array:
+    """`x` with so many zeros around its height and width, or, where negative, cut by so many."""
+    return lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *((low, high, 0) for low, high in sides), (0, 0, 0)])
+
+
+@dataclasses.dataclass(frozen=True)
+class Patches:
+    """By patches; the transposes stamp them."""
+
+    stride: int
+    padding: int
+    size: tuple[int, int]
+    kernel: tuple[int, int]
+
+    @property
+    def out(self) -> tuple[int, int]:
+        high, wide = out_size(self.size, self.kernel, self.stride, self.padding)
+        return high, wide
+
+    @property
+    def taps(self) -> int:
+        """m, a side."""
+        return -(-max(self.kernel) // self.stride)
+
+    def columns(self, x: jax.Array) -> jax.Array:
+        """`[B·H'·W', h·w·C]`."""
+        (kh, kw), (high, wide), s = self.kernel, self.out, self.stride
+        x = _padded(x, (self.padding,) * 2, (self.padding,) * 2)
+        stop_h, stop_w = (high - 1) * s + 1, (wide - 1) * s + 1
+        patches = [x[:, i : i + stop_h : s, j : j + stop_w : s] for i in range(kh) for j in range(kw)]
+        return jnp.concatenate(patches, axis=-1).reshape(len(x) * high * wide, -1)
+
+    def forward(self, x: jax.Array, k: jax.Array) -> jax.Array:
+        return (self.columns(x) @ k.reshape(-1, k.shape[3])).reshape(len(x), *self.out, k.shape[3])
+
+    def to_kernel(self, x: jax.Array, y: jax.Array) -> jax.Array:
+        return (self.columns(x).T @ y.reshape(-1, y.shape[3])).reshape(*self.kernel, x.shape[3], y.shape[3])
+
+    def to_input(self, y: jax.Array, k: jax.Array) -> jax.Array:
+        # Every output pixel stamps an h×w patch on the image, `stride` apart. With h and w rounded up to m·stride the
+        # patch is m×m tiles of stride×stride pixels, so overlapping patches become m² shifted additions of whole tiles.
+        (kh, kw), (high, wide), s, m = self.kernel, self.out, self.stride, self.taps
+        channels, features = k.shape[2:]
+        k = jnp.pad(k, ((0, m * s - kh), (0, m * s - kw), (0, 0), (0, 0)))
+        k = k.reshape(m, s, m, s, channels, features).transpose(0, 2, 1, 3, 4, 5).reshape(-1, features)
+        stamps = (y.reshape(-1, features) @ k.T).reshape(len(y), high, wide, m, m, s * s * channels)
+        blocks = sum(_padded(stamps[:, :, :, i, j], (i, m - 1 - i), (j, m - 1 - j)) for i in range(m) for j in range(m))
+        return self.uncut(jnp.asarray(blocks).reshape(len(y), high + m - 1, wide + m - 1, s, s, channels))
+
+    def uncut(self, blocks: jax.Array) -> jax.Array:
+        """The image `[B, H, W, C]` of blocks `[B, Y, X, s, s, C]` that begin with its padding."""
+        image = blocks.transpose(0, 1, 3, 2, 4, 5)
+        image = image.reshape(len(image), image.shape[1] * self.stride, -1, image.shape[5])
+        ends = ((-self.padding, self.padding + n - has) for n, has in zip(self.size, image.shape[1:3], strict=True))
+        return _padded(image, *ends)
+
+
+class Tiles(Patches):
+    """By tiles of (m + 1)² blocks, which give 2×2 outputs and overlap by m - 1 blocks."""
+
+    @property
+    def across(self) -> tuple[int, int]:
+        """How many tiles there are, down and across."""
+        return -(-self.out[0] // 2), -(-self.out[1] // 2)
+
+    def tiles(self, x: jax.Array) -> Grid:
+        """For every place in a tile, what is multiplied there: `[tiles, s·s·C]`."""
+        s, m, (down, across) = self.stride, self.taps, self.across
+        blocks = 2 * down + m - 1, 2 * across + m - 1
+        ends = ((self.padding, s * n - has - self.padding) for n, has in zip(blocks, self.size, strict=True))
+        x = _padded(x, *ends).reshape(len(x), blocks[0], s, blocks[1], s, x.shape[3])
+
+        def every_second(x: jax.Array, axis: int, first: int, count: int) -> jax.Array:
+            return lax.slice_in_dim(x, first, first + 2 * count - 1, 2, axis)
+
+        places = range(m + 1)
+        rows = [every_second(x, 1, i, down) for i in places]
+        sums = _both(BLOCKS[m], [[every_second(row, 3, j, across) for j in places] for row in rows])
+        return _each(lambda tile: tile.transpose(0, 1, 3, 2, 4, 5).reshape(-1, s * s * x.shape[5]), sums)
+
+    def weights(self, k: jax.Array) -> Grid:
+        """For every place in a tile, what it is multiplied by: `[s·s·C, F]`."""
+        (kh, kw), s, m = self.kernel, self.stride, self.taps
+        k = jnp.pad(k, ((0, m * s - kh), (0, m * s - kw), (0, 0), (0, 0))).reshape(m, s, m, s, *k.shape[2:])
+        return _both(TAPS[m], [[k[i, :, j].reshape(-1, k.shape[5]) for j in range(m)] for i in range(m)])
+
+    def spread(self, y: jax.Array) -> Grid:
+        """The transpose of `gathered`."""
+        down, across = self.across
+        y = _padded(y, (0, 2 * down - self.out[0]), (0, 2 * across - self.out[1]))
+        y = y.reshape(len(y), down, 2, across, 2, y.shape[3])
+        sums = _both(_turned(OUTPUTS[self.taps]), [[y[:, :, i, :, j] for j in (0, 1)] for i in (0, 1)])
+        return _each(lambda each: each.reshape(-1, y.shape[5]), sums)
+
+    def gathered(self, grid: Grid, batch: int) -> jax.Array:
+        """`[B, H', W', F]`, of products `[tiles, F]` at every place."""
+        down, across = self.across
+        four = _both(OUTPUTS[self.taps], _each(lambda each: each.reshape(batch, down, across, -1), grid))
+        y = jnp.stack([jnp.stack(row, 3) for row in four], 2)
+        return y.reshape(batch, 2 * down, 2 * across, -1)[:, : self.out[0], : self.out[1]]
+
+    def laid(self, grid: Grid, batch: int) -> jax.Array:
+        """The transpose of `tiles`: what lies over one another is added."""
+        s, m, (down, across) = self.stride, self.taps, self.across
+        shape = batch, down, across, s, s, -1
+        places = _both(_turned(BLOCKS[m]), _each(lambda each: each.reshape(shape), grid))
+
+        def halves(parts: Sequence[jax.Array], axis: int) -> list[jax.Array]:
+            """Blocks with even and odd numbers; tile t has the blocks 2t to 2t + m."""
+
+            def shifted(part: jax.Array, by: int) -> jax.Array:
+                ends = [(by, m // 2 - by, 0) if a == axis else (0, 0, 0) for a in range(part.ndim)]
+                return lax.pad(part, jnp.zeros((), part.dtype), ends)
+
+            return [_sum([shifted(parts[p], p // 2) for p in range(odd, m + 1, 2)]) for odd in (0, 1)]
+
+        rows = [halves(row, 2) for row in places]
+        columns = [halves([row[odd] for row in rows], 1) for odd in (0, 1)]
+        quarters = jnp.stack([jnp.stack([columns[j][i] for j in (0, 1)], 3) for i in (0, 1)], 2)
+        return self.uncut(quarters.reshape(batch, 2 * (down + m // 2), 2 * (across + m // 2), s, s, -1))
+
+    def forward(self, x: jax.Array, k: jax.Array) -> jax.Array:
+        return self.gathered(_each(jnp.matmul, self.tiles(x), self.weights(k)), len(x))
+
+    def to_input(self, y: jax.Array, k: jax.Array) -> jax.Array:
+        return self.laid(_each(lambda each, weights: each @ weights.T, self.spread(y), self.weights(k)), len(y))
+
+    def to_kernel(self, x: jax.Array, y: jax.Array) -> jax.Array:
+        (kh, kw), s, m, channels, features = self.kernel, self.stride, self.taps, x.shape[3], y.shape[3]
+        grid = _both(_turned(TAPS[m]), _each(lambda tile, each: tile.T @ each, self.tiles(x), self.spread(y)))
+        k = jnp.stack([jnp.stack(row) for row in grid]).reshape(m, m, s, s, channels, features)
+        return k.transpose(0, 2, 1, 3, 4, 5).reshape(m * s, m * s, channels, features)[:kh, :kw]
+
+
+def _sum(parts: Sequence[jax.Array]) -> jax.Array:
+    total, *rest = parts
+    for part in rest:
+        total = total + part
+    return total
+
+
+def _each(function: Callable[..., jax.Array], *grids: Grid) -> Grid:
+    return [[function(*each) for each in zip(*rows, strict=True)] for rows in zip(*grids, strict=True)]
+
+
+def _turned(grid: Sequence[Sequence[Any]]) -> list[list[Any]]:
+    return [list(column) for column in zip(*grid, strict=True)]
+
+
+def _sums(matrix: Matrix, parts: Sequence[jax.Array]) -> list[jax.Array]:
+    """The matrix times the vector of parts, without its zeros and ones."""
+
+    def times(factor: float, part: jax.Array) -> jax.Array:
+        return part if factor == 1 else -part if factor == -1 else factor * part
+
+    return [_sum([times(c, part) for c, part in zip(row, parts, strict=True) if c]) for row in matrix]
+
+
+def _both(matrix: Matrix, grid: Grid) -> Grid:
+    """The matrix times the grid times the matrix's transpose."""
+    return _turned([_sums(matrix, column) for column in _turned([_sums(matrix, row) for row in grid])])
