@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from tqdm import tqdm
 
 from jaxgan.data.images import DataError
+from jaxgan.training.kept_programs import forget_programs, keep_programs
 from jaxgan.training.stop import Stopped
 
 __all__ = ["UsageError", "command_line", "plain_exits", "refusals", "require", "writing"]
@@ -98,12 +99,14 @@ def refusals() -> Iterator[None]:
 @contextlib.contextmanager
 def plain_exits() -> Iterator[None]:
     """The main of a program: what a user did wrong (exit status 2), Ctrl-C (130) and a run that stopped early (its own
-    status) end it with a line instead of a traceback. A warning is a line too."""
+    status) end it with a line instead of a traceback. A warning is a line too. What is compiled is kept."""
 
     def say(message: Warning | str, *where: Any, **how: Any) -> None:
         tqdm.write(f"warning: {message}", file=sys.stderr)
+        forget_programs(str(message))
 
     shown, warnings.showwarning = warnings.showwarning, say
+    keep_programs()
     try:
         yield
     except (UsageError, DataError) as error:
