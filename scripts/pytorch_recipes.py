@@ -185,8 +185,8 @@ def iteration(recipe: Recipe, options: Any, images: torch.Tensor, setting: Setti
     rates = {"lr": options.learning_rate, "betas": (options.beta1, options.beta2), "fused": setting.fused or None}
     g_adam, d_adam = (torch.optim.Adam(net.parameters(), **rates) for net in (generator, discriminator))
     if setting.compiled:
-        generator = torch.compile(generator)
-        discriminator = discriminator if recipe.twice else torch.compile(discriminator)
+        generator = torch.compile(generator, dynamic=False)
+        discriminator = discriminator if recipe.twice else torch.compile(discriminator, dynamic=False)
     batches, number, order = len(images) // batch, 0, torch.empty(0)
 
     def precision() -> contextlib.AbstractContextManager[Any]:
