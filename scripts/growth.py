@@ -125,6 +125,8 @@ def draw(found: dict[str, list[Point]], path: Path) -> None:
             panel.set_yscale("log")
             panel.set_xticks(values, [f"{value:,}" for value in values])
             panel.minorticks_off()
+            low, high = panel.get_ylim()
+            panel.set_ylim(low / 2, high * 2)  # where nothing grows a line is to look flat
     panels[0, 0].set_ylabel("ms an iteration (broken: work)")
     panels[1, 0].set_ylabel("MB beside the arguments")
     with writing(path), whole(path) as temporary:

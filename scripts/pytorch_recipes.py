@@ -210,11 +210,13 @@ def iteration(recipe: Recipe, options: Any, images: torch.Tensor, setting: Setti
                 loss = recipe.d_loss(discriminator, real.to(memory_format=layout), fake.detach())
             loss.backward()
             d_adam.step()
+        discriminator.requires_grad_(False)  # whose gradients nobody would use
         with precision():
             loss = recipe.g_loss(discriminator(fake if steps == 1 else drawn()))
         g_adam.zero_grad()
         loss.backward()
         g_adam.step()
+        discriminator.requires_grad_(True)
 
     return step
 
