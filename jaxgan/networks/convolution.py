@@ -35,7 +35,7 @@ def _forward(x: jax.Array, k: jax.Array, *, stride: int, padding: int, **_: Any)
 
 
 def _to_input(y: jax.Array, k: jax.Array, **geometry: Any) -> jax.Array:
-    x = jax.ShapeDtypeStruct((len(y), *geometry["size"], k.shape[2]), y.dtype)
+    x = jax.ShapeDtypeStruct((y.shape[0], *geometry["size"], k.shape[2]), y.dtype)
     return jax.linear_transpose(lambda x: _forward(x, k, **geometry), x)(y)[0]
 
 

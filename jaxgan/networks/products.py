@@ -110,10 +110,10 @@ class Patches:
         x = _padded(x, (self.padding,) * 2, (self.padding,) * 2)
         stop_h, stop_w = (high - 1) * s + 1, (wide - 1) * s + 1
         patches = [x[:, i : i + stop_h : s, j : j + stop_w : s] for i in range(kh) for j in range(kw)]
-        return jnp.concatenate(patches, axis=-1).reshape(len(x) * high * wide, -1)
+        return jnp.concatenate(patches, axis=-1).reshape(x.shape[0] * high * wide, -1)
 
     def forward(self, x: jax.Array, k: jax.Array) -> jax.Array:
-        return (self.columns(x) @ k.reshape(-1, k.shape[3])).reshape(len(x), *self.out, k.shape[3])
+        return (self.columns(x) @ k.reshape(-1, k.shape[3])).reshape(x.shape[0], *self.out, k.shape[3])
 
     def to_kernel(self, x: jax.Array, y: jax.Array) -> jax.Array:
         return (self.columns(x).T @ y.reshape(-1, y.shape[3])).reshape(*self.kernel, x.shape[3], y.shape[3])
@@ -125,14 +125,14 @@ class Patches:
         channels, features = k.shape[2:]
         k = jnp.pad(k, ((0, m * s - kh), (0, m * s - kw), (0, 0), (0, 0)))
         k = k.reshape(m, s, m, s, channels, features).transpose(0, 2, 1, 3, 4, 5).reshape(-1, features)
-        stamps = (y.reshape(-1, features) @ k.T).reshape(len(y), high, wide, m, m, s * s * channels)
+        stamps = (y.reshape(-1, features) @ k.T).reshape(y.shape[0], high, wide, m, m, s * s * channels)
         blocks = sum(_padded(stamps[:, :, :, i, j], (i, m - 1 - i), (j, m - 1 - j)) for i in range(m) for j in range(m))
-        return self.uncut(jnp.asarray(blocks).reshape(len(y), high + m - 1, wide + m - 1, s, s, channels))
+        return self.uncut(jnp.asarray(blocks).reshape(y.shape[0], high + m - 1, wide + m - 1, s, s, channels))
 
     def uncut(self, blocks: jax.Array) -> jax.Array:
         """The image `[B, H, W, C]` of blocks `[B, Y, X, s, s, C]` that begin with its padding."""
         image = blocks.transpose(0, 1, 3, 2, 4, 5)
-        image = image.reshape(len(image), image.shape[1] * self.stride, -1, image.shape[5])
+        image = image.reshape(image.shape[0], image.shape[1] * self.stride, -1, image.shape[5])
         ends = ((-self.padding, self.padding + n - has) for n, has in zip(self.size, image.shape[1:3], strict=True))
         return _padded(image, *ends)
 
@@ -150,7 +150,7 @@ class Tiles(Patches):
         s, m, (down, across) = self.stride, self.taps, self.across
         blocks = 2 * down + m - 1, 2 * across + m - 1
         ends = ((self.padding, s * n - has - self.padding) for n, has in zip(blocks, self.size, strict=True))
-        x = _padded(x, *ends).reshape(len(x), blocks[0], s, blocks[1], s, x.shape[3])
+        x = _padded(x, *ends).reshape(x.shape[0], blocks[0], s, blocks[1], s, x.shape[3])
 
         def every_second(x: jax.Array, axis: int, first: int, count: int) -> jax.Array:
             return lax.slice_in_dim(x, first, first + 2 * count - 1, 2, axis)
@@ -170,7 +170,7 @@ class Tiles(Patches):
         """The transpose of `gathered`."""
         down, across = self.across
         y = _padded(y, (0, 2 * down - self.out[0]), (0, 2 * across - self.out[1]))
-        y = y.reshape(len(y), down, 2, across, 2, y.shape[3])
+        y = y.reshape(y.shape[0], down, 2, across, 2, y.shape[3])
         sums = _both(_turned(OUTPUTS[self.taps]), [[y[:, :, i, :, j] for j in (0, 1)] for i in (0, 1)])
         return _each(lambda each: each.reshape(-1, y.shape[5]), sums)
 
@@ -202,10 +202,10 @@ class Tiles(Patches):
         return self.uncut(quarters.reshape(batch, 2 * (down + m // 2), 2 * (across + m // 2), s, s, -1))
 
     def forward(self, x: jax.Array, k: jax.Array) -> jax.Array:
-        return self.gathered(_each(jnp.matmul, self.tiles(x), self.weights(k)), len(x))
+        return self.gathered(_each(jnp.matmul, self.tiles(x), self.weights(k)), x.shape[0])
 
     def to_input(self, y: jax.Array, k: jax.Array) -> jax.Array:
-        return self.laid(_each(lambda each, weights: each @ weights.T, self.spread(y), self.weights(k)), len(y))
+        return self.laid(_each(lambda each, weights: each @ weights.T, self.spread(y), self.weights(k)), y.shape[0])
 
     def to_kernel(self, x: jax.Array, y: jax.Array) -> jax.Array:
         (kh, kw), s, m, channels, features = self.kernel, self.stride, self.taps, x.shape[3], y.shape[3]
