@@ -53,6 +53,8 @@ class Options:
 
     def __post_init__(self) -> None:
         require(self, "axes", bool(self.axes) and set(self.axes) <= set(VALUES), f"of {', '.join(VALUES)}")
+        require(self, "axes", len(set(self.axes)) == len(self.axes), "each named once")
+        require(self, "out", self.out.suffix == ".png", "a .png file")
         require(self, "values", self.values >= 1, "at least 1")
         require(self, "rounds", self.rounds >= 1, "at least 1")
         require(self, "seconds", 0 < self.seconds < float("inf"), "above 0 and finite")
@@ -134,6 +136,8 @@ def draw(found: dict[str, list[Point]], path: Path) -> None:
 
 
 def growth(options: Options) -> None:
+    with writing(options.out):  # now, not when all is measured
+        options.out.parent.mkdir(parents=True, exist_ok=True)
     found: dict[str, list[Point]] = {}
     for axis in options.axes:
         found[axis] = []

@@ -143,6 +143,104 @@ def test_derivatives_of_every_order_and_mode(operation, channels):
         _close(got, want, 1e-4)
 
 
+def gradients_of(operation):
+    """Of something that isn't linear, and of a gradient penalty."""
+    function = functools.partial(PUBLIC[operation], stride=2, padding=1)
+
+    def values(x, k):
+        scalar = lambda x, k: jnp.mean(jnp.tanh(0.1 * function(x, k)) ** 2)  # noqa: E731
+        penalty = jax.grad(lambda k: jnp.mean(jax.grad(scalar)(x, k) ** 2))
+        return jax.grad(scalar, (0, 1))(x, k), penalty(k)
+
+    return function, values
+
+
+@pytest.mark.parametrize("channels", [(2, 3), (16, 16)])
+@pytest.mark.parametrize("check_vma", [True, False])
+@every_operation
+def test_under_shard_map(operation, check_vma, channels):
+    """Values and derivatives of images that are spread over devices, with a kernel that isn't."""
+    function, values = gradients_of(operation)
+    random = np.random.default_rng(1)
+    x = random.standard_normal((4, 4, 6, channels[0])).astype(np.float32)
+    k = random.standard_normal((4, 4, *channels)).astype(np.float32)
+    mesh = jax.sharding.Mesh(np.array(jax.devices()[:2]), ("data",))
+    spread, whole = jax.sharding.PartitionSpec("data"), jax.sharding.PartitionSpec()
+    specs = {"mesh": mesh, "in_specs": (spread, whole), "check_vma": check_vma}
+    _close(jax.jit(jax.shard_map(function, out_specs=spread, **specs))(x, k), jax.jit(function)(x, k))
+
+    def shared(x, k):  # gradients by the kernel of one's own, then their mean
+        (dx, dk), dp = values(x, jax.lax.pcast(k, "data", to="varying") if check_vma else k)
+        return dx, jax.lax.pmean((dk, dp), "data")
+
+    got_dx, got = jax.jit(jax.shard_map(shared, out_specs=(spread, whole), **specs))(x, k)
+    halves = [jax.jit(values)(half, k) for half in np.split(x, 2)]
+    _close(got_dx, np.concatenate([half[0][0] for half in halves]))
+    for each, want in zip(got, zip(*((half[0][1], half[1]) for half in halves), strict=True), strict=True):
+        _close(each, np.mean(want, 0))
+
+
+@every_operation
+def test_a_mesh_with_explicit_axes_is_refused_but_under_shard_map(operation):
+    function, _ = gradients_of(operation)
+    x, k = _arrays(4)
+    mesh = jax.make_mesh((2,), ("data",), axis_types=(jax.sharding.AxisType.Explicit,))
+    spread, whole = jax.sharding.PartitionSpec("data"), jax.sharding.PartitionSpec()
+    x = jax.device_put(x, jax.sharding.NamedSharding(mesh, spread))
+    with pytest.raises(ValueError, match="a mesh with explicit axes; make it with automatic ones"):
+        jax.jit(function)(x, k)
+    mapped = jax.shard_map(function, mesh=mesh, in_specs=(spread, whole), out_specs=spread)
+    _close(jax.jit(mapped)(x, k), jax.jit(function)(np.asarray(x), k))
+
+
+@every_operation
+def test_what_vmap_shares_is_not_copied(operation):
+    x, k = _arrays(4)
+    mapped = jax.vmap(functools.partial(PUBLIC[operation], stride=2, padding=1), (0, None))
+    jaxpr = str(jax.make_jaxpr(mapped)(np.stack([x] * 7), k))
+    assert "[7,4,4," not in jaxpr and "[7,2,5,6," in jaxpr
+
+
+@every_operation
+def test_it_is_linear_in_both(operation):
+    x, k = _arrays(4)
+    function = functools.partial(PUBLIC[operation], stride=2, padding=1)
+    y = np.ones(jax.eval_shape(function, x, k).shape, np.float32)
+    (by_x,) = jax.linear_transpose(lambda x: function(x, k), x)(y)
+    (by_k,) = jax.linear_transpose(lambda k: function(x, k), k)(y)
+    want = jax.jit(jax.grad(lambda x, k: jnp.sum(function(x, k)), (0, 1)))(x, k)
+    _close(by_x, want[0])
+    _close(by_k, want[1])
+
+
+@every_operation
+def test_empty_batches_integers_and_oblong_kernels(operation):
+    function = functools.partial(PUBLIC[operation], stride=1, padding=1)
+    x, k = _arrays(3)
+    assert function(x[:0], k).shape == (0, 5, 6, OUT)
+    whole = np.arange(2 * 4 * 4 * 16).reshape(2, 4, 4, 16) % 7, np.arange(9 * 16 * 16).reshape(3, 3, 16, 16) % 5
+    got = function(*(array.astype(np.int32) for array in whole))
+    np.testing.assert_array_equal(got, BY_HAND[operation](*(array.astype(float) for array in whole), 1, 1))
+    for channels in ((2, 3), (3, 2)):
+        oblong = np.random.default_rng(3).standard_normal((3, 5, *channels)).astype(np.float32)
+        image = np.ones((2, 5, 6, channels[0]), np.float32)
+        extra = (0, 2) if operation == "conv_transpose" else (0, -2)
+        assert function(image, oblong).shape == (2, 5 + extra[0], 6 + extra[1], channels[1])
+
+
+@every_operation
+def test_what_does_not_fit_is_refused(operation):
+    function = functools.partial(PUBLIC[operation], stride=2)
+    with pytest.raises(ValueError, match=r"expected images \[B, H, W, C\]"):
+        jax.eval_shape(functools.partial(function, padding=1), np.ones((1, 8, 8, 2)), np.ones((4, 4, 1, 4)))
+    with pytest.raises(ValueError, match="leave nothing"):
+        jax.eval_shape(
+            functools.partial(function, padding=0 if operation == "conv" else 9),
+            np.ones((1, 2, 2, 2)),
+            np.ones((4, 4, 2, 4)),
+        )
+
+
 @every_operation
 def test_the_public_function_is_what_loops_say(operation):
     """Eagerly, under jit and under vmap over kernels (many seeds at once)."""

@@ -7,7 +7,8 @@ lowered for its platform: GPUs and TPUs keep XLA's convolutions, the CPU, where 
 
 A convolution y of an image x by a kernel k is bilinear, and its two gradients are bilinear in what is left of x, k and
 y. These are the three primitives here, each the transpose of the others: forwards, to the input, to the kernel. So a
-form has to be good at three things, and derivatives of any order, in either mode, are made of them; `vmap` maps a form.
+form has to be good at three things, and derivatives of any order, in either mode, are made of them. `vmap` maps a form;
+what is mapped first and derived afterwards is derived as any other function.
 """
 
 from collections.abc import Callable
@@ -15,7 +16,6 @@ from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from jax import lax
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
@@ -34,13 +34,18 @@ def _forward(x: jax.Array, k: jax.Array, *, stride: int, padding: int, **_: Any)
     return lax.conv_general_dilated(x, k, (stride,) * 2, [(padding,) * 2] * 2, dimension_numbers=NHWC)
 
 
-def _to_input(y: jax.Array, k: jax.Array, **geometry: Any) -> jax.Array:
-    x = jax.ShapeDtypeStruct((y.shape[0], *geometry["size"], k.shape[2]), y.dtype)
-    return jax.linear_transpose(lambda x: _forward(x, k, **geometry), x)(y)[0]
+def _to_input(y: jax.Array, k: jax.Array, *, stride: int, padding: int, size: tuple[int, int], **_: Any) -> jax.Array:
+    low = [n - 1 - padding for n in k.shape[:2]]
+    dilated = [(n - 1) * stride + 1 for n in y.shape[1:3]]
+    pads = [(a, n + m - 1 - has - a) for a, n, m, has in zip(low, size, k.shape[:2], dilated, strict=True)]
+    numbers = ("NHWC", "HWOI", "NHWC")
+    return lax.conv_general_dilated(
+        y, k[::-1, ::-1], (1, 1), pads, lhs_dilation=(stride,) * 2, dimension_numbers=numbers
+    )
 
 
 def _to_kernel(x: jax.Array, y: jax.Array, **geometry: Any) -> jax.Array:
-    k = jax.ShapeDtypeStruct((*geometry["kernel"], x.shape[3], y.shape[3]), x.dtype)
+    k = lax.full_like(y, 0, shape=(*geometry["kernel"], x.shape[3], y.shape[3]))
     return jax.linear_transpose(lambda k: _forward(x, k, **geometry), k)(y)[0]
 
 
@@ -56,8 +61,16 @@ def _primitive(name: str, native: Form, on_cpu: Form, shape: Callable[..., tuple
     def batched(arrays: Any, mapped: Any, **geometry: Any) -> tuple[jax.Array, int]:
         return by_platform(*arrays, mapped=tuple(mapped), **geometry), 0
 
+    def abstract(a: Any, b: Any, **geometry: Any) -> Any:
+        if any(a.sharding.spec) or any(b.sharding.spec):
+            raise ValueError(
+                "convolutions can't be given arrays on a mesh with explicit axes; make it with automatic ones, as "
+                "jax.sharding.Mesh has them, or map over it with shard_map"
+            )
+        return a.update(shape=shape(a.shape, b.shape, **geometry))
+
     primitive.def_impl(jax.jit(by_platform, static_argnames=GEOMETRY))
-    primitive.def_abstract_eval(lambda a, b, **geometry: a.update(shape=shape(a.shape, b.shape, **geometry)))
+    primitive.def_abstract_eval(abstract)
     mlir.register_lowering(primitive, mlir.lower_fun(by_platform, multiple_results=False))
     batching.primitive_batchers[primitive] = batched
     return primitive
@@ -80,22 +93,39 @@ ad.defbilinear(to_kernel, lambda k, _, y, **g: to_input.bind(y, k, **g), lambda 
 
 
 def _bind(primitive: Primitive, a: jax.Array, b: jax.Array, **geometry: Any) -> jax.Array:
-    # Under shard_map, where one varies over the mesh and the other doesn't, the sum with nothing of it makes both vary.
-    a, b = (one + lax.stop_gradient(jnp.sum(other[:0])) for one, other in ((a, b), (b, a)))
+    # Under shard_map, where one varies over the mesh and the other doesn't, both are made to.
+    own = [frozenset(getattr(jax.typeof(each), "manual_axis_type", jax.typeof(each)).varying) for each in (a, b)]
+    a, b = (
+        lax.pcast(each, tuple(missing), to="varying") if (missing := (own[0] | own[1]) - has) else each
+        for each, has in zip((a, b), own, strict=True)
+    )
     out: jax.Array = primitive.bind(a, b, **geometry)
     return out
 
 
+def _check(x: jax.Array, kernel: jax.Array, size: tuple[int, ...]) -> None:
+    if x.ndim != 4 or kernel.ndim != 4 or x.shape[3] != kernel.shape[2] or x.dtype != kernel.dtype:
+        raise ValueError(
+            f"expected images [B, H, W, C] and a kernel [k, k, C, features] of one dtype, got {x.dtype}{list(x.shape)} "
+            f"and {kernel.dtype}{list(kernel.shape)}"
+        )
+    if any(isinstance(n, int) and n < 1 for n in size):  # of an exported program's symbolic sizes nothing is known
+        raise ValueError(f"images of {x.shape[1:3]} and a kernel of {kernel.shape[:2]} leave nothing: {size} pixels")
+
+
 def conv(x: jax.Array, kernel: jax.Array, *, stride: int, padding: int) -> jax.Array:
     """Cross-correlation, as every deep-learning library's "convolution": `[B, H, W, C] -> [B, H', W', features]` with
-    H' = (H + 2·padding - k) // stride + 1. `kernel` is `[k, k, C, features]`."""
+    H' = (H + 2·padding - k) // stride + 1. `kernel` is `[k, k, C, features]`. ValueError where they don't fit."""
+    _check(x, kernel, products.out_size(x.shape[1:3], kernel.shape[:2], stride, padding))
     return _bind(forward, x, kernel, stride=stride, padding=padding, size=x.shape[1:3], kernel=kernel.shape[:2])
 
 
 def conv_transpose(x: jax.Array, kernel: jax.Array, *, stride: int, padding: int) -> jax.Array:
     """The transpose of `conv`: `[B, H, W, C] -> [B, H', W', features]` with H' = (H - 1)·stride - 2·padding + k, so
-    that output[stride·i + a - padding] += input[i] · kernel[a]. `kernel` is `[k, k, C, features]`."""
+    that output[stride·i + a - padding] += input[i] · kernel[a]. `kernel` is `[k, k, C, features]`. ValueError where
+    they don't fit."""
     (height, width), (kh, kw) = x.shape[1:3], kernel.shape[:2]
     size = (height - 1) * stride - 2 * padding + kh, (width - 1) * stride - 2 * padding + kw
+    _check(x, kernel, size)
     kernel = kernel.swapaxes(2, 3)
     return _bind(to_input, x, kernel, stride=stride, padding=padding, size=size, kernel=(kh, kw))

@@ -62,11 +62,13 @@ def _form(dtype: Any, channels: int, features: int, geometry: dict[str, Any]) ->
     """The form with the fewest multiplications; None where the convolution is better seen as the transpose of another,
     whose patches are those of y."""
     tiles = Tiles(**geometry)
-    if tiles.taps in TAPS and min(channels, features) >= CHANNELS and jnp.finfo(dtype).bits >= 32:
+    wide_enough = jnp.issubdtype(dtype, jnp.floating) and jnp.finfo(dtype).bits >= 32
+    if tiles.taps in TAPS and min(channels, features) >= CHANNELS and wide_enough:
         (high, wide), (kh, kw) = tiles.out, tiles.kernel
         if tiles.across[0] * tiles.across[1] * ((tiles.taps + 1) * tiles.stride) ** 2 < 0.8 * high * wide * kh * kw:
             return tiles
-    return Patches(**geometry) if features >= channels or tiles.stride > 1 else None
+    square = tiles.kernel[0] == tiles.kernel[1]
+    return None if channels > features and tiles.stride == 1 and square else Patches(**geometry)
 
 
 def _turn(k: jax.Array) -> jax.Array:
@@ -110,7 +112,7 @@ class Patches:
         x = _padded(x, (self.padding,) * 2, (self.padding,) * 2)
         stop_h, stop_w = (high - 1) * s + 1, (wide - 1) * s + 1
         patches = [x[:, i : i + stop_h : s, j : j + stop_w : s] for i in range(kh) for j in range(kw)]
-        return jnp.concatenate(patches, axis=-1).reshape(x.shape[0] * high * wide, -1)
+        return jnp.concatenate(patches, axis=-1).reshape(-1, kh * kw * x.shape[3])
 
     def forward(self, x: jax.Array, k: jax.Array) -> jax.Array:
         return (self.columns(x) @ k.reshape(-1, k.shape[3])).reshape(x.shape[0], *self.out, k.shape[3])
@@ -132,7 +134,8 @@ class Patches:
     def uncut(self, blocks: jax.Array) -> jax.Array:
         """The image `[B, H, W, C]` of blocks `[B, Y, X, s, s, C]` that begin with its padding."""
         image = blocks.transpose(0, 1, 3, 2, 4, 5)
-        image = image.reshape(image.shape[0], image.shape[1] * self.stride, -1, image.shape[5])
+        batch, high, s, wide, _, channels = image.shape
+        image = image.reshape(batch, high * s, wide * s, channels)
         ends = ((-self.padding, self.padding + n - has) for n, has in zip(self.size, image.shape[1:3], strict=True))
         return _padded(image, *ends)
 
@@ -177,14 +180,14 @@ class Tiles(Patches):
     def gathered(self, grid: Grid, batch: int) -> jax.Array:
         """`[B, H', W', F]`, of products `[tiles, F]` at every place."""
         down, across = self.across
-        four = _both(OUTPUTS[self.taps], _each(lambda each: each.reshape(batch, down, across, -1), grid))
+        four = _both(OUTPUTS[self.taps], _each(lambda each: each.reshape(batch, down, across, each.shape[1]), grid))
         y = jnp.stack([jnp.stack(row, 3) for row in four], 2)
-        return y.reshape(batch, 2 * down, 2 * across, -1)[:, : self.out[0], : self.out[1]]
+        return y.reshape(batch, 2 * down, 2 * across, y.shape[5])[:, : self.out[0], : self.out[1]]
 
     def laid(self, grid: Grid, batch: int) -> jax.Array:
         """The transpose of `tiles`: what lies over one another is added."""
         s, m, (down, across) = self.stride, self.taps, self.across
-        shape = batch, down, across, s, s, -1
+        shape = batch, down, across, s, s, grid[0][0].shape[1] // s**2
         places = _both(_turned(BLOCKS[m]), _each(lambda each: each.reshape(shape), grid))
 
         def halves(parts: Sequence[jax.Array], axis: int) -> list[jax.Array]:
@@ -199,7 +202,7 @@ class Tiles(Patches):
         rows = [halves(row, 2) for row in places]
         columns = [halves([row[odd] for row in rows], 1) for odd in (0, 1)]
         quarters = jnp.stack([jnp.stack([columns[j][i] for j in (0, 1)], 3) for i in (0, 1)], 2)
-        return self.uncut(quarters.reshape(batch, 2 * (down + m // 2), 2 * (across + m // 2), s, s, -1))
+        return self.uncut(quarters.reshape(batch, 2 * (down + m // 2), 2 * (across + m // 2), s, s, shape[5]))
 
     def forward(self, x: jax.Array, k: jax.Array) -> jax.Array:
         return self.gathered(_each(jnp.matmul, self.tiles(x), self.weights(k)), x.shape[0])

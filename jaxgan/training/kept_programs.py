@@ -1,6 +1,7 @@
 """XLA's programs, kept in the user's cache folder."""
 
 import contextlib
+import os
 from pathlib import Path
 
 import jax
@@ -16,27 +17,35 @@ def _programs() -> Path:
     return cache_folder() / "programs"
 
 
+def _folder() -> str | None:
+    """Where jax keeps what it compiles."""
+    folder: str | None = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
+    return folder
+
+
 def keep_programs() -> None:
     """Makes jax keep what it compiles, so that the same program starts at once the next time; nothing is done where
     `$JAX_COMPILATION_CACHE_DIR` says where to, or the folder can't be made. What is oldest goes when it grows large."""
-    if jax.config.jax_compilation_cache_dir is not None:
+    if _folder() is not None:
         return
     with contextlib.suppress(OSError):
         _programs().mkdir(parents=True, exist_ok=True)
         jax.config.update("jax_compilation_cache_dir", str(_programs()))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+        if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
+            jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+        kept = [(entry, entry.stat()) for entry in _programs().iterdir()]
         room = SIZE
-        for entry in sorted(_programs().iterdir(), key=lambda entry: entry.stat().st_mtime, reverse=True):
-            room -= entry.stat().st_size
+        for entry, about in sorted(kept, key=lambda each: each[1].st_mtime, reverse=True):
+            room -= about.st_size
             if room < 0:
-                entry.unlink()
+                entry.unlink(missing_ok=True)
 
 
 def forget_programs(warning: str) -> None:
     """Empties the folder where jax warns that it can't read an entry, as after a crash while one was written: jax never
     replaces an entry."""
-    ours = jax.config.jax_compilation_cache_dir == str(_programs())
+    ours = _folder() == str(_programs())
     if ours and "reading persistent compilation cache entry" in warning:
-        for entry in _programs().iterdir():
-            with contextlib.suppress(OSError):
-                entry.unlink()
+        with contextlib.suppress(OSError):
+            for entry in _programs().iterdir():
+                entry.unlink(missing_ok=True)
