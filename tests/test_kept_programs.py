@@ -64,6 +64,7 @@ def test_a_second_run_finds_its_programs_and_outlives_damaged_ones(tmp_path):
     env = {**os.environ, "JAXGAN_CACHE": str(tmp_path / "cache")}
     for name in [name for name in env if "CACHE" in name and name.startswith("JAX_")]:
         del env[name]
+    env["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"  # how long compiling takes is chance
 
     def run(name):
         command = [sys.executable, "-m", "experiments.dcgan_mnist", *TINY_RUN, "--steps", "2"]
