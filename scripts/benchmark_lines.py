@@ -4,13 +4,23 @@ import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
+
 from experiments import dcgan_mnist, gan_mnist, wgan_gp_mnist
 from jaxgan import d_loss, g_loss, latents
 from jaxgan.losses import non_saturating
 from jaxgan.networks.resnet import Discriminator, Generator
 from jaxgan.training import GAN, DataSpec, compose
 
-__all__ = ["LINES", "Line", "residual"]
+__all__ = ["LINES", "Line", "lowered", "residual"]
+
+
+def lowered(gan: GAN, data: DataSpec) -> jax.stages.Lowered:
+    """An iteration, not compiled, by whose `cost_analysis()` XLA counts its work, a loop's body once."""
+    images = jax.ShapeDtypeStruct((gan.batch_size, data.size, data.size, data.channels), jnp.float32)
+    batch = {"image": images, "label": jax.ShapeDtypeStruct((gan.batch_size,), jnp.int32)}
+    return jax.jit(gan.iteration).lower(jax.eval_shape(gan.init, jax.random.key(0)), batch)
 
 
 def residual(options: dcgan_mnist.Options, data: DataSpec) -> GAN:

@@ -69,7 +69,7 @@ def ours(pipe: Connection, name: str, dtype: str) -> None:
 
     from jaxgan.parallel import layout
     from jaxgan.training.program import CHUNK, compile_chunk
-    from scripts.benchmark_lines import LINES
+    from scripts.benchmark_lines import LINES, lowered
 
     line, device = LINES[name], jax.devices()[0]
     jax.config.update("jax_enable_compilation_cache", False)  # compiling is timed
@@ -82,9 +82,7 @@ def ours(pipe: Connection, name: str, dtype: str) -> None:
     labels = jnp.zeros(COUNT, jnp.int32)
     program = compile_chunk(gan, state, images, labels, layout=layout([device]))
     says = {"device": device.device_kind, "first": time.perf_counter() - began}
-    batch = {"image": jnp.zeros((gan.batch_size, *shape[1:])), "label": labels[: gan.batch_size]}
-    analysis = jax.jit(gan.iteration).lower(state, batch).cost_analysis() or {}
-    says["flop"] = analysis.get("flops", float("nan"))
+    says["flop"] = (lowered(gan, line.data).cost_analysis() or {}).get("flops", float("nan"))
 
     def run(iterations: int) -> None:
         nonlocal state

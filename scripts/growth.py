@@ -26,6 +26,7 @@ from jaxgan.training.members import ensemble_of, members_of
 from jaxgan.training.program import CHUNK, compile_chunk
 from jaxgan.training.report import aligned
 from jaxgan.training.usage import command_line, plain_exits, require, writing
+from scripts.benchmark_lines import lowered
 
 MIDDLE = {"batch": 64, "resolution": 32, "width": 32, "seeds": 1, "images": 10_000}
 VALUES = {
@@ -35,7 +36,6 @@ VALUES = {
     "seeds": (1, 2, 4, 8),
     "images": (1_000, 10_000, 60_000),
 }
-LARGEST = 4  # values of each, unless told otherwise
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Options:
     """File for the picture, .png."""
     axes: tuple[str, ...] = tuple(VALUES)
     """Which of batch, resolution, width, seeds, images."""
-    values: int = LARGEST
+    values: int = max(map(len, VALUES.values()))
     """How many values of each, from the smallest."""
     rounds: int = 5
     """How often each is timed."""
@@ -73,10 +73,9 @@ def point(options: Options, axis: str, value: int) -> Point:
     asked = MIDDLE | {axis: value}
     seeds, size = asked["seeds"], asked["resolution"]
     chosen = dcgan_mnist.Options(batch_size=asked["batch"], features=asked["width"], seeds=seeds)
-    gan = dcgan_mnist.build(chosen, DataSpec("random", asked["images"], size, 1, 10))
-    batch = {"image": jax.ShapeDtypeStruct((gan.batch_size, size, size, 1), jnp.float32)}
-    batch["label"] = jax.ShapeDtypeStruct((gan.batch_size,), jnp.int32)
-    alone = jax.jit(gan.iteration).lower(jax.eval_shape(gan.init, jax.random.key(0)), batch)
+    data = DataSpec("random", asked["images"], size, 1, 10)
+    gan = dcgan_mnist.build(chosen, data)
+    alone = lowered(gan, data)
     members = members_of(chosen)
     gan = ensemble_of(gan, members) if members else gan
     state: Any = jax.jit(gan.init)(jax.random.key(0))

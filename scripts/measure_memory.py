@@ -10,7 +10,6 @@ at some moments with the slope after the first 2,000 iterations, and draws them.
 import dataclasses
 import os
 import resource
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,6 +21,7 @@ from experiments import dcgan_mnist
 from jaxgan.training import UsageError, train
 from jaxgan.training.files import whole
 from jaxgan.training.usage import command_line, plain_exits, require
+from scripts.resident import peak
 
 SETTLED = 2000  # iterations by which everything that is made once has been made
 MOMENTS = (1000, 5000, 10_000, 20_000)
@@ -55,8 +55,7 @@ def resident() -> int:
     try:
         return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
     except FileNotFoundError:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak if sys.platform == "darwin" else peak * 1024
+        return peak()
 
 
 def measure(directory: Path, iterations: int, **intervals: int) -> list[Sample]:

@@ -3,24 +3,18 @@
 import importlib.util
 import json
 
-import jax
-import jax.numpy as jnp
 import pytest
 
 from jaxgan.networks import products
 from jaxgan.training.usage import UsageError
 from scripts import benchmark
-from scripts.benchmark_lines import LINES, critic, dcgan
+from scripts.benchmark_lines import LINES, critic, dcgan, lowered
 
 pytestmark = pytest.mark.usefixtures("as_users_have_it")
 
 
-def abstract(line):
-    """A line's GAN, and what its iteration is given."""
-    gan, data = line.build(line.options, line.data), line.data
-    batch = {"image": jax.ShapeDtypeStruct((gan.batch_size, data.size, data.size, data.channels), jnp.float32)}
-    batch["label"] = jax.ShapeDtypeStruct((gan.batch_size,), jnp.int32)
-    return gan, (jax.eval_shape(gan.init, jax.random.key(0)), batch)
+def gan_of(line):
+    return line.build(line.options, line.data)
 
 
 @pytest.mark.parametrize("name", LINES)
@@ -28,8 +22,8 @@ def test_flop_by_hand_are_xlas_but_for_elementwise_work(name, monkeypatch):
     """With patches, which multiply what there is to multiply."""
     monkeypatch.setattr(products, "_form", lambda dtype, channels, features, geometry: products.Patches(**geometry))
     line = LINES[name]
-    gan, inputs = abstract(line)
-    counted = jax.jit(gan.iteration).lower(*inputs).cost_analysis()["flops"]
+    gan = gan_of(line)
+    counted = lowered(gan, line.data).cost_analysis()["flops"]
     by_hand = line.flop * line.images
     if name == "wgan_gp32":  # of whose five critic steps, a loop's body, XLA counts one
         options = line.options
@@ -46,11 +40,10 @@ MEMORY = {"mlp": 1.54, "dcgan32": 57.3}
 @pytest.mark.parametrize("name", LINES)
 def test_an_iteration_does_no_more_work_than_it_did(name):
     """No clock: a change that adds a pass, or loses a form, is seen here. One that saves work lowers the number."""
-    gan, inputs = abstract(LINES[name])
-    lowered = jax.jit(gan.iteration).lower(*inputs)
-    assert lowered.cost_analysis()["flops"] / 1e9 == pytest.approx(WORK[name], rel=0.01)
+    iteration = lowered(gan_of(LINES[name]), LINES[name].data)
+    assert iteration.cost_analysis()["flops"] / 1e9 == pytest.approx(WORK[name], rel=0.01)
     if name in MEMORY:
-        compiled = lowered.compile({"xla_backend_optimization_level": 0})
+        compiled = iteration.compile({"xla_backend_optimization_level": 0})
         assert compiled.memory_analysis().temp_size_in_bytes / 1e6 == pytest.approx(MEMORY[name], rel=0.1)
 
 
