@@ -90,11 +90,11 @@ def test_a_save_that_fails_in_the_background_ends_the_run_with_a_line(tmp_path):
         if int(state.step) == 6:
             checkpoints = tmp_path / "run" / "checkpoints"
             checkpoints.rename(tmp_path / "run" / "moved")
-            try:
-                checkpoints.write_text("")
-            except IsADirectoryError:  # the save made it anew in between
-                shutil.rmtree(checkpoints)
-                checkpoints.write_text("")
+            while not checkpoints.is_file():
+                try:
+                    checkpoints.write_text("")
+                except IsADirectoryError:  # a save that is still going on made it anew
+                    shutil.rmtree(checkpoints, ignore_errors=True)
 
     with pytest.raises(Stopped, match=r"can't write in .*run: checkpoint .*/[48] can't be saved: ") as stopped:
         train(dcgan_mnist.build, tiny(tmp_path, sample_every=3), on_chunk)
