@@ -20,6 +20,7 @@ import json
 import multiprocessing
 import os
 import statistics
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal
@@ -64,43 +65,54 @@ class Side:
         other.close()
         self.first = self.answer()
 
-    def answer(self) -> dict[str, Any]:
+    def answer(self, question: int | None = None) -> dict[str, Any]:
         try:
+            if question is not None:
+                self.pipe.send(question)
             said: dict[str, Any] = self.pipe.recv()
-        except EOFError:
+        except (EOFError, BrokenPipeError):
             raise UsageError("a timed process ended before its time; what it printed above says why") from None
         return said
 
     def run(self, iterations: int) -> float:
-        self.pipe.send(iterations)
-        seconds: float = self.answer()["seconds"]
+        seconds: float = self.answer(iterations)["seconds"]
         return seconds / iterations
 
     def end(self) -> dict[str, Any]:
-        self.pipe.send(0)
-        last = self.answer()
+        last = self.answer(0)
         self.process.join()
         return last
 
 
 def measured(name: str, options: Options, torch: bool) -> dict[str, Any]:
     """All numbers of a line."""
-    sides = {}
-    for who in ("ours", *SETTINGS) if torch else ("ours",):
+    sides: dict[str, Side] = {}
+    lengths: dict[str, int] = {}
+
+    def begin(who: str) -> None:
         print(f"{LINES[name].title}: compiling {who}", flush=True)
-        try:
-            sides[who] = Side(ours, name, options.dtype) if who == "ours" else Side(theirs, name, options.dtype, who)
-        except UsageError:
-            if who == "ours":
-                raise
-            print(f"{LINES[name].title}: PyTorch {who} fails (above), and is left out", flush=True)
-    lengths = {who: max(1, round(options.seconds / side.run(1))) for who, side in sides.items()}
+        sides[who] = Side(ours, name, options.dtype) if who == "ours" else Side(theirs, name, options.dtype, who)
+        lengths[who] = max(1, round(options.seconds / sides[who].run(1)))
+
+    for who in ("ours", *SETTINGS) if torch else ("ours",):
+        _unless_it_fails(sides, name, who, begin)
     seconds: dict[str, list[float]] = {who: [] for who in sides}
     for _ in range(options.rounds):
-        for who, side in sides.items():
-            seconds[who].append(side.run(lengths[who]))
+        for who in list(sides):
+            _unless_it_fails(sides, name, who, lambda who: seconds[who].append(sides[who].run(lengths[who])))
     ends = {who: side.end() for who, side in sides.items()}
     return result_of(name, {who: sides[who].first | ends[who] | {"seconds": seconds[who]} for who in sides})
+
+
+def _unless_it_fails(sides: dict[str, Side], name: str, who: str, do: Callable[[str], None]) -> None:
+    """`do(who)`; a setting of PyTorch's that ends in it is a side no longer. UsageError where ours does."""
+    try:
+        do(who)
+    except UsageError:
+        if who == "ours":
+            raise
+        print(f"{LINES[name].title}: PyTorch {who} fails (above), and is left out", flush=True)
+        sides.pop(who, None)
 
 
 def result_of(name: str, sides: dict[str, dict[str, Any]]) -> dict[str, Any]:

@@ -48,7 +48,7 @@ class Options:
     """How many values of each, from the smallest."""
     rounds: int = 5
     """How often each is timed."""
-    seconds: float = 1.0
+    seconds: float = 2.0
     """About how long one timing takes, or one iteration where that is longer."""
 
     def __post_init__(self) -> None:

@@ -29,6 +29,8 @@ from jaxgan.training.usage import command_line, plain_exits, require
 class Options:
     dataset: str = "digits"
     """As for the experiment."""
+    data_dir: str | None = None
+    """As for the experiment."""
     steps: int = 1000
     """How long to train."""
 
@@ -74,7 +76,9 @@ def measure(options: Options) -> tuple[float, float, Counter[str]]:
         ):
             stack.enter_context(mock.patch.object(owner, name, timed(getattr(owner, name), times, called)))
         stack.enter_context(contextlib.redirect_stdout(io.StringIO()))
-        train = dcgan_mnist.Options(dataset=options.dataset, steps=options.steps, workdir=folder, devices=1)
+        train = dcgan_mnist.Options(
+            dataset=options.dataset, data_dir=options.data_dir, steps=options.steps, workdir=folder, devices=1
+        )
         loop.train(dcgan_mnist.build, train)
     ended = time.perf_counter()
     return first[0] - began, ended - first[0], times

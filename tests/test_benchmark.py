@@ -86,6 +86,26 @@ def test_a_process_that_ends_early_is_told():
         benchmark.Side(dies)
 
 
+def answers(pipe, name, dtype, who="ours"):
+    """As a timed process does, but for the work; of PyTorch's one setting fails at once, another after a few calls."""
+    for _ in range({"eager": 0, "compiled": 3}.get(who, 9)):
+        pipe.send({"seconds": 0.1, "first": 1.0})
+        if pipe.recv() == 0:
+            pipe.send({"peak": 2e6})
+            break
+
+
+@pytest.mark.slow
+def test_a_setting_of_pytorchs_that_fails_is_left_out(monkeypatch, capsys):
+    monkeypatch.setattr(benchmark, "ours", answers)
+    monkeypatch.setattr(benchmark, "theirs", answers)
+    result = benchmark.measured("mlp", benchmark.Options(rounds=4), torch=True)
+    assert list(result["sides"]) == ["ours", "eager, channels_last", "compiled, channels_last"]
+    assert all(len(each["seconds"]) == 4 and each["peak"] == 2e6 for each in result["sides"].values())
+    said = capsys.readouterr().out
+    assert "PyTorch eager fails" in said and "PyTorch compiled fails" in said and said.count("left out") == 2
+
+
 @pytest.mark.slow
 def test_a_line_is_timed(tmp_path, monkeypatch, capsys):
     """Ours alone, as where PyTorch isn't installed."""

@@ -9,6 +9,7 @@ import pytest
 from scipy import linalg
 
 from jaxgan.data import toys
+from jaxgan.data.kept import cache_folder
 from jaxgan.evaluation import FeatureNetwork, extract, record, reference, scores
 from jaxgan.evaluation.features import AT_ONCE
 
@@ -20,6 +21,10 @@ REAL, FAKE = (RANDOM.integers(0, top, (count, 4, 4, 3)).astype(np.uint8) for top
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("JAXGAN_CACHE", str(tmp_path / "cache"))
+
+
+def entries():
+    return [path for path in cache_folder().rglob("*") if path.is_file()]
 
 
 def network(name="house-of-cards", sha256="ab", calls=None):
@@ -123,41 +128,40 @@ def test_what_cannot_be_scored_is_refused():
 
 
 # --- what is kept ----------------------------------------------------------------------------------------------------
-def test_real_statistics_are_computed_once_and_those_of_samples_never_kept(tmp_path):
+def test_real_statistics_are_computed_once_and_those_of_samples_never_kept():
     calls = []
     first = found("fid,kid", FAKE, REAL, network=network(calls=calls))
-    files = sorted(path.name for path in (tmp_path / "cache").iterdir())
-    assert [name.partition("-")[0] for name in files] == ["features", "gaussian"]
+    assert sorted(path.parent.name for path in entries()) == ["features", "gaussians"]
     broken = dataclasses.replace(network(), apply=lambda images: {"features": jnp.full((len(images), 6), jnp.nan)})
     with pytest.raises(ValueError, match="150 of 150 images have features"):  # the samples, and not the real ones
         found("fid,kid", FAKE, REAL, network=broken)
     again = found("fid,kid", FAKE, REAL)
     assert [score.value for score in again.values()] == [score.value for score in first.values()]
     found("fid", FAKE, REAL, keep=True)
-    assert len(list((tmp_path / "cache").iterdir())) == 3
+    assert len(entries()) == 3
 
 
 @pytest.mark.parametrize("change", ["sha256", "resize", "name", "images"])
-def test_other_weights_sizes_or_images_are_another_entry(change, tmp_path):
+def test_other_weights_sizes_or_images_are_another_entry(change):
     reference.gaussian_of(network(), REAL)
     other = network() if change == "images" else dataclasses.replace(network(), **{change: "other"})
     images = REAL.copy()
     images[0, 0, 0, 0] ^= change == "images"
     reference.gaussian_of(other, images)
-    assert len(list((tmp_path / "cache").iterdir())) == 2
+    assert len(entries()) == 2
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "shifted", "flipped"])
-def test_a_damaged_entry_is_computed_again(damage, tmp_path):
+def test_a_damaged_entry_is_computed_again(damage):
     expected = reference.gaussian_of(network(), REAL)
-    (path,) = (tmp_path / "cache").iterdir()
+    (path,) = entries()
     whole = path.read_bytes()
     flipped = bytearray(whole)
     flipped[len(whole) // 2] ^= 1
     path.write_bytes({"cut": whole[:-99], "empty": b"", "shifted": b"PK" + whole, "flipped": bytes(flipped)}[damage])
     for _ in range(2):
         np.testing.assert_array_equal(reference.gaussian_of(network(), REAL).covariance, expected.covariance)
-    assert [each.name for each in (tmp_path / "cache").iterdir()] == [path.name]
+    assert entries() == [path]
 
 
 def test_a_cache_that_cannot_be_written_costs_only_time(tmp_path, monkeypatch):
@@ -169,7 +173,7 @@ def test_a_cache_that_cannot_be_written_costs_only_time(tmp_path, monkeypatch):
 def test_where_it_is_kept(monkeypatch, tmp_path):
     monkeypatch.delenv("JAXGAN_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert reference.cache_folder() == tmp_path / "jaxgan"
+    assert cache_folder() == tmp_path / "jaxgan"
 
 
 # --- the record ------------------------------------------------------------------------------------------------------

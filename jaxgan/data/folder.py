@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from jaxgan.data.images import MAX_PIXELS, BadImage, DataError, decode
+from jaxgan.data.kept import fingerprint
 
 __all__ = ["FolderSource", "folder"]
 
@@ -46,6 +47,10 @@ class FolderSource:
         else:
             sizes = [_archive(self.root).getinfo(file).CRC for file in self.files]
         return zlib.crc32(repr((self.files, sizes)).encode())
+
+    def fingerprint(self) -> str | None:
+        whole = fingerprint(map(self.root.joinpath, self.files) if self.root.is_dir() else [self.root])
+        return whole and f"{whole} {self.files}"
 
     def title(self, i: int) -> str:
         return _printable(str(self.root / self.files[i]))

@@ -1,5 +1,6 @@
 """From what a source holds to what a network is given: which images, of which size, in which colours."""
 
+import hashlib
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,12 +11,14 @@ import numpy as np
 from tqdm import tqdm
 
 from jaxgan.data.images import BadImage, DataError, ImageSet, Source
+from jaxgan.data.kept import kept
 
-__all__ = ["Filter", "Fit", "Preparation", "choose", "in_memory", "readable"]
+__all__ = ["Filter", "Fit", "Preparation", "choose", "first_shape", "in_memory", "readable"]
 
 Fit = Literal["pad", "crop", "stretch"]
 Filter = Literal["lanczos", "bicubic", "bilinear", "box"]
 BLOCK = 64  # images that a thread reads at a time
+VERSION = 1  # of what is kept: raised when the same files would give other images
 
 
 @dataclass(frozen=True)
@@ -132,20 +135,51 @@ def _count(text: str, available: int) -> int:
     return count
 
 
+def first_shape(source: Source, chosen: np.ndarray, *, skip: bool = False) -> tuple[str, tuple[int, ...]]:
+    """The title and shape (H, W, C) of the first of the chosen images, or with `skip` of the first that can be read.
+    BadImage where it can't be, DataError where none can."""
+
+    def compute() -> dict[str, np.ndarray]:
+        for i in map(int, chosen):
+            try:
+                return {"number": np.array(i), "shape": np.array(source[i].shape)}
+            except BadImage:
+                if not skip:
+                    raise
+        raise DataError(f"none of the {len(chosen)} images of {source.name} can be read")
+
+    found = kept("shapes", (*_read(source, chosen), skip), ["number", "shape"], compute)
+    return source.title(int(found["number"])), tuple(found["shape"].tolist())
+
+
 def in_memory(source: Source, chosen: np.ndarray, prepare: Preparation) -> np.ndarray:
-    """The chosen images, prepared, uint8 `[len(chosen), size, size, C]`. BadImage for one that can't be."""
+    """The chosen images, prepared, uint8 `[len(chosen), size, size, C]`; those of a set whose files are what they were
+    are read from the user's cache folder. BadImage for one that can't be."""
     shape = (prepare.size, prepare.size, prepare.channels)
     if isinstance(source, ImageSet) and source.images.shape[1:] == shape and not prepare.equalize:
         return source.images if np.array_equal(chosen, np.arange(len(source))) else source.images[chosen]
-    images = np.empty((len(chosen), *shape), np.uint8)
 
-    def read(positions: np.ndarray) -> None:
-        for position in positions:
-            i = int(chosen[position])
-            images[position] = prepare(source[i], source.title(i))
+    def compute() -> dict[str, np.ndarray]:
+        images = np.empty((len(chosen), *shape), np.uint8)
 
-    _in_threads(read, len(chosen), "reading images")
+        def read(positions: np.ndarray) -> None:
+            for position in positions:
+                i = int(chosen[position])
+                images[position] = prepare(source[i], source.title(i))
+
+        _in_threads(read, len(chosen), "reading images")
+        return {"images": images}
+
+    images: np.ndarray = kept("images", (*_read(source, chosen), prepare), ["images"], compute)["images"]
     return images
+
+
+def _read(source: Source, chosen: np.ndarray) -> tuple[str | None, ...]:
+    """What the chosen images follow from: files, numbers, and what decodes them."""
+    import PIL
+
+    numbers = hashlib.sha256(np.ascontiguousarray(chosen).data).hexdigest()
+    return source.fingerprint(), numbers, f"{VERSION} with Pillow {PIL.__version__}"
 
 
 def readable(source: Source, chosen: np.ndarray, prepare: Preparation) -> tuple[np.ndarray, list[str]]:
@@ -166,10 +200,12 @@ def readable(source: Source, chosen: np.ndarray, prepare: Preparation) -> tuple[
 
 def _in_threads(work: Callable[[np.ndarray], None], count: int, what: str) -> None:
     """`work` on blocks of the positions 0 to count - 1, with a bar once it takes longer than two seconds."""
-    blocks = np.split(np.arange(count), range(BLOCK, count, BLOCK))
+    first, *others = np.split(np.arange(count), range(BLOCK, count, BLOCK))
     with ThreadPoolExecutor(os.cpu_count()) as pool, tqdm(total=count, desc=what, unit="image", delay=2) as bar:
         try:
-            for block, _ in zip(blocks, pool.map(work, blocks), strict=True):
+            work(first)  # alone: what a source opens for its first image is opened once
+            bar.update(len(first))
+            for block, _ in zip(others, pool.map(work, others), strict=True):
                 bar.update(len(block))
         except BaseException:
             pool.shutdown(cancel_futures=True)

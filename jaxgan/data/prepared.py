@@ -1,5 +1,6 @@
 """Sets that TFDS has prepared, read without TensorFlow."""
 
+import functools
 import logging
 import zlib
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from jaxgan.data.images import BadImage, DataError, decode
+from jaxgan.data.kept import fingerprint, kept
 
 __all__ = ["PreparedSource", "prepared", "prepared_folder"]
 
@@ -25,11 +27,15 @@ class PreparedSource:
 
     name: str
     folder: Path
-    records: Any
     labels: np.ndarray
     class_names: tuple[str, ...]
     channels: int | None = None
     split: str = "train"
+
+    @functools.cached_property
+    def records(self) -> Any:
+        """What TFDS reads; opened where it is needed."""
+        return _records(_builder(self.folder), self.folder, self.split)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -52,6 +58,10 @@ class PreparedSource:
         """Of the files' names and sizes, which all splits share, and of the split."""
         files = repr(sorted((file.name, file.stat().st_size) for file in self.folder.iterdir()))
         return zlib.crc32((files if self.split == "train" else files + self.split).encode())
+
+    def fingerprint(self) -> str | None:
+        whole = fingerprint(self.folder.iterdir())
+        return whole and f"{whole} {self.split}"
 
 
 def prepared_folder(name: str, root: Path) -> Path | None:
@@ -82,14 +92,41 @@ def _labels(records: Any, count: int) -> np.ndarray:
 
 
 def prepared(name: str, folder: Path, split: str = "train") -> PreparedSource:
-    """A split of the prepared set in `folder`. DataError where it is damaged or half-written, in a format that only
-    TensorFlow reads, or holds no images or no such split."""
+    """A split of the prepared set in `folder`; its labels come from the user's cache folder where its files are what
+    they were, and TFDS is not asked. DataError where it is damaged or half-written, in a format that only TensorFlow
+    reads, or holds no images or no such split."""
+    opened: list[PreparedSource] = []
+
+    def compute() -> dict[str, np.ndarray]:
+        opened.append(source := _checked(name, folder, split))
+        names, channels = np.array(source.class_names, str), np.array(source.channels or 0)
+        return {"labels": source.labels, "class_names": names, "channels": channels}
+
+    found = kept("labels", (fingerprint(folder.iterdir()), split), ["labels", "class_names", "channels"], compute)
+    names, channels = tuple(found["class_names"].tolist()), int(found["channels"]) or None
+    return opened[0] if opened else PreparedSource(name, folder, found["labels"], names, channels, split)
+
+
+def _builder(folder: Path) -> Any:
     logging.getLogger("absl").setLevel(logging.ERROR)  # it recommends OpenCV at every start
     import tensorflow_datasets as tfds
 
+    return tfds.builder_from_directory(folder)
+
+
+def _records(builder: Any, folder: Path, split: str) -> Any:
+    """The records of a split, undecoded: a list of a small set's, otherwise what reads them one by one."""
+    import tensorflow_datasets as tfds
+
+    records = builder.as_data_source(split=split, decoders={"image": tfds.decode.SkipDecoding()})
+    small = sum(file.stat().st_size for file in folder.iterdir()) < AT_ONCE
+    return records.__getitems__(range(len(records))) if small and len(records) else records
+
+
+def _checked(name: str, folder: Path, split: str) -> PreparedSource:
     again = f"remove it and prepare {name!r} again"
     try:
-        builder = tfds.builder_from_directory(folder)
+        builder = _builder(folder)
         features, splits = builder.info.features, builder.info.splits
         if split != "train" and split not in splits:
             raise DataError(f"{folder} has no {split} split; it has {', '.join(splits)}")
@@ -101,14 +138,12 @@ def prepared(name: str, folder: Path, split: str = "train") -> PreparedSource:
         kind, shape = np.dtype(features["image"].np_dtype), features["image"].shape
         if kind not in (np.uint8, np.uint16) or len(shape) not in (2, 3) or shape[2:] not in ((), *CHANNELS):
             raise DataError(f"{folder} has images of {kind} and shape {shape}; uint8 [H, W, 1 or 3] is expected")
-        records = builder.as_data_source(split=split, decoders={"image": tfds.decode.SkipDecoding()})
+        records = _records(builder, folder, split)
         expected, count = splits[split].num_examples, len(records)
         if count != expected or count == 0:
             raise DataError(f"{folder} holds {count} of the {expected} images that it should; {again}")
         labelled = "label" in features and hasattr(features["label"], "names")
         names = tuple(features["label"].names) if labelled else ()
-        if sum(file.stat().st_size for file in folder.iterdir()) < AT_ONCE:
-            records = records.__getitems__(range(count))
         if any(records[i].get("image") is None for i in (0, count // 2, count - 1)):  # a file that was cut short
             raise DataError(f"{folder} holds records without images; {again}")
         labels = _labels(records, count) if labelled else np.zeros(count, np.int32)
@@ -126,4 +161,6 @@ def prepared(name: str, folder: Path, split: str = "train") -> PreparedSource:
     except Exception as error:  # half-written folders fail in as many ways as there are files
         reason = (str(error) or type(error).__name__).partition("\n")[0]
         raise DataError(f"{folder} can't be read ({reason}); {again}") from error
-    return PreparedSource(name, folder, records, labels, names, shape[2] if len(shape) == 3 else 1, split)
+    source = PreparedSource(name, folder, labels, names, shape[2] if len(shape) == 3 else 1, split)
+    vars(source)["records"] = records  # as if asked for already
+    return source

@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxgan import augment, data
 from jaxgan.data.images import BadImage
-from jaxgan.data.prepare import Filter, Fit, readable
+from jaxgan.data.prepare import Filter, Fit, first_shape, readable
 from jaxgan.data.sources import machine_memory
 from jaxgan.data.stream import Stream
 from jaxgan.training.usage import UsageError, require
@@ -144,23 +144,14 @@ def _preparation(options: DataOptions, source: data.Source, chosen: np.ndarray) 
     """What the options leave open is as in the first image (that can be read)."""
     size = options.load_size or options.image_size
     fit = options.fit if size else None
-    channels = options.channels or (3 if source.name.startswith("folder:") else None)
+    channels: int | None = options.channels or (3 if source.name.startswith("folder:") else None)
     if size is None or channels is None:
-        for i in map(int, chosen):
-            try:
-                first = source[i]
-                break
-            except BadImage:
-                if not options.skip_bad_images:
-                    raise
-        else:
-            raise data.DataError(f"none of the {len(chosen)} images of {source.name} can be read")
-        if size is None and first.shape[0] != first.shape[1]:
+        first, (height, width, depth) = first_shape(source, chosen, skip=options.skip_bad_images)
+        if size is None and height != width:
             raise data.DataError(
-                f"{source.title(i)} has {first.shape[0]}×{first.shape[1]} pixels; "
-                "name the square that it shall become with --image-size"
+                f"{first} has {height}×{width} pixels; name the square that it shall become with --image-size"
             )
-        size, channels = size or first.shape[0], channels or first.shape[2]
+        size, channels = size or height, channels or depth
     return data.Preparation(size, channels, fit, options.filter, options.equalize)
 
 

@@ -32,6 +32,7 @@ def _positions(shape: tuple[int, ...]) -> jax.Array:
     return places
 
 
+@jax.jit  # traced once for all leaves of a shape: a parameter's, its average's and its moments'
 def _digest(leaf: jax.Array) -> jax.Array:
     words = _words(leaf)
     # The finaliser of MurmurHash3 (A. Appleby) is a bijection of a word at its place: a word that changed changes its

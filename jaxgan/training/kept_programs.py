@@ -6,7 +6,7 @@ from pathlib import Path
 
 import jax
 
-from jaxgan.evaluation.reference import cache_folder
+from jaxgan.data.kept import cache_folder, make_room
 
 __all__ = ["forget_programs", "keep_programs"]
 
@@ -33,12 +33,7 @@ def keep_programs() -> None:
         jax.config.update("jax_compilation_cache_dir", str(_programs()))
         if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
             jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
-        kept = [(entry, entry.stat()) for entry in _programs().iterdir()]
-        room = SIZE
-        for entry, about in sorted(kept, key=lambda each: each[1].st_mtime, reverse=True):
-            room -= about.st_size
-            if room < 0:
-                entry.unlink(missing_ok=True)
+        make_room(_programs(), SIZE)
 
 
 def forget_programs(warning: str) -> None:

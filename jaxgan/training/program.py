@@ -19,7 +19,7 @@ __all__ = ["CHUNK", "Program", "all_finite", "compile_chunk", "empty", "iterate"
 
 State = Any
 Buffer = dict[str, jax.Array]
-CHUNK = 100  # most iterations in one dispatch, and the rows of the metrics buffer
+CHUNK = 1000  # most iterations in one dispatch, and the rows of the metrics buffer
 
 
 class Program(NamedTuple):

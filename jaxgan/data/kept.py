@@ -1,0 +1,78 @@
+"""What takes long to compute, kept in the user's cache folder under what it was computed from."""
+
+import contextlib
+import hashlib
+import os
+import struct
+import tempfile
+import time
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+__all__ = ["OF_ZIP_FILES", "cache_folder", "fingerprint", "kept", "make_room"]
+
+Arrays = dict[str, Any]  # of NumPy's, by name
+
+# What Python's zipfile raises for a damaged file: the last for versions, methods and flags that it doesn't know.
+OF_ZIP_FILES = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OverflowError, RuntimeError)
+UNREADABLE = (OSError, ValueError, KeyError, *OF_ZIP_FILES)
+
+SIZE = 4 << 30  # bytes that are kept of a kind
+SETTLED = 2.0  # seconds: a file that changed less long ago may change again within one tick of the disk's clock
+
+
+def cache_folder() -> Path:
+    """`$JAXGAN_CACHE`, or `jaxgan` in the user's folder for caches. What is in it can be removed at any time."""
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(os.environ.get("JAXGAN_CACHE") or f"{base}/jaxgan").expanduser()
+
+
+def fingerprint(files: Iterable[Path]) -> str | None:
+    """By which it is known that files have not changed: their paths, sizes, and times of the last change, of which the
+    second is the system's own and can't be set back. None where one changed just now."""
+    seen = [
+        (str(file.absolute()), about.st_size, about.st_mtime_ns, about.st_ctime_ns)
+        for file in files
+        for about in [file.stat()]
+    ]
+    if not seen or max(max(each[2:]) for each in seen) / 1e9 > time.time() - SETTLED:
+        return None
+    return hashlib.sha256(repr(sorted(seen)).encode()).hexdigest()
+
+
+def kept(kind: str, made_of: Sequence[Any], keys: Sequence[str], compute: Callable[[], Arrays]) -> Arrays:
+    """The arrays `keys` of `compute()`, from the disk where they were computed before from what `made_of` says in its
+    `repr`. With a None in it nothing is kept. Whatever is wrong with what is there, or with the disk, costs time and
+    nothing else; of a `kind`, what was not used for the longest time goes when there is too much of it."""
+    if None in made_of:
+        return compute()
+    folder = cache_folder() / kind
+    path = folder / f"{hashlib.sha256(repr(tuple(made_of)).encode()).hexdigest()[:32]}.npz"
+    with contextlib.suppress(*UNREADABLE), path.open("rb") as file, np.load(file) as arrays:  # alone it leaves it open
+        found = {key: arrays[key] for key in keys}
+        os.utime(path)
+        return found
+    computed = compute()
+    if (size := sum(array.nbytes for array in computed.values())) <= SIZE:
+        with contextlib.suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            make_room(folder, SIZE - size)
+            with tempfile.TemporaryDirectory(dir=folder.parent) as own:  # others may be at it too
+                np.savez(whole := Path(own) / path.name, **computed)
+                whole.replace(path)
+    return computed
+
+
+def make_room(folder: Path, size: int) -> None:
+    """Removes what was not used for the longest time until a folder's files have at most `size` bytes. OSError where it
+    can't be read or written."""
+    entries = [(entry, entry.stat()) for entry in folder.iterdir()]
+    for entry, about in sorted(entries, key=lambda each: each[1].st_mtime, reverse=True):
+        size -= about.st_size
+        if size < 0:
+            entry.unlink(missing_ok=True)

@@ -1,0 +1,232 @@
+"""What is read of files is kept in the cache folder: found again when nothing changed, and never when something did."""
+
+import io
+import os
+import shutil
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+from test_prepared import png, write_prepared
+
+from jaxgan import data
+from jaxgan.data import kept, prepare, prepared
+from jaxgan.data.folder import folder
+from jaxgan.data.kept import cache_folder, fingerprint, make_room
+from jaxgan.training.data_options import DataOptions, load
+from jaxgan.training.usage import UsageError
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3), np.uint8)
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("JAXGAN_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(kept, "SETTLED", -10.0)  # files of this very moment count as settled
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    root = tmp_path / "pictures"
+    for i, image in enumerate(IMAGES):
+        (root / "ab"[i % 2]).mkdir(parents=True, exist_ok=True)
+        (root / "ab"[i % 2] / f"{i}.bmp").write_bytes(bmp(image))
+    return root
+
+
+def bmp(image):
+    Image.fromarray(image).save(out := io.BytesIO(), "BMP")
+    return out.getvalue()
+
+
+def entries():
+    return sorted(path for path in cache_folder().rglob("*") if path.is_file())
+
+
+def options(root, **changes):
+    return DataOptions(dataset=f"folder:{root}", **changes)
+
+
+def forbid(monkeypatch, owner, name):
+    def called(*arguments, **others):
+        raise AssertionError(f"{name} was called")
+
+    monkeypatch.setattr(owner, name, called)
+
+
+def same(one, other):
+    np.testing.assert_array_equal(one.images, other.images)
+    np.testing.assert_array_equal(one.labels, other.labels)
+    assert (one.name, one.class_names) == (other.name, other.class_names)
+    assert one.labels.dtype == other.labels.dtype and one.images.dtype == np.uint8
+
+
+def test_a_folder_is_decoded_once(pictures, monkeypatch):
+    first = load(options(pictures))
+    forbid(monkeypatch, sys.modules[folder.__module__], "decode")
+    same(load(options(pictures)), first)
+    np.testing.assert_array_equal(first.images, IMAGES[[0, 2, 4, 1, 3, 5]])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"image_size": 4}, {"channels": 1}, {"equalize": True}, {"classes": "a"}, {"images": "3"}, {"classes": "b,a"},
+     {"image_size": 4, "filter": "box"}],
+    ids=str,
+)  # fmt: skip
+def test_other_options_are_other_entries(changes, pictures, monkeypatch, tmp_path):
+    load(options(pictures))
+    found = load(options(pictures, **changes))
+    monkeypatch.setenv("JAXGAN_CACHE", str(tmp_path / "another"))
+    same(found, load(options(pictures, **changes)))
+
+
+@pytest.mark.parametrize("what", ["content", "name", "gone", "new"])
+def test_a_folder_that_changed_is_read_again(what, pictures):
+    load(options(pictures))
+    path = pictures / "a" / "0.bmp"
+    before = path.stat()
+    if what == "content":  # as long as before, and with its old date
+        path.write_bytes(bmp(IMAGES[5]))
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        assert (path.stat().st_size, path.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+        expected = [5, 2, 4, 1, 3, 5]
+    elif what == "name":
+        path.rename(pictures / "a" / "7.bmp")
+        expected = [2, 4, 0, 1, 3, 5]
+    elif what == "gone":
+        path.unlink()
+        expected = [2, 4, 1, 3, 5]
+    else:
+        (pictures / "b" / "0.bmp").write_bytes(bmp(IMAGES[2]))
+        expected = [0, 2, 4, 2, 1, 3, 5]
+    np.testing.assert_array_equal(load(options(pictures)).images, IMAGES[expected])
+
+
+def test_a_picture_that_became_bad_is_told(pictures):
+    load(options(pictures))
+    (pictures / "a" / "2.bmp").write_bytes(b"no picture")
+    with pytest.raises(UsageError, match=r"2\.bmp is no picture"):
+        load(options(pictures))
+    for _ in range(2):
+        assert len(load(options(pictures, skip_bad_images=True)).images) == 5
+
+
+def test_what_cannot_be_read_is_not_kept(pictures):
+    (pictures / "a" / "0.bmp").write_bytes(b"no picture")
+    for _ in range(2):
+        with pytest.raises(UsageError, match=r"0\.bmp is no picture"):
+            load(options(pictures))
+    assert not entries()
+
+
+def test_a_file_that_changed_just_now_is_not_trusted(pictures, monkeypatch):
+    files = list(pictures.rglob("*.bmp"))
+    assert fingerprint(files) == fingerprint(files[::-1]) != fingerprint(files[1:])
+    monkeypatch.setattr(kept, "SETTLED", 2.0)
+    assert fingerprint(files) is None and fingerprint([]) is None
+    load(options(pictures))
+    assert not entries()
+    now = time.time() + 3
+    monkeypatch.setattr(time, "time", lambda: now)
+    assert fingerprint(files)
+
+
+def test_prepared_sets_are_opened_once(tmp_path, monkeypatch):
+    test = {"test": (IMAGES[:2], [1, 1])}
+    where = write_prepared(tmp_path / "sets", IMAGES, [0, 1, 0, 1, 1, 1], ["cat", "dog"], more=test)
+    choice = DataOptions(dataset="mine", data_dir=str(tmp_path / "sets"))
+    first = load(choice)
+    monkeypatch.setattr(prepare, "VERSION", 2)  # as if the images alone were not kept: TFDS is asked for them
+    same(load(choice), first)
+    monkeypatch.setattr(prepare, "VERSION", 1)
+    with monkeypatch.context() as patch:
+        forbid(patch, prepared, "_builder")
+        same(load(choice), first)
+    held_out = data.open_source("mine", choice.data_dir, split="test")
+    np.testing.assert_array_equal(load(choice, held_out).images, IMAGES[:2])
+    assert held_out.labels.tolist() == [1, 1] and held_out.class_names == ("cat", "dog")
+    assert (where / "dataset_info.json").write_text("{")
+    with pytest.raises(UsageError, match="remove it and prepare 'mine' again"):
+        load(choice)
+
+
+def test_prepared_sets_without_labels_and_of_any_colours(tmp_path):
+    write_prepared(tmp_path / "a", IMAGES, tensor="uint8")
+    write_prepared(tmp_path / "b", [png(IMAGES[0]), png(IMAGES[1, ..., :1])])
+    for name, channels in (("a", 3), ("b", 3)):
+        found = [data.open_source("mine", str(tmp_path / name)) for _ in range(2)]
+        assert [source.channels for source in found] == [channels] * 2
+        assert [source.class_names for source in found] == [()] * 2
+        np.testing.assert_array_equal(found[0].labels, found[1].labels)
+        np.testing.assert_array_equal(found[0][1], found[1][1])
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "flipped"])
+def test_damaged_entries_are_made_again(damage, pictures):
+    first = load(options(pictures))
+    whole = {path: path.read_bytes() for path in entries()}
+    assert {path.parent.name for path in whole} == {"images", "shapes"}
+    for path, content in whole.items():
+        flipped = bytearray(content)
+        flipped[len(content) // 2] ^= 1
+        path.write_bytes({"cut": content[:-30], "empty": b"", "flipped": bytes(flipped)}[damage])
+    same(load(options(pictures)), first)
+    assert {path: path.read_bytes() for path in entries()} == whole
+
+
+def test_only_so_much_is_kept_and_what_is_used_stays(pictures, monkeypatch):
+    load(options(pictures))
+    used = entries()
+    for path in used:
+        os.utime(path, (1e9, 1e9))
+    load(options(pictures))
+    assert all(path.stat().st_mtime > 1e9 for path in used)
+    for age, path in enumerate(used):
+        os.utime(path, (1e9 - age, 1e9 - age))
+    (images,) = (path for path in used if path.parent.name == "images")
+    monkeypatch.setattr(kept, "SIZE", IMAGES.nbytes + 100)  # bytes of arrays: with the file's head it is one entry
+    load(options(pictures, equalize=True))
+    assert images not in entries() and len([path for path in entries() if path.parent.name == "images"]) == 1
+    monkeypatch.setattr(kept, "SIZE", IMAGES.nbytes - 1)
+    before = entries()
+    load(options(pictures))
+    assert entries() == before, "what is larger than all of it isn't kept"
+    make_room(images.parent, 0)
+    assert not [path for path in entries() if path.parent.name == "images"]
+
+
+def test_a_cache_that_cannot_be_written_costs_only_time(pictures, tmp_path, monkeypatch):
+    first = load(options(pictures))
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("JAXGAN_CACHE", str(tmp_path / "file"))
+    same(load(options(pictures)), first)
+
+
+def test_archives_and_bad_images_in_them(pictures, tmp_path, monkeypatch):
+    archive = shutil.make_archive(str(tmp_path / "pictures"), "zip", pictures)
+    first = load(options(archive))
+    forbid(monkeypatch, sys.modules[folder.__module__], "decode")
+    same(load(options(archive)), first)
+    os.utime(archive)
+    with pytest.raises(AssertionError, match="decode was called"):
+        load(options(archive))
+
+
+@pytest.mark.slow
+def test_a_second_run_asks_neither_tfds_nor_pillow(tmp_path):
+    """In processes of their own, as two runs are; TFDS is not even imported."""
+    write_prepared(tmp_path / "sets", IMAGES)
+    code = (
+        "import sys; from jaxgan.data import kept; kept.SETTLED = -10.0\n"
+        "from jaxgan.training.data_options import DataOptions, load\n"
+        f"images = load(DataOptions(dataset='mine', data_dir={str(tmp_path / 'sets')!r})).images\n"
+        "print(images.sum(), 'tensorflow_datasets' in sys.modules)"
+    )
+    said = [
+        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout for _ in "12"
+    ]
+    assert said == [f"{IMAGES.sum()} True\n", f"{IMAGES.sum()} False\n"]
