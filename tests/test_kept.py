@@ -6,11 +6,12 @@ import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from test_prepared import png, write_prepared
+from test_prepared import png, write_prepared, write_records
 
 from jaxgan import data
 from jaxgan.data import kept, prepare, prepared
@@ -206,14 +207,29 @@ def test_a_cache_that_cannot_be_written_costs_only_time(pictures, tmp_path, monk
     same(load(options(pictures)), first)
 
 
-def test_archives_and_bad_images_in_them(pictures, tmp_path, monkeypatch):
+def test_an_archive_that_is_replaced_is_read_anew(pictures, tmp_path, monkeypatch):
     archive = shutil.make_archive(str(tmp_path / "pictures"), "zip", pictures)
-    first = load(options(archive))
-    forbid(monkeypatch, sys.modules[folder.__module__], "decode")
-    same(load(options(archive)), first)
-    os.utime(archive)
-    with pytest.raises(AssertionError, match="decode was called"):
-        load(options(archive))
+    first, opened = load(options(archive)), folder(Path(archive))
+    with monkeypatch.context() as patch:
+        forbid(patch, sys.modules[folder.__module__], "decode")
+        same(load(options(archive)), first)
+    (pictures / "a" / "0.bmp").write_bytes(bmp(IMAGES[5]))
+    shutil.make_archive(str(tmp_path / "pictures"), "zip", pictures)
+    np.testing.assert_array_equal(load(options(archive)).images, IMAGES[[5, 2, 4, 1, 3, 5]])
+    assert opened.fingerprint() is None, "it was opened before"
+    Path(archive).unlink()
+    assert opened.fingerprint() is None
+
+
+def test_what_was_opened_before_a_change_is_not_kept_as_what_came_after(tmp_path):
+    where = write_prepared(tmp_path / "sets", IMAGES)
+    opened = data.open_source("mine", str(tmp_path / "sets"))
+    (records,) = where.glob("*array_record*")
+    records.unlink()
+    write_records(records, IMAGES[::-1], None, None)
+    np.testing.assert_array_equal(load(DataOptions(), opened).images, IMAGES)
+    choice = DataOptions(dataset="mine", data_dir=str(tmp_path / "sets"))
+    np.testing.assert_array_equal(load(choice).images, IMAGES[::-1])
 
 
 @pytest.mark.slow

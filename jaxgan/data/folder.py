@@ -20,13 +20,14 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", "
 
 @dataclass(frozen=True)
 class FolderSource:
-    """The pictures `files` (paths below `root`) of a folder or zip archive."""
+    """The pictures `files` (paths below `root`) of a folder, or of a zip archive that had last `changed` then."""
 
     name: str
     root: Path
     files: tuple[str, ...]
     labels: np.ndarray
     class_names: tuple[str, ...]
+    changed: int = 0
 
     def __len__(self) -> int:
         return len(self.files)
@@ -35,7 +36,7 @@ class FolderSource:
         if self.root.is_dir():
             return decode(self.root / self.files[i], self.title(i))
         try:
-            content = _archive(self.root).read(self.files[i])
+            content = _archive(self.root, self.changed).read(self.files[i])
         except Exception as error:  # damaged or encrypted; what unpacks for zipfile has errors of its own
             raise BadImage(f"{self.title(i)} can't be read ({error})") from error
         return decode(content, self.title(i))
@@ -45,12 +46,15 @@ class FolderSource:
         if self.root.is_dir():
             sizes = [(self.root / file).stat().st_size for file in self.files]
         else:
-            sizes = [_archive(self.root).getinfo(file).CRC for file in self.files]
+            archive = _archive(self.root, self.changed)
+            sizes = [archive.getinfo(file).CRC for file in self.files]
         return zlib.crc32(repr((self.files, sizes)).encode())
 
     def fingerprint(self) -> str | None:
-        whole = fingerprint(map(self.root.joinpath, self.files) if self.root.is_dir() else [self.root])
-        return whole and f"{whole} {self.files}"
+        whole = fingerprint([self.root] if self.changed else map(self.root.joinpath, self.files))
+        if whole is None or (self.changed and _changed(self.root) != self.changed):  # what is open is another archive
+            return None
+        return f"{whole} {self.files}"
 
     def title(self, i: int) -> str:
         return _printable(str(self.root / self.files[i]))
@@ -62,9 +66,14 @@ def _printable(text: str) -> str:
 
 
 @functools.lru_cache(maxsize=4)
-def _archive(path: Path) -> zipfile.ZipFile:
-    """Opened once in a process: workers read thousands of pictures from it."""
+def _archive(path: Path, changed: int) -> zipfile.ZipFile:
+    """Opened once in a process, as long as it is the same: workers read thousands of pictures from it."""
     return zipfile.ZipFile(path)
+
+
+def _changed(path: Path) -> int:
+    """Nanoseconds, by the system's clock."""
+    return path.stat().st_ctime_ns
 
 
 def _members(path: Path) -> list[str]:
@@ -105,11 +114,12 @@ def folder(path: Path) -> FolderSource:
     are the classes, sorted by name. Files that aren't pictures by their suffix, and hidden ones, are left out.
 
     DataError where there is no picture, or some lie in subfolders and some beside them."""
+    changed = 0
     try:
         if path.is_dir():
             found = [file.relative_to(path).as_posix() for file in _files(path)]
         elif path.exists():
-            found = _members(path)
+            changed, found = _changed(path), _members(path)
         else:
             raise DataError(f"folder:{path} is not there; give the path of a folder of pictures")
     except OSError as error:
@@ -132,4 +142,4 @@ def folder(path: Path) -> FolderSource:
     numbers = {name: number for number, name in enumerate(names)}
     labels = np.array([numbers[group[0]] if group else 0 for group in groups], np.int32)
     root, files = path.absolute(), tuple(map(str, pictures))
-    return FolderSource(f"folder:{_printable(root.name)}", root, files, labels, tuple(map(_printable, names)))
+    return FolderSource(f"folder:{_printable(root.name)}", root, files, labels, tuple(map(_printable, names)), changed)

@@ -53,8 +53,8 @@ class Source(Protocol):
         """A checksum by which a set that changed is known, without reading its images one by one."""
 
     def fingerprint(self) -> str | None:
-        """The same to the last change of its files, on this machine; None where images may change unseen, or are in
-        memory anyway."""
+        """The same to the last change of its files, on this machine, as they were before anything was read of them;
+        None where images may change unseen, or are in memory anyway."""
 
 
 @dataclass(frozen=True)

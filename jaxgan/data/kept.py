@@ -34,12 +34,12 @@ def cache_folder() -> Path:
 
 def fingerprint(files: Iterable[Path]) -> str | None:
     """By which it is known that files have not changed: their paths, sizes, and times of the last change, of which the
-    second is the system's own and can't be set back. None where one changed just now."""
-    seen = [
-        (str(file.absolute()), about.st_size, about.st_mtime_ns, about.st_ctime_ns)
-        for file in files
-        for about in [file.stat()]
-    ]
+    second is the system's own and can't be set back. None where one changed just now, or can't be looked at."""
+    try:
+        found = [(str(file.absolute()), file.stat()) for file in files]
+    except OSError:
+        return None
+    seen = [(path, about.st_size, about.st_mtime_ns, about.st_ctime_ns) for path, about in found]
     if not seen or max(max(each[2:]) for each in seen) / 1e9 > time.time() - SETTLED:
         return None
     return hashlib.sha256(repr(sorted(seen)).encode()).hexdigest()
@@ -55,7 +55,8 @@ def kept(kind: str, made_of: Sequence[Any], keys: Sequence[str], compute: Callab
     path = folder / f"{hashlib.sha256(repr(tuple(made_of)).encode()).hexdigest()[:32]}.npz"
     with contextlib.suppress(*UNREADABLE), path.open("rb") as file, np.load(file) as arrays:  # alone it leaves it open
         found = {key: arrays[key] for key in keys}
-        os.utime(path)
+        with contextlib.suppress(OSError):  # a cache that is only read
+            os.utime(path)
         return found
     computed = compute()
     if (size := sum(array.nbytes for array in computed.values())) <= SIZE:

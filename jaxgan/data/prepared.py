@@ -23,7 +23,7 @@ AT_ONCE = 2**28  # bytes: smaller sets are read as they are stored in one go, wh
 @dataclass(frozen=True)
 class PreparedSource:
     """The records of a prepared set, undecoded, by index. channels: as TFDS declares them; grey pictures in a set of
-    coloured ones are made coloured, as TFDS does."""
+    coloured ones are made coloured, as TFDS does. files: the folder's fingerprint before it was opened."""
 
     name: str
     folder: Path
@@ -31,6 +31,7 @@ class PreparedSource:
     class_names: tuple[str, ...]
     channels: int | None = None
     split: str = "train"
+    files: str | None = None
 
     @functools.cached_property
     def records(self) -> Any:
@@ -60,8 +61,7 @@ class PreparedSource:
         return zlib.crc32((files if self.split == "train" else files + self.split).encode())
 
     def fingerprint(self) -> str | None:
-        whole = fingerprint(self.folder.iterdir())
-        return whole and f"{whole} {self.split}"
+        return self.files and f"{self.files} {self.split}"
 
 
 def prepared_folder(name: str, root: Path) -> Path | None:
@@ -96,15 +96,16 @@ def prepared(name: str, folder: Path, split: str = "train") -> PreparedSource:
     they were, and TFDS is not asked. DataError where it is damaged or half-written, in a format that only TensorFlow
     reads, or holds no images or no such split."""
     opened: list[PreparedSource] = []
+    files = fingerprint(folder.iterdir())
 
     def compute() -> dict[str, np.ndarray]:
-        opened.append(source := _checked(name, folder, split))
+        opened.append(source := _checked(name, folder, split, files))
         names, channels = np.array(source.class_names, str), np.array(source.channels or 0)
         return {"labels": source.labels, "class_names": names, "channels": channels}
 
-    found = kept("labels", (fingerprint(folder.iterdir()), split), ["labels", "class_names", "channels"], compute)
+    found = kept("labels", (files, split), ["labels", "class_names", "channels"], compute)
     names, channels = tuple(found["class_names"].tolist()), int(found["channels"]) or None
-    return opened[0] if opened else PreparedSource(name, folder, found["labels"], names, channels, split)
+    return opened[0] if opened else PreparedSource(name, folder, found["labels"], names, channels, split, files)
 
 
 def _builder(folder: Path) -> Any:
@@ -123,7 +124,7 @@ def _records(builder: Any, folder: Path, split: str) -> Any:
     return records.__getitems__(range(len(records))) if small and len(records) else records
 
 
-def _checked(name: str, folder: Path, split: str) -> PreparedSource:
+def _checked(name: str, folder: Path, split: str, files: str | None) -> PreparedSource:
     again = f"remove it and prepare {name!r} again"
     try:
         builder = _builder(folder)
@@ -161,6 +162,6 @@ def _checked(name: str, folder: Path, split: str) -> PreparedSource:
     except Exception as error:  # half-written folders fail in as many ways as there are files
         reason = (str(error) or type(error).__name__).partition("\n")[0]
         raise DataError(f"{folder} can't be read ({reason}); {again}") from error
-    source = PreparedSource(name, folder, labels, names, shape[2] if len(shape) == 3 else 1, split)
+    source = PreparedSource(name, folder, labels, names, shape[2] if len(shape) == 3 else 1, split, files)
     vars(source)["records"] = records  # as if asked for already
     return source
