@@ -197,7 +197,7 @@ class Watched:
     "seconds, counts, text",
     [
         (0.106, [1, 1, 4, 4, 4, 4, 4], "106 ms a step, 3,000 steps: about 5 min 20 s"),
-        (0.0001234, [1, 1, 100, 100, 100, 100, 100], "0.123 ms a step, 3,000 steps: about 0 s"),
+        (0.0001234, [1, 1, 1000, 1000, 1000, 1000, 1000], "0.123 ms a step, 3,000 steps: about 0 s"),
         (1.2, [1, 1, 1, 1], "1.2 s a step, 3,000 steps: about 1 h"),
         (60.0, [1, 1], "60 s a step, 3,000 steps: about 2 d 2 h"),
     ],
