@@ -21,7 +21,7 @@ import multiprocessing
 import os
 import statistics
 from collections.abc import Callable
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Literal
 
@@ -69,8 +69,11 @@ class Side:
         try:
             if question is not None:
                 self.pipe.send(question)
+            # The pipe alone may stay open longer than the process, in children that it has started.
+            if self.pipe not in wait([self.pipe, self.process.sentinel]):
+                raise EOFError
             said: dict[str, Any] = self.pipe.recv()
-        except (EOFError, BrokenPipeError):
+        except (EOFError, ConnectionError):
             raise UsageError("a timed process ended before its time; what it printed above says why") from None
         return said
 
@@ -100,7 +103,9 @@ def measured(name: str, options: Options, torch: bool) -> dict[str, Any]:
     for _ in range(options.rounds):
         for who in list(sides):
             _unless_it_fails(sides, name, who, lambda who: seconds[who].append(sides[who].run(lengths[who])))
-    ends = {who: side.end() for who, side in sides.items()}
+    ends: dict[str, dict[str, Any]] = {}
+    for who in list(sides):
+        _unless_it_fails(sides, name, who, lambda who: ends.update({who: sides[who].end()}))
     return result_of(name, {who: sides[who].first | ends[who] | {"seconds": seconds[who]} for who in sides})
 
 

@@ -5,7 +5,7 @@
 
 trains experiments.dcgan_mnist in a folder that is thrown away, with pictures and checkpoints as often as by default,
 and says how long it took to the first step, how long the compiled chunks took together from then on, and where the rest
-went. Told twice, the second run finds its programs compiled.
+went. Told twice, the second run finds its programs compiled and its images decoded.
 """
 
 import contextlib

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import PIL
 import pytest
 from PIL import Image
 from test_prepared import png, write_prepared, write_records
@@ -47,6 +48,14 @@ def entries():
     return sorted(path for path in cache_folder().rglob("*") if path.is_file())
 
 
+def later(path):
+    """Waits until what is written has another time than this file has."""
+    scratch = path.with_name("scratch")
+    while not scratch.exists() or scratch.stat().st_ctime_ns <= path.stat().st_ctime_ns:
+        scratch.write_text("")
+    scratch.unlink()
+
+
 def options(root, **changes):
     return DataOptions(dataset=f"folder:{root}", **changes)
 
@@ -67,28 +76,40 @@ def same(one, other):
 
 def test_a_folder_is_decoded_once(pictures, monkeypatch):
     first = load(options(pictures))
+    assert {path.parent.stat().st_mode & 0o777 for path in entries()} == {0o700}
     forbid(monkeypatch, sys.modules[folder.__module__], "decode")
     same(load(options(pictures)), first)
     np.testing.assert_array_equal(first.images, IMAGES[[0, 2, 4, 1, 3, 5]])
+    with pytest.raises(AssertionError, match="decode was called"):
+        load(options(pictures, image_size=4))
+    monkeypatch.setattr(PIL, "__version__", "0")
+    with pytest.raises(AssertionError, match="decode was called"):
+        load(options(pictures))
 
 
 @pytest.mark.parametrize(
     "changes",
-    [{"image_size": 4}, {"channels": 1}, {"equalize": True}, {"classes": "a"}, {"images": "3"}, {"classes": "b,a"},
-     {"image_size": 4, "filter": "box"}],
+    [{"image_size": 5}, {"channels": 1}, {"equalize": True}, {"classes": "a"}, {"images": "3"}, {"classes": "b,a"},
+     {"filter": "box"}, {"fit": "stretch"}],
     ids=str,
 )  # fmt: skip
-def test_other_options_are_other_entries(changes, pictures, monkeypatch, tmp_path):
-    load(options(pictures))
-    found = load(options(pictures, **changes))
+def test_other_options_are_other_entries(changes, tmp_path, monkeypatch):
+    root = tmp_path / "pictures"
+    for i, image in enumerate(IMAGES):
+        (root / "ab"[i % 2]).mkdir(parents=True, exist_ok=True)
+        (root / "ab"[i % 2] / f"{i}.bmp").write_bytes(bmp(image[:, :7]))
+    changed = options(root, **{"image_size": 4, **changes})
+    before, found = load(options(root, image_size=4)), load(changed)
+    assert not np.array_equal(before.images, found.images) or "classes" in changes
     monkeypatch.setenv("JAXGAN_CACHE", str(tmp_path / "another"))
-    same(found, load(options(pictures, **changes)))
+    same(found, load(changed))
 
 
 @pytest.mark.parametrize("what", ["content", "name", "gone", "new"])
 def test_a_folder_that_changed_is_read_again(what, pictures):
     load(options(pictures))
     path = pictures / "a" / "0.bmp"
+    later(path)
     before = path.stat()
     if what == "content":  # as long as before, and with its old date
         path.write_bytes(bmp(IMAGES[5]))
@@ -105,6 +126,30 @@ def test_a_folder_that_changed_is_read_again(what, pictures):
         (pictures / "b" / "0.bmp").write_bytes(bmp(IMAGES[2]))
         expected = [0, 2, 4, 2, 1, 3, 5]
     np.testing.assert_array_equal(load(options(pictures)).images, IMAGES[expected])
+
+
+def test_a_folder_that_took_anothers_place_is_read_again(pictures, tmp_path):
+    """Even where the disk's clock can't tell them apart."""
+    other = tmp_path / "other"
+    shutil.copytree(pictures, other)
+    (other / "a" / "0.bmp").write_bytes(bmp(IMAGES[5]))
+    for path in (pictures, other):
+        for file in path.rglob("*.bmp"):
+            os.utime(file, (1e9, 1e9))
+    files = sorted(pictures.rglob("*.bmp"))
+    before = fingerprint(files)
+    load(options(pictures))
+    pictures.rename(tmp_path / "old")
+    other.rename(pictures)
+    assert load(options(pictures)).images[0].tolist() == IMAGES[5].tolist()
+    seen = [file.stat() for file in files]
+    assert fingerprint(files) != before and len({each.st_ino for each in seen}) == 6
+
+
+def test_streams_and_single_images_are_not_kept(pictures):
+    source = folder(pictures)
+    data.in_memory(source, np.arange(3), data.Preparation(8, 3))
+    assert not entries()
 
 
 def test_a_picture_that_became_bad_is_told(pictures):
@@ -166,6 +211,18 @@ def test_prepared_sets_without_labels_and_of_any_colours(tmp_path):
         np.testing.assert_array_equal(found[0][1], found[1][1])
 
 
+def test_no_flipped_bit_of_an_entry_is_taken_for_images(pictures):
+    """Of its head and its end, where lengths and checksums are, and of a byte in between."""
+    first = load(options(pictures))
+    (path,) = (path for path in entries() if path.parent.name == "images")
+    whole = path.read_bytes()
+    for place in (*range(260), len(whole) // 2, *range(len(whole) - 140, len(whole))):
+        flipped = bytearray(whole)
+        flipped[place] ^= 1 << place % 8
+        path.write_bytes(flipped)
+        same(load(options(pictures)), first)
+
+
 @pytest.mark.parametrize("damage", ["cut", "empty", "flipped"])
 def test_damaged_entries_are_made_again(damage, pictures):
     first = load(options(pictures))
@@ -196,8 +253,10 @@ def test_only_so_much_is_kept_and_what_is_used_stays(pictures, monkeypatch):
     before = entries()
     load(options(pictures))
     assert entries() == before, "what is larger than all of it isn't kept"
-    make_room(images.parent, 0)
-    assert not [path for path in entries() if path.parent.name == "images"]
+    (images.parent / "holiday.png").write_bytes(b"a user's own")
+    (images.parent / "folder").mkdir()
+    make_room(images.parent, 0, kept.OURS)
+    assert [path.name for path in entries() if path.parent.name == "images"] == ["holiday.png"]
 
 
 def test_a_cache_that_cannot_be_written_costs_only_time(pictures, tmp_path, monkeypatch):
@@ -214,6 +273,7 @@ def test_an_archive_that_is_replaced_is_read_anew(pictures, tmp_path, monkeypatc
         forbid(patch, sys.modules[folder.__module__], "decode")
         same(load(options(archive)), first)
     (pictures / "a" / "0.bmp").write_bytes(bmp(IMAGES[5]))
+    later(Path(archive))
     shutil.make_archive(str(tmp_path / "pictures"), "zip", pictures)
     np.testing.assert_array_equal(load(options(archive)).images, IMAGES[[5, 2, 4, 1, 3, 5]])
     assert opened.fingerprint() is None, "it was opened before"
@@ -225,10 +285,14 @@ def test_what_was_opened_before_a_change_is_not_kept_as_what_came_after(tmp_path
     where = write_prepared(tmp_path / "sets", IMAGES)
     opened = data.open_source("mine", str(tmp_path / "sets"))
     (records,) = where.glob("*array_record*")
+    choice = DataOptions(dataset="mine", data_dir=str(tmp_path / "sets"))
+    from_the_cache = data.open_source("mine", choice.data_dir)
+    later(records)
     records.unlink()
     write_records(records, IMAGES[::-1], None, None)
+    with pytest.raises(UsageError, match=r"mine/1\.0\.0 has changed since it was opened; start again"):
+        load(DataOptions(), from_the_cache)
     np.testing.assert_array_equal(load(DataOptions(), opened).images, IMAGES)
-    choice = DataOptions(dataset="mine", data_dir=str(tmp_path / "sets"))
     np.testing.assert_array_equal(load(choice).images, IMAGES[::-1])
 
 

@@ -12,6 +12,10 @@ from jaxgan.training import kept_programs
 from jaxgan.training.kept_programs import forget_programs, keep_programs
 
 
+def program(number):
+    return f"jit_chunk-{number:064x}-cache"
+
+
 @pytest.fixture
 def nothing_said(tmp_path, monkeypatch):
     """As for a user who named no folder; the suite's own comes back afterwards."""
@@ -42,16 +46,18 @@ def test_the_oldest_go_when_there_are_too_many(nothing_said, monkeypatch):
     monkeypatch.setattr(kept_programs, "SIZE", 25)
     nothing_said.mkdir()
     for age in range(4):
-        path = nothing_said / f"program{age}"
+        path = nothing_said / program(age)
         path.write_bytes(b"x" * 10)
         os.utime(path, (1e9 - age, 1e9 - age))
+    (nothing_said / "not ours").write_bytes(b"x" * 100)
+    os.utime(nothing_said / "not ours", (1, 1))
     keep_programs()
-    assert sorted(path.name for path in nothing_said.iterdir()) == ["program0", "program1"]
+    assert {path.name for path in nothing_said.iterdir()} == {program(0), program(1), "not ours"}
 
 
 def test_only_an_entry_that_cannot_be_read_empties_the_folder(nothing_said):
     keep_programs()
-    (nothing_said / "program").write_bytes(b"half")
+    (nothing_said / program(0)).write_bytes(b"half")
     forget_programs("packs in accumulated batches")
     assert list(nothing_said.iterdir())
     forget_programs("Error reading persistent compilation cache entry for 'jit_chunk': ZlibError")

@@ -51,6 +51,7 @@ class FolderSource:
         return zlib.crc32(repr((self.files, sizes)).encode())
 
     def fingerprint(self) -> str | None:
+        """The same to the last change, on this machine; None where that isn't known."""
         whole = fingerprint([self.root] if self.changed else map(self.root.joinpath, self.files))
         if whole is None or (self.changed and _changed(self.root) != self.changed):  # what is open is another archive
             return None

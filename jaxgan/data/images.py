@@ -52,10 +52,6 @@ class Source(Protocol):
     def identity(self) -> int:
         """A checksum by which a set that changed is known, without reading its images one by one."""
 
-    def fingerprint(self) -> str | None:
-        """The same to the last change of its files, on this machine, as they were before anything was read of them;
-        None where images may change unseen, or are in memory anyway."""
-
 
 @dataclass(frozen=True)
 class ImageSet:
@@ -79,9 +75,6 @@ class ImageSet:
 
     def identity(self) -> int:
         return zlib.crc32(np.ascontiguousarray(self.images).data)
-
-    def fingerprint(self) -> None:
-        return None
 
 
 def from_arrays(

@@ -3,8 +3,8 @@
 import contextlib
 import hashlib
 import os
+import re
 import struct
-import tempfile
 import time
 import zipfile
 import zlib
@@ -20,28 +20,31 @@ Arrays = dict[str, Any]  # of NumPy's, by name
 
 # What Python's zipfile raises for a damaged file: the last for versions, methods and flags that it doesn't know.
 OF_ZIP_FILES = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OverflowError, RuntimeError)
-UNREADABLE = (OSError, ValueError, KeyError, *OF_ZIP_FILES)
 
 SIZE = 4 << 30  # bytes that are kept of a kind
 SETTLED = 2.0  # seconds: a file that changed less long ago may change again within one tick of the disk's clock
+OURS = re.compile(r"[0-9a-f]{32}\.(npz|[0-9]+\.unfinished)")
 
 
 def cache_folder() -> Path:
     """`$JAXGAN_CACHE`, or `jaxgan` in the user's folder for caches. What is in it can be removed at any time."""
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(os.environ.get("JAXGAN_CACHE") or f"{base}/jaxgan").expanduser()
+    return Path(os.path.expanduser(os.environ.get("JAXGAN_CACHE") or f"{base}/jaxgan"))  # noqa: PTH111 - some have no ~
 
 
 def fingerprint(files: Iterable[Path]) -> str | None:
-    """By which it is known that files have not changed: their paths, sizes, and times of the last change, of which the
-    second is the system's own and can't be set back. None where one changed just now, or can't be looked at."""
+    """By which it is known that files are the same and have not changed: their paths, places on the disk, sizes, and
+    times of the last change, of which the second is the system's own. None where one changed just now, or can't be
+    looked at."""
     try:
         found = [(str(file.absolute()), file.stat()) for file in files]
     except OSError:
         return None
-    seen = [(path, about.st_size, about.st_mtime_ns, about.st_ctime_ns) for path, about in found]
-    if not seen or max(max(each[2:]) for each in seen) / 1e9 > time.time() - SETTLED:
+    if not found or max(max(about.st_mtime, about.st_ctime) for _, about in found) > time.time() - SETTLED:
         return None
+    seen = [
+        (path, about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns) for path, about in found
+    ]
     return hashlib.sha256(repr(sorted(seen)).encode()).hexdigest()
 
 
@@ -52,27 +55,38 @@ def kept(kind: str, made_of: Sequence[Any], keys: Sequence[str], compute: Callab
     if None in made_of:
         return compute()
     folder = cache_folder() / kind
-    path = folder / f"{hashlib.sha256(repr(tuple(made_of)).encode()).hexdigest()[:32]}.npz"
-    with contextlib.suppress(*UNREADABLE), path.open("rb") as file, np.load(file) as arrays:  # alone it leaves it open
-        found = {key: arrays[key] for key in keys}
-        with contextlib.suppress(OSError):  # a cache that is only read
-            os.utime(path)
-        return found
+    name = hashlib.sha256(repr(tuple(made_of)).encode()).hexdigest()[:32]
+    with contextlib.suppress(Exception):  # a damaged file has errors of zipfile's, NumPy's and Python's parser
+        return _read(folder / f"{name}.npz", keys)
     computed = compute()
     if (size := sum(array.nbytes for array in computed.values())) <= SIZE:
         with contextlib.suppress(OSError):
-            folder.mkdir(parents=True, exist_ok=True)
-            make_room(folder, SIZE - size)
-            with tempfile.TemporaryDirectory(dir=folder.parent) as own:  # others may be at it too
-                np.savez(whole := Path(own) / path.name, **computed)
-                whole.replace(path)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_room(folder, SIZE - size, OURS)
+            unfinished = folder / f"{name}.{os.getpid()}.unfinished"  # others may be at it too
+            try:
+                with unfinished.open("wb") as file:
+                    np.savez(file, **computed)
+                unfinished.replace(folder / f"{name}.npz")
+            finally:
+                unfinished.unlink(missing_ok=True)
     return computed
 
 
-def make_room(folder: Path, size: int) -> None:
-    """Removes what was not used for the longest time until a folder's files have at most `size` bytes. OSError where it
-    can't be read or written."""
-    entries = [(entry, entry.stat()) for entry in folder.iterdir()]
+def _read(path: Path, keys: Sequence[str]) -> Arrays:
+    with path.open("rb") as file, np.load(file) as arrays:  # alone it leaves the file open
+        if arrays.zip.testzip():  # NumPy reads no further than a damaged head says, and misses the checksum
+            raise ValueError(f"{path} is damaged")
+        found = {key: arrays[key] for key in keys}
+    with contextlib.suppress(OSError):  # a cache that is only read
+        os.utime(path)
+    return found
+
+
+def make_room(folder: Path, size: int, names: re.Pattern[str]) -> None:
+    """Removes what was not used for the longest time until a folder's files of these names have at most `size` bytes.
+    OSError where it can't be read or written."""
+    entries = [(entry, entry.stat()) for entry in folder.iterdir() if names.fullmatch(entry.name)]
     for entry, about in sorted(entries, key=lambda each: each[1].st_mtime, reverse=True):
         size -= about.st_size
         if size < 0:

@@ -10,8 +10,10 @@ from typing import Literal
 import numpy as np
 from tqdm import tqdm
 
+from jaxgan.data.folder import FolderSource
 from jaxgan.data.images import BadImage, DataError, ImageSet, Source
 from jaxgan.data.kept import kept
+from jaxgan.data.prepared import PreparedSource
 
 __all__ = ["Filter", "Fit", "Preparation", "choose", "first_shape", "in_memory", "readable"]
 
@@ -135,9 +137,9 @@ def _count(text: str, available: int) -> int:
     return count
 
 
-def first_shape(source: Source, chosen: np.ndarray, *, skip: bool = False) -> tuple[str, tuple[int, ...]]:
+def first_shape(source: Source, chosen: np.ndarray, *, skip: bool, keep: bool) -> tuple[str, tuple[int, ...]]:
     """The title and shape (H, W, C) of the first of the chosen images, or with `skip` of the first that can be read.
-    BadImage where it can't be, DataError where none can."""
+    `keep` as of `in_memory`. BadImage where it can't be, DataError where none can."""
 
     def compute() -> dict[str, np.ndarray]:
         for i in map(int, chosen):
@@ -148,13 +150,13 @@ def first_shape(source: Source, chosen: np.ndarray, *, skip: bool = False) -> tu
                     raise
         raise DataError(f"none of the {len(chosen)} images of {source.name} can be read")
 
-    found = kept("shapes", (*_read(source, chosen), skip), ["number", "shape"], compute)
+    found = kept("shapes", (*_follows_from(source, chosen, keep), skip), ["number", "shape"], compute)
     return source.title(int(found["number"])), tuple(found["shape"].tolist())
 
 
-def in_memory(source: Source, chosen: np.ndarray, prepare: Preparation) -> np.ndarray:
-    """The chosen images, prepared, uint8 `[len(chosen), size, size, C]`; those of a set whose files are what they were
-    are read from the user's cache folder. BadImage for one that can't be."""
+def in_memory(source: Source, chosen: np.ndarray, prepare: Preparation, *, keep: bool = False) -> np.ndarray:
+    """The chosen images, prepared, uint8 `[len(chosen), size, size, C]`. With `keep` they are kept in the user's cache
+    folder, and taken from there while the source's files are what they were. BadImage for one that can't be."""
     shape = (prepare.size, prepare.size, prepare.channels)
     if isinstance(source, ImageSet) and source.images.shape[1:] == shape and not prepare.equalize:
         return source.images if np.array_equal(chosen, np.arange(len(source))) else source.images[chosen]
@@ -170,14 +172,17 @@ def in_memory(source: Source, chosen: np.ndarray, prepare: Preparation) -> np.nd
         _in_threads(read, len(chosen), "reading images")
         return {"images": images}
 
-    images: np.ndarray = kept("images", (*_read(source, chosen), prepare), ["images"], compute)["images"]
+    images: np.ndarray = kept("images", (*_follows_from(source, chosen, keep), prepare), ["images"], compute)["images"]
     return images
 
 
-def _read(source: Source, chosen: np.ndarray) -> tuple[str | None, ...]:
-    """What the chosen images follow from: files, numbers, and what decodes them."""
+def _follows_from(source: Source, chosen: np.ndarray, keep: bool) -> tuple[str | None, ...]:
+    """What the chosen images follow from: files, numbers, and what decodes them; with a None where that isn't known, or
+    nothing is to be kept."""
     import PIL
 
+    if not keep or not isinstance(source, FolderSource | PreparedSource):
+        return (None,)
     numbers = hashlib.sha256(np.ascontiguousarray(chosen).data).hexdigest()
     return source.fingerprint(), numbers, f"{VERSION} with Pillow {PIL.__version__}"
 
@@ -200,12 +205,13 @@ def readable(source: Source, chosen: np.ndarray, prepare: Preparation) -> tuple[
 
 def _in_threads(work: Callable[[np.ndarray], None], count: int, what: str) -> None:
     """`work` on blocks of the positions 0 to count - 1, with a bar once it takes longer than two seconds."""
-    first, *others = np.split(np.arange(count), range(BLOCK, count, BLOCK))
+    positions = np.arange(count)
+    blocks = np.split(positions[1:], range(BLOCK, count, BLOCK))
     with ThreadPoolExecutor(os.cpu_count()) as pool, tqdm(total=count, desc=what, unit="image", delay=2) as bar:
         try:
-            work(first)  # alone: what a source opens for its first image is opened once
-            bar.update(len(first))
-            for block, _ in zip(others, pool.map(work, others), strict=True):
+            work(positions[:1])  # alone: what a source opens for its first image is opened once
+            bar.update(1)
+            for block, _ in zip(blocks, pool.map(work, blocks), strict=True):
                 bar.update(len(block))
         except BaseException:
             pool.shutdown(cancel_futures=True)

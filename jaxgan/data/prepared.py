@@ -17,6 +17,7 @@ __all__ = ["PreparedSource", "prepared", "prepared_folder"]
 
 CHANNELS = ((1,), (3,), (4,), (None,))
 BLOCK = 1024  # records that are read together for their labels
+VERSION = 1  # of kept labels: raised when the same files would give others, or be refused
 AT_ONCE = 2**28  # bytes: smaller sets are read as they are stored in one go, which is three times as fast
 
 
@@ -35,7 +36,9 @@ class PreparedSource:
 
     @functools.cached_property
     def records(self) -> Any:
-        """What TFDS reads; opened where it is needed."""
+        """What TFDS reads; opened where it is needed. DataError where that isn't what the labels are of."""
+        if self.files and _fingerprint(self.folder) != self.files:
+            raise DataError(f"{self.folder} has changed since it was opened; start again")
         return _records(_builder(self.folder), self.folder, self.split)
 
     def __len__(self) -> int:
@@ -44,6 +47,8 @@ class PreparedSource:
     def __getitem__(self, i: int) -> np.ndarray:
         try:
             stored = self.records[i]["image"]
+        except DataError:
+            raise
         except Exception as error:  # array_record's errors have no common type
             raise BadImage(f"{self.title(i)} can't be read ({error})") from error
         image = decode(stored, self.title(i)) if isinstance(stored, bytes) else np.asarray(stored)
@@ -61,6 +66,7 @@ class PreparedSource:
         return zlib.crc32((files if self.split == "train" else files + self.split).encode())
 
     def fingerprint(self) -> str | None:
+        """The same to the last change, on this machine; None where that isn't known."""
         return self.files and f"{self.files} {self.split}"
 
 
@@ -96,16 +102,23 @@ def prepared(name: str, folder: Path, split: str = "train") -> PreparedSource:
     they were, and TFDS is not asked. DataError where it is damaged or half-written, in a format that only TensorFlow
     reads, or holds no images or no such split."""
     opened: list[PreparedSource] = []
-    files = fingerprint(folder.iterdir())
+    files = _fingerprint(folder)
 
     def compute() -> dict[str, np.ndarray]:
         opened.append(source := _checked(name, folder, split, files))
         names, channels = np.array(source.class_names, str), np.array(source.channels or 0)
         return {"labels": source.labels, "class_names": names, "channels": channels}
 
-    found = kept("labels", (files, split), ["labels", "class_names", "channels"], compute)
+    found = kept("labels", (files, split, VERSION), ["labels", "class_names", "channels"], compute)
     names, channels = tuple(found["class_names"].tolist()), int(found["channels"]) or None
     return opened[0] if opened else PreparedSource(name, folder, found["labels"], names, channels, split, files)
+
+
+def _fingerprint(folder: Path) -> str | None:
+    try:
+        return fingerprint(list(folder.iterdir()))
+    except OSError:
+        return None
 
 
 def _builder(folder: Path) -> Any:

@@ -42,7 +42,7 @@ def stacked_mnist(training: Source, test: Source, split: str = "train") -> Image
 def _sorted(*sets: Source) -> tuple[np.ndarray, np.ndarray]:
     """All digits, uint8 `[M, 28, 28]`, and their labels, uint8 `[M]`, in the order of their bytes."""
     grey = Preparation(28, 1)
-    images = np.concatenate([in_memory(digits, np.arange(len(digits)), grey) for digits in sets])
+    images = np.concatenate([in_memory(digits, np.arange(len(digits)), grey, keep=True) for digits in sets])
     labels = np.concatenate([digits.labels for digits in sets]).astype(np.uint8)
     rows = np.concatenate([images.reshape(len(images), -1), labels[:, None]], axis=1)
     order = np.argsort(rows.view(f"S{rows.shape[1]}")[:, 0])

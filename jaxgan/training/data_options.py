@@ -112,7 +112,7 @@ def load(options: DataOptions, given: data.Source | None = None) -> data.ImageSe
             data.in_memory(source, chosen[:1], prepare)  # what is wrong with all of them is wrong with the first
             return Stream(source.name, source, chosen, prepare, labels, names, options.workers)
         _check_room(len(chosen) * prepare.size**2 * prepare.channels, source.name)
-        return data.ImageSet(source.name, data.in_memory(source, chosen, prepare), labels, names)
+        return data.ImageSet(source.name, data.in_memory(source, chosen, prepare, keep=True), labels, names)
     except data.DataError as error:
         hint = "; --skip-bad-images leaves such images out" if isinstance(error, BadImage) else ""
         raise UsageError(f"{error}{hint}") from None
@@ -146,7 +146,9 @@ def _preparation(options: DataOptions, source: data.Source, chosen: np.ndarray) 
     fit = options.fit if size else None
     channels: int | None = options.channels or (3 if source.name.startswith("folder:") else None)
     if size is None or channels is None:
-        first, (height, width, depth) = first_shape(source, chosen, skip=options.skip_bad_images)
+        first, (height, width, depth) = first_shape(
+            source, chosen, skip=options.skip_bad_images, keep=not options.stream
+        )
         if size is None and height != width:
             raise data.DataError(
                 f"{first} has {height}×{width} pixels; name the square that it shall become with --image-size"

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 from pathlib import Path
 
 import jax
@@ -11,6 +12,7 @@ from jaxgan.data.kept import cache_folder, make_room
 __all__ = ["forget_programs", "keep_programs"]
 
 SIZE = 2 << 30  # bytes of programs, of which one has 1 to 3 MB
+OURS = re.compile(r".+-[0-9a-f]{64}-(cache|atime)")  # how jax calls them
 
 
 def _programs() -> Path:
@@ -33,7 +35,7 @@ def keep_programs() -> None:
         jax.config.update("jax_compilation_cache_dir", str(_programs()))
         if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
             jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
-        make_room(_programs(), SIZE)
+        make_room(_programs(), SIZE, OURS)
 
 
 def forget_programs(warning: str) -> None:
@@ -42,5 +44,4 @@ def forget_programs(warning: str) -> None:
     ours = _folder() == str(_programs())
     if ours and "reading persistent compilation cache entry" in warning:
         with contextlib.suppress(OSError):
-            for entry in _programs().iterdir():
-                entry.unlink(missing_ok=True)
+            make_room(_programs(), 0, OURS)
