@@ -16,7 +16,7 @@ PROGRAM = """
 import json, sys
 from pathlib import Path
 from scripts.measure_memory import measure
-print(json.dumps(measure(Path(sys.argv[1]), 2000, checkpoint_every=250, sample_every=250)))
+print(json.dumps(measure(Path(sys.argv[1]), 2000, checkpoint_every=250, sample_every=50)))
 """
 BOUND = 8e6  # bytes; a state (32 kB) kept in every iteration would be more than twice as much
 
