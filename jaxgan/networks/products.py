@@ -108,11 +108,13 @@ class Patches:
 
     def columns(self, x: jax.Array) -> jax.Array:
         """`[B·H'·W', h·w·C]`."""
-        (kh, kw), (high, wide), s = self.kernel, self.out, self.stride
-        x = _padded(x, (self.padding,) * 2, (self.padding,) * 2)
-        stop_h, stop_w = (high - 1) * s + 1, (wide - 1) * s + 1
-        patches = [x[:, i : i + stop_h : s, j : j + stop_w : s] for i in range(kh) for j in range(kw)]
-        return jnp.concatenate(patches, axis=-1).reshape(-1, kh * kw * x.shape[3])
+        (kh, kw), (high, wide), s, channels = self.kernel, self.out, self.stride, x.shape[3]
+        run = s if kw % s == 0 else 1  # pixels that are copied at once, as they lie side by side in memory too
+        x = _padded(x, (self.padding,) * 2, (self.padding, (wide - 1) * s + kw - x.shape[2] - self.padding))
+        x = x.reshape(x.shape[0], x.shape[1], -1, run * channels)
+        high, wide, step = (high - 1) * s + 1, (wide - 1) * (s // run) + 1, s // run
+        patches = [x[:, i : i + high : s, j : j + wide : step] for i in range(kh) for j in range(kw // run)]
+        return jnp.concatenate(patches, axis=-1).reshape(-1, kh * kw * channels)
 
     def forward(self, x: jax.Array, k: jax.Array) -> jax.Array:
         return (self.columns(x) @ k.reshape(-1, k.shape[3])).reshape(x.shape[0], *self.out, k.shape[3])
