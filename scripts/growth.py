@@ -137,6 +137,7 @@ def draw(found: dict[str, list[Point]], path: Path) -> None:
 def growth(options: Options) -> None:
     with writing(options.out):  # now, not when all is measured
         options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.open("ab").close()
     found: dict[str, list[Point]] = {}
     for axis in options.axes:
         found[axis] = []
