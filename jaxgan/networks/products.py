@@ -111,7 +111,7 @@ class Patches:
         (kh, kw), (high, wide), s, channels = self.kernel, self.out, self.stride, x.shape[3]
         run = s if kw % s == 0 else 1  # pixels that are copied at once, as they lie side by side in memory too
         x = _padded(x, (self.padding,) * 2, (self.padding, (wide - 1) * s + kw - x.shape[2] - self.padding))
-        x = x.reshape(x.shape[0], x.shape[1], -1, run * channels)
+        x = x.reshape(*x.shape[:2], x.shape[2] // run, run * channels)
         high, wide, step = (high - 1) * s + 1, (wide - 1) * (s // run) + 1, s // run
         patches = [x[:, i : i + high : s, j : j + wide : step] for i in range(kh) for j in range(kw // run)]
         return jnp.concatenate(patches, axis=-1).reshape(-1, kh * kw * channels)
