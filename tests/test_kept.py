@@ -32,8 +32,11 @@ def own_cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def pictures(tmp_path):
-    root = tmp_path / "pictures"
-    for i, image in enumerate(IMAGES):
+    return write_pictures(tmp_path / "pictures", IMAGES)
+
+
+def write_pictures(root, images):
+    for i, image in enumerate(images):
         (root / "ab"[i % 2]).mkdir(parents=True, exist_ok=True)
         (root / "ab"[i % 2] / f"{i}.bmp").write_bytes(bmp(image))
     return root
@@ -94,10 +97,7 @@ def test_a_folder_is_decoded_once(pictures, monkeypatch):
     ids=str,
 )  # fmt: skip
 def test_other_options_are_other_entries(changes, tmp_path, monkeypatch):
-    root = tmp_path / "pictures"
-    for i, image in enumerate(IMAGES):
-        (root / "ab"[i % 2]).mkdir(parents=True, exist_ok=True)
-        (root / "ab"[i % 2] / f"{i}.bmp").write_bytes(bmp(image[:, :7]))
+    root = write_pictures(tmp_path / "pictures", IMAGES[:, :, :7])
     changed = options(root, **{"image_size": 4, **changes})
     before, found = load(options(root, image_size=4)), load(changed)
     assert not np.array_equal(before.images, found.images) or "classes" in changes
@@ -203,9 +203,9 @@ def test_prepared_sets_are_opened_once(tmp_path, monkeypatch):
 def test_prepared_sets_without_labels_and_of_any_colours(tmp_path):
     write_prepared(tmp_path / "a", IMAGES, tensor="uint8")
     write_prepared(tmp_path / "b", [png(IMAGES[0]), png(IMAGES[1, ..., :1])])
-    for name, channels in (("a", 3), ("b", 3)):
+    for name in "ab":
         found = [data.open_source("mine", str(tmp_path / name)) for _ in range(2)]
-        assert [source.channels for source in found] == [channels] * 2
+        assert [source.channels for source in found] == [3, 3]
         assert [source.class_names for source in found] == [()] * 2
         np.testing.assert_array_equal(found[0].labels, found[1].labels)
         np.testing.assert_array_equal(found[0][1], found[1][1])

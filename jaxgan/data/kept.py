@@ -4,22 +4,16 @@ import contextlib
 import hashlib
 import os
 import re
-import struct
 import time
-import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-__all__ = ["OF_ZIP_FILES", "cache_folder", "fingerprint", "kept", "make_room"]
+__all__ = ["cache_folder", "fingerprint", "kept", "make_room"]
 
 Arrays = dict[str, Any]  # of NumPy's, by name
-
-# What Python's zipfile raises for a damaged file: the last for versions, methods and flags that it doesn't know.
-OF_ZIP_FILES = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OverflowError, RuntimeError)
 
 SIZE = 4 << 30  # bytes that are kept of a kind
 SETTLED = 2.0  # seconds: a file that changed less long ago may change again within one tick of the disk's clock

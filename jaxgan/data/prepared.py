@@ -101,17 +101,17 @@ def prepared(name: str, folder: Path, split: str = "train") -> PreparedSource:
     """A split of the prepared set in `folder`; its labels come from the user's cache folder where its files are what
     they were, and TFDS is not asked. DataError where it is damaged or half-written, in a format that only TensorFlow
     reads, or holds no images or no such split."""
-    opened: list[PreparedSource] = []
-    files = _fingerprint(folder)
+    files, read = _fingerprint(folder), {}
 
     def compute() -> dict[str, np.ndarray]:
-        opened.append(source := _checked(name, folder, split, files))
-        names, channels = np.array(source.class_names, str), np.array(source.channels or 0)
-        return {"labels": source.labels, "class_names": names, "channels": channels}
+        read["records"], labels, names, channels = _checked(name, folder, split)
+        return {"labels": labels, "class_names": np.array(names, str), "channels": np.array(channels or 0)}
 
     found = kept("labels", (files, split, VERSION), ["labels", "class_names", "channels"], compute)
     names, channels = tuple(found["class_names"].tolist()), int(found["channels"]) or None
-    return opened[0] if opened else PreparedSource(name, folder, found["labels"], names, channels, split, files)
+    source = PreparedSource(name, folder, found["labels"], names, channels, split, files)
+    vars(source).update(read)  # as if asked for already
+    return source
 
 
 def _fingerprint(folder: Path) -> str | None:
@@ -137,7 +137,8 @@ def _records(builder: Any, folder: Path, split: str) -> Any:
     return records.__getitems__(range(len(records))) if small and len(records) else records
 
 
-def _checked(name: str, folder: Path, split: str, files: str | None) -> PreparedSource:
+def _checked(name: str, folder: Path, split: str) -> tuple[Any, np.ndarray, tuple[str, ...], int | None]:
+    """The records of a split, their labels, the names of the classes, and the channels."""
     again = f"remove it and prepare {name!r} again"
     try:
         builder = _builder(folder)
@@ -175,6 +176,4 @@ def _checked(name: str, folder: Path, split: str, files: str | None) -> Prepared
     except Exception as error:  # half-written folders fail in as many ways as there are files
         reason = (str(error) or type(error).__name__).partition("\n")[0]
         raise DataError(f"{folder} can't be read ({reason}); {again}") from error
-    source = PreparedSource(name, folder, labels, names, shape[2] if len(shape) == 3 else 1, split, files)
-    vars(source)["records"] = records  # as if asked for already
-    return source
+    return records, labels, names, shape[2] if len(shape) == 3 else 1

@@ -6,20 +6,23 @@ so that no declared size takes more memory than the file has bytes.
 
 import io
 import math
+import struct
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from jaxgan.data.kept import OF_ZIP_FILES
 from jaxgan.evaluation.torch_pickle import Storage, Tensor, unpickle
 
 __all__ = ["read_pth", "read_weights"]
 
 # What opens the format before PyTorch 1.6: pickles of these two and of the system, then the one that matters.
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
+# What Python's zipfile raises for a damaged file: the last for versions, methods and flags that it doesn't know.
+OF_ZIP_FILES = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OverflowError, RuntimeError)
 
 
 def read_pth(path: str | Path) -> dict[str, np.ndarray]:
