@@ -98,7 +98,6 @@ def build(options: Options, data: DataSpec) -> GAN:
         d_terms,
         [g_loss(non_saturating)],
         weights={name: weight for name in ("lecam", "consistency") if (weight := getattr(options, name))},
-        extras=lambda g, d: regularizers.lecam_start() if options.lecam else {},
         together=options.together,
         **how,
     )

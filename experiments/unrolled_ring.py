@@ -21,7 +21,7 @@ go together. Networks, latents and batch of `experiments.gan_ring`; --dataset gr
 """
 
 import dataclasses
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import flax.linen as nn
 
@@ -29,9 +29,8 @@ from experiments import gan_ring
 from experiments.rpgan_stacked_mnist import gradient_penalties
 from jaxgan import d_loss, g_loss, latents, losses, make_d_step
 from jaxgan.networks.minibatch import MinibatchDiscrimination, MinibatchStdDev
-from jaxgan.regularizers import feature_matching, historical_averaging, historical_averaging_start
+from jaxgan.regularizers import feature_matching, historical_averaging
 from jaxgan.samplers import pack
-from jaxgan.state import TrainState
 from jaxgan.terms import unrolled
 from jaxgan.training import GAN, DataSpec, compose, main
 from jaxgan.training.optimizer_options import schedule
@@ -121,16 +120,8 @@ def build(options: Options, data: DataSpec) -> GAN:
         d_terms,
         [g_term, *g_more],
         weights=weights,
-        extras=start if options.historical_averaging else None,
         eps_root=EPS_ROOT if options.unroll else 0.0,
         prepare=prepare,
-    )
-
-
-def start(generator: TrainState, discriminator: TrainState) -> dict[str, Any]:
-    """What historical averaging keeps of both players, at step 0."""
-    return historical_averaging_start("generator", generator) | historical_averaging_start(
-        "discriminator", discriminator
     )
 
 

@@ -1,6 +1,7 @@
 """jaxgan: generative adversarial networks in JAX. This is the pure core; see README.md for the rest."""
 
 from jaxgan import (
+    adversarial,
     augment,
     auxiliary,
     ensemble,
@@ -8,49 +9,71 @@ from jaxgan import (
     networks,
     parallel,
     penalties,
+    players,
     regularizers,
     samplers,
+    schedules,
     state,
-    steps,
     terms,
 )
+from jaxgan.adversarial import make_d_step, make_g_step, make_joint_step
+from jaxgan.draw import Draw
+from jaxgan.ema import ema
 from jaxgan.ensemble import Ensemble
+from jaxgan.history import empty_history, history
+from jaxgan.iteration import Step, iteration, repeat
+from jaxgan.joint import joint
 from jaxgan.losses import AdversarialLoss
+from jaxgan.players import Frozen, callable_player, init_player, nnx_player, plain_player
 from jaxgan.samplers import latents
-from jaxgan.state import GANState, TrainState, init_player
-from jaxgan.steps import Step, iteration, make_d_step, make_g_step, make_joint_step, repeat
+from jaxgan.state import GANState, TrainState
 from jaxgan.terms import Term, View, d_loss, every, g_loss
+from jaxgan.update import Outcome, Update, update
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "AdversarialLoss",
+    "Draw",
     "Ensemble",
+    "Frozen",
     "GANState",
+    "Outcome",
     "Step",
     "Term",
     "TrainState",
+    "Update",
     "View",
+    "adversarial",
     "augment",
     "auxiliary",
+    "callable_player",
     "d_loss",
+    "ema",
+    "empty_history",
     "ensemble",
     "every",
     "g_loss",
+    "history",
     "init_player",
     "iteration",
+    "joint",
     "latents",
     "losses",
     "make_d_step",
     "make_g_step",
     "make_joint_step",
     "networks",
+    "nnx_player",
     "parallel",
     "penalties",
+    "plain_player",
+    "players",
     "regularizers",
     "repeat",
     "samplers",
+    "schedules",
     "state",
-    "steps",
     "terms",
+    "update",
 ]

@@ -8,70 +8,94 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxgan.game import Game, Left, Metrics, parts
-from jaxgan.state import GANState, has_batch_norm
-from jaxgan.terms import Example, Term
+from jaxgan.draw import Draw, batch_size
+from jaxgan.iteration import parts
+from jaxgan.nets import Left
+from jaxgan.state import GANState
 
 __all__ = ["accumulated"]
 
 PyTree = Any
-GradientsOf = Callable[[Game, GANState, Example, Example], tuple[PyTree, Left]]
-
-
-def _is_float(x: jax.Array) -> bool:
-    return jnp.issubdtype(x.dtype, jnp.inexact)
+GradientsOf = Callable[[PyTree, Draw, dict[str, Left] | None], tuple[PyTree, Any]]
 
 
 def accumulated(
-    game: Game,
-    player: str,
-    terms: Sequence[Term],
     gradients_of: GradientsOf,
+    n: int,
     state: GANState,
-    batch: Example,
-    inputs: Example,
-) -> tuple[PyTree, Left]:
-    """`gradients_of(game, state, batch, inputs)` over the whole batch, or its mean over `game.accumulate` parts.
+    batch: PyTree,
+    draw: Draw,
+    learns: Sequence[str],
+    across: Sequence[str],
+) -> tuple[PyTree, Any]:
+    """Returns the mean over `n` parts of `gradients_of(batch, draw, left)`, and what the parts leave.
 
     Every part finds the variables that the one before left, and all the same parameters and extras, whose floats become
-    the mean of what the parts make of them, as over devices. It makes the draws that its examples have in the whole
-    batch (inputs, augmentation, what terms draw by `view.keys`), other ones inside networks. Metrics are means. What
-    looks across examples sees the parts alone, batch normalisation, minibatch layers and packs as well as such `terms`:
-    warned about when the step is traced.
+    the mean of what the parts make of them, as over devices. Metrics are means. Collections that move once an update
+    move in the first part. What looks across examples sees the parts alone, which is warned about when the step is
+    traced.
     """
-    n = game.accumulate
-    if n == 1:
-        return gradients_of(game, state, batch, inputs)
-    both = state.generator.variables, state.discriminator.variables
-    looking = ["batch normalisation"] if any(map(has_batch_norm, both)) else []
-    looking += ["a minibatch layer"] if any("across_examples" in variables for variables in both) else []
-    part = jax.eval_shape(lambda batch: jax.tree.map(lambda x: x[:, 0], parts(batch, n)), batch)
-    looking += ["packing"] if len(jax.eval_shape(game.prepare, part)["image"]) < len(part["image"]) else []
-    looking += [f"the term {term.name!r}" for term in terms if term.across]
-    if looking:
+    _warn(n, state, across)
+    pieces = jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), parts(batch, n))
+    zeros = jax.tree.map(_zeros, ({name: state.players[name].params for name in learns}, state.extras))
+    left = {name: Left(state.players[name].variables) for name in learns}
+
+    def one(carry: tuple[dict[str, Left], PyTree], part: tuple[jax.Array, PyTree]) -> tuple[Any, Any]:
+        (left, total), (j, batch) = carry, part
+        mine = dataclasses.replace(draw, part=(j, n), size=batch_size(batch) if jax.tree.leaves(batch) else draw.size)
+        gradients, (left, extras, metrics) = gradients_of(batch, mine, left)
+        changes = jax.tree.map(lambda new, old: new - old if _is_float(new) else new, extras, state.extras)
+        return (left, jax.tree.map(_add, total, (gradients, changes))), metrics
+
+    numbers = jnp.arange(n)
+    if any(state.players[name].once for name in learns):
+        # Apart from the others, for which these collections stand still.
+        first = jax.tree.map(lambda x: x[0], (numbers, pieces))
+        (left, total), metrics = one((left, zeros), first)
+        rest = jax.tree.map(lambda x: x[1:], (numbers, pieces))
+        (left, total), others = _scan(one, left, total, rest)
+        metrics = jax.tree.map(lambda x, rest: (x + jnp.sum(rest)) / n, metrics, others)
+    else:
+        (left, total), history = _scan(one, left, zeros, (numbers, pieces))
+        metrics = jax.tree.map(jnp.mean, history)
+    gradients, changes = jax.tree.map(lambda x: x / n if _is_float(x) else x, total)
+    # Added up as changes, what no objective touches stays as it is to the bit.
+    extras = jax.tree.map(lambda old, new: old + new if _is_float(new) else new, state.extras, changes)
+    return gradients, (left, extras, metrics)
+
+
+def _scan(one: Callable[..., Any], left: dict[str, Left], total: PyTree, parts: PyTree) -> tuple[Any, Any]:
+    """`jax.lax.scan` of `one`, whose count of passes is no array: each part counts from where the first one began."""
+    passes = {name: of.passes for name, of in left.items()}
+
+    def body(carry: tuple[PyTree, PyTree], part: PyTree) -> tuple[Any, Any]:
+        variables, total = carry
+        left = {name: Left(variables[name], passes[name]) for name in passes}
+        (left, total), metrics = one((left, total), part)
+        return ({name: of.variables for name, of in left.items()}, total), metrics
+
+    start = {name: of.variables for name, of in left.items()}, total
+    (variables, total), metrics = jax.lax.scan(body, start, parts)
+    return ({name: Left(variables[name], passes[name]) for name in passes}, total), metrics
+
+
+def _warn(n: int, state: GANState, across: Sequence[str]) -> None:
+    layers = dict.fromkeys(what for player in state.players.values() for what in player.across)
+    if looking := [*layers, *across]:
         warnings.warn(
             f"{' and '.join(looking)} can see only each of the {n} parts of an accumulated batch by itself: expect "
             "other numbers than from the whole batch at once",
             stacklevel=1,
         )
 
-    def add(total: jax.Array, x: jax.Array) -> jax.Array:
-        return total + x if _is_float(x) else x
 
-    def one(carry: tuple[GANState, PyTree], part: tuple[jax.Array, Any]) -> tuple[tuple[GANState, PyTree], Metrics]:
-        (state, total), (number, (batch, inputs)) = carry, part
-        mine = dataclasses.replace(game, accumulate=1, part=(number, n))
-        gradients, (variables, extras, metrics) = gradients_of(mine, state, batch, inputs)
-        state = state.replace(**{player: getattr(state, player).replace(variables=variables)})
-        changes = jax.tree.map(lambda new, old: new - old if _is_float(new) else new, extras, state.extras)
-        return (state, jax.tree.map(add, total, (gradients, changes))), metrics
+def _is_float(x: Any) -> bool:
+    return jnp.issubdtype(jnp.result_type(x), jnp.inexact)
 
-    pieces = jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), parts((batch, inputs), n))
-    start = jax.tree.map(
-        lambda x: jnp.zeros_like(x) if _is_float(x) else x, (getattr(state, player).params, state.extras)
-    )
-    (after, total), metrics = jax.lax.scan(one, (state, start), (jnp.arange(n), pieces))
-    gradients, changes = jax.tree.map(lambda x: x / n if _is_float(x) else x, total)
-    # Added up as changes, what no term touches stays as it is to the bit.
-    extras = jax.tree.map(lambda old, new: old + new if _is_float(new) else new, state.extras, changes)
-    return gradients, (getattr(after, player).variables, extras, jax.tree.map(jnp.mean, metrics))
+
+def _zeros(x: jax.Array) -> jax.Array:
+    return jnp.zeros_like(x) if _is_float(x) else x
+
+
+def _add(total: jax.Array, x: jax.Array) -> jax.Array:
+    return total + x if _is_float(x) else x

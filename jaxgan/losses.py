@@ -5,10 +5,12 @@ A loss is an `AdversarialLoss(d, g)`:
     d(real_logits, fake_logits) -> [B]      what the discriminator minimises
     g(fake_logits, real_logits) -> [B]      what the generator minimises
 
-Each player's own concern comes first. Logits are unbounded scores (no sigmoid before them) of any shape
-`[B, ...]`, both of the same shape; they become float32, and axes after the first (a PatchGAN's map) are averaged
-within the example. The caller takes the mean over the batch. Losses are written with `softplus`, which stays finite
-where `log(sigmoid(x))` does not. Below, D(x) is a real example's logit, D(G(z)) a fake one's, s the sigmoid.
+Each player's own concern comes first; `g` may be left without real logits where the loss ignores them. Logits are
+unbounded scores (no sigmoid before them) of any shape `[B, ...]`, both of the same shape; they become float32, and axes
+after the first (a PatchGAN's map) are averaged within the example. Of a pytree of logits (scales, periods) the losses
+of its leaves are summed, whatever their sizes. The caller takes the mean over the batch. Losses are written with
+`softplus`, which stays finite where `log(sigmoid(x))` does not. Below, D(x) is a real example's logit, D(G(z)) a fake
+one's, s the sigmoid.
 
 Losses that hold a logit against a target (1 for real, 0 for fake) can do so against another one: `smoothed` softens
 the targets, and `terms.d_loss` swaps some.
@@ -18,7 +20,7 @@ A loss may look across examples: B is the global batch. Whoever has it on severa
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -36,13 +38,14 @@ __all__ = [
     "wasserstein",
 ]
 
-Pair = Callable[[jax.Array, jax.Array], jax.Array]
+PyTree = Any
+Pair = Callable[..., jax.Array]
 
 
 class AdversarialLoss(NamedTuple):
     """A discriminator's and a generator's loss that belong together; see the module's docstring.
 
-    target: `(logits [B, ...], targets [B]) -> [B]`, what D pays for logits whose targets are in [0, 1], 1 meaning real,
+    target: `(logits, targets [B]) -> [B]`, what D pays for logits whose targets are in [0, 1], 1 meaning real,
     so that d(real, fake) = target(real, 1) + target(fake, 0). None where the loss knows no targets.
     across: whether what an example costs depends on the others.
     """
@@ -60,43 +63,64 @@ def per_example(values: jax.Array) -> jax.Array:
     return jnp.mean(values.astype(jnp.float32).reshape(values.shape[0], -1), axis=1)
 
 
-def _paired(function: Pair) -> Pair:
-    def loss(first: jax.Array, second: jax.Array) -> jax.Array:
-        if first.shape != second.shape:
-            # [B, 1] against [B] would broadcast to [B, B]: it trains plausibly and is wrong.
-            raise ValueError(
-                f"real and fake logits differ in shape, {first.shape} and {second.shape}; "
-                "give the loss as many fakes as reals, from one discriminator"
-            )
-        return per_example(function(first.astype(jnp.float32), second.astype(jnp.float32)))
+def _paired(function: Pair, alone: bool = False) -> Pair:
+    """`function` on pairs of logits. `alone`: the second has no influence and may be missing."""
+
+    def loss(first: PyTree, second: PyTree = None) -> jax.Array:
+        if second is None and not alone:
+            raise ValueError("this loss compares real with fake logits: give it both")
+        pairs = _pairs(first, first if second is None else second)
+        return _sum([per_example(function(x.astype(jnp.float32), y.astype(jnp.float32))) for x, y in pairs])
 
     return loss
 
 
-def _loss(d: Pair, g: Pair) -> AdversarialLoss:
-    return AdversarialLoss(_paired(d), _paired(g))
+def _pairs(first: PyTree, second: PyTree) -> list[tuple[jax.Array, jax.Array]]:
+    """The leaves of both, side by side."""
+    ones, others = jax.tree.leaves(first), jax.tree.leaves(second)
+    if [x.shape for x in ones] != [x.shape for x in others]:
+        # [B, 1] against [B] would broadcast to [B, B]: it trains plausibly and is wrong.
+        shapes = (" and ".join(str(x.shape) for x in leaves) for leaves in (ones, others))
+        raise ValueError(
+            f"real and fake logits differ in shape, {', '.join(shapes)}; "
+            "give the loss as many fakes as reals, from one discriminator"
+        )
+    return list(zip(ones, others, strict=True))
+
+
+def _sum(values: list[jax.Array]) -> jax.Array:
+    if not values:
+        raise ValueError("expected logits, got a pytree without arrays")
+    return sum(values[1:], values[0])
+
+
+def _loss(d: Pair, g: Pair, alone: bool = True) -> AdversarialLoss:
+    return AdversarialLoss(_paired(d), _paired(g, alone))
 
 
 def _targeted(cost: Pair, g: Pair) -> AdversarialLoss:
     """The loss whose D pays `cost(logits, targets)`, of one shape: real logits against 1, fake ones against 0."""
 
-    def target(logits: jax.Array, targets: jax.Array) -> jax.Array:
+    def one(logits: jax.Array, targets: jax.Array) -> jax.Array:
         if targets.shape != logits.shape[:1]:
             raise ValueError(f"expected targets of shape [B], got {targets.shape} for logits of shape {logits.shape}")
         targets = targets.astype(jnp.float32).reshape(targets.shape + (1,) * (logits.ndim - 1))
         return per_example(cost(logits.astype(jnp.float32), targets))
 
-    return AdversarialLoss(_d_of(target), _paired(g), target)
+    def target(logits: PyTree, targets: jax.Array) -> jax.Array:
+        return _sum([one(x, targets) for x in jax.tree.leaves(logits)])
+
+    return AdversarialLoss(_d_of(target), _paired(g, alone=True), target)
 
 
 def _d_of(target: Pair) -> Pair:
     """What D pays for real logits against 1 and fake ones against 0."""
 
-    def d(real: jax.Array, fake: jax.Array) -> jax.Array:
-        ones = jnp.ones(real.shape[:1])
+    def d(real: PyTree, fake: PyTree) -> jax.Array:
+        ones = jnp.ones(_pairs(real, fake)[0][0].shape[:1])
         return target(real, ones) + target(fake, 0.0 * ones)
 
-    return _paired(d)
+    return d
 
 
 softplus = jax.nn.softplus  # log(1 + e^x); -log s(x) = softplus(-x), -log(1 - s(x)) = softplus(x)
@@ -136,6 +160,7 @@ wasserstein = _loss(lambda real, fake: fake - real, lambda fake, real: -fake)
 relativistic = _loss(
     lambda real, fake: softplus(fake - real),
     lambda fake, real: softplus(real - fake),
+    alone=False,
 )
 """Relativistic pairing GAN, example i against example i. D: -log s(D(x) - D(G(z))); G: -log s(D(G(z)) - D(x)).
 Jolicoeur-Martineau 2018 (arXiv 1807.00734), RSGAN; the loss of R3GAN (arXiv 2501.05441), equation 2 with
@@ -147,7 +172,7 @@ def _relativistic_average(own: jax.Array, other: jax.Array) -> jax.Array:
     return softplus(jnp.mean(other) - own) + softplus(other - jnp.mean(own))
 
 
-relativistic_average = _loss(_relativistic_average, _relativistic_average)._replace(across=True)
+relativistic_average = _loss(_relativistic_average, _relativistic_average, alone=False)._replace(across=True)
 """Every example against the mean E of the other kind. D: -log s(D(x) - E D(G(z))) - log(1 - s(D(G(z)) - E D(x)));
 G: the same with the roles swapped. Jolicoeur-Martineau 2018 (arXiv 1807.00734), RaSGAN. E is over the whole batch and,
 where logits are maps, over all their patches. The author's code halves the sum, and its first version had
@@ -167,7 +192,7 @@ def smoothed(loss: AdversarialLoss, real: float = 0.9, fake: float = 0.0) -> Adv
     if not 0.0 <= fake < real <= 1.0:
         raise ValueError(f"expected targets 0 ≤ fake < real ≤ 1, got real={real}, fake={fake}")
 
-    def target(logits: jax.Array, targets: jax.Array) -> jax.Array:
+    def target(logits: PyTree, targets: jax.Array) -> jax.Array:
         return inner(logits, fake + (real - fake) * targets.astype(jnp.float32))
 
     return AdversarialLoss(_d_of(target), loss.g, target, loss.across)

@@ -1,7 +1,7 @@
 """Terms that hold a player back: against an overfitting discriminator, and against oscillation and collapse.
 
-Terms as in `jaxgan.terms`. Some keep averages between steps: these need a place in the state's `extras` from the
-beginning, which the function of the same name with `_start` makes.
+Terms as in `jaxgan.terms`. Some keep averages between steps: their place in the state's `extras` is made by
+`terms.initial_extras`.
 """
 
 from collections.abc import Callable
@@ -11,24 +11,24 @@ import jax
 import jax.numpy as jnp
 
 from jaxgan.losses import per_example
-from jaxgan.state import TrainState
 from jaxgan.terms import Example, Term, View
 
 __all__ = [
     "consistency",
+    "feature_distance",
     "feature_matching",
     "historical_averaging",
-    "historical_averaging_start",
     "lecam",
-    "lecam_start",
 ]
 
 PyTree = Any
 
 
-def _kept(view: View, name: str, start: str) -> PyTree:
+def _kept(view: View, name: str) -> PyTree:
     if name not in view.extras:
-        raise ValueError(f"the state's extras lack {name!r}; put what `{start}` returns there when the state is made")
+        raise ValueError(
+            f"the state's extras lack {name!r}; make the state with extras=terms.initial_extras(players, terms)"
+        )
     return view.extras[name]
 
 
@@ -43,16 +43,12 @@ def lecam(weight: float | str, decay: float = 0.99) -> Term:
         real, fake = (per_example(example["logits"]) for example in (view.real, view.fake))
         now = jax.lax.stop_gradient(view.mean({"real": jnp.mean(real), "fake": jnp.mean(fake)}))
         kept = jnp.where(view.step == 0, 0.0, decay)
-        average = jax.tree.map(lambda old, new: kept * old + (1 - kept) * new, _kept(view, "lecam", "lecam_start"), now)
+        average = jax.tree.map(lambda old, new: kept * old + (1 - kept) * new, _kept(view, "lecam"), now)
         values = (real - average["fake"]) ** 2 + (fake - average["real"]) ** 2
         return values, view.extras | {"lecam": average}
 
-    return Term("lecam", function, weight, across=True)
-
-
-def lecam_start() -> dict[str, PyTree]:
-    """The extras of `lecam` at step 0."""
-    return {"lecam": {"real": jnp.zeros(()), "fake": jnp.zeros(())}}
+    zero = jnp.zeros((), jnp.float32)
+    return Term("lecam", function, weight, across=True, init=lambda players: {"lecam": {"real": zero, "fake": +zero}})
 
 
 def consistency(
@@ -68,7 +64,7 @@ def consistency(
 
     def distance(view: View, example: Example, number: int) -> jax.Array:
         keys = jax.vmap(lambda key: jax.random.fold_in(key, number))(view.keys)
-        changed = view.critic(transform(example["image"], keys), example.get("condition"))["logits"]
+        changed = view.critic(transform(example[view.field], keys), example.get("condition"))["logits"]
         return per_example((example["logits"] - changed) ** 2)
 
     def function(view: View) -> jax.Array:
@@ -86,7 +82,8 @@ def feature_matching(weight: float | str = 1.0) -> Term:
     def function(view: View) -> jax.Array:
         if "features" not in view.real:
             raise ValueError(
-                f"feature matching needs a discriminator that returns 'features', this one returns {sorted(view.real)}"
+                "feature matching needs a discriminator that returns 'features'; of an example there are "
+                f"{sorted(view.real)}"
             )
         means = view.mean([jnp.mean(e["features"].astype(jnp.float32), axis=0) for e in (view.real, view.fake)])
         return jnp.sum((means[0] - means[1]) ** 2, keepdims=True).reshape(1)
@@ -94,21 +91,35 @@ def feature_matching(weight: float | str = 1.0) -> Term:
     return Term("feature_matching", function, weight, across=True)
 
 
+def feature_distance(real: PyTree, fake: PyTree) -> PyTree:
+    """Returns |f(x) - f(G(z))| of a discriminator's feature maps `[B, ...]`, layer by layer, as losses of an objective.
+
+    Wang et al. 2018 (arXiv 1711.11585), equation 4 (pix2pixHD), also MelGAN and HiFi-GAN: example against example,
+    where `feature_matching` compares means over the batch. No gradient flows into the real side. ValueError where
+    shapes differ.
+    """
+
+    def distance(x: jax.Array, y: jax.Array) -> jax.Array:
+        if x.shape != y.shape:
+            raise ValueError(f"feature maps of real and fake examples differ in shape, {x.shape} and {y.shape}")
+        return jnp.abs(jax.lax.stop_gradient(x) - y)
+
+    return jax.tree.map(distance, real, fake)
+
+
 def historical_averaging(player: str, weight: float | str = 1.0) -> Term:
     """For either player, `generator` or `discriminator`: ‖θ - θ̄‖², θ̄ the mean of its parameters before each of its
     updates until now (0 before the first). Salimans et al. 2016, section 3.3."""
 
+    name = f"{player}/history"
+
     def function(view: View) -> tuple[jax.Array, dict[str, PyTree]]:
-        name = f"{player}/history"
-        mean = _kept(view, name, "historical_averaging_start")
+        mean = _kept(view, name)
         squares = jax.tree.map(lambda p, m: jnp.sum((p - m) ** 2), view.params, mean)
         count = jnp.asarray(view.step + 1, jnp.float32)
         new = jax.tree.map(lambda p, m: m + (jax.lax.stop_gradient(p) - m) / count, view.params, mean)
         return jnp.stack(jax.tree.leaves(squares)).sum().reshape(1), view.extras | {name: new}
 
-    return Term("history", function, weight)
-
-
-def historical_averaging_start(player: str, state: TrainState) -> dict[str, PyTree]:
-    """The extras of `historical_averaging` at step 0, for a player's state."""
-    return {f"{player}/history": jax.tree.map(jnp.copy, state.params)}
+    return Term(
+        "history", function, weight, init=lambda players: {name: jax.tree.map(jnp.copy, players[player].params)}
+    )

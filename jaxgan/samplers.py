@@ -1,4 +1,4 @@
-"""Samplers: what a generator is fed. `(batch, keys [B]) -> inputs`, see `jaxgan.steps`.
+"""Samplers: what a generator is fed. `(batch, keys [B]) -> inputs`, see `jaxgan.adversarial`.
 
 Also `labelled` and `pack`, which a step takes as `prepare`: what real and fake examples are turned into, alike, before
 a discriminator sees them.

@@ -1,62 +1,142 @@
 """The state of a run: one immutable pytree that holds everything that changes, so that saving it is saving the run."""
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
 from flax.training import train_state
 
-__all__ = [
-    "ROLES",
-    "GANState",
-    "TrainState",
-    "ema_update",
-    "has_batch_norm",
-    "has_spectral_norm",
-    "init_player",
-]
+__all__ = ["ROLES", "GANState", "TrainState"]
 
-# What the run's key is folded with, once for each purpose. The numbers are part of every saved run.
+# The number that the run's key is folded with, once for each purpose. They are part of every saved run.
 ROLES = {"generator": 0, "discriminator": 1, "order": 2, "display": 3, "init": 4, "transform": 5}
 
 PyTree = Any
 Variables = dict[str, PyTree]
 
 
-class TrainState(train_state.TrainState):
-    """flax's `TrainState` and, in `variables`, the module's other collections (`batch_stats`, `spectral`).
+def _strong(tree: PyTree) -> PyTree:
+    """The arrays of a pytree with types of their own. `jnp.asarray(0.2)` has a weak one, which an update would change,
+    so that the next call compiles anew and a scan fails."""
+    return jax.tree.map(lambda x: jax.lax.convert_element_type(x, jnp.result_type(x)) if _is_weak(x) else x, tree)
 
-    `step` counts this player's own updates. `tx` is built without a learning rate (`optax.scale_by_adam`): the step
-    multiplies by the rate, which lives in `GANState.hyper`.
+
+def _is_weak(x: Any) -> bool:
+    return bool(getattr(x, "weak_type", True))
+
+
+class TrainState(train_state.TrainState):
+    """One player: flax's `TrainState` and, in `variables`, the network's other collections (`batch_stats`, `spectral`).
+
+    `step` counts this player's own updates, int32. `tx` is built without a learning rate (`optax.scale_by_adam`): the
+    update multiplies by the rate, which lives in `GANState.hyper`. `params` are any pytree. Two declarations, which the
+    functions of `jaxgan.players` fill in, say of a network what nobody has to guess then:
+
+    once: collections that move in the first of an update's passes only, as a power iteration does.
+    across: layers that look across examples ("batch normalisation"), under which parts of a batch are not the whole.
     """
 
     variables: Variables
+    once: tuple[str, ...] = struct.field(pytree_node=False, default=())
+    across: tuple[str, ...] = struct.field(pytree_node=False, default=())
 
-    def apply(self, params: PyTree, variables: Variables, *inputs: jax.Array | None, **options: Any) -> Any:
-        """The module's output on `params` and `variables`; `options` as for `nn.Module.apply`."""
+    @classmethod
+    def create(
+        cls,
+        *,
+        apply_fn: Callable[..., Any],
+        params: PyTree,
+        tx: optax.GradientTransformation,
+        variables: Variables | None = None,
+        **declarations: tuple[str, ...],
+    ) -> "TrainState":
+        """Returns a player before its first update. flax's own counts in a Python int, which compiles twice, and takes
+        dicts of parameters only."""
+        return cls(
+            step=jnp.zeros((), jnp.int32),
+            apply_fn=apply_fn,
+            params=params,
+            tx=tx,
+            opt_state=_strong(tx.init(params)),
+            variables=dict(variables or {}),
+            **declarations,
+        )
+
+    @property
+    def all_variables(self) -> Variables:
+        """Parameters and other collections, as `apply_fn` takes them."""
+        return {"params": self.params, **self.variables}
+
+    def apply(self, params: PyTree, variables: Variables, *inputs: Any, **options: Any) -> Any:
+        """Returns the network's output on `params` and `variables`; `options` as for `nn.Module.apply`."""
         return self.apply_fn({"params": params, **variables}, *inputs, **options)
 
 
-class GANState(struct.PyTreeNode):
-    """A generator, a discriminator and what belongs to the run.
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class GANState:
+    """Players by name and what belongs to the run.
 
-    step: int32, iterations done. key: the run's only key; it never changes, and is used only through `ROLES`. ema: the
-    generator's variables with averaged parameters, as `apply` takes them. hyper: float32 scalars by name (learning
-    rates in units of the optimiser, penalty weights, `ema_half_life` in images). extras: state of adaptive terms, by
-    name.
+    step: int32, iterations done. key: the run's only key; it never changes, and is used only through roles and names.
+    ema: by player, its variables with averaged parameters, as `apply_fn` takes them, for players that are averaged.
+    hyper: float32 scalars by name: `<player>/learning_rate` in units of the optimiser, weights, `ema_half_life` in
+    images, for one player alone `<player>/ema_half_life`. extras: what objectives keep between updates, by name.
     """
 
     step: jax.Array
     key: jax.Array
-    generator: TrainState
-    discriminator: TrainState
-    ema: Variables
+    players: dict[str, TrainState]
+    ema: dict[str, Variables]
     hyper: dict[str, jax.Array]
     extras: dict[str, PyTree]
+
+    @property
+    def generator(self) -> TrainState:
+        """The player called so."""
+        return self.players["generator"]
+
+    @property
+    def discriminator(self) -> TrainState:
+        """The player called so."""
+        return self.players["discriminator"]
+
+    @classmethod
+    def of(
+        cls,
+        key: jax.Array,
+        players: Mapping[str, TrainState],
+        *,
+        averaged: Sequence[str] = (),
+        hyper: Mapping[str, float],
+        extras: Mapping[str, PyTree] | None = None,
+    ) -> "GANState":
+        """Returns a state at step 0 of any players.
+
+        averaged: players whose parameters are averaged; `hyper` must have `ema_half_life` then (or one for each of
+            them), in images; 0 makes an average follow at once.
+        hyper: must have `<player>/learning_rate` of every player that is to learn.
+        ValueError for a missing half-life, an unknown name, or a player named like a field of the state.
+        """
+        if taken := set(players) & {field.name for field in dataclasses.fields(cls)}:
+            raise ValueError(f"players can't be called {sorted(taken)}, as fields of the state are; choose other names")
+        if unknown := set(averaged) - set(players):
+            raise ValueError(f"averaged names {sorted(unknown)}; the players are {sorted(players)}")
+        for name in averaged:
+            if not {"ema_half_life", f"{name}/ema_half_life"} & set(hyper):
+                raise ValueError(f"hyper lacks 'ema_half_life', in images, for {name!r}; it has {sorted(hyper)}")
+        return cls(
+            step=jnp.zeros((), jnp.int32),
+            key=key,
+            players=dict(players),
+            # Copies: the program donates its state, and no buffer may be given away twice.
+            ema={name: jax.tree.map(jnp.copy, players[name].all_variables) for name in averaged},
+            hyper={name: jnp.asarray(value, jnp.float32) for name, value in hyper.items()},
+            extras=_strong(dict(extras or {})),
+        )
 
     @classmethod
     def create(
@@ -68,60 +148,19 @@ class GANState(struct.PyTreeNode):
         hyper: Mapping[str, float],
         extras: Mapping[str, PyTree] | None = None,
     ) -> "GANState":
-        """A state at step 0. `hyper` must name `generator/learning_rate`, `discriminator/learning_rate` and
-        `ema_half_life` (in images; 0 makes the average follow at once); ValueError otherwise."""
+        """Returns `of` the two players of a plain GAN, whose generator is averaged. ValueError where `hyper` lacks a
+        learning rate or `ema_half_life`."""
         missing = {"generator/learning_rate", "discriminator/learning_rate", "ema_half_life"} - set(hyper)
         if missing:
             raise ValueError(f"hyper lacks {sorted(missing)}; it has {sorted(hyper)}")
-        return cls(
-            step=jnp.zeros((), jnp.int32),
-            key=key,
-            generator=generator,
-            discriminator=discriminator,
-            # A copy: the program donates its state, and no buffer may be given away twice.
-            ema=jax.tree.map(jnp.copy, {"params": generator.params, **generator.variables}),
-            hyper={name: jnp.asarray(value, jnp.float32) for name, value in hyper.items()},
-            extras=dict(extras or {}),
-        )
+        players = {"generator": generator, "discriminator": discriminator}
+        return cls.of(key, players, averaged=["generator"], hyper=hyper, extras=extras)
 
-
-def init_player(
-    key: jax.Array, module: nn.Module, tx: optax.GradientTransformation, *inputs: jax.Array | None
-) -> TrainState:
-    """A TrainState for `module`, its variables drawn with `key` for `inputs` (their shapes count, not their values)."""
-    variables = dict(module.init(key, *inputs, train=False))
-    params = variables.pop("params")
-    player = TrainState.create(apply_fn=module.apply, params=params, tx=tx, variables=variables)
-    return player.replace(step=jnp.zeros((), jnp.int32))
-
-
-def _turned(variables: Variables) -> list[bool]:
-    """Of every array in `batch_stats`, whether it is spectral normalisation's: flax's own layer keeps what its power
-    iteration turns there, as `kernel/u` and `kernel/sigma`, where batch normalisation keeps its statistics."""
-    paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(variables.get("batch_stats", {}))]
-    return [str(getattr(path[-1], "key", "")).endswith(("/u", "/sigma")) for path in paths]
-
-
-def has_batch_norm(variables: Variables) -> bool:
-    """Whether a network with these variables normalises by its batch."""
-    return not all(_turned(variables))
-
-
-def has_spectral_norm(variables: Variables) -> bool:
-    """Whether a network with these variables divides weights by their norm, by a layer of flax's or one that keeps its
-    power iteration in `spectral`."""
-    return "spectral" in variables or any(_turned(variables))
-
-
-def ema_update(state: GANState, batch_size: int) -> Variables:
-    """The generator's exponential average after `batch_size` more images.
-
-    The decay is ½^(batch_size / half-life). Early in a run the half-life is at most a twentieth of the images seen, so
-    that the average forgets the initial weights (Karras et al. 2020, arXiv 2006.06676, appendix; their ramp-up 0.05).
-    Other collections (batch statistics) are averages already and are taken over as they are.
-    """
-    images = state.step.astype(jnp.float32) * batch_size
-    half_life = jnp.minimum(state.hyper["ema_half_life"], 0.05 * images)
-    decay = 0.5 ** (batch_size / half_life)
-    params = jax.tree.map(lambda a, p: p + decay * (a - p), state.ema["params"], state.generator.params)
-    return {"params": params, **state.generator.variables}
+    def replace(self, **changes: Any) -> "GANState":
+        """Returns the state with these fields or, by their names, these players. TypeError for another name."""
+        fields = {field.name for field in dataclasses.fields(self)}
+        if unknown := set(changes) - fields - set(self.players):
+            raise TypeError(f"the state has no {sorted(unknown)}; it has {sorted(fields)} and {sorted(self.players)}")
+        players = dict(changes.pop("players", self.players))
+        players |= {name: changes.pop(name) for name in list(changes) if name not in fields}
+        return dataclasses.replace(self, players=players, **changes)

@@ -2,7 +2,8 @@
 
 A term is a name, a function of a `View` and a weight. The adversarial loss is a term, and so are penalties, auxiliary
 classifiers, unrolled steps and whatever a paper adds: no paper needs a flag in the step. The function returns values
-`[B]` (extra axes are averaged), or `(values, extras)` where it keeps a state of its own between steps.
+`[B]` (extra axes are averaged), `(values, extras)` where it keeps a state of its own between steps, or an `Outcome`
+where it reports metrics of its own as well.
 
 Where the batch lies on several devices under `pmap`, `shard_map` or `vmap(axis_name=...)`, a term sees the examples of
 its own device, b of B. One that looks across examples asks for the others with `view.gather`; its values may then be
@@ -10,7 +11,7 @@ those of all B examples, the same on every device. The step averages values and 
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -18,9 +19,24 @@ import jax.numpy as jnp
 
 from jaxgan import penalties
 from jaxgan.losses import AdversarialLoss, per_example
-from jaxgan.state import GANState, has_batch_norm
+from jaxgan.nets import Nets
+from jaxgan.state import GANState, TrainState
+from jaxgan.update import Outcome
 
-__all__ = ["Example", "Term", "View", "d_loss", "dragan", "every", "g_loss", "r1", "r2", "unrolled", "wgan_gp"]
+__all__ = [
+    "Example",
+    "Term",
+    "View",
+    "d_loss",
+    "dragan",
+    "every",
+    "g_loss",
+    "initial_extras",
+    "r1",
+    "r2",
+    "unrolled",
+    "wgan_gp",
+]
 
 PyTree = Any
 Example = dict[str, jax.Array]
@@ -35,9 +51,11 @@ class View:
     critic: `(images, condition, by) -> dict`, what the discriminator says, its non-parameter variables frozen; `by` may
         be another state of it.
     generate: `inputs -> images`, the generator with its variables frozen.
+    nets: both networks, for other methods of theirs: `view.nets["generator"].frozen(w, method="synthesize")`.
     params: parameters of the player being trained, the ones that are differentiated.
     state: the GAN's state, in which the player being trained has these parameters.
     batch: the batch as the step got it.
+    field: what of an example is generated and judged, such as "image".
     extras: states of adaptive terms, with what earlier terms of this step made of them.
     key: this term's own key; keys: one more for every example, `[B]`, the same on any number of devices.
     step: how many updates this player has made.
@@ -49,9 +67,11 @@ class View:
     fake: Example
     critic: Callable[..., Example]
     generate: Callable[[Example], jax.Array]
+    nets: Nets
     params: PyTree
     state: GANState
     batch: Example
+    field: str
     extras: dict[str, PyTree]
     key: jax.Array
     keys: jax.Array
@@ -65,12 +85,22 @@ TermFunction = Callable[[View], Any]
 
 class Term(NamedTuple):
     """weight: a number, or a name in the state's `hyper`, which a sweep may then vary. across: whether an example's
-    value depends on others of its batch, so that parts of the batch make another sum than the whole."""
+    value depends on others of its batch, so that parts of the batch make another sum than the whole. init:
+    `players -> extras`, what the term keeps between steps, by name, at step 0; see `initial_extras`."""
 
     name: str
     function: TermFunction
     weight: float | str = 1.0
     across: bool = False
+    init: Callable[[Mapping[str, TrainState]], dict[str, PyTree]] | None = None
+
+
+def initial_extras(players: Mapping[str, TrainState], *terms: Sequence[Term]) -> dict[str, PyTree]:
+    """Returns what the terms of all players keep between steps, at step 0, as `GANState.create` takes it."""
+    extras: dict[str, PyTree] = {}
+    for term in (term for of_one in terms for term in of_one if term.init is not None):
+        extras |= term.init(players) if term.init else {}
+    return extras
 
 
 def d_loss(loss: AdversarialLoss, flip: float = 0.0) -> Term:
@@ -111,7 +141,7 @@ def g_loss(loss: AdversarialLoss) -> Term:
 def _critic(view: View, example: Example) -> penalties.Critic:
     """images -> logits under the example's condition; refuses a critic for which gradient penalties are not defined.
     Through a minibatch layer each example's gradient reaches into the others too: ProGAN and StyleGAN mean it so."""
-    if has_batch_norm(view.state.discriminator.variables):
+    if "batch normalisation" in view.state.discriminator.across:
         raise ValueError(
             "this discriminator has batch normalisation, under which a gradient penalty is not the paper's "
             "(each example's gradient reaches into the others): build it without, e.g. batch_norm=False"
@@ -121,12 +151,12 @@ def _critic(view: View, example: Example) -> penalties.Critic:
 
 def r1(weight: float | str) -> Term:
     """`penalties.r1` on the real examples; the paper's γ/2 is weight γ/2."""
-    return Term("r1", lambda view: penalties.r1(_critic(view, view.real), view.real["image"]), weight)
+    return Term("r1", lambda view: penalties.r1(_critic(view, view.real), view.real[view.field]), weight)
 
 
 def r2(weight: float | str) -> Term:
     """`penalties.r2` on the fake examples; the paper's γ/2 is weight γ/2."""
-    return Term("r2", lambda view: penalties.r2(_critic(view, view.fake), view.fake["image"]), weight)
+    return Term("r2", lambda view: penalties.r2(_critic(view, view.fake), view.fake[view.field]), weight)
 
 
 def wgan_gp(weight: float | str = 10.0) -> Term:
@@ -134,7 +164,7 @@ def wgan_gp(weight: float | str = 10.0) -> Term:
 
     def function(view: View) -> jax.Array:
         mix = jax.vmap(jax.random.uniform)(view.keys)
-        return penalties.wgan_gp(_critic(view, view.real), view.real["image"], view.fake["image"], mix)
+        return penalties.wgan_gp(_critic(view, view.real), view.real[view.field], view.fake[view.field], mix)
 
     return Term("wgan_gp", function, weight)
 
@@ -143,12 +173,12 @@ def dragan(weight: float | str = 10.0) -> Term:
     """`penalties.dragan` around the real examples. The standard deviation is that of this device's share."""
 
     def function(view: View) -> jax.Array:
-        shape = view.real["image"].shape[1:]
+        shape = view.real[view.field].shape[1:]
         mix, noise = (
             jax.vmap(lambda key, n=n, shape=shape: jax.random.uniform(jax.random.fold_in(key, n), shape))(view.keys)
             for n, shape in enumerate([(), shape])
         )
-        return penalties.dragan(_critic(view, view.real), view.real["image"], noise, mix)
+        return penalties.dragan(_critic(view, view.real), view.real[view.field], noise, mix)
 
     return Term("dragan", function, weight, across=True)
 
@@ -167,7 +197,7 @@ def unrolled(loss: AdversarialLoss, d_step: Callable[[GANState, Example], tuple[
     def function(view: View) -> jax.Array:
         ahead, _ = jax.lax.scan(lambda state, _: (d_step(state, view.batch)[0], None), view.state, length=n)
         real, fake = (
-            view.critic(example["image"], example.get("condition"), ahead.discriminator)["logits"]
+            view.critic(example[view.field], example.get("condition"), ahead.discriminator)["logits"]
             for example in (view.real, view.fake)
         )
         return loss.g(*view.gather((fake, real)))
@@ -178,23 +208,29 @@ def unrolled(loss: AdversarialLoss, d_step: Callable[[GANState, Example], tuple[
 def every(term: Term, n: int) -> Term:
     """`term` in every n-th update of its player, n times as strong, and nothing (0) in between.
 
-    Lazy regularisation: Karras et al. 2020 (arXiv 1912.04958), section 3.1. What is skipped is not computed.
+    Lazy regularisation: Karras et al. 2020 (arXiv 1912.04958), section 3.1. What is skipped is not computed. Metrics of
+    the term's own are 0 in between too.
     """
 
-    def function(view: View) -> tuple[jax.Array, dict[str, PyTree]]:
-        def compute() -> tuple[jax.Array, dict[str, PyTree]]:
-            values, extras = evaluate(term, view)
+    def function(view: View) -> Outcome:
+        def compute() -> Outcome:
+            values, extras, metrics = evaluate(term, view)
+            metrics = {name: jnp.mean(x) for name, x in metrics.items()}
             # Means over devices, as both branches must have one type: under shard_map what is the same on every
             # device, as zeros are, has another type than what may differ.
-            return n * view.mean(jnp.mean(values, keepdims=True)), view.mean(extras)
+            return Outcome(n * view.mean(jnp.mean(values, keepdims=True)), *view.mean((extras, metrics)))
 
-        return jax.lax.cond(view.step % n == 0, compute, lambda: (jnp.zeros(1), view.extras))
+        shapes = jax.eval_shape(lambda: compute()._replace(extras={}))
+        skipped = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+        return jax.lax.cond(view.step % n == 0, compute, lambda: skipped._replace(extras=view.extras))
 
     return term._replace(function=function)
 
 
-def evaluate(term: Term, view: View) -> tuple[jax.Array, dict[str, PyTree]]:
-    """The term's values, float32 and unweighted, and the extras after it."""
+def evaluate(term: Term, view: View) -> tuple[jax.Array, dict[str, PyTree], Mapping[str, jax.Array]]:
+    """The term's values, float32 and unweighted, the extras after it, and its own metrics."""
     result = term.function(view)
+    if isinstance(result, Outcome):
+        return per_example(result.losses), {**view.extras, **result.extras}, result.metrics
     values, extras = result if isinstance(result, tuple) else (result, view.extras)
-    return per_example(values), extras
+    return per_example(values), extras, {}

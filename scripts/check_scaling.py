@@ -22,7 +22,8 @@ from jaxgan.losses import non_saturating
 from jaxgan.networks import products
 from jaxgan.networks.dcgan import Discriminator, Generator
 from jaxgan.parallel import layout
-from jaxgan.state import GANState, init_player
+from jaxgan.players import init_player
+from jaxgan.state import GANState
 from scripts.model_scaling import FLOAT, dcgan, flop, statistics, table
 
 DEVICES = (1, 2, 4)

@@ -33,7 +33,8 @@ import optax  # noqa: E402
 import pytest  # noqa: E402
 
 from jaxgan.networks.layers import BatchNorm  # noqa: E402
-from jaxgan.state import GANState, init_player  # noqa: E402
+from jaxgan.players import init_player  # noqa: E402
+from jaxgan.state import GANState  # noqa: E402
 
 # By `update` and not by environment: a user's program, run by a test in a process of its own, is not held to these.
 jax.config.update("jax_numpy_dtype_promotion", "strict")

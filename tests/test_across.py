@@ -8,9 +8,9 @@ import pytest
 from conftest import assert_same, given, tiny_batch, tiny_gan
 
 from jaxgan import augment, losses, regularizers, terms
+from jaxgan.adversarial import make_d_step, make_g_step
 from jaxgan.networks.minibatch import MinibatchDiscrimination, MinibatchStdDev
 from jaxgan.samplers import pack
-from jaxgan.steps import make_d_step, make_g_step
 
 LOSSES = ("minimax", "non_saturating", "least_squares", "hinge", "wasserstein", "relativistic", "relativistic_average")
 
@@ -64,8 +64,8 @@ G_TERMS = {"unrolled": UNROLLED, "matching": regularizers.feature_matching()}
 def test_a_term_says_whether_parts_make_another_sum(name):
     term, make = (D_TERMS[name], make_d_step) if name in D_TERMS else (G_TERMS[name], make_g_step)
     state = tiny_gan(discriminator=Judge())
-    start = regularizers.historical_averaging_start("discriminator", state.discriminator)
-    state = state.replace(extras=regularizers.lecam_start() | jax.tree.map(jnp.zeros_like, start))
+    start = terms.initial_extras(state.players, D_TERMS.values())
+    state = state.replace(extras=jax.tree.map(jnp.zeros_like, start))
     batch = tiny_batch(8)
     (after, whole), (then, parts) = (jax.jit(make(given, [term], accumulate=n))(state, batch) for n in (1, 2))
     key = next(key for key in whole if key.endswith(term.name))
@@ -89,7 +89,7 @@ def test_averages_take_in_the_whole_batch_once(n):
     """At a step where the old average counts too; what no term touches stays as it was to the bit."""
     term, other = regularizers.lecam(1.0, decay=0.5), jnp.float32(0.1)
     still = {"discriminator/learning_rate": 0.0}
-    state = tiny_gan(extras=regularizers.lecam_start() | {"other": other}, hyper=still)
+    state = tiny_gan(extras=terms.initial_extras({}, [term]) | {"other": other}, hyper=still)
     batches = [tiny_batch(6, seed) for seed in range(2)]
     ends = []
     for parts in (1, n):

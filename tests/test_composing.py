@@ -14,6 +14,7 @@ from jaxgan.data import from_arrays
 from jaxgan.losses import non_saturating
 from jaxgan.networks.heads import AuxiliaryClassifier, Projection
 from jaxgan.samplers import labelled_latents
+from jaxgan.terms import Term
 from jaxgan.training import DataSpec, UsageError, compose, labels_needed, train
 from jaxgan.training import open as open_run
 from jaxgan.training.experiment import display_inputs, sheet, takes_labels
@@ -44,6 +45,11 @@ def test_networks_are_initialised_for_what_they_will_be_given():
     assert state.generator.params["norm0"]["scale"].shape[0] == 10
 
 
+def count(players):
+    """A term's start: how many modules each player has."""
+    return {"players": jnp.asarray([len(player.params) for player in players.values()])}
+
+
 def test_weights_extras_and_critic_steps():
     options = of_size(dcgan_mnist.Options, "smoke")
     networks = dcgan_mnist.networks(options, DIGITS)
@@ -52,11 +58,10 @@ def test_weights_extras_and_critic_steps():
         DIGITS,
         networks,
         labelled_latents(options.latent_size),
-        [],
+        [Term("kept", lambda view: view.fake["logits"], init=count)],
         [],
         critic_steps=3,
         weights={"gamma": 0.5},
-        extras=lambda g, d: {"players": jnp.asarray([len(g.params), len(d.params)])},
     )
     assert gan.batch_size == 3 * options.batch_size and gan.iteration.repeats == 3
     state = gan.init(jax.random.key(0))
@@ -136,7 +141,7 @@ def test_heads_are_what_their_experiments_say():
     options = of_size(cgan_mnist.Options, "smoke", condition="projection")
     gan = cgan_mnist.build(options, DIGITS)
     state = gan.init(jax.random.key(0))
-    assert isinstance(state.discriminator.apply_fn.__self__.head, Projection)
+    assert isinstance(state.discriminator.apply_fn.module.head, Projection)
 
 
 def of_ones_own(sampler, d_terms, head=None):

@@ -11,9 +11,9 @@ import pytest
 from conftest import LATENT, Discriminator, assert_same, differs, given, tiny_batch, tiny_gan
 
 from jaxgan import penalties
+from jaxgan.adversarial import make_d_step, make_g_step, make_joint_step
 from jaxgan.losses import non_saturating, wasserstein
 from jaxgan.samplers import latents, pack
-from jaxgan.steps import make_d_step, make_g_step, make_joint_step
 from jaxgan.terms import Term, d_loss, g_loss, r1, unrolled
 
 BATCH = tiny_batch()

@@ -140,7 +140,7 @@ def test_a_sharded_state_stays_so_chunk_after_chunk(seeds, tmp_path, all_sharded
                 kernel = tree["Dense_1"]["kernel"]
                 assert {shard.data.size for shard in kernel.addressable_shards} == {32 * 32 // shares}
                 assert len(kernel.addressable_shards) == 4
-        average = gan.ema["params"]["Dense_1"]["kernel"]
+        average = gan.ema["generator"]["params"]["Dense_1"]["kernel"]
         assert {shard.data.size for shard in average.addressable_shards} == {32 * 32 // shares}
         seen.append(int(state.step))
 

@@ -13,11 +13,12 @@ from conftest import LATENT, Discriminator, Generator, assert_same, differs, tin
 
 from experiments import gan_ring
 from jaxgan import parallel
+from jaxgan.adversarial import make_joint_step
 from jaxgan.ensemble import stack
+from jaxgan.iteration import iteration
 from jaxgan.losses import non_saturating
 from jaxgan.parallel import layout
 from jaxgan.samplers import latents
-from jaxgan.steps import iteration, make_joint_step
 from jaxgan.terms import Term, d_loss, g_loss
 from jaxgan.training import GAN, generate_with, train
 from jaxgan.training.checkpoint import Checkpoints
@@ -95,7 +96,7 @@ def test_saved_anywhere_continued_anywhere(places, tmp_path):
         with contextlib.closing(Checkpoints(tmp_path / str(place))) as checkpoints:
             checkpoints.save(3, trained[place])
     spread = trained[4, True]
-    for tree in (spread.generator.params, spread.generator.opt_state.trace, spread.ema["params"]):
+    for tree in (spread.generator.params, spread.generator.opt_state.trace, spread.ema["generator"]["params"]):
         kernel = tree["Dense_0"]["kernel"]
         assert [shard.data.shape for shard in kernel.addressable_shards] == [(4, 2)] * 4
     after, expected = {}, places[1, False].run(trained[1, False], 10)

@@ -12,13 +12,15 @@ from conftest import LATENT, Discriminator, Generator, adam, assert_same, tiny_b
 from jax.sharding import PartitionSpec
 
 from jaxgan import ensemble, parallel
+from jaxgan.adversarial import make_d_step, make_g_step, make_joint_step
+from jaxgan.iteration import iteration
 from jaxgan.losses import non_saturating
 from jaxgan.networks.dcgan import Discriminator as DCGANDiscriminator
 from jaxgan.networks.dcgan import Generator as DCGANGenerator
 from jaxgan.parallel import layout, mapped, sharded
+from jaxgan.players import init_player
 from jaxgan.samplers import latents
-from jaxgan.state import GANState, init_player
-from jaxgan.steps import iteration, make_d_step, make_g_step, make_joint_step
+from jaxgan.state import GANState
 from jaxgan.terms import Term, d_loss, g_loss, r1, wgan_gp
 
 SAMPLER = latents(LATENT)
@@ -90,7 +92,7 @@ def test_every_array_of_a_state_that_has_a_twin_lies_as_its_twin(all_sharded):
     lies = layout(devices(4), shard_parameters=True).of(state)
     for player in (lies.generator, lies.discriminator):
         assert player.params == player.opt_state.mu == player.opt_state.nu
-    assert lies.ema["params"] == lies.generator.params
+    assert lies.ema["generator"]["params"] == lies.generator.params
 
 
 # --- the same numbers ---
@@ -267,7 +269,11 @@ def test_a_device_holds_its_part_alone_at_rest(dcgans):
     one, four = program.memory_analysis(), whole_program.memory_analysis()
     assert four.argument_size_in_bytes - one.argument_size_in_bytes == pytest.approx(total - each, rel=0.01)
     assert four.output_size_in_bytes - one.output_size_in_bytes == pytest.approx(total - each, rel=0.01)
-    kernels = parts.generator.params["project"], parts.generator.opt_state.mu["project"], parts.ema["params"]["project"]
+    kernels = (
+        parts.generator.params["project"],
+        parts.generator.opt_state.mu["project"],
+        parts.ema["generator"]["params"]["project"],
+    )
     assert all(kernel["kernel"].addressable_shards[0].data.size == 16 * 7 * 7 * 32 // 4 for kernel in kernels)
 
 

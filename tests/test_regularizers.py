@@ -11,17 +11,15 @@ from conftest import assert_same, given, tiny_batch, tiny_gan
 from jax.test_util import check_grads
 
 from jaxgan import augment
+from jaxgan.adversarial import make_d_step, make_g_step, make_joint_step
 from jaxgan.losses import non_saturating
 from jaxgan.regularizers import (
     consistency,
     feature_matching,
     historical_averaging,
-    historical_averaging_start,
     lecam,
-    lecam_start,
 )
-from jaxgan.steps import make_d_step, make_g_step, make_joint_step
-from jaxgan.terms import Term, d_loss, g_loss
+from jaxgan.terms import Term, d_loss, g_loss, initial_extras
 
 BATCH = tiny_batch()
 LOGISTIC = d_loss(non_saturating)
@@ -36,7 +34,7 @@ def judged(state, batch):
 
 def test_lecam_over_steps():
     """Tseng et al. 2021 (arXiv 2104.03310), equation 3, against moving averages that begin with the first batch."""
-    state = tiny_gan(extras=lecam_start() | {"other": jnp.ones(2)})
+    state = tiny_gan(extras=initial_extras({}, [lecam(0.3)]) | {"other": jnp.ones(2)})
     step = jax.jit(make_joint_step(given, [LOGISTIC, lecam(0.3, decay=0.9)], [g_loss(non_saturating)]))
     average = None
     for seed in range(4):
@@ -54,7 +52,11 @@ def test_lecam_over_steps():
 
 def test_lecams_averages_are_constants_to_the_gradient():
     view = lambda real, fake: types.SimpleNamespace(  # noqa: E731
-        real={"logits": real}, fake={"logits": fake}, step=jnp.int32(0), extras=lecam_start(), mean=lambda x: x
+        real={"logits": real},
+        fake={"logits": fake},
+        step=jnp.int32(0),
+        extras=initial_extras({}, [lecam(1.0)]),
+        mean=lambda x: x,
     )
     real, fake = jnp.array([1.0, 3.0]), jnp.array([-2.0, 0.0])
     gradients = jax.grad(lambda r, f: jnp.mean(lecam(1.0).function(view(r, f))[0]), (0, 1))(real, fake)
@@ -129,14 +131,16 @@ def test_feature_matching_in_numpy():
 
 
 def test_feature_matching_refuses_a_discriminator_that_keeps_its_features_to_itself():
-    with pytest.raises(ValueError, match=r"returns 'features', this one returns \['image', 'latent', 'logits'\]"):
+    with pytest.raises(
+        ValueError, match=r"returns 'features'; of an example there are \['image', 'latent', 'logits'\]"
+    ):
         jax.eval_shape(make_g_step(given, [feature_matching()]), tiny_gan(), BATCH)
 
 
 @pytest.mark.parametrize("player", ["generator", "discriminator"])
 def test_historical_averaging_in_numpy(player):
     state = tiny_gan()
-    state = state.replace(extras=historical_averaging_start(player, getattr(state, player)))
+    state = state.replace(extras=initial_extras(state.players, [historical_averaging(player)]))
     terms = {"generator": [g_loss(non_saturating)], "discriminator": [LOGISTIC]}
     plain = jax.jit(make_joint_step(given, terms["discriminator"], terms["generator"]))
     terms[player] = [*terms[player], historical_averaging(player, 0.1)]
@@ -175,5 +179,5 @@ def test_the_gradient_of_historical_averaging():
 
 def test_terms_that_keep_averages_need_their_place():
     for term in lecam(1.0), historical_averaging("discriminator"):
-        with pytest.raises(ValueError, match="_start"):
+        with pytest.raises(ValueError, match="initial_extras"):
             jax.eval_shape(make_d_step(given, [LOGISTIC, Term(*term)]), tiny_gan(), BATCH)

@@ -18,14 +18,15 @@ import pytest
 from conftest import LATENT, Discriminator, Generator, assert_same, differs, given, tiny_batch, tiny_gan
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jaxgan.game import Game
+from jaxgan.adversarial import make_d_step, make_g_step, make_joint_step
+from jaxgan.draw import Draw
+from jaxgan.iteration import iteration, repeat
 from jaxgan.losses import non_saturating, relativistic_average, wasserstein
 from jaxgan.networks.minibatch import MinibatchDiscrimination, MinibatchStdDev
 from jaxgan.parallel import mapped, sharded
-from jaxgan.regularizers import lecam, lecam_start
+from jaxgan.regularizers import lecam
 from jaxgan.samplers import latents
-from jaxgan.steps import iteration, make_d_step, make_g_step, make_joint_step, repeat
-from jaxgan.terms import Term, d_loss, every, g_loss, r1, wgan_gp
+from jaxgan.terms import Term, d_loss, every, g_loss, initial_extras, r1, wgan_gp
 
 # --- the GANs ---
 
@@ -98,7 +99,7 @@ def gan(kind, axis_name=None):
         together = kind == "together"
         step = iteration(make_joint_step(sampler, d_terms, [g_term], axis_name=axis_name, together=together))
     generator = Generator(batch_norm=kind != "accumulated", axis_name=axis_name)
-    extras = {"mean": jnp.zeros(())} | lecam_start()
+    extras = {"mean": jnp.zeros(())} | initial_extras({}, d_terms)
     state = tiny_gan(generator=generator, discriminator=discriminator(axis_name), extras=extras)
     return step, state
 
@@ -255,7 +256,7 @@ def test_eight_devices_agree_with_one():
 
 @pytest.mark.parametrize("kind", ["relativistic average", "deviation of all"])
 def test_the_table_tells_a_batch_from_its_shards_each_alone(kind, monkeypatch):
-    monkeypatch.setattr(Game, "gather", lambda self, tree: tree)
+    monkeypatch.setattr(Draw, "gather", lambda self, tree: tree)
     *terms, discriminator = GANS[kind]
     monkeypatch.setitem(GANS, kind, (*terms, lambda axis: discriminator(None)))
     step, state = gan(kind, "data")

@@ -11,13 +11,14 @@ import optax
 import pytest
 from conftest import LATENT, Discriminator, Generator, adam, assert_same, differs, given, tiny_batch, tiny_gan
 
+from jaxgan.adversarial import make_d_step, make_g_step, make_joint_step
 from jaxgan.augment import noise
+from jaxgan.iteration import iteration
+from jaxgan.joint import joint
 from jaxgan.lookahead import lookahead, lookahead_start
 from jaxgan.losses import non_saturating
 from jaxgan.penalties import clip_weights
 from jaxgan.samplers import latents
-from jaxgan.state import has_batch_norm, has_spectral_norm
-from jaxgan.steps import iteration, make_d_step, make_g_step, make_joint_step
 from jaxgan.terms import Term, d_loss, g_loss, r1, wgan_gp
 
 D_TERMS, G_TERMS = [d_loss(non_saturating)], [g_loss(non_saturating)]
@@ -48,9 +49,17 @@ class Spectral(nn.Module):
 
     @nn.compact
     def __call__(self, image, condition=None, *, train):
-        layer = nn.SpectralNorm(nn.Dense(8))
-        x = jnp.tanh(layer(image.reshape(len(image), -1), update_stats=self.is_mutable_collection("batch_stats")))
+        x = jnp.tanh(nn.SpectralNorm(nn.Dense(8))(image.reshape(len(image), -1), update_stats=train))
         return {"logits": nn.Dense(1)(x).reshape(-1)}
+
+
+class Both(nn.Module):
+    """A discriminator with flax's own spectral and batch normalisation, whose numbers lie in one collection."""
+
+    @nn.compact
+    def __call__(self, image, condition=None, *, train):
+        x = nn.SpectralNorm(nn.Dense(8))(image.reshape(len(image), -1), update_stats=train)
+        return {"logits": nn.Dense(1)(jnp.tanh(nn.BatchNorm(use_running_average=not train)(x))).reshape(-1)}
 
 
 @pytest.mark.parametrize("discriminator", [Discriminator(turns=True), Spectral()])
@@ -66,13 +75,11 @@ def test_spectral_normalisation_is_not_taken_for_batch_normalisation():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         jax.eval_shape(make_d_step(given, [*D_TERMS, wgan_gp()], accumulate=2), state, BATCH)
-    stats = {"BatchNorm_0": {"mean": jnp.zeros(1), "var": jnp.zeros(1)}}
-    spectral = {"SpectralNorm_0": {"Dense_0/kernel/u": jnp.zeros(1), "Dense_0/kernel/sigma": jnp.zeros(1)}}
-    assert has_batch_norm({"batch_stats": stats}) and not has_spectral_norm({"batch_stats": stats})
-    assert has_spectral_norm({"batch_stats": spectral}) and not has_batch_norm({"batch_stats": spectral})
-    both = {"batch_stats": stats | spectral}
-    assert has_batch_norm(both) and has_spectral_norm(both)
-    assert not has_batch_norm({}) and not has_spectral_norm({}) and has_spectral_norm({"spectral": {}})
+    assert (state.discriminator.across, state.discriminator.once) == ((), ("spectral",))
+    both = tiny_gan(discriminator=Both()).discriminator
+    assert (both.across, both.once) == (("batch normalisation",), ("spectral",))
+    plain = tiny_gan().discriminator
+    assert (plain.across, plain.once) == ((), ())
 
 
 def test_together_batch_norm_sees_real_and_fake_at_once():
@@ -187,6 +194,8 @@ def test_parts_draw_differently_inside_networks():
 
 def test_what_cannot_be_accumulated_is_refused():
     with pytest.raises(ValueError, match="joint step can't accumulate over 2 parts"):
+        joint(make_d_step(given, D_TERMS, accumulate=2), make_g_step(given, G_TERMS))
+    with pytest.raises(TypeError, match=r"make_joint_step\(\) got an unexpected keyword argument 'accumulate'"):
         make_joint_step(given, D_TERMS, G_TERMS, accumulate=2)
     with pytest.raises(ValueError, match="for 3 parts, got 4"):
         make_d_step(given, D_TERMS, accumulate=3)(tiny_gan(), BATCH)
@@ -214,7 +223,7 @@ def test_lookahead_in_numpy():
 
 def test_lookahead_stays_in_the_range_that_weights_are_clipped_to():
     clip = clip_weights(0.1)
-    state = lookahead_start(tiny_gan(), clip)
+    state = lookahead_start(tiny_gan(), {"discriminator": clip})
     step = jax.jit(lookahead(iteration(make_joint_step(given, D_TERMS, G_TERMS, project=clip)), 2, 0.25))
     for seed in range(4):
         state, _ = step(state, tiny_batch(seed=seed))

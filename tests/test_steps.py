@@ -10,8 +10,9 @@ import optax
 import pytest
 from conftest import Discriminator, Generator, adam, assert_same, differs, given, tiny_batch, tiny_gan
 
+from jaxgan.adversarial import make_d_step, make_g_step, make_joint_step
+from jaxgan.iteration import iteration, repeat
 from jaxgan.losses import non_saturating
-from jaxgan.steps import iteration, make_d_step, make_g_step, make_joint_step, repeat
 from jaxgan.terms import Term, d_loss, every, g_loss, r1, wgan_gp
 
 D_TERMS, G_TERMS = [d_loss(non_saturating)], [g_loss(non_saturating)]
@@ -259,8 +260,9 @@ def test_a_step_of_fewer_repetitions_takes_the_last_parts():
 def test_the_average_in_closed_form(start, half_life):
     """8 images an iteration, the generator's 4 count. From step 20 the ramp holds, from 1000 the half-life."""
     state = tiny_gan(generator=Generator(batch_norm=True), hyper={"ema_half_life": half_life})
-    zeros = jax.tree.map(jnp.zeros_like, state.ema["params"])
-    state = state.replace(step=jnp.asarray(start, jnp.int32), ema=state.ema | {"params": zeros})
+    average = state.ema["generator"]
+    zeros = jax.tree.map(jnp.zeros_like, average["params"])
+    state = state.replace(step=jnp.asarray(start, jnp.int32), ema={"generator": average | {"params": zeros}})
     step = jax.jit(iteration(repeat(D_STEP, 2), G_STEP))
     expected = jax.tree.map(np.asarray, zeros)
     for i in range(1, 4):
@@ -269,5 +271,5 @@ def test_the_average_in_closed_form(start, half_life):
         keep = 0.5 ** (4 / effective) if effective else 0.0
         new = jax.tree.map(np.asarray, state.generator.params)
         expected = jax.tree.map(lambda a, p, keep=keep: np.float32(keep * a + (1 - keep) * p), expected, new)
-    assert_same(state.ema["params"], expected, 1e-6)
-    assert_same(state.ema["batch_stats"], state.generator.variables["batch_stats"])
+    assert_same(state.ema["generator"]["params"], expected, 1e-6)
+    assert_same(state.ema["generator"]["batch_stats"], state.generator.variables["batch_stats"])

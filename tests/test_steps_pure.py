@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from conftest import HYPER, LATENT, Discriminator, Generator, adam, assert_same, given, tiny_batch, tiny_gan
 
+from jaxgan.adversarial import make_d_step, make_g_step, make_joint_step
+from jaxgan.iteration import Step, iteration, repeat
 from jaxgan.losses import non_saturating
 from jaxgan.samplers import latents
 from jaxgan.state import GANState
-from jaxgan.steps import Step, iteration, make_d_step, make_g_step, make_joint_step, repeat
 from jaxgan.terms import Term, d_loss, g_loss, r1
 
 BATCH = tiny_batch()
@@ -93,7 +94,7 @@ def test_a_donated_state_survives_its_own_program():
     # The state as it was created: none of its buffers may serve two of its leaves.
     donating = jax.jit(step, donate_argnums=0)
     assert_same(donating(donating(state, BATCH)[0], BATCH), expected, 1e-6)
-    assert state.ema["params"]["Dense_0"]["kernel"].is_deleted()
+    assert state.ema["generator"]["params"]["Dense_0"]["kernel"].is_deleted()
 
 
 def test_an_unknown_weight_is_named():

@@ -10,7 +10,8 @@ from experiments import limited_mnist
 from jaxgan import d_loss, latents, make_d_step
 from jaxgan.losses import wasserstein
 from jaxgan.networks.mlp import Discriminator, Generator
-from jaxgan.state import GANState, init_player
+from jaxgan.players import init_player
+from jaxgan.state import GANState
 from jaxgan.terms import wgan_gp
 from jaxgan.training import open as open_run
 from jaxgan.training import train

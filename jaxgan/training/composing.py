@@ -7,11 +7,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jaxgan.adversarial import make_d_step, make_g_step, make_joint_step
+from jaxgan.iteration import Step, iteration, repeat
 from jaxgan.lookahead import lookahead, lookahead_start
 from jaxgan.samplers import Sampler
-from jaxgan.state import TrainState
-from jaxgan.steps import Step, iteration, make_d_step, make_g_step, make_joint_step, repeat
-from jaxgan.terms import Term
+from jaxgan.terms import Term, initial_extras
 from jaxgan.training.experiment import GAN, DataSpec, generate_with, init_with
 from jaxgan.training.optimizer_options import OptimizerOptions, hyper, optimizer, schedule
 from jaxgan.training.options import Options
@@ -32,7 +32,6 @@ def compose(
     *,
     critic_steps: int = 1,
     weights: Mapping[str, float] | None = None,
-    extras: Callable[[TrainState, TrainState], Mapping[str, PyTree]] | None = None,
     eps_root: float = 0.0,
     **how: Any,
 ) -> GAN:
@@ -40,9 +39,8 @@ def compose(
 
     critic_steps: the discriminator's updates for one of the generator, each on `options.batch_size` images of its own.
     weights: numbers by name that terms are weighted with, and that `--sweep` may vary.
-    extras: `(generator, discriminator) -> extras`, what terms keep between steps, at step 0.
     eps_root: under Adam's root, for steps that are differentiated.
-    how: as for `steps.make_d_step`: prepare, augment, together, project.
+    how: as for `make_d_step`: prepare, augment, together, project.
 
     What the networks are given follows from the sampler and `prepare`.
     """
@@ -55,11 +53,12 @@ def compose(
         seen["image"],
         hyper(options) | dict(weights or {}),
         conditions=(fed.get("condition"), seen.get("condition")),
-        extras=extras,
+        extras=lambda players: initial_extras(players, d_terms, g_terms),
     )
     step = taking_turns(options, sampler, d_terms, g_terms, critic_steps=critic_steps, **how)
     size = options.batch_size * critic_steps
-    return looking_ahead(options, GAN(init, step, size, sampler, generate_with), how.get("project"))
+    project = {"discriminator": how["project"]} if how.get("project") else None
+    return looking_ahead(options, GAN(init, step, size, sampler, generate_with), project)
 
 
 def taking_turns(
@@ -81,7 +80,9 @@ def taking_turns(
     return iteration(repeat(d_step, critic_steps) if critic_steps > 1 else d_step, g_step)
 
 
-def looking_ahead(options: OptimizerOptions, gan: GAN, project: Callable[[PyTree], PyTree] | None = None) -> GAN:
+def looking_ahead(
+    options: OptimizerOptions, gan: GAN, project: Mapping[str, Callable[[PyTree], PyTree]] | None = None
+) -> GAN:
     """The GAN with `--lookahead` around its iteration, and the slow weights in its state; without the option, itself.
     See `jaxgan.lookahead`; `project` as there."""
     if not options.lookahead:

@@ -15,8 +15,10 @@ from tqdm import tqdm
 from jaxgan.data import ImageSet
 from jaxgan.data.stream import Stream
 from jaxgan.ensemble import Ensemble
-from jaxgan.state import ROLES, GANState, TrainState, init_player
-from jaxgan.steps import Sampler, Step
+from jaxgan.iteration import Step
+from jaxgan.players import init_player
+from jaxgan.samplers import Sampler
+from jaxgan.state import ROLES, GANState, TrainState
 from jaxgan.training.logging import bar_interval
 from jaxgan.training.pictures import to_uint8
 from jaxgan.training.usage import refusals
@@ -105,17 +107,18 @@ def init_with(
     hyper: dict[str, float],
     *,
     conditions: tuple[jax.Array | None, jax.Array | None] = (None, None),
-    extras: Callable[[TrainState, TrainState], Mapping[str, Any]] | None = None,
+    extras: Callable[[Mapping[str, TrainState]], Mapping[str, Any]] | None = None,
 ) -> Callable[[jax.Array], GANState]:
     """`GAN.init` for a generator and a discriminator with one kind of optimiser: `latent` and `image` are examples,
     `[1, ...]`, of what they are given; `conditions` are what they are given beside it; `hyper` as in GANState;
-    `extras`: `(generator, discriminator) -> extras`, what terms keep between steps, at step 0."""
+    `extras`: `players -> extras`, what terms keep between steps, at step 0."""
 
     def init(key: jax.Array) -> GANState:
         g_key, d_key = jax.random.split(jax.random.fold_in(key, ROLES["init"]))
         g = init_player(g_key, generator, tx, latent, conditions[0])
         d = init_player(d_key, discriminator, tx, image, conditions[1])
-        return GANState.create(key, g, d, hyper=hyper, extras=extras(g, d) if extras else None)
+        kept = extras({"generator": g, "discriminator": d}) if extras else None
+        return GANState.create(key, g, d, hyper=hyper, extras=kept)
 
     return init
 
@@ -123,7 +126,7 @@ def init_with(
 def generate_with(state: GANState, inputs: dict[str, jax.Array], ema: bool) -> jax.Array:
     """`GAN.generate` for every GANState: the generator in evaluation mode."""
     generator = state.generator
-    variables = state.ema if ema else {"params": generator.params, **generator.variables}
+    variables = state.ema["generator"] if ema else generator.all_variables
     return generator.apply_fn(variables, inputs["latent"], inputs.get("condition"), train=False)
 
 

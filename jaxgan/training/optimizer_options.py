@@ -133,16 +133,18 @@ def schedule_length(values: Mapping[str, Any]) -> int:
     return length
 
 
-def schedule(options: OptimizerOptions, repeats: int = 1) -> Callable[[jax.Array], jax.Array]:
+def schedule(options: OptimizerOptions, repeats: int = 1) -> Callable[[jax.Array], jax.Array] | None:
     """The `schedule` of a step: from the images that its player has been trained on, float32 `[]`, the factor on its
-    rate. `repeats` is how often the player learns in an iteration (critic steps), so that both players' rates fall
-    together, over the images that the generator is trained on.
+    rate; None where rates stay as they are. `repeats` is how often the player learns in an iteration (critic steps), so
+    that both players' rates fall together, over the images that the generator is trained on.
 
     With t images of a length T and the final share r: r + (1 - r)·(1 - t/T) if linear, r + (1 - r)·(1 + cos(πt/T))/2
     if cosine (Loshchilov & Hutter 2017, arXiv 1608.03983, equation 5), r after T; and all of it times t/W before W
     images of warmup, which are part of T.
     """
     length, warmup, final = schedule_length(vars(options)), options.warmup_images, options.final_rate
+    if not length and not warmup:
+        return None
 
     def factor(images: jax.Array) -> jax.Array:
         done = images / repeats

@@ -1,0 +1,259 @@
+"""Steps of a plain GAN, one generator against one discriminator, from a *sampler* and *terms*; made of `jaxgan.update`.
+
+A sampler says what the generator is fed: it gets the batch and B keys and returns `latent`, its first argument,
+`condition`, its second where present, and whatever terms want to know. The batch is a dict of arrays with a leading
+axis of B examples, the `field` that is generated among them, by default `image`. What the generator made is
+`{**inputs, field: ...}`, with all that it returns where that is a dict. `jaxgan.terms` says what a term is.
+
+Games of another shape (two generators, an autoencoder, scales) are objectives of their own, see `jaxgan.update`.
+"""
+
+import dataclasses
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxgan.draw import Draw
+from jaxgan.iteration import Step
+from jaxgan.joint import joint
+from jaxgan.nets import Nets
+from jaxgan.samplers import Sampler
+from jaxgan.state import GANState, TrainState
+from jaxgan.terms import Example, Term, View, evaluate
+from jaxgan.update import Outcome, Update, update
+
+__all__ = ["make_d_step", "make_g_step", "make_joint_step"]
+
+PyTree = Any
+Prepare = Callable[[Example], Example]
+Augment = Callable[[Example, jax.Array, GANState], Example]
+Schedule = Callable[[jax.Array], Any]
+Project = Callable[[PyTree], PyTree]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Game:
+    """What both players' updates share. For the fields, see `make_d_step`."""
+
+    sampler: Sampler
+    field: str
+    prepare: Prepare | None
+    augment: Augment | None
+    together: bool
+    schedule: Schedule | None
+    project: Project | None
+    accumulate: int
+    axis_name: str | None
+
+    def update(self, player: str, terms: Sequence[Term]) -> Update:
+        """Returns the player's update on these terms."""
+        names = [term.name for term in terms]
+        if len(set(names)) < len(names):
+            raise ValueError(f"each term needs a name of its own, got {names}; rename one by `term._replace(name=...)`")
+
+        def objective(nets: Nets, batch: Example, draw: Draw, state: GANState, made: Example) -> Outcome:
+            return self.objective(player, terms, nets, batch, draw, state, made)
+
+        factor = self.schedule
+        return update(
+            player,
+            objective,
+            make=self.generate,
+            weights={term.name: term.weight for term in terms},
+            schedules={f"{player}/learning_rate": lambda images, base: base * factor(images)} if factor else {},
+            project={"discriminator": self.project} if self.project and player == "discriminator" else {},
+            accumulate=self.accumulate,
+            across=[f"the term {term.name!r}" for term in terms if term.across],
+            axis_name=self.axis_name,
+        )
+
+    def generate(self, nets: Nets, batch: Example, draw: Draw, state: GANState) -> Example:
+        """Returns fakes: what the generator is fed and what it makes of it."""
+        feed, passing, *_ = _keys(draw)
+        inputs = self.sampler(batch, draw.keys(feed))
+        out = nets["generator"](inputs["latent"], inputs.get("condition"), key=passing)
+        return {**inputs, **(out if isinstance(out, Mapping) else {self.field: out})}
+
+    def seen(self, example: Example, key: jax.Array, draw: Draw, state: GANState) -> Example:
+        """Returns of an example what the discriminator is shown, augmented."""
+        if self.augment is not None:
+            example = self.augment(example, draw.keys(key, len(example[self.field])), state)
+        return {name: example[name] for name in (self.field, "condition") if name in example}
+
+    def judge(
+        self, nets: Nets, example: Example, key: jax.Array, draw: Draw, state: GANState, by: TrainState | None = None
+    ) -> Example:
+        """Returns what a frozen discriminator says of an example, seen through the augmentation."""
+        augment_key, key = jax.random.split(key)
+        seen = self.seen(example, augment_key, draw, state)
+        said: Example = nets["discriminator"].frozen(seen[self.field], seen.get("condition"), key=key, by=by)
+        return said
+
+    def judge_both(
+        self, nets: Nets, real: Example, fake: Example, keys: Sequence[jax.Array], draw: Draw, state: GANState
+    ) -> tuple[Example, Example]:
+        """Returns what the discriminator says of real and of fake examples, one after the other or in one batch."""
+        d, field = nets["discriminator"], self.field
+        (real_augment, real_key), (fake_augment, fake_key) = (jax.random.split(key) for key in keys)
+        shown = self.seen(real, real_augment, draw, state), self.seen(fake, fake_augment, draw, state)
+        if not self.together:
+            pairs = zip(shown, (real_key, fake_key), strict=True)
+            said_of_real, said_of_fake = (d(seen[field], seen.get("condition"), key=key) for seen, key in pairs)
+            return said_of_real, said_of_fake
+        both = {name: jnp.concatenate([seen[name] for seen in shown]) for name in shown[0]}
+        said = d(both[field], both.get("condition"), key=real_key)
+        size = len(real[field])
+        return jax.tree.map(lambda x: x[:size], said), jax.tree.map(lambda x: x[size:], said)
+
+    def objective(
+        self, player: str, terms: Sequence[Term], nets: Nets, batch: Example, draw: Draw, state: GANState, fake: Example
+    ) -> Outcome:
+        """Returns the player's terms on these fakes."""
+        if self.project and nets["discriminator"].player.once:
+            raise ValueError(
+                "this discriminator has spectral normalisation, which divides every weight by its matrix's norm, "
+                "so that clipping the weights bounds nothing: leave out one of the two"
+            )
+        _, g_key, *pass_keys, critic_key, terms_key = _keys(draw)
+        real, fake = self._prepared(batch, draw), self._prepared(fake, draw)
+        said_of_real, said_of_fake = self.judge_both(nets, real, fake, pass_keys, draw, state)
+
+        def critic(values: jax.Array, condition: jax.Array | None = None, by: TrainState | None = None) -> Example:
+            example = {self.field: values} if condition is None else {self.field: values, "condition": condition}
+            return self.judge(nets, example, critic_key, draw, state, by)
+
+        losses, extras = {}, state.extras
+        metrics: dict[str, jax.Array] = {}
+        for number, term in enumerate(terms):
+            key, examples_key = jax.random.split(jax.random.fold_in(terms_key, number))
+            view = View(
+                real={**real, **said_of_real},
+                fake={**fake, **said_of_fake},
+                critic=critic,
+                generate=lambda inputs: nets["generator"].frozen(inputs["latent"], inputs.get("condition"), key=g_key),
+                nets=nets,
+                params=state.players[player].params,
+                state=state,
+                batch=batch,
+                field=self.field,
+                extras=extras,
+                key=key,
+                keys=draw.keys(examples_key, len(fake[self.field])),
+                step=draw.step,
+                gather=draw.gather,
+                mean=draw.mean,
+            )
+            values, kept, said = evaluate(term, view)
+            losses[term.name] = values
+            metrics |= {f"{term.name}/{name}": x for name, x in said.items()}
+            extras = extras if kept is extras else draw.mean(kept)
+        metrics["fake_logits"] = _mean_logit(said_of_fake)
+        if player == "discriminator":
+            metrics["real_logits"] = _mean_logit(said_of_real)
+        changed = {name: x for name, x in extras.items() if x is not state.extras.get(name)}
+        return Outcome(losses, changed, metrics)
+
+    def _prepared(self, example: Example, draw: Draw) -> Example:
+        if self.prepare is None:
+            return example
+        prepared = self.prepare(example)
+        if draw.part[1] > 1 and len(prepared[self.field]) < len(example[self.field]):
+            warnings.warn(
+                f"packing can see only each of the {draw.part[1]} parts of an accumulated batch by itself: expect "
+                "other numbers than from the whole batch at once",
+                stacklevel=1,
+            )
+        return prepared
+
+
+def _mean_logit(said: Example) -> jax.Array:
+    means = [jnp.mean(x) for x in jax.tree.leaves(said["logits"])]
+    return sum(means[1:], means[0]) / len(means)
+
+
+def _keys(draw: Draw) -> jax.Array:
+    """Six keys of an update: for inputs, the generator's pass, D's of real, of fake and in terms, and the terms. By
+    position, as saved runs have them."""
+    return jax.random.split(draw.root, 6)
+
+
+def make_d_step(
+    sampler: Sampler,
+    terms: Sequence[Term],
+    *,
+    field: str = "image",
+    prepare: Prepare | None = None,
+    augment: Augment | None = None,
+    together: bool = False,
+    schedule: Schedule | None = None,
+    project: Project | None = None,
+    accumulate: int = 1,
+    axis_name: str | None = None,
+) -> Update:
+    """Returns one update of the discriminator on `terms`; the generator stays as it is.
+
+    sampler: `(batch, keys) -> inputs`, see the module's docstring.
+    field: what of a batch is generated and judged.
+    prepare: `example -> example`, applied to real and fake before anything sees them (PacGAN's packing).
+    augment: `(example, keys, state) -> example`, before each of D's passes and inside what penalties differentiate
+        (differentiable augmentation, instance noise); what it does may depend on the state, such as its counters.
+    together: whether D judges real and fake examples as one batch, whose batch normalisation sees both at once, instead
+        of one after the other.
+    schedule: `images -> factor` on the learning rate; counts the images this player has been trained on.
+    project: `params -> params`, on the discriminator's parameters after its update (`penalties.clip_weights`).
+    accumulate: into how many parts the batch is cut, one after the other in memory, for one update on the mean of their
+        gradients. The same draws as with 1, but inside networks; whatever looks across examples sees a part.
+    axis_name: the mapped axis that holds the batch's shards, under `pmap`, `shard_map` or `vmap`; without it the batch
+        is whole, on one device or, under `jit`, sharded over many.
+    Metrics are scalars named `discriminator/...`: every term unweighted, loss, gradient_norm, real_logits, fake_logits.
+    ValueError for two terms of one name.
+    """
+    game = _Game(sampler, field, prepare, augment, together, schedule, project, accumulate, axis_name)
+    return game.update("discriminator", terms)
+
+
+def make_g_step(
+    sampler: Sampler,
+    terms: Sequence[Term],
+    *,
+    field: str = "image",
+    prepare: Prepare | None = None,
+    augment: Augment | None = None,
+    together: bool = False,
+    schedule: Schedule | None = None,
+    project: Project | None = None,
+    accumulate: int = 1,
+    axis_name: str | None = None,
+) -> Update:
+    """Returns one update of the generator on `terms`; the discriminator stays as it is. Options as for `make_d_step`;
+    metrics are named `generator/...`."""
+    game = _Game(sampler, field, prepare, augment, together, schedule, project, accumulate, axis_name)
+    return game.update("generator", terms)
+
+
+def make_joint_step(
+    sampler: Sampler,
+    d_terms: Sequence[Term],
+    g_terms: Sequence[Term],
+    *,
+    simultaneous: bool = False,
+    field: str = "image",
+    prepare: Prepare | None = None,
+    augment: Augment | None = None,
+    together: bool = False,
+    schedule: Schedule | None = None,
+    project: Project | None = None,
+    axis_name: str | None = None,
+) -> Step:
+    """Returns one update of both on one pass through the generator, whose `vjp` waits while the discriminator learns.
+
+    The generator is judged by the updated discriminator or, with `simultaneous`, by the one before. On the same inputs
+    it equals `make_d_step` and then `make_g_step`, at the price of one generator pass less. Options as for
+    `make_d_step`, but for `accumulate`: the pass that waits is that of the whole batch.
+    """
+    game = _Game(sampler, field, prepare, augment, together, schedule, project, 1, axis_name)
+    first, second = game.update("discriminator", d_terms), game.update("generator", g_terms)
+    return joint(first, second, simultaneous=simultaneous)

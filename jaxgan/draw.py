@@ -1,0 +1,152 @@
+"""Where an update is: the keys of its draws, by name and example, and what it must do for a batch on several devices.
+
+Keys come from (the run's key, the role of who learns, their count of updates, a name, the example's index in the global
+batch). Nothing random is saved, one device draws the same numbers as eight, and a draw that is added moves no other.
+"""
+
+import dataclasses
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxgan.losses import per_example
+from jaxgan.state import ROLES
+
+__all__ = ["Draw", "batch_size", "mean_over", "role_number"]
+
+PyTree = Any
+
+
+def role_number(name: str) -> int:
+    """Returns the number that a key is folded with for a name."""
+    return ROLES.get(name, zlib.crc32(name.encode()))
+
+
+def batch_size(batch: PyTree) -> int:
+    """Returns B, the length of the first axis of every array in a batch. ValueError where they differ, as those of a
+    network's parameters do, which are none of a batch's business."""
+    sizes = {
+        jax.tree_util.keystr(path) or "the array": jnp.shape(leaf)[0] if jnp.ndim(leaf) else 0
+        for path, leaf in jax.tree.leaves_with_path(batch)
+    }
+    if not sizes:
+        raise ValueError("a batch without arrays has no size; hand the examples' number to `update(..., size=)`")
+    first, *_ = sizes.values()
+    if wrong := next((name for name, size in sizes.items() if size != first or not size), None):
+        raise ValueError(
+            f"expected a batch of arrays [B, ...] with one B; {next(iter(sizes))} has {first} examples and {wrong} "
+            f"{sizes[wrong]}"
+        )
+    return first
+
+
+def mean_over(tree: PyTree, axis_name: str | None) -> PyTree:
+    """Returns a pytree's floats averaged over devices; counters stay as they are, equal everywhere.
+
+    The one place that averages: losses inside the differentiated function, gradients outside. Why both: on N devices
+    let device k have the loss V_k, which may depend on every device's copy θ_j of the parameters (through batch norm's
+    statistics, gathered logits); wanted is d/dθ of V = Σ_k V_k / N with all copies moving together, Σ_j Σ_k ∂V_k/∂θ_j
+    / N. Under pmap, vmap and shard_map(check_vma=False) device j's gradient is that of the sum over devices of what
+    each of them differentiates; each has V, so it is Σ_k ∂V_k/∂θ_j, and the mean over j is what is wanted. Under
+    shard_map(check_vma=True) V and θ are known to be one and the same everywhere: the gradient is exact and equal
+    already, and a mean over equals changes nothing.
+    """
+    if axis_name is None:
+        return tree
+    return jax.tree.map(lambda x: jax.lax.pmean(x, axis_name) if _is_float(x) else x, tree)
+
+
+def _is_float(x: Any) -> bool:
+    return jnp.issubdtype(jnp.result_type(x), jnp.inexact)
+
+
+@dataclasses.dataclass(frozen=True)
+class Draw:
+    """Keys, devices and count of one update; what an objective is handed as `draw`.
+
+    root: the update's key. size: B examples, those of this device. step: how many updates the players have made, int32.
+    axis_name: the mapped axis that holds the batch's shards. part: (j, n) for part j of n of an accumulated batch,
+    which has the examples j, j + n, j + 2n, ...
+    """
+
+    root: jax.Array
+    size: int
+    step: jax.Array
+    axis_name: str | None = None
+    part: tuple[jax.Array | int, int] = (0, 1)
+
+    @property
+    def count(self) -> int:
+        """Examples of the update, on all devices and in all parts of an accumulated batch."""
+        return self.size * self.part[1] * (1 if self.axis_name is None else jax.lax.axis_size(self.axis_name))
+
+    def key(self, name: str | jax.Array) -> jax.Array:
+        """Returns one key under a name, the same on all devices. A key is returned as it is."""
+        return jax.random.fold_in(self.root, role_number(name)) if isinstance(name, str) else name
+
+    def keys(self, name: str | jax.Array, count: int | None = None) -> jax.Array:
+        """Returns a key for each of `count` examples (B by default) by its index in the global batch, `[count]`."""
+        count = self.size if count is None else count
+        key = self.key(name)
+        first = 0 if self.axis_name is None else jax.lax.axis_index(self.axis_name) * count
+        j, n = self.part
+        return jax.vmap(lambda i: jax.random.fold_in(key, i))((first + jnp.arange(count)) * n + j)
+
+    def normal(self, name: str, *shape: int) -> jax.Array:
+        """Returns float32 `[B, *shape]` from N(0, 1)."""
+        return jax.vmap(lambda key: jax.random.normal(key, shape, jnp.float32))(self.keys(name))
+
+    def uniform(self, name: str, *shape: int) -> jax.Array:
+        """Returns float32 `[B, *shape]`, uniform in [0, 1)."""
+        return jax.vmap(lambda key: jax.random.uniform(key, shape, jnp.float32))(self.keys(name))
+
+    def pass_key(self, key: jax.Array) -> jax.Array:
+        """Returns a key that differs by device and part, for draws inside a network, which are not by example."""
+        if self.axis_name is not None:
+            key = jax.random.fold_in(key, jax.lax.axis_index(self.axis_name))
+        return jax.random.fold_in(key, self.part[0]) if self.part[1] > 1 else key
+
+    def mean(self, tree: PyTree) -> PyTree:
+        """Returns a pytree's floats averaged over devices, see `mean_over`."""
+        return mean_over(tree, self.axis_name)
+
+    def gather(self, tree: PyTree) -> PyTree:
+        """Returns the devices' shares of a batch put together in its order, `[b, ...] -> [B, ...]` for every leaf."""
+        axis = self.axis_name
+        return tree if axis is None else jax.tree.map(lambda x: jax.lax.all_gather(x, axis, tiled=True), tree)
+
+    def mine(self, tree: PyTree) -> PyTree:
+        """Returns this device's share of a whole batch, `[B, ...] -> [b, ...]`: the inverse of `gather`."""
+        axis, size = self.axis_name, self.size
+        if axis is None:
+            return tree
+        first = jax.lax.axis_index(axis) * size
+        return jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, first, size), tree)
+
+    def gradient(self, loss: Callable[[PyTree], jax.Array], params: PyTree) -> PyTree:
+        """Returns the gradient by `params` of the mean of `loss(params)`, values `[B, ...]`, over the global batch.
+
+        `jax.grad` inside an objective would be N times too large on N devices under `shard_map`'s checks, where a
+        gradient by what is the same everywhere is summed over devices; see `mean_over`.
+        """
+        return self.mean(jax.grad(lambda params: self.mean(jnp.mean(per_example(loss(params)))))(params))
+
+    def every(self, n: int, compute: Callable[[], Any], kept: PyTree = None) -> Any:
+        """Returns `compute()`, values `[B, ...]`, n times as strong, in every n-th update and 0 in between, as `[1]`.
+
+        Lazy regularisation, Karras et al. 2020 (arXiv 1912.04958), section 3.1; what is skipped is not computed. With
+        `kept`, `compute() -> (values, new)`, and `(values, kept)` is returned in between. Networks inside must be
+        `frozen`.
+        """
+
+        def run() -> tuple[jax.Array, PyTree]:
+            values, new = (compute(), None) if kept is None else compute()
+            # Means over devices, as both branches must have one type: under shard_map what is the same on every
+            # device, as zeros are, has another type than what may differ.
+            return n * self.mean(jnp.mean(per_example(values), keepdims=True)), self.mean(new)
+
+        values, new = jax.lax.cond(self.step % n == 0, run, lambda: (jnp.zeros(1, jnp.float32), kept))
+        return values if kept is None else (values, new)

@@ -1,0 +1,135 @@
+"""Steps, pure functions `(state, batch) -> (state, metrics)` that fit `jit`, `scan`, `vmap` and `shard_map`, and what
+is made of several: `iteration`, the whole of what a run repeats, and `repeat`.
+
+A batch is any pytree of arrays with a leading axis of B examples. Under `pmap`, `shard_map` or `vmap(axis_name=...)` it
+is this device's share. Metrics are a flat dict of scalars.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxgan.draw import batch_size
+from jaxgan.ema import ema, warmed_up
+from jaxgan.schedules import Schedule, scheduled
+from jaxgan.state import GANState, Variables
+
+__all__ = ["Metrics", "Step", "StepFunction", "global_count", "iteration", "parts", "repeat"]
+
+PyTree = Any
+Metrics = dict[str, jax.Array]
+StepFunction = Callable[[GANState, PyTree], tuple[GANState, Metrics]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """`(state, batch) -> (state, metrics)`, and what a step made of it must know.
+
+    axis_name: the mapped axis that holds the batch's shards, None where the batch is whole.
+    repeats: how many batches of B examples one call takes.
+    size: B, where the batch holds no arrays that would tell.
+    A function of one's own is a step as it is; give it an `axis_name` by `Step(function, "data")`.
+    """
+
+    function: StepFunction
+    axis_name: str | None = None
+    repeats: int = 1
+    size: int | None = None
+
+    def __call__(self, state: GANState, batch: PyTree) -> tuple[GANState, Metrics]:
+        return self.function(state, batch)
+
+
+def global_count(count: int, axis_name: str | None) -> int:
+    """Returns the examples on all devices, where each has `count`."""
+    return count if axis_name is None else count * jax.lax.axis_size(axis_name)
+
+
+def parts(batch: PyTree, n: int) -> PyTree:
+    """Returns n·B examples as `[B, n, ...]`: part j, of B, is the examples j, j + n, j + 2n, ...
+
+    Blocks of B would lie on other devices than the batch they are cut from. These parts stay where they are, and a
+    device that cuts its own share makes the same ones. ValueError where n does not divide the examples.
+    """
+    if not jax.tree.leaves(batch):
+        return batch
+    if (size := batch_size(batch)) % n:
+        raise ValueError(f"expected n·B examples for {n} parts, got {size}, which {n} doesn't divide")
+    return jax.tree.map(lambda x: x.reshape(-1, n, *x.shape[1:]), batch)
+
+
+def repeat(step: StepFunction, n: int) -> Step:
+    """Returns `step` n times on n·B examples, B fresh ones each: the j-th call gets examples j, j + n, j + 2n, ...
+
+    Metrics are means. In `iteration` the others see what the last call sees. ValueError where n does not divide the
+    examples.
+    """
+    if n < 1:
+        raise ValueError(f"expected at least 1 repetition, got {n}")
+    one = _as_step(step)
+
+    def repeated(state: GANState, batch: PyTree) -> tuple[GANState, Metrics]:
+        pieces = jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), parts(batch, n))
+        state, metrics = jax.lax.scan(step, state, pieces, length=n)
+        return state, jax.tree.map(jnp.mean, metrics)
+
+    return Step(repeated, one.axis_name, n * one.repeats, one.size)
+
+
+def iteration(*steps: StepFunction, schedules: Mapping[str, Schedule] | None = None) -> Step:
+    """Returns the given steps in turn as one iteration, which alone advances `step` and the averages.
+
+    schedules: by name in `hyper`, for all of the iteration and the averages' half-lives; they count the images of all
+        iterations, those that the last call of a repeated step sees. Their numbers are metrics, `hyper/NAME`.
+    ValueError where the steps are not made for one `axis_name`, or none was given.
+    """
+    if not steps:
+        raise ValueError("an iteration needs at least one step")
+    pieces = [_as_step(step) for step in steps]
+    most = max(piece.repeats for piece in pieces)
+    axis_name, *others = {piece.axis_name for piece in pieces}
+    if others:
+        names = ", ".join(repr(piece.axis_name) for piece in pieces)
+        raise ValueError(
+            f"the steps of one iteration were made with different axis_name ({names}); give all of them the same one, "
+            "a function of your own by Step(function, axis_name)"
+        )
+    given = next((piece.size for piece in pieces if piece.size), None)
+
+    def step(state: GANState, batch: PyTree) -> tuple[GANState, Metrics]:
+        divided, hyper = parts(batch, most), state.hyper
+        size = global_count(given or batch_size(divided), axis_name)
+        metrics: Metrics = {}
+        if schedules:
+            state = scheduled(state, schedules, state.step.astype(jnp.float32) * size)
+            metrics = {f"hyper/{name}": state.hyper[name] for name in schedules}
+        for piece in pieces:
+            own = jax.tree.map(lambda x, n=piece.repeats: x[:, most - n :].reshape(-1, *x.shape[2:]), divided)
+            state, said = piece(state, own)
+            metrics |= said
+        state = state.replace(step=state.step + 1)
+        return state.replace(ema=_averages(state, size), hyper=hyper), metrics
+
+    return Step(step, axis_name, most, given)
+
+
+def _as_step(step: Any) -> Any:
+    """A step that knows its axis and repeats, as `Step` and `jaxgan.update.Update` do."""
+    return step if hasattr(step, "repeats") else Step(step)
+
+
+def _averages(state: GANState, size: int) -> dict[str, Variables]:
+    """The averages after `size` more images. Collections other than parameters (batch statistics) are averages already,
+    and are taken over as they are."""
+    images = state.step.astype(jnp.float32) * size
+    after = {}
+    for name, old in state.ema.items():
+        own = f"{name}/ema_half_life"
+        half_life = state.hyper[own if own in state.hyper else "ema_half_life"]
+        player = state.players[name]
+        params = ema(old["params"], player.params, size, warmed_up(half_life, images))
+        after[name] = {"params": params, **player.variables}
+    return after

@@ -1,0 +1,90 @@
+"""Two updates on one pass: what the second learns by is made once, shown to the first, and waits for its gradient."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxgan.iteration import Metrics, Step
+from jaxgan.nets import nets_of
+from jaxgan.state import GANState
+from jaxgan.update import Result, Update
+
+__all__ = ["joint"]
+
+PyTree = Any
+
+
+def joint(first: Update, second: Update, *, simultaneous: bool = False) -> Step:
+    """Returns `first` and then `second` on one pass through the networks of `second`, its `make`, whose `vjp` waits
+    while `first` learns.
+
+    On the same draws it is one after the other, at the price of a pass less. With `simultaneous`, `second` sees the
+    players as they were before. ValueError where one has no `make` or accumulates (the pass that waits is that of the
+    whole batch), where they share a learner, or differ in `axis_name`.
+    """
+    _check_joint(first, second)
+
+    def step(state: GANState, batch: PyTree) -> tuple[GANState, Metrics]:
+        second.check(state)
+        draw, old, now = second.draw(state, batch), second.params(state), second.at(state, batch)
+
+        def made_with(params: dict[str, PyTree]) -> Any:
+            seen = second.with_params(now, params)
+            nets = nets_of(seen, second.learns, draw)
+            made = second.make(nets, batch, draw, seen) if second.make else None
+            floats, rest = _apart(made)
+            return floats, ({name: nets[name].left for name in second.learns}, rest)
+
+        floats, pull_back, (left, rest) = jax.vjp(made_with, old, has_aux=True)
+        after, said = first.learn(state, batch, _whole(floats, rest))
+        judged = after.replace(**{name: state.players[name] for name in first.learns}) if simultaneous else after
+        judged = second.at(judged, batch)
+
+        def total(params: dict[str, PyTree], floats: list[jax.Array]) -> tuple[jax.Array, Result]:
+            return second.total(params, judged, batch, draw, _whole(floats, rest), left)
+
+        # Losses may reach the parameters through what was made or directly (path length, regularisers).
+        (direct, cotangent), result = jax.grad(total, (0, 1), has_aux=True)(old, floats)
+        gradients = jax.tree.map(jnp.add, direct, pull_back(cotangent)[0])
+        after, metrics = second.move(after, gradients, result, batch)
+        return after, said | metrics
+
+    return Step(step, second.axis_name, size=second.size)
+
+
+def _check_joint(first: Update, second: Update) -> None:
+    if (most := max(first.accumulate, second.accumulate)) != 1:
+        raise ValueError(
+            f"a joint step can't accumulate over {most} parts: it keeps the generator's pass over the whole batch; use "
+            "iteration(first, second)"
+        )
+    if first.make is None or second.make is None:
+        raise ValueError("a joint step shares what `make` makes: give both one, or use iteration(first, second)")
+    if shared := set(first.learns) & set(second.learns):
+        raise ValueError(f"{sorted(shared)} would learn in both updates of a joint step, on a pass from before")
+    if first.axis_name != second.axis_name:
+        raise ValueError(f"a joint step's updates differ in axis_name, {first.axis_name!r} and {second.axis_name!r}")
+
+
+def _apart(tree: PyTree) -> tuple[list[jax.Array], Any]:
+    """A pytree's floats, which have gradients, and the rest of it, as a pytree that `_whole` puts them back into."""
+    leaves, structure = jax.tree.flatten(tree)
+    is_float = [jnp.issubdtype(jnp.result_type(x), jnp.inexact) for x in leaves]
+    floats = [x for x, has_gradient in zip(leaves, is_float, strict=True) if has_gradient]
+    others = [None if has_gradient else x for x, has_gradient in zip(leaves, is_float, strict=True)]
+    return floats, (others, _Static(structure))
+
+
+def _whole(floats: Sequence[jax.Array], rest: Any) -> PyTree:
+    others, structure = rest
+    queue = iter(floats)
+    return jax.tree.unflatten(structure.value, [next(queue) if x is None else x for x in others])
+
+
+@jax.tree_util.register_static
+@dataclasses.dataclass(frozen=True)
+class _Static:
+    value: Any

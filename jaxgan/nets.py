@@ -1,0 +1,122 @@
+"""Players as an objective sees them: networks that are called, and leave their variables changed where they learn."""
+
+import dataclasses
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+from jax.extend.core import get_opaque_trace_state
+
+from jaxgan.draw import Draw
+from jaxgan.state import GANState, TrainState, Variables
+
+__all__ = ["Left", "Net", "Nets", "nets_of"]
+
+
+@functools.partial(jax.tree_util.register_dataclass, data_fields=["variables"], meta_fields=["passes"])
+@dataclasses.dataclass(frozen=True)
+class Left:
+    """What passes through a player's network have left: its variables, and how many passes there were, of which kinds,
+    `(training, frozen)`."""
+
+    variables: Variables
+    passes: tuple[int, int] = (0, 0)
+
+
+class Net:
+    """A player in an update.
+
+    Called as its network is, it makes a training pass. Those of a player that learns leave its variables changed for
+    the next, and collections of `TrainState.once` move in the first of them only; those of other players, and `frozen`
+    ones, change nothing. Every pass sees what earlier ones left, and has a key of its own for draws inside.
+    """
+
+    def __init__(self, name: str, player: TrainState, draw: Draw, *, learns: bool, left: Left | None = None) -> None:
+        self.name, self.player, self.learns = name, player, learns
+        self.left = left or Left(player.variables)
+        self._draw = draw
+        self._trace = _trace()
+
+    @property
+    def params(self) -> Any:
+        """The parameters, the differentiated ones of a player that learns."""
+        return self.player.params
+
+    @property
+    def variables(self) -> Variables:
+        """The other collections, as passes have left them."""
+        return self.left.variables
+
+    def __call__(self, *inputs: Any, key: jax.Array | str | None = None, train: bool = True, **options: Any) -> Any:
+        """Returns the network's output; `options` as the network takes them, `method` among them for Linen modules.
+
+        key: for the draws inside, a key or a name, by default one a pass. ValueError where a player that learns is
+        called inside a transformation of the objective's own (grad, cond, scan, vmap, checkpoint), from which what it
+        changes can't come out; `frozen` passes may be.
+        """
+        if not self.learns:
+            return self.frozen(*inputs, key=key, train=train, **options)
+        done, frozen = self.left.passes
+        mutable = [name for name in {*self.variables, *self.player.once} if not done or name not in self.player.once]
+        key = f"{self.name}'s pass {done}" if key is None else key
+        player = self.player.replace(variables=self.variables)
+        out, changed = self._apply(player, inputs, key, mutable, train, options)
+        if _trace() != self._trace:
+            raise ValueError(
+                f"{self.name} learns and is called inside a transformation (grad, cond, scan, vmap, checkpoint) of the "
+                f"objective's own, from which what it changes can't come out: call nets[{self.name!r}].frozen there"
+            )
+        self.left = Left({**self.variables, **changed}, (done + 1, frozen))
+        return out
+
+    def frozen(
+        self,
+        *inputs: Any,
+        key: jax.Array | str | None = None,
+        by: TrainState | None = None,
+        train: bool = True,
+        **options: Any,
+    ) -> Any:
+        """Returns the output of a training pass that changes nothing, on the variables that earlier passes left, or of
+        `by`, another state of this player. With `train=False` it is one of evaluation."""
+        done, frozen = self.left.passes
+        if key is None:
+            key = f"{self.name}'s frozen pass {frozen}"
+            self.left = dataclasses.replace(self.left, passes=(done, frozen + 1))
+        player = self.player.replace(variables=self.variables) if by is None else by
+        out, _ = self._apply(player, inputs, key, [], train, options)
+        return out
+
+    def _apply(
+        self,
+        player: TrainState,
+        inputs: tuple[Any, ...],
+        key: jax.Array | str,
+        mutable: Sequence[str],
+        train: bool,
+        options: Mapping[str, Any],
+    ) -> tuple[Any, Variables]:
+        key = self._draw.pass_key(self._draw.key(key))
+        # By the names under which Linen modules ask for a key.
+        rngs = {"dropout": jax.random.fold_in(key, 0), "noise": jax.random.fold_in(key, 1)}
+        out, changed = player.apply_fn(
+            player.all_variables, *inputs, train=train, rngs=rngs, mutable=sorted(mutable), **options
+        )
+        return out, dict(changed)
+
+
+Nets = dict[str, Net]
+
+
+def nets_of(state: GANState, learns: Sequence[str], draw: Draw, left: Mapping[str, Left] | None = None) -> Nets:
+    """Returns the networks of a state's players; `left` is what earlier passes of the same update left."""
+    return {
+        name: Net(name, player, draw, learns=name in learns, left=(left or {}).get(name))
+        for name, player in state.players.items()
+    }
+
+
+def _trace() -> Any:
+    """What tells one transformation's inside from another's."""
+    return get_opaque_trace_state(convention="jaxgan")

@@ -1,0 +1,235 @@
+"""Players from a Linen module, a plain function, an NNX module, or any callable pytree such as an Equinox module.
+
+What an update needs of a player's `apply_fn`, and all that it knows of network libraries:
+
+    apply_fn({"params": params, **variables}, *inputs, train=..., rngs={name: key}, mutable=[names], **options)
+        -> (output, {name: changed collection})
+
+train: whether the pass is one of training, which may normalise by its batch; rngs: keys for "dropout" and "noise";
+mutable: the collections that may change, of which what changed is returned. Outputs are any pytree.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import hashlib
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+
+from jaxgan.state import TrainState, Variables
+
+__all__ = ["Frozen", "callable_player", "init_player", "nnx_player", "plain_player"]
+
+PyTree = Any
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Linen:
+    """A Linen module's `apply` for any way that a module may have been written.
+
+    `train` is left out for methods that don't take it. Passes that change nothing train too: layers that write their
+    statistics without asking whether they may (flax's own) get to, and what they write is dropped; collections of
+    `once` stand still. `turns`: whether flax's spectral normalisation is in it, which moves with "spectral".
+    """
+
+    module: nn.Module
+    once: tuple[str, ...] = ()
+    turns: bool = False
+
+    def __call__(
+        self,
+        variables: Variables,
+        *inputs: Any,
+        method: str | Callable[..., Any] | None = None,
+        mutable: Any = False,
+        rngs: Any = None,
+        train: bool = False,
+        **options: Any,
+    ) -> Any:
+        if _takes_train(self.module, method):
+            options["train"] = train
+        asked = [] if mutable is False else [mutable] if isinstance(mutable, str) else mutable
+        written = {name for name in variables if name not in ("params", *self.once)} if train else set()
+        turning = nn.intercept_methods(_turning("spectral" in asked)) if self.turns else contextlib.nullcontext()
+        with turning:
+            out, changed = self.module.apply(
+                variables, *inputs, method=method, rngs=rngs, mutable=sorted({*asked, *written}), **options
+            )
+        return out if mutable is False else (out, {name: changed[name] for name in asked if name in changed})
+
+
+def _takes_train(module: nn.Module, method: str | Callable[..., Any] | None) -> bool:
+    function = method if callable(method) else getattr(type(module), method or "__call__")
+    parameters = inspect.signature(function).parameters.values()
+    return any(p.name == "train" or p.kind is p.VAR_KEYWORD for p in parameters)
+
+
+def _turning(turns: bool) -> Callable[..., Any]:
+    """Holds flax's spectral normalisation, which is told to move by whoever calls it, unless it `turns`."""
+
+    def interceptor(next_fun: Callable[..., Any], args: Any, kwargs: Any, context: Any) -> Any:
+        if isinstance(context.module, nn.SpectralNorm) and context.method_name == "__call__":
+            kwargs = {**kwargs, "update_stats": turns and kwargs.get("update_stats", False)}
+        return next_fun(*args, **kwargs)
+
+    return interceptor
+
+
+def init_player(
+    key: jax.Array,
+    module: nn.Module,
+    tx: optax.GradientTransformation,
+    *inputs: Any,
+    once: Sequence[str] = (),
+    across: Sequence[str] = (),
+) -> TrainState:
+    """Returns a player of a Linen module, its variables drawn with `key` for `inputs` (shapes count, not values).
+
+    The module may take `train`, or not. It may be written with layers of `jaxgan.networks` or as flax documents its
+    own: `nn.BatchNorm(use_running_average=not train)`, `nn.SpectralNorm(layer)(x, update_stats=train)`. flax's keeps
+    what its power iteration found once an update, too, and turns it further within each pass. `once` and `across`, see
+    `TrainState`, are for layers of one's own; those of jaxgan and flax are known.
+    """
+    turning: set[str] = set()
+
+    def look(next_fun: Callable[..., Any], args: Any, kwargs: Any, context: Any) -> Any:
+        if isinstance(context.module, nn.SpectralNorm):
+            turning.add("spectral")
+        return next_fun(*args, **kwargs)
+
+    rngs = {"params": key, "dropout": jax.random.fold_in(key, 1), "noise": jax.random.fold_in(key, 2)}
+    with nn.intercept_methods(look):
+        options: dict[str, Any] = {"train": False} if _takes_train(module, None) else {}
+        variables = dict(module.init(rngs, *inputs, **options))
+    params = variables.pop("params", {})
+    spectral = ("spectral",) if turning or "spectral" in variables else ()
+    looking = ["batch normalisation"] if _normalises_by_batch(variables) else []
+    looking += ["a minibatch layer"] if "across_examples" in variables else []
+    moving = tuple(dict.fromkeys((*spectral, *once)))
+    return TrainState.create(
+        apply_fn=_Linen(module, moving, bool(turning)),
+        params=params,
+        tx=tx,
+        variables=variables,
+        once=moving,
+        across=(*looking, *across),
+    )
+
+
+def _normalises_by_batch(variables: Variables) -> bool:
+    """Whether `batch_stats` holds more than what flax's spectral normalisation keeps there, `kernel/u` and
+    `kernel/sigma`."""
+    paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(variables.get("batch_stats", {}))]
+    return any(not str(getattr(path[-1], "key", "")).endswith(("/u", "/sigma")) for path in paths)
+
+
+def plain_player(
+    function: Callable[..., Any], params: PyTree, tx: optax.GradientTransformation, *, across: Sequence[str] = ()
+) -> TrainState:
+    """Returns a player of `function(params, *inputs, **options) -> output`, which has no variables but `params`, any
+    pytree, and neither draws nor asks whether it trains."""
+
+    def apply_fn(
+        variables: Variables, *inputs: Any, mutable: Any = False, rngs: Any = None, train: bool = False, **options: Any
+    ) -> Any:
+        out = function(variables["params"], *inputs, **options)
+        return out if mutable is False else (out, {})
+
+    return TrainState.create(apply_fn=apply_fn, params=params, tx=tx, across=tuple(across))
+
+
+def callable_player(
+    module: Callable[..., Any], tx: optax.GradientTransformation, *, batched: bool = False, across: Sequence[str] = ()
+) -> TrainState:
+    """Returns a player of a callable pytree, as Equinox modules are: its floating-point arrays are the parameters.
+
+    It is called on one example, `module(*inputs)`, and mapped over the batch, or with `batched` on all at once.
+    Modules that return a new state of theirs (Equinox's batch normalisation) need an `apply_fn` of one's own.
+    """
+    leaves, structure = jax.tree.flatten(module)
+    learned = [isinstance(x, jax.Array | np.ndarray) and jnp.issubdtype(x.dtype, jnp.inexact) for x in leaves]
+    params = [jnp.asarray(x) for x, learns in zip(leaves, learned, strict=True) if learns]
+
+    def function(params: list[jax.Array], *inputs: Any, **options: Any) -> Any:
+        queue = iter(params)
+        whole = [next(queue) if learns else x for x, learns in zip(leaves, learned, strict=True)]
+        called = functools.partial(jax.tree.unflatten(structure, whole), **options)
+        return called(*inputs) if batched else jax.vmap(called)(*inputs)
+
+    return plain_player(function, params, tx, across=across)
+
+
+def nnx_player(module: nnx.Module, tx: optax.GradientTransformation, *, across: Sequence[str] = ()) -> TrainState:
+    """Returns a player of an NNX module, as it is now: its `nnx.Param` are the parameters.
+
+    Every pass works on a copy, in the mode of `module.train()` or, in evaluation, of `module.eval()`, with fresh keys
+    in its random streams. Batch statistics are the collection "rest", what `nnx.SpectralNorm` keeps "spectral".
+    """
+    turning = [path for path, part in nnx.iter_modules(module) if isinstance(part, nnx.SpectralNorm)]
+    averaging = any(isinstance(part, nnx.BatchNorm) for _, part in nnx.iter_modules(module))
+
+    def turns(path: Any, value: Any) -> bool:
+        return any(tuple(path[: len(start)]) == tuple(start) for start in turning) and isinstance(value, nnx.BatchStat)
+
+    def split(module: nnx.Module) -> Any:
+        return nnx.split(module, nnx.Param, nnx.RngState, turns, ...)
+
+    graph, params, streams, spectral, rest = split(module)
+
+    def apply_fn(
+        variables: Variables, *inputs: Any, mutable: Any = False, rngs: Any = None, train: bool = False, **options: Any
+    ) -> Any:
+        now = variables.get("spectral", spectral), variables["rest"]
+        mine = nnx.merge(graph, variables["params"], streams, *now, copy=True)
+        if train:
+            mine.train()
+        else:
+            mine.eval()
+        if rngs:
+            nnx.reseed(mine, default=rngs["dropout"], **rngs)
+        out = mine(*inputs, **options)
+        *_, new_spectral, new_rest = split(mine)
+        changed = {"spectral": new_spectral, "rest": new_rest}
+        return out if mutable is False else (out, {name: changed[name] for name in mutable})
+
+    return TrainState.create(
+        apply_fn=apply_fn,
+        params=params,
+        tx=tx,
+        variables={"rest": rest} | ({"spectral": spectral} if turning else {}),
+        once=("spectral",) if turning else (),
+        across=(*(["batch normalisation"] if averaging else []), *across),
+    )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Frozen:
+    """A network that no one trains (a perceptual loss's features), for an objective to close over: it is no player, so
+    that checkpoints don't carry it. `digest` tells whether a continued run has the same one.
+
+    apply_fn: `(variables, *inputs, **options) -> output`; variables: any pytree of arrays.
+    """
+
+    apply_fn: Callable[..., Any]
+    variables: PyTree
+
+    def __call__(self, *inputs: Any, **options: Any) -> Any:
+        return self.apply_fn(jax.lax.stop_gradient(self.variables), *inputs, **options)
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """The SHA-256 of all arrays, their names, shapes and types, in hexadecimal."""
+        whole = hashlib.sha256()
+        for path, leaf in jax.tree_util.tree_leaves_with_path(self.variables):
+            array = np.asarray(leaf)
+            whole.update(f"{jax.tree_util.keystr(path)} {array.shape} {array.dtype} ".encode())
+            whole.update(np.ascontiguousarray(array).tobytes())
+        return whole.hexdigest()

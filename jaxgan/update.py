@@ -1,0 +1,237 @@
+"""The one primitive: `update(learns, objective)`, a step in which the players it names learn together.
+
+An objective is an ordinary function that is differentiated by the learners' parameters:
+
+    def translate(nets, batch, draw, state):
+        fake = nets["G"](batch["a"])
+        return {"adversarial": least_squares.g(nets["D"](fake)), "l1": jnp.abs(fake - batch["b"])}
+
+    step = iteration(update("G", translate, weights={"l1": 100.0}), update("D", judge))
+
+nets: the players, see `jaxgan.nets`. draw: keys and means over devices, see `jaxgan.draw`. state: the GAN's state, in
+which the learners have the parameters that are differentiated. It returns losses by name: values `[B, ...]`, or a
+pytree of them (scales, layers, domains), whose leaves' means are summed. Who has more to say returns an `Outcome`.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxgan import accumulation
+from jaxgan.draw import Draw, batch_size, mean_over, role_number
+from jaxgan.iteration import Metrics, global_count
+from jaxgan.losses import per_example
+from jaxgan.nets import Left, nets_of
+from jaxgan.schedules import Schedule, injected, scheduled
+from jaxgan.state import GANState
+
+__all__ = ["Objective", "Outcome", "Result", "Update", "update"]
+
+PyTree = Any
+Objective = Callable[..., Any]
+Result = tuple[dict[str, Left], dict[str, PyTree], Metrics]  # of an objective: passes, extras, metrics
+
+
+class Outcome(NamedTuple):
+    """What an objective, or a term, may return besides its losses: extras that change, and numbers that are only
+    logged, arrays of any shape, whose means are taken."""
+
+    losses: PyTree
+    extras: Mapping[str, PyTree] = {}
+    metrics: Mapping[str, jax.Array] = {}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)  # by identity, as a function is: scan hashes what it is given
+class Update:
+    """A step that `update` makes, which describes the fields; and its halves, for those who put halves together."""
+
+    learns: tuple[str, ...]
+    objective: Objective
+    name: str
+    make: Callable[..., PyTree] | None
+    weights: Mapping[str, float | str]
+    schedules: Mapping[str, Schedule]
+    project: Mapping[str, Callable[[PyTree], PyTree]]
+    accumulate: int
+    across: tuple[str, ...]
+    axis_name: str | None
+    size: int | None
+    repeats: int = 1
+
+    def __call__(self, state: GANState, batch: PyTree) -> tuple[GANState, Metrics]:
+        return self.learn(state, batch)
+
+    def learn(self, state: GANState, batch: PyTree, made: PyTree = None) -> tuple[GANState, Metrics]:
+        """Returns the state after the update, and metrics; on what `make` made or, `made`, what somebody else did."""
+        self.check(state)
+        if made is not None and self.accumulate != 1:
+            raise ValueError(f"what was made of the whole batch can't be accumulated over {self.accumulate} parts")
+        draw, now = self.draw(state, batch), self.at(state, batch)
+
+        def gradients_of(batch: PyTree, draw: Draw, left: dict[str, Left] | None) -> tuple[PyTree, Result]:
+            return jax.grad(self.total, has_aux=True)(self.params(state), now, batch, draw, made, left)
+
+        if self.accumulate == 1:
+            gradients, left = gradients_of(batch, draw, None)
+        else:
+            gradients, left = accumulation.accumulated(
+                gradients_of, self.accumulate, now, batch, draw, self.learns, self.across
+            )
+        return self.move(state, gradients, left, batch)
+
+    def draw(self, state: GANState, batch: PyTree) -> Draw:
+        """Returns the keys and the count of the next update on this batch."""
+        step = jnp.asarray(state.players[self.learns[0]].step)
+        role = jax.random.fold_in(state.key, role_number("+".join(self.learns)))
+        return Draw(jax.random.fold_in(role, step), self.size or batch_size(batch), step, self.axis_name)
+
+    def at(self, state: GANState, batch: PyTree) -> GANState:
+        """Returns the state with `hyper` as the schedules have it for the next update."""
+        if not self.schedules:
+            return state
+        images = jnp.asarray(state.players[self.learns[0]].step, jnp.float32)
+        images = images * global_count(self.size or batch_size(batch), self.axis_name)
+        return scheduled(state, self.schedules, images)
+
+    def params(self, state: GANState) -> dict[str, PyTree]:
+        """Returns the learners' parameters by name."""
+        return {name: state.players[name].params for name in self.learns}
+
+    def with_params(self, state: GANState, params: Mapping[str, PyTree]) -> GANState:
+        """Returns the state in which the learners have these parameters."""
+        return state.replace(**{name: state.players[name].replace(params=p) for name, p in params.items()})
+
+    def total(
+        self,
+        params: dict[str, PyTree],
+        state: GANState,
+        batch: PyTree,
+        draw: Draw,
+        made: PyTree = None,
+        left: Mapping[str, Left] | None = None,
+    ) -> tuple[jax.Array, Result]:
+        """Returns the weighted sum of losses over the global batch, and what the objective leaves. `left`: what passes
+        of this update that were made elsewhere have left."""
+        state = self.with_params(state, params)
+        nets = nets_of(state, self.learns, draw, left)
+        if self.make is None:
+            outcome = self.objective(nets, batch, draw, state)
+        else:
+            made = self.make(nets, batch, draw, state) if made is None else made
+            outcome = self.objective(nets, batch, draw, state, made)
+        outcome = outcome if isinstance(outcome, Outcome) else Outcome(outcome)
+        self._check_names(outcome)
+        total, metrics = jnp.zeros((), jnp.float32), {}
+        for name, values in outcome.losses.items():
+            means = [jnp.mean(per_example(x)) for x in jax.tree.leaves(values)]
+            value = draw.mean(sum(means[1:], means[0]) if means else jnp.zeros((), jnp.float32))
+            total += value * self._weight(name, state)
+            metrics[f"{self.name}/{name}"] = value
+        metrics[f"{self.name}/loss"] = total
+        metrics |= {f"{self.name}/{name}": draw.mean(jnp.mean(x)) for name, x in outcome.metrics.items()}
+        extras = state.extras | {name: draw.mean(x) for name, x in outcome.extras.items()}
+        after = {
+            name: dataclasses.replace(nets[name].left, variables=draw.mean(nets[name].variables))
+            for name in self.learns
+        }
+        return total, (after, extras, metrics)
+
+    def move(self, state: GANState, gradients: PyTree, left: Result, batch: PyTree) -> tuple[GANState, Metrics]:
+        """Returns the state after a step of the learners' optimisers, with what the objective left; and metrics."""
+        after, extras, metrics = left
+        hyper, gradients = self.at(state, batch).hyper, mean_over(gradients, self.axis_name)
+        players = {}
+        for name in self.learns:
+            me, rate = state.players[name], hyper[f"{name}/learning_rate"]
+            updates, opt_state = me.tx.update(gradients[name], injected(name, me.opt_state, hyper), me.params)
+            params = jax.tree.map(lambda p, u, rate=rate: (p - rate * u).astype(p.dtype), me.params, updates)
+            params = self.project[name](params) if name in self.project else params
+            players[name] = me.replace(
+                step=me.step + 1, params=params, opt_state=opt_state, variables=after[name].variables
+            )
+        metrics = metrics | {f"hyper/{name}": hyper[name] for name in self.schedules}
+        metrics |= {f"{self.name}/gradient_norm": optax.tree.norm(gradients)}
+        return state.replace(extras=extras, **players), metrics
+
+    def _weight(self, name: str, state: GANState) -> Any:
+        weight = self.weights.get(name, 1.0)
+        if isinstance(weight, str) and weight not in state.hyper:
+            raise ValueError(f"term {name!r} has weight {weight!r}, which hyper lacks; it has {sorted(state.hyper)}")
+        return state.hyper[weight] if isinstance(weight, str) else weight
+
+    def check(self, state: GANState) -> None:
+        """ValueError where the state lacks a player or a learning rate."""
+        if unknown := [name for name in (*self.learns, *self.project) if name not in state.players]:
+            raise ValueError(f"{unknown[0]!r} is no player of this state; it has {sorted(state.players)}")
+        if missing := [name for name in self.learns if f"{name}/learning_rate" not in state.hyper]:
+            raise ValueError(f"hyper lacks '{missing[0]}/learning_rate'; it has {sorted(state.hyper)}")
+
+    def _check_names(self, outcome: Outcome) -> None:
+        if not isinstance(outcome.losses, Mapping):
+            raise ValueError(
+                f"expected of the objective {self.name!r} a dict of losses by name or an Outcome, got "
+                f"{type(outcome.losses).__name__}"
+            )
+        if unknown := set(self.weights) - set(outcome.losses):
+            raise ValueError(
+                f"weights for {sorted(unknown)}, which the objective lacks; it has {sorted(outcome.losses)}"
+            )
+        reserved = {"loss", "gradient_norm"}
+        if taken := (reserved & {*outcome.losses, *outcome.metrics}) | (set(outcome.losses) & set(outcome.metrics)):
+            raise ValueError(f"two numbers of {self.name!r} would be called {sorted(taken)}; rename yours")
+
+
+def update(
+    learns: str | Sequence[str],
+    objective: Objective,
+    *,
+    name: str | None = None,
+    make: Callable[..., PyTree] | None = None,
+    weights: Mapping[str, float | str] | None = None,
+    schedules: Mapping[str, Schedule] | None = None,
+    project: Mapping[str, Callable[[PyTree], PyTree]] | None = None,
+    accumulate: int = 1,
+    across: Sequence[str] = (),
+    axis_name: str | None = None,
+    size: int | None = None,
+) -> Update:
+    """Returns one optimiser step of the players `learns`, together, on the sum of what `objective` says.
+
+    objective: `(nets, batch, draw, state) -> losses | Outcome`; with `make` it gets what that returns as a fifth.
+    name: the first part of the metrics' names; by default the learners', joined with +.
+    make: `(nets, batch, draw, state) -> made`, passes that another update may share, see `jaxgan.joint`.
+    weights: of losses by name, numbers or names in the state's `hyper`, which a sweep may vary; 1 for others.
+    schedules: by name in `hyper`, see `jaxgan.schedules`; they count the images that the learners have seen. Their
+        numbers are metrics, `hyper/NAME`.
+    project: by player, `params -> params` after its update (`penalties.clip_weights`).
+    accumulate: into how many parts the batch is cut, one after the other in memory, for one update on the mean of their
+        gradients. The draws are those of 1, but inside networks; what looks across examples sees a part, which is
+        warned about: for players by `TrainState.across`, for losses by what `across` says in words.
+    axis_name: the mapped axis that holds the batch's shards, under `pmap`, `shard_map` or `vmap`; without it the batch
+        is whole, on one device or, under `jit`, sharded over many.
+    size: B, for a batch that holds no arrays.
+    Metrics are scalars: every loss unweighted, `loss`, `gradient_norm` of all learners, and the objective's own.
+    ValueError for an unknown player, weight or rate, and for names that two numbers would have.
+    """
+    learners = (learns,) if isinstance(learns, str) else tuple(learns)
+    if not learners or len(set(learners)) < len(learners):
+        raise ValueError(f"expected the names of players that learn, each once, got {list(learners)}")
+    if accumulate < 1:
+        raise ValueError(f"expected at least 1 part to accumulate over, got {accumulate}")
+    return Update(
+        learns=learners,
+        objective=objective,
+        name="+".join(learners) if name is None else name,
+        make=make,
+        weights=dict(weights or {}),
+        schedules=dict(schedules or {}),
+        project=dict(project or {}),
+        accumulate=accumulate,
+        across=tuple(across),
+        axis_name=axis_name,
+        size=size,
+    )
