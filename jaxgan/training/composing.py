@@ -1,5 +1,6 @@
 """What most experiments' `build` returns: a GAN of networks, a sampler and terms, with the common options."""
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,9 +13,10 @@ from jaxgan.samplers import Sampler
 from jaxgan.state import TrainState
 from jaxgan.steps import Step, iteration, make_d_step, make_g_step, make_joint_step, repeat
 from jaxgan.terms import Term
-from jaxgan.training.experiment import GAN, DataSpec, generate_with, init_with
+from jaxgan.training.experiment import GAN, init_with, sample_with
 from jaxgan.training.optimizer_options import OptimizerOptions, hyper, optimizer, schedule
 from jaxgan.training.options import Options
+from jaxgan.training.spec import DataSpec
 from jaxgan.training.usage import UsageError
 
 __all__ = ["compose", "labels_needed", "looking_ahead", "taking_turns"]
@@ -44,7 +46,8 @@ def compose(
     eps_root: under Adam's root, for steps that are differentiated.
     how: as for `steps.make_d_step`: prepare, augment, together, project.
 
-    What the networks are given follows from the sampler and `prepare`.
+    What the networks are given follows from the sampler and `prepare`. To all of these the main field of the data is
+    `image`, whatever it is called there.
     """
 
     fed, seen = _examples(options, data, sampler, how.get("prepare", lambda example: example))
@@ -58,8 +61,19 @@ def compose(
         extras=extras,
     )
     step = taking_turns(options, sampler, d_terms, g_terms, critic_steps=critic_steps, **how)
-    size = options.batch_size * critic_steps
-    return looking_ahead(options, GAN(init, step, size, sampler, generate_with), how.get("project"))
+    if data.main != "image":
+        step = dataclasses.replace(step, function=_renaming(step, data.main))
+    gan = GAN(init, step, options.batch_size * critic_steps, sample_with(sampler, data.main))
+    return looking_ahead(options, gan, how.get("project"))
+
+
+def _renaming(step: Step, name: str) -> Callable[..., Any]:
+    """`step` for batches whose `image` is called otherwise."""
+
+    def renamed(state: PyTree, batch: dict[str, jax.Array]) -> PyTree:
+        return step(state, {"image" if key == name else key: value for key, value in batch.items()})
+
+    return renamed
 
 
 def taking_turns(
@@ -97,9 +111,7 @@ def _examples(
 ) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
     """One example, zeros `[1, ...]`, of what the generator is fed, and of what the discriminator is shown."""
     count = options.batch_size // options.accumulate
-    batch = {"image": jax.ShapeDtypeStruct((count, data.size, data.size, data.channels), jnp.float32)}
-    if data.classes:
-        batch["label"] = jax.ShapeDtypeStruct((count,), jnp.int32)
+    batch = {"image" if name == data.main else name: field.batch(count) for name, field in data.fields.items()}
     keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), count))
     shapes = jax.eval_shape(sampler, batch, keys), jax.eval_shape(prepare, batch)
     fed, seen = jax.tree.map(lambda x: jnp.zeros((1, *x.shape[1:]), x.dtype), shapes)
