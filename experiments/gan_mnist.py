@@ -54,7 +54,7 @@ class Options(CommonOptions):
 
 
 def build(options: Options, data: DataSpec) -> GAN:
-    shape, dtype = (data.size, data.size, data.channels), options.compute_dtype
+    shape, dtype = data.shape, options.compute_dtype
     widths = (options.width, 2 * options.width, 4 * options.width)
     networks = (
         Generator(shape, widths, dtype, bounded=True, activation=lambda x: nn.leaky_relu(x, 0.2)),

@@ -56,10 +56,12 @@ class Options(CommonOptions):
 
 
 def networks(options: Options, data: DataSpec) -> tuple[Generator, Discriminator]:
-    if not data.points:
-        raise UsageError(f"--dataset {data.name} has images, and this experiment draws points: use ring or grid")
-    shape, widths = (data.size, data.size, data.channels), (options.width, options.width)
-    return Generator(shape, widths, options.compute_dtype), Discriminator(widths, options.compute_dtype)
+    if data.kind != "points":
+        raise UsageError(
+            f"--dataset {data.name} has {data.medium.plural}, and this experiment draws points: use ring or grid"
+        )
+    widths = (options.width, options.width)
+    return Generator(data.shape, widths, options.compute_dtype), Discriminator(widths, options.compute_dtype)
 
 
 def build(options: Options, data: DataSpec) -> GAN:

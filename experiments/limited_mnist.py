@@ -22,7 +22,7 @@ images in one batch.
 
 import dataclasses
 import functools
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -89,7 +89,6 @@ def build(options: Options, data: DataSpec) -> GAN:
     if options.consistency:
         shifted = lambda images, keys: augment.shift(images, keys, 2)  # noqa: E731 - used at once
         d_terms.append(regularizers.consistency(shifted, "consistency", fake=True))
-    how: dict[str, Any] = {"augment": functools.partial(fading_noise, options)} if options.noise else {}
     return compose(
         options,
         data,
@@ -99,7 +98,7 @@ def build(options: Options, data: DataSpec) -> GAN:
         [g_loss(non_saturating)],
         weights={name: weight for name in ("lecam", "consistency") if (weight := getattr(options, name))},
         together=options.together,
-        **how,
+        augment=functools.partial(fading_noise, options) if options.noise else None,
     )
 
 

@@ -25,7 +25,7 @@ from jaxgan.state import GANState, TrainState
 from jaxgan.terms import Example, Term, View, evaluate
 from jaxgan.update import Outcome, Update, update
 
-__all__ = ["make_d_step", "make_g_step", "make_joint_step"]
+__all__ = ["Augment", "Prepare", "Project", "make_d_step", "make_g_step", "make_joint_step"]
 
 PyTree = Any
 Prepare = Callable[[Example], Example]

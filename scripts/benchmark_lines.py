@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 
 from experiments import dcgan_mnist, gan_mnist, wgan_gp_mnist
 from jaxgan import d_loss, g_loss, latents
@@ -18,9 +17,7 @@ __all__ = ["LINES", "Line", "lowered", "residual"]
 
 def lowered(gan: GAN, data: DataSpec) -> jax.stages.Lowered:
     """An iteration, not compiled, by whose `cost_analysis()` XLA counts its work, a loop's body once."""
-    images = jax.ShapeDtypeStruct((gan.batch_size, data.size, data.size, data.channels), jnp.float32)
-    batch = {"image": images, "label": jax.ShapeDtypeStruct((gan.batch_size,), jnp.int32)}
-    return jax.jit(gan.iteration).lower(jax.eval_shape(gan.init, jax.random.key(0)), batch)
+    return jax.jit(gan.iteration).lower(jax.eval_shape(gan.init, jax.random.key(0)), data.batch(gan.taken()))
 
 
 def residual(options: dcgan_mnist.Options, data: DataSpec) -> GAN:
@@ -97,7 +94,9 @@ class Line(NamedTuple):
 def _line(title: str, module: Any, recipe: str, options: Any, size: int, channels: int, flop: int) -> Line:
     build = residual if recipe == "residual" else module.build
     images = options.batch_size * getattr(options, "critic_steps", 1)
-    return Line(title, build, options, DataSpec("random", 10_000, size, channels, 10), images, flop, recipe)
+    return Line(
+        title, build, options, DataSpec.single("random", 10_000, (size, size, channels), 10), images, flop, recipe
+    )
 
 
 def _dcgan(size: int, channels: int, batch: int) -> Line:

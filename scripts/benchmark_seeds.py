@@ -55,10 +55,12 @@ def iteration_of(network: str) -> tuple[Any, dict[str, tuple[int, ...]]]:
     """The GAN, and the shape of a batch."""
     if network == "dcgan":
         options = dcgan_mnist.Options()
-        spec = DataSpec("random", 60_000, 32, 1, 10)
+        spec = DataSpec.single("random", 60_000, (32, 32, 1), 10)
         return dcgan_mnist.build(options, spec), {"image": (options.batch_size, 32, 32, 1)}
     points = gan_ring.Options()
-    return gan_ring.build(points, DataSpec("random", 60_000, 1, 2, 8)), {"image": (points.batch_size, 1, 1, 2)}
+    return gan_ring.build(points, DataSpec.single("random", 60_000, (1, 1, 2), 8, kind="points")), {
+        "image": (points.batch_size, 1, 1, 2)
+    }
 
 
 def program(network: str, count: int, form: Form) -> tuple[Callable[[int], float], float]:

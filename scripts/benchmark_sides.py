@@ -80,7 +80,8 @@ def ours(pipe: Connection, name: str, dtype: str) -> None:
     shape = (COUNT, line.data.size, line.data.size, line.data.channels)
     images = jax.random.bits(jax.random.key(1), shape, jnp.uint8)
     labels = jnp.zeros(COUNT, jnp.int32)
-    program = compile_chunk(gan, state, images, labels, layout=layout([device]))
+    examples = {"image": images, "label": labels}
+    program = compile_chunk(gan, state, line.data, examples, layout=layout([device]))
     says = {"device": device.device_kind, "first": time.perf_counter() - began}
     says["flop"] = (lowered(gan, line.data).cost_analysis() or {}).get("flops", float("nan"))
 

@@ -22,10 +22,10 @@ import numpy as np
 import tyro
 
 from jaxgan.evaluation import FeatureNetwork, extract
+from jaxgan.media import grid
 from jaxgan.training import OpenRun, open  # noqa: A004 - the library's name for it
 from jaxgan.training.evaluation_options import FeatureOptions, measure_for
-from jaxgan.training.experiment import images_of
-from jaxgan.training.pictures import grid, save_png
+from jaxgan.training.pictures import save_png
 from jaxgan.training.report import aligned
 from jaxgan.training.usage import UsageError, command_line, plain_exits, writing
 
@@ -56,8 +56,8 @@ def drawn(run: OpenRun, seed: int, classes: np.ndarray, values: np.ndarray, *, e
 
     @jax.jit
     def column(state: object, classes: jax.Array, values: jax.Array) -> jax.Array:
-        inputs = run.gan.sampler({"code_class": classes[:, None], "code_value": values}, keys)
-        return images_of(run.gan, state, inputs, ema)
+        given = {"code_class": classes[:, None], "code_value": values}
+        return run.drawing.stored(state, given, keys, ema=ema)[run.drawing.main]
 
     images = [np.asarray(column(run.state, classes[:, i], values[:, i])) for i in range(classes.shape[1])]
     return np.stack(images, axis=1)

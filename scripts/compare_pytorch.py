@@ -20,7 +20,7 @@ import tyro
 
 from jaxgan import training
 from jaxgan.evaluation import house_features, scores
-from jaxgan.training.data_options import load
+from jaxgan.training.loading import load
 from jaxgan.training.options import differing
 from jaxgan.training.report import aligned
 from jaxgan.training.usage import UsageError, command_line, plain_exits

@@ -17,12 +17,14 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from jaxgan.data import ImageSet, in_memory
+from jaxgan.data import DataSet, in_memory
 from jaxgan.data.stream import Stream
-from jaxgan.training.data_options import DataOptions, load, real_transform
-from jaxgan.training.experiment import DataSpec
-from jaxgan.training.pictures import picture, save_png, to_uint8
-from jaxgan.training.usage import command_line, plain_exits, writing
+from jaxgan.media import Image
+from jaxgan.training.data_options import DataOptions, real_transform
+from jaxgan.training.loading import load
+from jaxgan.training.pictures import save_png
+from jaxgan.training.spec import DataSpec
+from jaxgan.training.usage import UsageError, command_line, plain_exits, writing
 
 BARS = 16  # in the histogram of values
 NAMED = 100  # classes at most that are listed one by one
@@ -42,34 +44,34 @@ def seen(options: DataOptions, images: np.ndarray) -> np.ndarray:
     if transform is None:
         return images
     keys = jax.random.split(jax.random.key(0), len(images))
-    return np.asarray(to_uint8(transform(jnp.asarray(images, jnp.float32) / 127.5 - 1.0, keys)))
+    return np.asarray(Image().encode(transform(Image().decode(jnp.asarray(images)), keys)))
 
 
-def images_at(data: ImageSet | Stream, places: np.ndarray) -> np.ndarray:
+def images_at(data: DataSet | Stream, places: np.ndarray) -> np.ndarray:
     """Some of the images, which a stream reads now."""
     if isinstance(data, Stream):
         return in_memory(data.source, data.chosen[places], data.prepare)
     return data.images[places]
 
 
-def blocks(data: ImageSet | Stream) -> Iterator[np.ndarray]:
+def blocks(data: DataSet | Stream) -> Iterator[np.ndarray]:
     """All the images, a part at a time."""
     for start in range(0, len(data), BLOCK):
         yield images_at(data, np.arange(start, min(start + BLOCK, len(data))))
 
 
-def describe(data: ImageSet | Stream, spec: DataSpec) -> str:
+def describe(data: DataSet | Stream, spec: DataSpec) -> str:
     """Count, size, classes, doubles and values, as text."""
-    kind = "points of the plane" if spec.points else f"{spec.size}×{spec.size}×{spec.channels}"
+    kind = "points of the plane" if spec.kind == "points" else "×".join(map(str, spec.shape))
     lines = [f"{data.name}", f"  images    {len(data):,}, {kind}"]
     different: set[bytes] = set()
     levels, flat = np.zeros(256, np.int64), 0
     for images in blocks(data):
         different.update(hashlib.blake2b(image.tobytes(), digest_size=16).digest() for image in images)
-        if not spec.points:
+        if spec.kind == Image.kind:
             levels += np.bincount(images.ravel(), minlength=256)
             flat += int(np.sum(images.reshape(len(images), -1).std(axis=1) == 0))
-    if isinstance(data, ImageSet) and spec.points:
+    if isinstance(data, DataSet) and spec.kind != Image.kind:
         values, weights = data.images.ravel(), None
     else:
         values, weights = np.flatnonzero(levels), levels[levels > 0]
@@ -88,7 +90,9 @@ def describe(data: ImageSet | Stream, spec: DataSpec) -> str:
     lines.append(f"  doubles   {doubles:,} images are exact copies of another" if doubles else "  doubles   none")
     if flat:
         lines.append(f"  empty     {flat:,} images are of one colour")
-    return "\n".join([*lines, "  histogram of values", histogram(values, weights, None if spec.points else (0, 256))])
+    return "\n".join(
+        [*lines, "  histogram of values", histogram(values, weights, (0, 256) if spec.kind == Image.kind else None)]
+    )
 
 
 def histogram(values: np.ndarray, weights: np.ndarray | None, limits: tuple[int, int] | None) -> str:
@@ -103,14 +107,16 @@ def histogram(values: np.ndarray, weights: np.ndarray | None, limits: tuple[int,
 
 def run(options: Options) -> None:
     data = load(options)
-    spec = DataSpec.of(data, options.crop_size)
+    if isinstance(data, dict):
+        raise UsageError(f"--dataset {options.dataset} is several sets; name one")
+    spec = DataSpec.of(data, options.crop_shape)
     print(describe(data, spec))
     path = options.picture or Path("runs/data") / f"{data.name.replace(':', '-').replace('/', '-')}.png"
-    chosen = np.random.default_rng(0).permutation(len(data))[: spec.shown]
+    chosen = np.random.default_rng(0).permutation(len(data))[: spec.medium.shown]
     with writing(path):
         if not options.picture:
             path.parent.mkdir(parents=True, exist_ok=True)
-        save_png(path, picture(seen(options, images_at(data, chosen))))
+        save_png(path, spec.medium.show(seen(options, images_at(data, chosen))))
     print(f"{path}: {len(chosen)} of them, as a network gets them")
 
 

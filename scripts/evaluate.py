@@ -20,16 +20,18 @@ import tyro
 from tqdm import tqdm
 
 from jaxgan import data
+from jaxgan.data.sets import LABEL
 from jaxgan.evaluation import INCEPTION_SHA256, kl_floor, stacked_frequencies
 from jaxgan.training import open  # noqa: A004 - the library's name for it
-from jaxgan.training.data_options import DataOptions, held_out, load, real_transform
+from jaxgan.training.data_options import DataOptions, real_transform
 from jaxgan.training.evaluating import Judge, about_state, append, judge_by, judge_of
-from jaxgan.training.evaluation_options import FeatureOptions, measure_for
-from jaxgan.training.experiment import DataSpec, takes_labels
+from jaxgan.training.evaluation_options import FeatureOptions, Measure, measure_for, measures_for
+from jaxgan.training.loading import Given, held_out
 from jaxgan.training.logging import bar_interval, write_json
 from jaxgan.training.opened import OpenRun
 from jaxgan.training.report import aligned, over, spread
-from jaxgan.training.score import drawn_order, real_images
+from jaxgan.training.score import Real
+from jaxgan.training.spec import DataSpec
 from jaxgan.training.usage import UsageError, command_line, plain_exits, require, writing
 
 Record = dict[str, Any]
@@ -67,31 +69,53 @@ class Options(FeatureOptions):
         require(self, "samples", self.samples is None or self.samples >= 2, "at least 2")
 
 
-def of_run(options: Options, directory: Path) -> tuple[list[Record], list[Record]]:
-    """A run's scores, and the floor's."""
-    run = open(directory, options.step, member=options.member)
+def of_run(options: Options, directory: Path, given: Given | None = None) -> tuple[list[Record], list[Record]]:
+    """A run's scores, and the floor's. given: the data of one's own that it was trained on, where they were."""
+    run = open(directory, options.step, member=options.member, data=given)
     theirs: DataOptions = run.options
     if options.data_dir:
         theirs = dataclasses.replace(theirs, data_dir=options.data_dir)
+    real = Real.of_run(theirs, given)
+    for name, now in real.spec.contents.items():
+        if now != (was := run.data.contents.get(name)):
+            raise UsageError(
+                f"{theirs.dataset} is not what {directory} was trained on: its checksum is {now}, was {was}"
+            )
+    run = dataclasses.replace(run, options=theirs, data=real.spec)
     count = options.samples or (STACKS if run.data.name == "stacked_mnist" else SAMPLES)
     # By themselves, scores by class are left out where a class has few images.
     enough = min(count, run.data.count) >= A_CLASS * run.data.classes or options.metrics != "auto"
-    conditional = takes_labels(run.gan) and enough and not theirs.classes
-    measure = measure_for(options, run.data, conditional=conditional)
-    real = load(theirs)
-    if (now := DataSpec.of(real, theirs.crop_size).content) != run.data.content:
-        raise UsageError(
-            f"{theirs.dataset} is not what {directory} was trained on: its checksum is {now}, was {run.data.content}"
-        )
-    judge = judge_of(measure, real, real_transform(theirs))
+    conditional = run.drawing.by_label and enough and not theirs.classes
+    records, floor = [], []
+    for output, measure in measures_for(options, run.drawing, conditional=conditional).items():
+        for part, turn in _by_labels(measure):
+            judge = judge_of(part, real.of(output))
+            records += _scored(run, options, judge, output, count, turn)
+            floor += _floor(*_held(judge, theirs, given, output, count))
+    return records, floor
+
+
+def _by_labels(measure: Measure) -> Iterator[tuple[Measure, int | None]]:
+    """Metrics whose images are drawn alike, and after how many of a class the next one has its turn, None where classes
+    come as often as in the data: scores by class count each class alike, and sets are compared as they are."""
+    others = tuple(metric for metric in measure.metrics if metric != "classes")
+    if others:
+        yield measure._replace(metrics=others), None
+    if len(others) < len(measure.metrics):
+        yield measure._replace(metrics=("classes",)), 1
+
+
+def _scored(
+    run: OpenRun, options: Options, judge: Judge, output: str, count: int, turn: int | None
+) -> Iterator[Record]:
+    """Records of one of a run's outputs, of each of its GANs."""
     ema = options.weights == "ema"
-    images = run.sample(count, seed=options.seed, ema=ema)
-    asked = np.arange(count) % run.data.classes if conditional else None  # classes take turns
-    records = []
-    for member, seed, drawn in _members(run, options, images):
-        about = about_state(run.step, seed, member, ema=ema, latents_seed=options.seed, run=str(directory))
-        records += judge(drawn, asked, **about, **({"frozen": run.frozen} if run.frozen else {}))
-    return records, _floor(*_held(judge, theirs, count))
+    drawn = run.draw(count, seed=options.seed, ema=ema, run=turn)
+    asked = drawn.get(LABEL)
+    for member, seed, images in _members(run, options, drawn[output]):
+        about = about_state(run.step, seed, member, ema=ema, latents_seed=options.seed, run=str(run.directory))
+        about |= run.drawing.about(run=turn) | ({"output": output} if len(run.drawing.scored) > 1 else {})
+        yield from judge(images, asked, **about, **({"frozen": run.frozen} if run.frozen else {}))
 
 
 def _members(run: OpenRun, options: Options, images: np.ndarray) -> Iterator[tuple[int | None, int, np.ndarray]]:
@@ -111,11 +135,13 @@ def _members(run: OpenRun, options: Options, images: np.ndarray) -> Iterator[tup
             yield member.number, member.seed, images[member.number]
 
 
-def _held(judge: Judge, theirs: DataOptions, count: int) -> tuple[Judge, np.ndarray, np.ndarray | None, str]:
-    """Real images that no GAN was trained on, prepared alike, their labels, and by which they are judged; of a set
-    without test images one half, judged by the other."""
+def _held(
+    judge: Judge, theirs: DataOptions, given: Given | None, output: str, count: int
+) -> tuple[Judge, np.ndarray, np.ndarray | None, str]:
+    """Real examples that no GAN was trained on, prepared alike, their labels, and by which they are judged; of a set
+    without, one half, judged by the other."""
     try:
-        held = held_out(theirs)
+        held, what = held_out(theirs, given)
     except data.DataError as error:
         print(f"the floor is of training images: {error}", file=sys.stderr)
         half, labels = len(judge.real) // 2, judge.labels
@@ -123,8 +149,10 @@ def _held(judge: Judge, theirs: DataOptions, count: int) -> tuple[Judge, np.ndar
         first = slice(min(half, count))
         what = "one half of the training images against the other"
         return other, judge.real[first], labels if labels is None else labels[first], what
-    images = real_images(held, real_transform(theirs), min(count, len(held)))
-    return judge, images, held.labels[drawn_order(held)[: len(images)]], "the test images"
+    spec = DataSpec.of(held, theirs.crop_shape)
+    one = Real(held, spec, real_transform(theirs)).of(output)
+    images = one.examples(min(count, one.spec.count))
+    return judge, images, one.labels[: len(images)], what
 
 
 def _floor(judge: Judge, held: np.ndarray, labels: np.ndarray | None, what: str) -> list[Record]:
@@ -141,7 +169,7 @@ def of_files(options: Options, images: str, reference: str) -> tuple[list[Record
     for name in ("step", "member", "data_dir"):
         require(options, name, getattr(options, name) is None, "given with a run, not with --images")
     mine, real = (np.random.default_rng(0).permutation(_read(path)) for path in (images, reference))
-    spec = DataSpec(f"files:{reference}", len(real), real.shape[1], real.shape[3], 0)
+    spec = DataSpec.single(f"files:{reference}", len(real), real.shape[1:])
     judge = judge_by(measure_for(options, spec), real, reference, None)
     half = len(real) // 2
     floor = _floor(
@@ -153,7 +181,7 @@ def of_files(options: Options, images: str, reference: str) -> tuple[list[Record
 def _read(path: str) -> np.ndarray:
     """The images of a folder or .npz file, which must be of one size."""
     source = data.open_source(f"{'npz' if path.endswith('.npz') else 'folder'}:{path}")
-    if isinstance(source, data.ImageSet):
+    if isinstance(source, data.DataSet):
         return source.images
     first = source[0]
     images = np.empty((len(source), *first.shape), np.uint8)

@@ -82,9 +82,8 @@ def draw(run: OpenRun, data: np.ndarray, samples: np.ndarray, path: Path) -> Non
 
 def run(options: Options) -> None:
     opened = open(options.run, options.step, member=options.member)
-    if not opened.data.points:
-        size = opened.data.size
-        raise UsageError(f"{options.run} is a run on images of {size}×{size} pixels; a field needs points of the plane")
+    if opened.data.kind != "points":
+        raise UsageError(f"{options.run} is a run on {opened.data.field.text}; a field needs points of the plane")
     opened = opened.member(0) if opened.members else opened
     samples = opened.sample(1000, ema=options.weights == "ema", seed=options.seed)[:, 0, 0]
     points, _ = toys.ring() if opened.data.name == "ring" else toys.grid()

@@ -73,7 +73,7 @@ def point(options: Options, axis: str, value: int) -> Point:
     asked = MIDDLE | {axis: value}
     seeds, size = asked["seeds"], asked["resolution"]
     chosen = dcgan_mnist.Options(batch_size=asked["batch"], features=asked["width"], seeds=seeds)
-    data = DataSpec("random", asked["images"], size, 1, 10)
+    data = DataSpec.single("random", asked["images"], (size, size, 1), 10)
     gan = dcgan_mnist.build(chosen, data)
     alone = lowered(gan, data)
     members = members_of(chosen)
@@ -81,7 +81,8 @@ def point(options: Options, axis: str, value: int) -> Point:
     state: Any = jax.jit(gan.init)(jax.random.key(0))
     images = jax.random.bits(jax.random.key(1), (asked["images"], size, size, 1), jnp.uint8)
     where = layout(jax.devices()[:1], members=len(members))
-    program = compile_chunk(gan, state, images, jnp.zeros(len(images), jnp.int32), layout=where)
+    examples = {"image": images, "label": jnp.zeros(len(images), jnp.int32)}
+    program = compile_chunk(gan, state, data, examples, layout=where)
     times, count = [], 1
     for number in range(options.rounds + 2):  # the first two say how long it takes
         began = time.perf_counter()

@@ -53,20 +53,20 @@ def measure(options: Options) -> tuple[float, float, Counter[str]]:
     """Seconds until the first chunk began, from then on, and by what they were spent on."""
     times: Counter[str] = Counter()
     began, first = time.perf_counter(), []
-    compile_chunk = loop.compile_chunk
+    compile_for = loop.compile_for
 
     def compiled(*arguments: Any, **others: Any) -> Any:
-        program = compile_chunk(*arguments, **others)
+        program, size = compile_for(*arguments, **others)
         run = timed(program.run, times, "chunks")
 
         def run_it(*of: Any) -> Any:
             first.append(time.perf_counter())
             return run(*of)
 
-        return program._replace(run=run_it)
+        return program._replace(run=run_it), size
 
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-        stack.enter_context(mock.patch.object(loop, "compile_chunk", compiled))
+        stack.enter_context(mock.patch.object(loop, "compile_for", compiled))
         for owner, name, called in (
             (loop, "save_png", "pictures"),
             (loop, "animate", "the animation at the end"),

@@ -16,16 +16,17 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import tyro
 
 from jaxgan import data
+from jaxgan.media import Image
 from jaxgan.training import OpenRun, open  # noqa: A004 - the library's name for it
-from jaxgan.training.data_options import DataOptions, held_out, load, real_transform
-from jaxgan.training.experiment import takes_labels
+from jaxgan.training.data_options import DataOptions, real_transform
+from jaxgan.training.loading import held_out, load
 from jaxgan.training.report import aligned
-from jaxgan.training.score import real_images
+from jaxgan.training.score import Real
+from jaxgan.training.spec import DataSpec
 from jaxgan.training.usage import UsageError, command_line, plain_exits
 
 MOST, AT_ONCE = 10_000, 256
@@ -66,14 +67,14 @@ class Margin(NamedTuple):
 def unseen(options: DataOptions) -> Any:
     """Images that a run with these options was not trained on, prepared alike. UsageError where there are none."""
     try:
-        return held_out(options)
+        return held_out(options)[0]
     except data.DataError as error:
         if options.images is None:
             raise UsageError(f"no images that the run wasn't trained on: {error}") from None
     whole = load(dataclasses.replace(options, images=None, stream=False))
     known, *_ = data.choose(whole, None, options.images)
     rest = np.setdiff1d(np.arange(len(whole)), known)
-    return data.ImageSet(whole.name, whole.images[rest], whole.labels[rest], whole.class_names)
+    return whole.take(rest)
 
 
 def measure(run: OpenRun, options: DataOptions) -> Margin:
@@ -81,18 +82,19 @@ def measure(run: OpenRun, options: DataOptions) -> Margin:
     packs, or images by their labels, and for points."""
     if run.members:
         raise UsageError(f"{run.directory} has several GANs; name one with --member")
-    if run.data.points or getattr(run.options, "pack", 1) > 1 or takes_labels(run.gan):
+    if run.data.kind != Image.kind or getattr(run.options, "pack", 1) > 1 or run.drawing.takes:
         raise UsageError(f"{run.directory} has a discriminator of points, packs or labels: it must judge single images")
     d, transform = run.state.discriminator, real_transform(options)
 
     @jax.jit
     def judge(images: jax.Array) -> jax.Array:
-        x = images.astype(jnp.float32) / 127.5 - 1.0
+        x = Image().decode(images)
         return d.apply(d.params, d.variables, x, None, train=False)["logits"]
 
     known, others = load(options), unseen(options)
     count = min(MOST, len(known), len(others))
-    sets = (real_images(known, transform, count), real_images(others, transform, count), run.sample(count, ema=False))
+    real = [Real(each, DataSpec.of(each, options.crop_shape), transform).examples(count) for each in (known, others)]
+    sets = (*real, run.sample(count, ema=False))
     parts = [np.split(images, range(AT_ONCE, count, AT_ONCE)) for images in sets]
     logits = [np.concatenate([judge(some) for some in of_one]) for of_one in parts]
     return Margin(*(float(each.mean()) for each in logits), above(*logits[:2]))

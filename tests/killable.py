@@ -23,7 +23,7 @@ from jaxgan.losses import non_saturating
 from jaxgan.networks.dcgan import Discriminator, Generator
 from jaxgan.state import ROLES
 from jaxgan.terms import Term, View
-from jaxgan.training import GAN, DataSpec, generate_with, main
+from jaxgan.training import GAN, DataSpec, main, sample_with
 from jaxgan.training import Options as CommonOptions
 
 LATENT = 8
@@ -67,14 +67,14 @@ def build(options: Options, data: DataSpec) -> GAN:
         return GANState.create(
             key,
             init_player(g_key, generator, adam, jnp.zeros((1, LATENT))),
-            init_player(d_key, discriminator, adam, jnp.zeros((1, data.size, data.size, data.channels))),
+            init_player(d_key, discriminator, adam, jnp.zeros((1, *data.shape))),
             hyper={"generator/learning_rate": 2e-3, "discriminator/learning_rate": 2e-3, "ema_half_life": 500.0},
             extras={"strength": jnp.zeros(()), "anchor": jnp.zeros(())},
         )
 
     d_terms = [d_loss(non_saturating), Term("adaptive", adaptive, 0.1)]
     step = make_joint_step(sampler, d_terms, [g_loss(non_saturating)], schedule=decay)
-    return GAN(init, iteration(step), options.batch_size, sampler, generate_with)
+    return GAN(init, iteration(step), options.batch_size, sample_with(sampler))
 
 
 if __name__ == "__main__":

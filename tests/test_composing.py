@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import assert_same
 
 from experiments import cgan_mnist, dcgan_mnist, gan_ring, pacgan_stacked_mnist, rpgan_stacked_mnist, unrolled_ring
 from jaxgan import auxiliary, d_loss, g_loss, latents, terms
@@ -17,14 +16,13 @@ from jaxgan.samplers import labelled_latents
 from jaxgan.terms import Term
 from jaxgan.training import DataSpec, UsageError, compose, labels_needed, train
 from jaxgan.training import open as open_run
-from jaxgan.training.experiment import display_inputs, sheet, takes_labels
 from jaxgan.training.options import of_size, parse
 from jaxgan.training.usage import refusals
 from scripts import sample
 
 pytestmark = pytest.mark.usefixtures("as_users_have_it")
 
-DIGITS = DataSpec("digits", 100, 28, 1, 10)
+DIGITS = DataSpec.single("digits", 100, (28, 28, 1), 10)
 
 
 def shapes(tree):
@@ -83,7 +81,7 @@ def test_a_penalty_of_weight_zero_is_left_out_and_others_have_half_their_gamma()
 def test_an_unlabelled_set_is_refused():
     for classes, has in enumerate(["no labels", "one class alone"]):
         with pytest.raises(UsageError, match=f"--dataset folder:x has {has}, and this .* two classes or more; use mn"):
-            labels_needed(DataSpec("folder:x", 9, 28, 1, classes))
+            labels_needed(DataSpec.single("folder:x", 9, (28, 28, 1), classes))
     assert labels_needed(DIGITS) == 10
 
 
@@ -98,18 +96,15 @@ def conditional(tmp_path_factory):
 
 def test_a_conditional_gan_draws_what_is_asked_for(conditional):
     run = open_run(conditional)
-    assert takes_labels(run.gan) and sheet(run.gan, run.data) == (80, 8)
-    key = jax.random.key(0)
-    row = display_inputs(run.gan, key, 0, 80, 10, run=8)["label"]
-    np.testing.assert_array_equal(row, np.repeat(np.arange(10), 8))
-    np.testing.assert_array_equal(display_inputs(run.gan, key, 5, 20, 10)["label"], np.arange(5, 25) % 10)
+    drawing = run.drawing
+    assert drawing.takes == {("label",)} and drawing.by_label and drawing.sheet() == (80, 8)
+    np.testing.assert_array_equal(drawing.labels(0, 80, run=8), np.repeat(np.arange(10), 8))
+    np.testing.assert_array_equal(drawing.labels(5, 20, run=1), np.arange(5, 25) % 10)
     # The same latents, another label: another image. Labels one by one are what taking turns gives.
-    turns = run.sample(20)
+    turns = run.sample(20, run=1)
     for label in 3, 7:
         asked = run.sample(20, label=label)
         np.testing.assert_array_equal(asked[label::10], turns[label::10])
-    inputs = [display_inputs(run.gan, key, 0, 2, 10, label=label) for label in (3, 7)]
-    assert_same(inputs[0]["latent"], inputs[1]["latent"])
 
 
 @pytest.mark.parametrize("label", [-1, 10])
@@ -126,7 +121,7 @@ def test_a_generator_without_labels_is_asked_for_none(tmp_path):
     options = ["--size", "smoke", "--devices", "1", "--workdir", str(tmp_path / "run")]
     train(dcgan_mnist.build, parse(dcgan_mnist.Options, options))
     run = open_run(tmp_path / "run")
-    assert not takes_labels(run.gan) and sheet(run.gan, run.data) == (64, None)
+    assert run.drawing.takes == set() and run.drawing.sheet() == (64, None)
     with pytest.raises(UsageError, match="is given no labels; leave out label 3"):
         run.sample(2, label=3)
 
@@ -186,7 +181,7 @@ def test_unrolled_steps_have_the_rate_that_the_discriminator_has():
         said = []
         for unroll in (0, 2):
             options = of_size(unrolled_ring.Options, "smoke", unroll=unroll, **schedule)
-            gan = unrolled_ring.build(options, DataSpec("ring", 100, 1, 2, 8))
+            gan = unrolled_ring.build(options, DataSpec.single("ring", 100, (1, 1, 2), 8, kind="points"))
             state = jax.jit(gan.init)(jax.random.key(0))
             batch = {"image": jax.random.normal(jax.random.key(1), (options.batch_size, 1, 1, 2))}
             said.append(float(jax.jit(gan.iteration)(state, batch)[1]["generator/adversarial"]))

@@ -11,9 +11,10 @@ from test_folder import archive
 from jaxgan import data
 from jaxgan.data.stream import Stream
 from jaxgan.training import GAN, UsageError, train
-from jaxgan.training.data_options import DataOptions, load, real_transform
-from jaxgan.training.experiment import DataSpec
+from jaxgan.training.data_options import DataOptions, real_transform
+from jaxgan.training.loading import load
 from jaxgan.training.options import Options
+from jaxgan.training.spec import DataSpec
 
 RANDOM = np.random.default_rng(0)
 IMAGES = RANDOM.integers(0, 256, (12, 8, 8, 3), np.uint8)
@@ -70,7 +71,7 @@ def test_images_of_other_sizes_are_named(pictures):
     with pytest.raises(UsageError, match=r"00\.png has 8×8 pixels, larger than 6×6"):
         load(options(pictures, image_size=6, fit="pad"))
     Image.fromarray(IMAGES[0, :6]).save(pictures / "cat" / "00.png")
-    with pytest.raises(UsageError, match=r"00\.png has 6×8 pixels; name the square .* with --image-size"):
+    with pytest.raises(UsageError, match=r"01\.png has 8×8 pixels, not 6×8; choose an --image-size"):
         load(options(pictures))
     assert load(options(pictures, image_size=6)).images.shape == (12, 6, 6, 3)
 
@@ -119,7 +120,7 @@ def test_bad_members_of_an_archive_are_left_out_too(pictures, capsys):
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"image_size": 0}, "--image-size must be at least 1, got 0"),
+        ({"image_size": 0}, "--image-size must be a side of the square, 64, or height and width, 48x64, got 0"),
         ({"load_size": 8}, "--load-size must be given together with --image-size, got 8"),
         ({"load_size": 8, "image_size": 9}, "--load-size must be at least --image-size, which is 9, got 8"),
         ({"rotate": -1.0}, "--rotate must be from 0 to 180 degrees, got -1"),
@@ -197,8 +198,8 @@ def test_the_spec_tells_sets_apart(pictures):
     found = load(options(pictures))
     spec = DataSpec.of(found)
     assert (spec.count, spec.size, spec.channels, spec.classes) == (12, 8, 3, 2)
-    assert DataSpec.of(found, 5).size == 5 and DataSpec.of(load(options(pictures))) == spec
-    other = dataclasses.replace(found, labels=1 - found.labels)
+    assert DataSpec.of(found, (5, 5)).size == 5 and DataSpec.of(load(options(pictures))) == spec
+    other = dataclasses.replace(found, arrays={**found.arrays, "label": 1 - found.labels})
     assert (
         len({spec.content, DataSpec.of(other).content, DataSpec.of(load(options(pictures, equalize=True))).content})
         == 3
@@ -207,7 +208,7 @@ def test_the_spec_tells_sets_apart(pictures):
 
 def test_fewer_images_than_a_batch_are_refused_before_anything_is_written(tmp_path):
     def build(options, spec):
-        return GAN(None, None, options.batch_size, None, None)
+        return GAN(None, None, options.batch_size, None)
 
     with pytest.raises(UsageError, match="an iteration takes 64 images, but mine has only 12; lower --batch-size"):
         train(build, Options(workdir=str(tmp_path / "run")), data=data.from_arrays("mine", IMAGES))

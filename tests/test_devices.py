@@ -19,7 +19,7 @@ from jaxgan import d_loss, g_loss, iteration, latents, make_d_step, make_g_step,
 from jaxgan.losses import non_saturating
 from jaxgan.networks.mlp import Discriminator, Generator
 from jaxgan.terms import r1
-from jaxgan.training import GAN, DataSpec, UsageError, generate_with, init_with, train
+from jaxgan.training import GAN, DataSpec, UsageError, init_with, sample_with, train
 from jaxgan.training.device_options import DeviceOptions, compiler_options, in_words, layout_for
 from jaxgan.training.members import ensemble_of, members_of
 from jaxgan.training.options import of_size
@@ -38,14 +38,14 @@ def ring(tmp_path, name="run", **changes):
 
 def sgd(options, data):
     """gan_ring with SGD, which shows a gradient of a wrong scale, and a penalty of second order."""
-    shape = (data.size, data.size, data.channels)
+    shape = data.shape
     networks = Generator(shape, (options.width,) * 2), Discriminator((options.width,) * 2)
     rates = {f"{player}/learning_rate": options.learning_rate for player in ("generator", "discriminator")}
     latent, image = jnp.zeros((1, options.latent_size)), jnp.zeros((1, *shape))
     init = init_with(*networks, optax.trace(0.9), latent, image, rates | {"ema_half_life": 100.0})
     sampler = latents(options.latent_size)
     step = make_joint_step(sampler, [d_loss(non_saturating), r1(0.1)], [g_loss(non_saturating)])
-    return GAN(init, iteration(step), options.batch_size, sampler, generate_with)
+    return GAN(init, iteration(step), options.batch_size, sample_with(sampler))
 
 
 def metrics_of(build, options):
@@ -108,15 +108,16 @@ def test_convolutions_give_the_same_numbers_and_pictures_on_any_devices(tmp_path
 
 def compiled_chunk(options, count=64, spec=None):
     """The state, and the program of a run on `count` points."""
-    spec = spec or DataSpec("ring", count, 1, 2, 8)
+    spec = spec or DataSpec.single("ring", count, (1, 1, 2), 8, kind="points")
     gan = gan_ring.build(options, spec)
     members = members_of(options)
-    where = layout_for(options, options.batch_size, gan.batch_size, len(members))
+    where = layout_for(options, options.batch_size, [gan.batch_size], len(members))
     gan = ensemble_of(gan, members) if members else gan
     like = where.abstract(where.gathering(jax.eval_shape(gan.init, jax.random.key(0))))
     state = jax.jit(lambda key: where.gathering(gan.init(key)), out_shardings=where.of(like))(jax.random.key(0))
-    data = jax.device_put((jnp.zeros((count, 1, 1, 2)), jnp.zeros(count, jnp.int32)), where.everywhere)
-    return state, compile_chunk(gan, state, *data, layout=where, options=compiler_options(options)), where
+    stored = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), spec.batch(count))
+    examples = jax.device_put(stored, where.everywhere)
+    return state, compile_chunk(gan, state, spec, examples, layout=where, options=compiler_options(options)), where
 
 
 def test_a_batch_is_gathered_and_used_in_parts(tmp_path):
@@ -252,11 +253,14 @@ def operations(jaxpr):
 def test_only_products_in_networks_are_of_low_precision(name, dtype):
     module = importlib.import_module(f"experiments.{name}")
     options = of_size(module.Options, "smoke", dtype=dtype, batch_size=4)
-    spec = DataSpec("points", 64, 1, 2, 8) if name.endswith("ring") else DataSpec("digits", 64, 28, 1, 10)
+    spec = (
+        DataSpec.single("points", 64, (1, 1, 2), 8, kind="points")
+        if name.endswith("ring")
+        else DataSpec.single("digits", 64, (28, 28, 1), 10)
+    )
     gan = module.build(options, spec)
     state = jax.eval_shape(gan.init, jax.random.key(0))
-    batch = {"image": jax.ShapeDtypeStruct((gan.batch_size, spec.size, spec.size, spec.channels), jnp.float32)}
-    batch["label"] = jax.ShapeDtypeStruct((gan.batch_size,), jnp.int32)
+    batch = spec.batch(gan.batch_size)
     jaxpr, (after, metrics) = jax.make_jaxpr(gan.iteration, return_shape=True)(state, batch)
     products = [x for x in operations(jaxpr.jaxpr) if x.primitive.name in ("dot_general", "conv_general_dilated")]
     assert len(products) >= 9
@@ -266,7 +270,7 @@ def test_only_products_in_networks_are_of_low_precision(name, dtype):
     assert {value.dtype for value in metrics.values()} == {jnp.dtype("float32")}
     d, channels = state.discriminator, spec.channels * getattr(options, "pack", 1)
     judge = lambda d, image, label: d.apply(d.params, d.variables, image, label, train=False)  # noqa: E731
-    seen = jax.ShapeDtypeStruct((gan.batch_size, spec.size, spec.size, channels), jnp.float32)
+    seen = jax.ShapeDtypeStruct((gan.batch_size, *spec.shape[:2], channels), jnp.float32)
     said = jax.eval_shape(judge, d, seen, batch["label"])
     assert {leaf.dtype for leaf in jax.tree.leaves(said)} == {jnp.dtype("float32")}
 

@@ -13,7 +13,8 @@ from jaxgan import d_loss, g_loss, iteration, make_joint_step
 from jaxgan.losses import non_saturating
 from jaxgan.training import dry_run as module
 from jaxgan.training.dry_run import cost, dry_run, layers, memory, table
-from jaxgan.training.experiment import GAN, DataSpec, generate_with
+from jaxgan.training.experiment import GAN, sample_with
+from jaxgan.training.spec import DataSpec
 
 
 def gan_of(init):
@@ -37,7 +38,7 @@ def shown(rows):
 # --- layers ----------------------------------------------------------------------------------------------------------
 def test_dcgan_counted_by_hand():
     options = dcgan_mnist.Options()
-    gan = dcgan_mnist.build(options, DataSpec(name="mnist", count=60_000, size=32, channels=1, classes=10))
+    gan = dcgan_mnist.build(options, DataSpec.single("mnist", 60_000, (32, 32, 1), 10))
     assert shown(layers(gan)) == [
         ("Generator", "", "Generator", {"": (32, 32, 1)}, 0),
         ("Generator", "project", "Dense", {"": (4096,)}, 100 * 4 * 4 * 256),
@@ -236,7 +237,7 @@ def test_paces_have_three_digits(seconds, text):
 # --- all of it -------------------------------------------------------------------------------------------------------
 def test_a_dry_run_fits_a_terminal(capsys):
     step = iteration(make_joint_step(given, [d_loss(non_saturating)], [g_loss(non_saturating)]))
-    gan = GAN(lambda key: tiny_gan(), step, 4, given, generate_with)
+    gan = GAN(lambda key: tiny_gan(), step, 4, sample_with(given))
     state, batch = tiny_gan(), tiny_batch()
     compiled = jax.jit(lambda state: step(state, batch), donate_argnums=0).lower(state).compile()
     options = SimpleNamespace(steps=3000)

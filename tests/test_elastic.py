@@ -20,7 +20,7 @@ from jaxgan.losses import non_saturating
 from jaxgan.parallel import layout
 from jaxgan.samplers import latents
 from jaxgan.terms import Term, d_loss, g_loss
-from jaxgan.training import GAN, generate_with, train
+from jaxgan.training import GAN, DataSpec, sample_with, train
 from jaxgan.training.checkpoint import Checkpoints
 from jaxgan.training.program import compile_chunk
 
@@ -48,7 +48,7 @@ def state(seed=0):
 TX = optax.trace(0.9)  # SGD, since Adam makes of a rounding at 0 a whole step
 SAMPLER = latents(LATENT)
 STEP = make_joint_step(SAMPLER, [d_loss(non_saturating), Term("kept", kept, 0.1)], [g_loss(non_saturating)])
-TINY = GAN(lambda key: state(), iteration(STEP), 8, SAMPLER, generate_with)
+TINY = GAN(lambda key: state(), iteration(STEP), 8, sample_with(SAMPLER))
 ALONE = state()
 
 
@@ -60,8 +60,9 @@ class Place:
         alone = stack([state(seed) for seed in range(members)]) if members else ALONE
         self.state = self.where.gathering(alone)
         self.like = self.where.abstract(self.state)
-        data = jax.device_put((IMAGES, LABELS), self.where.everywhere)
-        self.program = compile_chunk(TINY, self.like, *data, layout=self.where)
+        data = DataSpec.single("tiny", len(IMAGES), IMAGES.shape[1:], 3)
+        examples = jax.device_put({"image": IMAGES, "label": LABELS}, self.where.everywhere)
+        self.program = compile_chunk(TINY, self.like, data, examples, layout=self.where)
 
     def begin(self):
         return jax.device_put(jax.tree.map(jnp.copy, self.state), self.where.of(self.like))

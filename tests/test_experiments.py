@@ -17,8 +17,7 @@ from conftest import assert_same
 from experiments import __main__ as listing
 from jaxgan.training import DataSpec, UsageError, train
 from jaxgan.training import open as open_run
-from jaxgan.training.data_options import load
-from jaxgan.training.experiment import display_inputs
+from jaxgan.training.loading import load
 from jaxgan.training.options import Options, differing, of_size, parse
 
 pytestmark = pytest.mark.usefixtures("as_users_have_it")
@@ -46,8 +45,9 @@ def test_two_steps_are_trained_saved_continued_and_sampled(name, tmp_path, capsy
     assert opened.step == 2 and opened.options.size == "smoke"
     assert_same(jax.tree.leaves(opened.state), jax.tree.leaves(state))
     assert opened.sample(3).shape[0] == 3
-    inputs = display_inputs(opened.gan, jax.random.key(0), 0, 3, opened.data.classes)
-    drawn = np.asarray(opened.gan.generate(opened.state, inputs, True))  # before they are rounded: two steps are few
+    keys, labels = jax.random.split(jax.random.key(0), 3), {"label": np.arange(3) % max(opened.data.classes, 1)}
+    drawn = opened.gan.sample(opened.state, labels, keys)[opened.data.main]  # before it is rounded: two steps are few
+    drawn = np.asarray(drawn)
     assert len(np.unique(drawn.reshape(3, -1), axis=0)) == 3
     capsys.readouterr()
     longer = [*run, "--steps", "3"]
@@ -66,13 +66,11 @@ def made():
         module = MODULES[name]
         options = parse(module.Options, [*SMOKE, *arguments])
         if name not in specs:
-            specs[name] = DataSpec.of(load(options), options.crop_size)
+            specs[name] = DataSpec.of(load(options), options.crop_shape)
         gan, spec = module.build(options, specs[name]), specs[name]
         key = jax.random.key(0)
         state = jax.eval_shape(gan.init, key)
-        shapes = {"image": (spec.size, spec.size, spec.channels), "label": ()}
-        kinds = {"image": np.float32, "label": np.int32}
-        batch = {key: jax.ShapeDtypeStruct((gan.batch_size, *shapes[key]), kinds[key]) for key in shapes}
+        batch = spec.batch(gan.batch_size)
         return state, str(jax.make_jaxpr(gan.iteration)(state, batch))
 
     return make
@@ -93,7 +91,7 @@ def test_the_common_options_reach_the_players(name, made):
     module = MODULES[name]
     options = parse(module.Options, [*SMOKE, "--generator-learning-rate", "0.25", "--ema-half-life", "77"])
     options = dataclasses.replace(options, discriminator_learning_rate=0.125)
-    gan = module.build(options, DataSpec.of(load(options), options.crop_size))
+    gan = module.build(options, DataSpec.of(load(options), options.crop_shape))
     numbers = jax.jit(lambda key: gan.init(key).hyper)(jax.random.key(0))
     assert numbers["generator/learning_rate"] == 0.25 and numbers["discriminator/learning_rate"] == 0.125
     assert numbers["ema_half_life"] == 77

@@ -43,15 +43,25 @@ ARROWS = {
 }
 CORE = set(ARROWS)
 ARROWS |= {
-    "data": LEAVES,
-    "evaluation": LEAVES | {"data"},
-    "training": CORE | {"data", "evaluation", "jaxgan"},
+    "media": set(),
+    "data": LEAVES | {"media"},
+    "evaluation": LEAVES | {"data", "media"},
+    "training": CORE | {"data", "evaluation", "media", "jaxgan"},
     "jaxgan": CORE,  # jaxgan/__init__.py, the public surface of the core
 }
 LIBRARIES_OF_THE_CORE = {"jax", "flax", "optax", "numpy"}
 HEAVY = [
     *("tensorflow", "tensorflow_datasets", "orbax", "PIL", "matplotlib", "sklearn", "tyro", "tqdm", "tensorboardX"),
-    *("grain", "torch", "pandas", "array_record", "jaxgan.data", "jaxgan.evaluation", "jaxgan.training"),
+    *(
+        "grain",
+        "torch",
+        "pandas",
+        "array_record",
+        "jaxgan.data",
+        "jaxgan.evaluation",
+        "jaxgan.media",
+        "jaxgan.training",
+    ),
 ]
 
 

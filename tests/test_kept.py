@@ -18,7 +18,8 @@ from jaxgan import data
 from jaxgan.data import kept, prepare, prepared
 from jaxgan.data.folder import folder
 from jaxgan.data.kept import cache_folder, fingerprint, make_room
-from jaxgan.training.data_options import DataOptions, load
+from jaxgan.training.data_options import DataOptions
+from jaxgan.training.loading import load
 from jaxgan.training.usage import UsageError
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3), np.uint8)

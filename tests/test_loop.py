@@ -19,7 +19,7 @@ from jaxgan.losses import non_saturating
 from jaxgan.networks.dcgan import Discriminator, Generator
 from jaxgan.parallel import layout
 from jaxgan.terms import Term
-from jaxgan.training import GAN, Stopped, UsageError, generate_with, train
+from jaxgan.training import GAN, DataSpec, Stopped, UsageError, sample_with, train
 from jaxgan.training.checkpoint import Checkpoints
 from jaxgan.training.program import CHUNK, compile_chunk
 
@@ -49,6 +49,9 @@ def rows(directory):
     return [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
 
 
+NOISE = DataSpec.single("noise", 50, (28, 28, 1))
+
+
 def critic_twice():
     """DCGAN with batch norm, Adam, an average, and two critic steps an iteration."""
     sampler, generator, discriminator = latents(8), Generator(28, 1, 2), Discriminator(2)
@@ -63,19 +66,18 @@ def critic_twice():
 
     d_step = make_d_step(sampler, [d_loss(non_saturating)])
     g_step = make_g_step(sampler, [g_loss(non_saturating)])
-    return GAN(init, iteration(repeat(d_step, 2), g_step), 16, sampler, generate_with)
+    return GAN(init, iteration(repeat(d_step, 2), g_step), 16, sample_with(sampler))
 
 
 def test_chunks_of_any_length_give_the_same_bits():
     gan = critic_twice()
     random = np.random.default_rng(0)
-    images = jnp.asarray(random.integers(0, 256, (50, 28, 28, 1), np.uint8))
-    labels = jnp.zeros(50, jnp.int32)
+    examples = {"image": jnp.asarray(random.integers(0, 256, (50, 28, 28, 1), np.uint8))}
 
     def start():
         return jax.jit(gan.init)(jax.random.key(1))
 
-    chunk = compile_chunk(gan, start(), images, labels, layout=ONE_DEVICE).run
+    chunk = compile_chunk(gan, start(), NOISE, examples, layout=ONE_DEVICE).run
     outcomes = []
     for lengths in ([9], [1] * 9, [4, 5], [2, 7]):
         state, seen = start(), []
@@ -92,8 +94,8 @@ def test_chunks_of_any_length_give_the_same_bits():
 def test_a_chunk_gives_its_state_away():
     gan = critic_twice()
     state = jax.jit(gan.init)(jax.random.key(1))
-    images, labels = jnp.zeros((50, 28, 28, 1), jnp.uint8), jnp.zeros(50, jnp.int32)
-    chunk = compile_chunk(gan, state, images, labels, layout=ONE_DEVICE).run
+    examples = {"image": jnp.zeros((50, 28, 28, 1), jnp.uint8)}
+    chunk = compile_chunk(gan, state, NOISE, examples, layout=ONE_DEVICE).run
     _, metrics = chunk(state, 1)
     assert all(values.shape == (CHUNK,) for values in metrics.values())
     assert state.generator.params["project"]["kernel"].is_deleted()
@@ -219,9 +221,7 @@ def test_nan_stops_the_run_and_keeps_the_last_good_checkpoint(tmp_path):
 
 
 def dcgan_spec():
-    from jaxgan.training import DataSpec
-
-    return DataSpec("digits", 1797, 28, 1, 10)
+    return DataSpec.single("digits", 1797, (28, 28, 1), 10)
 
 
 def test_nan_before_the_first_checkpoint_says_so(tmp_path):

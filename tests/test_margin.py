@@ -8,7 +8,8 @@ from sklearn import metrics
 from experiments import dcgan_mnist, pacgan_stacked_mnist
 from jaxgan.training import UsageError, train
 from jaxgan.training import open as open_run
-from jaxgan.training.data_options import DataOptions, load
+from jaxgan.training.data_options import DataOptions
+from jaxgan.training.loading import load
 from jaxgan.training.options import parse
 from scripts import margin
 

@@ -13,12 +13,11 @@ from test_ensemble import Dict
 from experiments import dcgan_mnist, gan_ring
 from jaxgan import data, ensemble, latents
 from jaxgan.evaluation import sliced_wasserstein
+from jaxgan.media import Image as Shown
 from jaxgan.state import ROLES
 from jaxgan.training import GAN, Stopped, UsageError, open, train  # noqa: A004 - the library's name for it
-from jaxgan.training.experiment import display_inputs, images_of
 from jaxgan.training.members import members_of
 from jaxgan.training.options import Options
-from jaxgan.training.pictures import picture
 from scripts import sample
 
 pytestmark = pytest.mark.usefixtures("as_users_have_it")
@@ -43,7 +42,7 @@ def points(tmp_path, **changes):
 def some_points(count=40):
     """A set of few points, which makes the score at the end cheap."""
     ring = np.random.default_rng(0).normal(size=(count, 1, 1, 2)).astype(np.float32)
-    return data.ImageSet("few", ring, np.zeros(count, np.int32), ())
+    return data.DataSet("few", {"image": ring}, kinds={"image": "points"})
 
 
 def run_points(tmp_path, build=gan_ring.build, **changes):
@@ -163,8 +162,8 @@ def test_members_of_a_dcgan_equal_runs_of_their_own(tmp_path, capsys):
     sample.run(sample.Options(tmp_path / "run", count=5, out=out[1], seed=1))
     drawn, of_all = (np.load(path)["images"] for path in out)
     opened = open(tmp_path / "run")
-    inputs = display_inputs(opened.gan, jax.random.key(1), 0, 5, opened.data.classes)
-    expected = images_of(opened.member(3).gan, alone, inputs)
+    keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(1), i))(jnp.arange(5))
+    expected = Shown().encode(opened.alone.sample(alone, {}, keys)["image"])
     assert drawn.shape == (5, 28, 28, 1) and of_all.shape == (4, 5, 28, 28, 1)
     for one in (drawn, of_all[3]):
         assert np.abs(one.astype(int) - np.asarray(expected).astype(int)).max() <= 1
@@ -174,8 +173,9 @@ def test_members_of_a_dcgan_equal_runs_of_their_own(tmp_path, capsys):
     real = noise.images[np.random.default_rng(0).permutation(60)[:30]]
     distance = sliced_wasserstein(jax.random.key(0), opened.member(3).sample(30), real)
     assert report(tmp_path / "run")["members"][3]["score"] == pytest.approx(float(distance), rel=1e-4)
-    inputs = display_inputs(opened.gan, jax.random.fold_in(jax.random.key(3), ROLES["display"]), 0, 64, 0)
-    shown = picture(np.asarray(images_of(opened.gan, state, inputs)))
+    key = jax.random.fold_in(jax.random.key(3), ROLES["display"])
+    keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(jnp.arange(64))
+    shown = Shown().show_members(np.asarray(Shown().encode(opened.gan.sample(state, {}, keys)["image"])))
     with Image.open(tmp_path / "run" / "samples" / "00000010.png") as sheet:
         assert np.abs(np.asarray(sheet).astype(int) - shown[..., 0].astype(int)).max() <= 1
     with pytest.raises(UsageError, match=r"no member 4: .* has members 0 to 3"):
@@ -184,7 +184,7 @@ def test_members_of_a_dcgan_equal_runs_of_their_own(tmp_path, capsys):
 
 def watching(options, spec):
     """No GAN, but a state that depends on every pixel and label that came, and on their order, bit by bit."""
-    shape = (spec.size, spec.size, spec.channels)
+    shape = spec.shape
 
     def iteration(state, batch):
         levels = jnp.rint((batch["image"] + 1) * 127.5).astype(jnp.uint32).ravel()

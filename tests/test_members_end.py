@@ -16,7 +16,8 @@ from jaxgan import data
 from jaxgan.training import open, train  # noqa: A004 - the library's name for it
 from jaxgan.training import score as score_module
 from jaxgan.training.logging import Log
-from jaxgan.training.score import last_metrics, real_images
+from jaxgan.training.score import Real, last_metrics
+from jaxgan.training.spec import DataSpec
 
 pytestmark = pytest.mark.usefixtures("as_users_have_it")
 
@@ -82,16 +83,17 @@ def test_last_metrics_are_means_over_a_tenth_of_the_steps(tmp_path):
 
 def test_real_images_are_as_the_discriminator_sees_them():
     numbered = data.from_arrays("numbered", (np.arange(600) // 3).astype(np.uint8).repeat(9).reshape(600, 3, 3, 1))
-    assert sorted(real_images(numbered, None, 600)[:, 0, 0, 0]) == sorted(numbered.images[:, 0, 0, 0])
+    spec = DataSpec.of(numbered)
+    assert sorted(Real(numbered, spec, None).examples(600)[:, 0, 0, 0]) == sorted(numbered.images[:, 0, 0, 0])
 
     def brighter(images, keys):
         assert images.shape[1:] == (3, 3, 1) and keys.shape == images.shape[:1]
         return jnp.where(jax.random.key_data(keys).sum() > 0, images[:, :2, :2] + 2 / 127.5, jnp.nan)
 
-    plain, changed = (real_images(numbered, transform, 300) for transform in (None, brighter))
+    plain, changed = (Real(numbered, spec, transform).examples(300) for transform in (None, brighter))
     assert changed.shape == (300, 2, 2, 1) and changed.dtype == np.uint8
     np.testing.assert_array_equal(changed, plain[:, :2, :2] + 2)
-    assert real_images(numbered, brighter, 0).shape[0] == 0
+    assert Real(numbered, spec, brighter).examples(0).shape[0] == 0
 
 
 @pytest.mark.parametrize("count", [1, *(pytest.param(count, marks=pytest.mark.slow) for count in (2, 3, 9))])

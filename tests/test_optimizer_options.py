@@ -15,7 +15,7 @@ from conftest import HYPER, assert_same, differs, given, tiny_batch, tiny_gan
 from jaxgan import d_loss, g_loss, iteration, make_d_step, make_g_step, make_joint_step
 from jaxgan.losses import non_saturating
 from jaxgan.terms import Term
-from jaxgan.training import GAN, Options, UsageError, generate_with
+from jaxgan.training import GAN, Options, UsageError, sample_with
 from jaxgan.training.composing import looking_ahead, taking_turns
 from jaxgan.training.optimizer_options import hyper, optimizer, schedule
 from jaxgan.training.options import differing
@@ -278,7 +278,7 @@ def test_looking_ahead_goes_back_every_so_often():
     options = Options(batch_size=4)
     step = taking_turns(options, given, D_TERMS, G_TERMS)
     start = tiny_gan()
-    gan = GAN(lambda key: start, jax.jit(step), 4, given, generate_with)
+    gan = GAN(lambda key: start, jax.jit(step), 4, sample_with(given))
     assert looking_ahead(options, gan) is gan
     ahead = looking_ahead(dataclasses.replace(options, lookahead=2, lookahead_alpha=0.25), gan)
     key = jax.random.key(0)

@@ -14,7 +14,8 @@ from jaxgan import data
 from jaxgan.data import fetch, preparing, stacked
 from jaxgan.data.stacked import stacked_mnist
 from jaxgan.training import UsageError
-from jaxgan.training.data_options import DataOptions, load
+from jaxgan.training.data_options import DataOptions
+from jaxgan.training.loading import load
 
 DIGITS = np.random.default_rng(0).integers(0, 256, (50, 28, 28, 1), np.uint8)
 LABELS = np.repeat(np.arange(10, dtype=np.int32), 5)  # of each digit as many

@@ -178,7 +178,8 @@ def running(pid):
 UNGUARDED = """
 import numpy as np
 from jaxgan.data import from_arrays
-from jaxgan.training.data_options import DataOptions, load
+from jaxgan.training.data_options import DataOptions
+from jaxgan.training.loading import load
 from jaxgan.data.stream import batches
 mine = from_arrays("mine", np.zeros((20, 4, 4), np.uint8))
 next(batches(load(DataOptions(stream=True, workers=1), mine), np.uint32([1, 2]), 0, 5))

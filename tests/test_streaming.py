@@ -16,16 +16,17 @@ from conftest import TINY_RUN
 from stream_sources import Numbered
 from test_stream import IMAGES, bad_folder, stream
 
-from jaxgan import data, latents
+from jaxgan import data
 from jaxgan.data import batch_indices
 from jaxgan.parallel import layout
-from jaxgan.training import GAN, Stopped, streaming, train
+from jaxgan.training import GAN, DataSpec, Stopped, streaming, train
 from jaxgan.training.options import Options
 from jaxgan.training.program import compile_chunk, order_key
 
 pytest.importorskip("grain")
 ROOT = Path(__file__).parent.parent
 ONE_DEVICE = layout(jax.devices()[:1])
+SPEC = DataSpec.single("numbers", 22, (4, 4, 1), 4)
 
 
 @pytest.fixture(autouse=True)
@@ -62,13 +63,11 @@ jax.tree_util.register_pytree_with_keys(
 
 
 def build(options, spec):
-    shape = (spec.size, spec.size, spec.channels)
     return GAN(
         lambda key: State(init(key)),
         lambda state, batch: tuple(map(lambda x, kind: kind(x), look(state, batch), (State, dict))),
         options.batch_size,
-        latents(2),
-        lambda state, inputs, ema: jnp.zeros((len(inputs["latent"]), *shape)),
+        lambda state, examples, keys: {"image": jnp.zeros((len(keys), *spec.shape))},
     )
 
 
@@ -112,9 +111,9 @@ def compiled(monkeypatch, source, work=0):
         grid = jax.lax.fori_loop(0, work, lambda i, x: jnp.tanh(x @ x), jnp.ones((200, 200)))
         return State(state), metrics | {"work": grid[0, 0]}
 
-    gan = GAN(lambda key: State(init(key)), iteration, 5, latents(2), lambda *_: None)
+    gan = GAN(lambda key: State(init(key)), iteration, 5, None)
     state = gan.init(jax.random.key(3))
-    return streaming.compile_stream(gan, state, stream(Numbered()), layout=ONE_DEVICE), state
+    return streaming.compile_stream(gan, state, SPEC, stream(Numbered()), layout=ONE_DEVICE), state
 
 
 def endless(seconds=0.0, ends=None):
@@ -140,9 +139,9 @@ def test_the_loop_says_when_it_is_held_back(monkeypatch):
 
 @pytest.mark.slow
 def test_the_loop_says_so_of_real_processes():
-    gan = GAN(lambda key: State(init(key)), lambda s, b: (State(look(s, b)[0]), look(s, b)[1]), 5, latents(2), None)
+    gan = GAN(lambda key: State(init(key)), lambda s, b: (State(look(s, b)[0]), look(s, b)[1]), 5, None)
     state = gan.init(jax.random.key(3))
-    program = streaming.compile_stream(gan, state, stream(Numbered(seconds=0.02)), layout=ONE_DEVICE)
+    program = streaming.compile_stream(gan, state, SPEC, stream(Numbered(seconds=0.02)), layout=ONE_DEVICE)
     program.run(state, 30)  # 0.1 s a batch in each of two processes
     assert program.hint().startswith("held back by the input: ")
     assert float(program.hint().split()[5]) < 200
@@ -166,19 +165,19 @@ def test_no_image_is_asked_for_that_no_step_needs(monkeypatch):
 
 
 def test_streamed_steps_are_those_of_a_chunk(monkeypatch):
-    images, labels = jnp.asarray(IMAGES), jnp.arange(22, dtype=jnp.int32) % 4
-    gan = GAN(lambda key: State(init(key)), lambda s, b: (State(look(s, b)[0]), look(s, b)[1]), 5, latents(2), None)
-    chunk = compile_chunk(gan, gan.init(jax.random.key(3)), images, labels, layout=ONE_DEVICE)
+    examples = {"image": jnp.asarray(IMAGES), "label": jnp.arange(22, dtype=jnp.int32) % 4}
+    gan = GAN(lambda key: State(init(key)), lambda s, b: (State(look(s, b)[0]), look(s, b)[1]), 5, None)
+    chunk = compile_chunk(gan, gan.init(jax.random.key(3)), SPEC, examples, layout=ONE_DEVICE)
     state, metrics = chunk.run(gan.init(jax.random.key(3)), 9)
     words = np.asarray(jax.random.key_data(order_key(jax.random.key(3))))
 
     def read():
         for n in range(100):
             places = batch_indices(words, n, 5, 22)
-            yield {"image": IMAGES[places], "label": np.asarray(labels)[places]}
+            yield {"image": IMAGES[places], "label": np.asarray(examples["label"])[places]}
 
     monkeypatch.setattr(streaming, "batches", lambda *arguments: read())
-    program = streaming.compile_stream(gan, gan.init(jax.random.key(3)), stream(Numbered(22)), layout=ONE_DEVICE)
+    program = streaming.compile_stream(gan, gan.init(jax.random.key(3)), SPEC, stream(Numbered(22)), layout=ONE_DEVICE)
     other, others = program.run(gan.init(jax.random.key(3)), 9)
     assert seen(state) == seen(other)
     np.testing.assert_array_equal(metrics["seen"][:9], others["seen"][:9])

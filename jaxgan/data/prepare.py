@@ -11,11 +11,12 @@ import numpy as np
 from tqdm import tqdm
 
 from jaxgan.data.folder import FolderSource
-from jaxgan.data.images import BadImage, DataError, ImageSet, Source
+from jaxgan.data.images import BadImage, DataError, Source
 from jaxgan.data.kept import kept
 from jaxgan.data.prepared import PreparedSource
+from jaxgan.data.sets import DataSet
 
-__all__ = ["Filter", "Fit", "Preparation", "choose", "first_shape", "in_memory", "readable"]
+__all__ = ["Filter", "Fit", "Preparation", "choose", "count_of", "first_shape", "in_memory", "readable"]
 
 Fit = Literal["pad", "crop", "stretch"]
 Filter = Literal["lanczos", "bicubic", "bilinear", "box"]
@@ -25,19 +26,25 @@ VERSION = 1  # of what is kept: raised when the same files would give other imag
 
 @dataclass(frozen=True)
 class Preparation:
-    """What is done to each image: uint8 `[H, W, C]` -> uint8 `[size, size, channels]`.
+    """What is done to each image: uint8 `[H, W, C]` -> uint8 `[*shape, channels]`.
 
-    fit: `pad` centres a smaller image on black and refuses a larger one, `crop` cuts the middle square out and resizes
-    it, `stretch` resizes without regard to proportions, None refuses all that aren't of that size. Resizing is
-    Pillow's, antialiased, with `filter`. Colours become grey by ITU-R 601 luma, grey becomes three equal channels;
-    `equalize` flattens the histogram of each channel.
+    size: height and width, or a side of the square. fit: `pad` centres a smaller image on black and refuses a larger
+    one, `crop` cuts the largest part of these proportions out of the middle and resizes it, `stretch` resizes without
+    regard to proportions, None refuses all that aren't of that size. Resizing is Pillow's, antialiased, with `filter`.
+    Colours become grey by ITU-R 601 luma, grey becomes three equal channels; `equalize` flattens the histogram of each
+    channel.
     """
 
-    size: int
+    size: int | tuple[int, int]
     channels: int
     fit: Fit | None = None
     filter: Filter = "lanczos"
     equalize: bool = False
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width."""
+        return (self.size, self.size) if isinstance(self.size, int) else self.size
 
     def __call__(self, image: np.ndarray, name: str) -> np.ndarray:
         """BadImage, with `name`, for an image that doesn't fit."""
@@ -47,22 +54,22 @@ class Preparation:
             image = np.repeat(image, 3, axis=2)
         elif image.shape[2] > self.channels:
             image = np.asarray(Image.fromarray(image).convert("L"))[..., None]
-        if image.shape[:2] != (self.size, self.size):
+        if image.shape[:2] != self.shape:
             image = self._resized(image) if self.fit in ("crop", "stretch") else self._padded(image, name)
         if self.equalize:
             image = np.stack([_equalized(image[..., c]) for c in range(self.channels)], axis=-1)
         return image
 
     def _padded(self, image: np.ndarray, name: str) -> np.ndarray:
-        height, width, channels = image.shape
-        if self.fit is None or max(height, width) > self.size:
+        (height, width, channels), (most_height, most_width) = image.shape, self.shape
+        if self.fit is None or height > most_height or width > most_width:
             what = "larger than" if self.fit else "not"
             raise BadImage(
-                f"{name} has {height}×{width} pixels, {what} {self.size}×{self.size}; choose an --image-size and "
+                f"{name} has {height}×{width} pixels, {what} {most_height}×{most_width}; choose an --image-size and "
                 "--fit crop, which resizes"
             )
-        top, left = (self.size - height) // 2, (self.size - width) // 2
-        padded = np.zeros((self.size, self.size, channels), np.uint8)
+        top, left = (most_height - height) // 2, (most_width - width) // 2
+        padded = np.zeros((most_height, most_width, channels), np.uint8)
         padded[top : top + height, left : left + width] = image
         return padded
 
@@ -70,13 +77,21 @@ class Preparation:
         from PIL import Image
 
         if self.fit == "crop":  # in whole pixels and before, lest what is cut off shines through the filter
-            side = min(image.shape[:2])
-            top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
-            image = image[top : top + side, left : left + side]
+            height, width = largest(image.shape[:2], self.shape)
+            top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
+            image = image[top : top + height, left : left + width]
         channels = image.shape[2]
         picture = Image.fromarray(np.ascontiguousarray(image[..., 0] if channels == 1 else image))
-        picture = picture.resize((self.size, self.size), Image.Resampling[self.filter.upper()])
-        return np.asarray(picture).reshape(self.size, self.size, channels)
+        picture = picture.resize(self.shape[::-1], Image.Resampling[self.filter.upper()])
+        return np.asarray(picture).reshape(*self.shape, channels)
+
+
+def largest(within: tuple[int, int], shape: tuple[int, int]) -> tuple[int, int]:
+    """Height and width in whole pixels, nearest to the proportions of `shape`, that fit `within` another."""
+    (height, width), (tall, wide) = within, shape
+    if height * wide <= width * tall:
+        return height, max(1, round(height * wide / tall))
+    return max(1, round(width * tall / wide)), width
 
 
 def _equalized(layer: np.ndarray) -> np.ndarray:
@@ -108,7 +123,7 @@ def choose(source: Source, classes: str | None, images: str | None) -> tuple[np.
         place[wanted] = np.arange(len(wanted))
         labels, names = place[labels], tuple(names[number] for number in wanted)
     if images is not None:
-        count = _count(images, len(chosen))
+        count = count_of(images, len(chosen))
         chosen = np.sort(np.random.default_rng(0).permutation(chosen)[:count])
     if not len(chosen):
         raise DataError(f"{source.name} has no images of --classes {classes}")
@@ -125,15 +140,17 @@ def _class(source: Source, text: str) -> int:
     raise DataError(f"--classes: {source.name} has no class {text!r}; it has {some or 'no classes'}")
 
 
-def _count(text: str, available: int) -> int:
+def count_of(text: str, available: int, option: str = "--images") -> int:
+    """How many a number, "5000", or a share, "10%", is; DataError, which names the option, unless from 1 to
+    `available`."""
     share = text.endswith("%")
     try:
         number = float(text[:-1]) if share else int(text)
         count = round(available * number / 100) if share else int(number)
     except (ValueError, OverflowError):  # the latter for inf%
-        raise DataError(f"--images must be a number such as 5000 or a share such as 10%, got {text!r}") from None
+        raise DataError(f"{option} must be a number such as 5000 or a share such as 10%, got {text!r}") from None
     if not 1 <= count <= available or (share and number > 100):
-        raise DataError(f"--images {text} is {count:,} images; from 1 to the {available:,} that there are is expected")
+        raise DataError(f"{option} {text} is {count:,} images; from 1 to the {available:,} that there are is expected")
     return count
 
 
@@ -155,10 +172,10 @@ def first_shape(source: Source, chosen: np.ndarray, *, skip: bool, keep: bool) -
 
 
 def in_memory(source: Source, chosen: np.ndarray, prepare: Preparation, *, keep: bool = False) -> np.ndarray:
-    """The chosen images, prepared, uint8 `[len(chosen), size, size, C]`. With `keep` they are kept in the user's cache
+    """The chosen images, prepared, uint8 `[len(chosen), H, W, C]`. With `keep` they are kept in the user's cache
     folder, and taken from there while the source's files are what they were. BadImage for one that can't be."""
-    shape = (prepare.size, prepare.size, prepare.channels)
-    if isinstance(source, ImageSet) and source.images.shape[1:] == shape and not prepare.equalize:
+    shape = (*prepare.shape, prepare.channels)
+    if isinstance(source, DataSet) and source.images.shape[1:] == shape and not prepare.equalize:
         return source.images if np.array_equal(chosen, np.arange(len(source))) else source.images[chosen]
 
     def compute() -> dict[str, np.ndarray]:

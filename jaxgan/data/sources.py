@@ -9,14 +9,15 @@ import numpy as np
 
 from jaxgan.data import fetch, preparing, toys
 from jaxgan.data.folder import folder
-from jaxgan.data.images import DataError, ImageSet, Source, from_arrays
+from jaxgan.data.images import DataError, Source
 from jaxgan.data.prepared import prepared, prepared_folder
+from jaxgan.data.sets import DataSet, from_arrays
 from jaxgan.data.stacked import stacked_mnist
 
 __all__ = ["digits", "machine_memory", "mnist_or_digits", "npz", "open_source"]
 
 
-def digits() -> ImageSet:
+def digits() -> DataSet:
     """scikit-learn's 1,797 handwritten digits (8×8, E. Alpaydin and C. Kaynak 1998), scaled up to MNIST's 28×28."""
     from PIL import Image
     from sklearn.datasets import load_digits
@@ -32,7 +33,7 @@ def machine_memory() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def npz(path: Path) -> ImageSet:
+def npz(path: Path) -> DataSet:
     """`images`, uint8 `[N, H, W]` or `[N, H, W, C]`, and where it has them integer `labels` `[N]`, of an .npz file.
 
     DataError for anything else. Object arrays are refused: they are pickles, which would run what they like."""
@@ -72,13 +73,14 @@ CLASSES = {
 }
 
 
-def _toy(name: str) -> ImageSet:
+def _toy(name: str) -> DataSet:
     points, labels = getattr(toys, name)()
-    return ImageSet(name, points, labels, tuple(map(str, range(labels.max() + 1))))
+    names = tuple(map(str, range(labels.max() + 1)))
+    return DataSet(name, {"image": points, "label": labels}, names, {"image": "points"})
 
 
 # What isn't simply a name of TFDS's, by name or by prefix; a prefix is followed by a path. None of them has splits.
-BY_NAME: dict[str, Callable[[], ImageSet]] = {
+BY_NAME: dict[str, Callable[[], DataSet]] = {
     "digits": digits,
     "ring": lambda: _toy("ring"),
     "grid": lambda: _toy("grid"),

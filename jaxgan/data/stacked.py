@@ -6,8 +6,9 @@ The task is of unrolled GANs (Metz et al. 2017, arXiv 1611.02163), the protocol 
 
 import numpy as np
 
-from jaxgan.data.images import DataError, ImageSet, Source, from_arrays
+from jaxgan.data.images import DataError, Source
 from jaxgan.data.prepare import Preparation, in_memory
+from jaxgan.data.sets import DataSet, from_arrays
 
 __all__ = ["SPLITS", "stacked_mnist"]
 
@@ -16,7 +17,7 @@ CLASSES = tuple(f"{mode:03d}" for mode in range(1000))
 BLOCK = 2048  # stacks that are laid together at a time
 
 
-def stacked_mnist(training: Source, test: Source, split: str = "train") -> ImageSet:
+def stacked_mnist(training: Source, test: Source, split: str = "train") -> DataSet:
     """Stacks of MNIST's digits, uint8 `[N, 28, 28, 3]`, with labels 100·c₀ + 10·c₁ + c₂ in [0, 1000), where cᵢ is the
     digit in channel i, and class names "000" to "999".
 

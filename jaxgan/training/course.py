@@ -36,12 +36,15 @@ class Best(NamedTuple):
 
 
 def _by_step(records: Iterable[Record], member: int | None) -> dict[int, dict[str, float]]:
-    """A GAN's values by step and key; of several records the newest."""
-    found: dict[int, dict[str, float]] = {}
+    """A GAN's values by step and key, the mean over what it draws; of several records of one output the newest."""
+    found: dict[int, dict[str, dict[str | None, float]]] = {}
     for record in records:
         if record["member"] == member:
-            found.setdefault(record["step"], {})[record["key"]] = record["value"]
-    return dict(sorted(found.items()))
+            found.setdefault(record["step"], {}).setdefault(record["key"], {})[record.get("output")] = record["value"]
+    return {
+        step: {key: float(np.mean(list(each.values()))) for key, each in keys.items()}
+        for step, keys in sorted(found.items())
+    }
 
 
 def best(records: Sequence[Record], metric: str, members: Iterable[int | None] = (None,)) -> Best | None:

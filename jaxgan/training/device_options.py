@@ -1,6 +1,7 @@
 """The options that say on which devices, in how many processes and in which precision a run computes."""
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Literal
 
 import jax
@@ -43,9 +44,9 @@ class DeviceOptions:
         return jnp.dtype(self.dtype)
 
 
-def layout_for(options: DeviceOptions, batch_size: int, taken: int, members: int) -> Layout:
-    """The layout that the options ask for, for batches of which an iteration may take several: `taken` examples.
-    UsageError where there aren't so many devices, or a batch doesn't divide."""
+def layout_for(options: DeviceOptions, batch_size: int, taken: Iterable[int], members: int) -> Layout:
+    """The layout that the options ask for, for batches of which an iteration may take several: `taken` examples, of
+    each set. UsageError where there aren't so many devices, or a batch doesn't divide."""
     there = jax.devices()
     count = options.devices or len(there)
     if count > len(there):
@@ -64,8 +65,11 @@ def layout_for(options: DeviceOptions, batch_size: int, taken: int, members: int
             f"a batch of {batch_size} can't be spread evenly over {shares} devices; "
             f"take --batch-size {' or '.join(fitting)}, or fewer --devices"
         )
-    if taken % shares:
-        raise UsageError(f"the {taken} images of an iteration can't be spread evenly over {shares} devices; take fewer")
+    for count in taken:
+        if count % shares:
+            raise UsageError(
+                f"the {count} images of an iteration can't be spread evenly over {shares} devices; take fewer"
+            )
     return where
 
 

@@ -9,13 +9,10 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from jaxgan.data import ImageSet
-from jaxgan.data.stream import Stream
 from jaxgan.evaluation import content_of, record, scores
-from jaxgan.training.data_options import RealTransform
 from jaxgan.training.evaluation_options import Measure
 from jaxgan.training.logging import bar_interval, read_rows
-from jaxgan.training.score import drawn_order, real_images
+from jaxgan.training.score import Real
 from jaxgan.training.usage import UsageError
 
 __all__ = ["Judge", "about_state", "append", "judge_by", "judge_of", "read"]
@@ -23,6 +20,7 @@ __all__ = ["Judge", "about_state", "append", "judge_by", "judge_of", "read"]
 FILE = "evaluations.jsonl"
 MOST, FEW = 100_000, 2048  # real images for distances of features, and for what takes no more than that
 ROOM = 2**31  # bytes that they may take
+MANY = {"fid", "kid", "prdc", "classes"}  # metrics that take as many as there are
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -61,12 +59,12 @@ class Judge:
         return [one if one["real"] else {**one, "content": None} for one in records]
 
 
-def judge_of(measure: Measure, data: ImageSet | Stream, transform: RealTransform | None = None) -> Judge:
-    """The judge by a run's own images, of which it takes up to 100,000 (and 2 GiB), as a discriminator sees them."""
-    first = real_images(data, transform, 1)
-    most = min(MOST, ROOM // first.nbytes) if set(measure.metrics) & {"fid", "kid", "prdc", "classes"} else FEW
-    real = real_images(data, transform, min(most, len(data)))
-    return judge_by(measure, real, data.name, "train", data.labels[drawn_order(data)[: len(real)]])
+def judge_of(measure: Measure, data: Real) -> Judge:
+    """The judge by a run's own data, a single set, of which it takes up to 100,000 examples (and 2 GiB)."""
+    first = data.examples(1)
+    most = min(MOST, ROOM // first.nbytes) if set(measure.metrics) & MANY else FEW
+    real = data.examples(min(most, data.spec.count))
+    return judge_by(measure, real, data.spec.name, "train", data.labels[: len(real)])
 
 
 def judge_by(

@@ -12,10 +12,12 @@ from jaxgan.evaluation import METRICS, FeatureNetwork, house_features, inception
 from jaxgan.evaluation.house import HOUSE
 from jaxgan.evaluation.inception import INCEPTION_VARIABLE
 from jaxgan.evaluation.scores import OF_FEATURES, OF_MODES
-from jaxgan.training.experiment import DataSpec
+from jaxgan.media import Image
+from jaxgan.training.drawing import Drawing
+from jaxgan.training.spec import DataSpec
 from jaxgan.training.usage import UsageError, require
 
-__all__ = ["EvaluationOptions", "FeatureOptions", "Measure", "measure_for"]
+__all__ = ["EvaluationOptions", "FeatureOptions", "Measure", "measure_for", "measures_for"]
 
 SUITS = {"mnist": "mnist-v1", "cifar10": "cifar10-v1"}  # the features of its own that a set has
 
@@ -65,6 +67,17 @@ class Measure(NamedTuple):
     dataset: str
 
 
+def measures_for(options: FeatureOptions, drawing: Drawing, *, conditional: bool = False) -> dict[str, Measure]:
+    """By each output that is scored what `measure_for` says of its data. UsageError where there is none."""
+    data = drawing.data
+    if not drawing.scored:
+        raise UsageError(
+            f"nothing that this experiment draws ({', '.join(drawing.outputs)}) is called as "
+            f"{' or '.join(data.sets or [data.main])}, and so nothing can be scored"
+        )
+    return {name: measure_for(options, data.sets.get(name, data), conditional=conditional) for name in drawing.scored}
+
+
 def measure_for(options: FeatureOptions, data: DataSpec, *, conditional: bool = False) -> Measure:
     """What the options ask for, or what suits the data. conditional: whether images were asked for by their label.
     UsageError where a set has no features of its own and none are named, where those that are named don't take its
@@ -75,17 +88,17 @@ def measure_for(options: FeatureOptions, data: DataSpec, *, conditional: bool = 
     if options.metrics != "auto":
         metrics = tuple(dict.fromkeys(options.metrics.split(",")))
     elif name in OF_MODES:
-        metrics = ("modes",) if data.points else ("modes", "diversity")
+        metrics = ("modes", "diversity") if data.medium.distinct else ("modes",)
     elif network:
         metrics = ("fid", "kid", "is", "prdc", "diversity", *(("classes",) if told_apart else ()))
     else:
-        metrics = ("swd", "diversity")
+        metrics = data.medium.metrics
     without = [metric for metric in metrics if metric in OF_FEATURES and not (metric == "modes" and name in OF_MODES)]
     if without and not network:
         raise UsageError(
             f"--metrics {','.join(without)}: {data.name} has no features of its own; give --inception-weights FILE, "
             f"name the house network that fits its pictures, --feature-network {' or '.join(HOUSE)}, or take "
-            f"--metrics {'modes' if name in OF_MODES else 'swd,diversity'}"
+            f"--metrics {'modes' if name in OF_MODES else ','.join(data.medium.metrics)}"
         )
     if "classes" in metrics and not told_apart:
         raise UsageError(
@@ -103,7 +116,8 @@ def _network(options: FeatureOptions, data: DataSpec) -> FeatureNetwork | None:
         if wanted == "auto" and house and not options.inception_weights:
             with contextlib.suppress(ValueError):
                 return _taking(house_features(house), data)
-        if wanted == "auto" and not (options.inception_weights or os.environ.get(INCEPTION_VARIABLE)):
+        named = options.inception_weights or (data.kind == Image.kind and os.environ.get(INCEPTION_VARIABLE))
+        if wanted == "auto" and not named:
             return None
         if wanted in HOUSE:
             return _taking(house_features(wanted), data)
@@ -117,6 +131,6 @@ def _network(options: FeatureOptions, data: DataSpec) -> FeatureNetwork | None:
 
 def _taking(network: FeatureNetwork, data: DataSpec) -> FeatureNetwork:
     """The network; ValueError, its own, where it doesn't take such images."""
-    kind = jnp.float32 if data.points else jnp.uint8
-    jax.eval_shape(network.apply, jax.ShapeDtypeStruct((1, data.size, data.size, data.channels), kind))
+    kind = jnp.uint8 if data.kind == Image.kind else jnp.float32
+    jax.eval_shape(network.apply, jax.ShapeDtypeStruct((1, *data.shape), kind))
     return network

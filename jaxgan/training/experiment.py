@@ -1,98 +1,63 @@
 """What an experiment hands to the loop."""
 
-import dataclasses
-import zlib
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
-from tqdm import tqdm
 
-from jaxgan.data import ImageSet
-from jaxgan.data.stream import Stream
-from jaxgan.ensemble import Ensemble
 from jaxgan.iteration import Step
 from jaxgan.players import init_player
 from jaxgan.samplers import Sampler
 from jaxgan.state import ROLES, GANState, TrainState
-from jaxgan.training.logging import bar_interval
-from jaxgan.training.pictures import to_uint8
-from jaxgan.training.usage import refusals
+from jaxgan.training.spec import DataSpec
+from jaxgan.training.usage import UsageError, refusals
 
-__all__ = [
-    "GAN",
-    "Build",
-    "DataSpec",
-    "display_inputs",
-    "draw",
-    "drawing",
-    "generate_with",
-    "images_of",
-    "init_with",
-    "made",
-    "sheet",
-    "takes_labels",
-]
+__all__ = ["GAN", "Build", "Sample", "generate_with", "init_with", "made", "sample_with"]
 
 State = Any  # a pytree with `step` and `key`
-DRAWN = 256  # images at a time, of all members together
-OF_A_CLASS = 8  # columns of a sheet with a class a row
 
 
-@dataclasses.dataclass(frozen=True)
-class DataSpec:
-    """What networks must know of their data, and what a continued run must find unchanged."""
+class Sample(Protocol):
+    """What a state draws. examples: one for each drawn one, decoded as for training, of all sets: held-out ones, or
+    labels alone, where these are all that it depends on. keys: `[N]`, one an example. ema: with averaged weights
+    instead of those of the last step. how: what else a generator can be asked for, such as a truncation.
 
-    name: str
-    count: int
-    size: int
-    channels: int
-    classes: int
-    content: str = ""
-    """A checksum of images and labels; of a stream from files, that of their names and sizes and of the labels."""
+    It returns arrays `[N, ...]` as networks have them, by name: those called as a field of the data (or, of several
+    sets, as a set) are scored against it; all are shown side by side, in this order, unknown names as the main field
+    is."""
 
-    @property
-    def points(self) -> bool:
-        """Whether the "images" are points of the plane, floats `[N, 1, 1, 2]`."""
-        return (self.size, self.channels) == (1, 2)
-
-    @property
-    def shown(self) -> int:
-        """How many make a picture."""
-        return 2500 if self.points else 64
-
-    @classmethod
-    def of(cls, data: ImageSet | Stream, size: int | None = None) -> "DataSpec":
-        """`size` where the step crops images to it."""
-        check = zlib.crc32(np.ascontiguousarray(data.labels).data)
-        if isinstance(data, Stream):
-            check = zlib.crc32(np.ascontiguousarray(data.chosen).data, check) ^ data.source.identity()
-            stored, channels = data.prepare.size, data.prepare.channels
-        else:
-            check ^= data.identity()
-            stored, channels = data.images.shape[1], data.images.shape[3]
-        return cls(data.name, len(data), size or stored, channels, len(data.class_names), f"{check:08x}")
+    def __call__(
+        self, state: State, examples: Any, keys: jax.Array, *, ema: bool = True, **how: Any
+    ) -> dict[str, jax.Array]: ...
 
 
 class GAN(NamedTuple):
     """All that the loop knows of a GAN.
 
     init: `key -> state`, a pytree with an int32 `step` and a `key`.
-    iteration: `(state, batch) -> (state, metrics)`, one generator update; in an ensemble that of one member.
-    batch_size: examples that an iteration consumes, all critic steps together.
-    sampler: what the generator is fed, as in the steps.
-    generate: `(state, inputs, ema) -> images` in [-1, 1], with averaged (ema) or raw weights.
+    iteration: `(state, batch) -> (state, metrics)`, one generator update; in an ensemble that of one member. The batch
+    is
+        a dict of the set's fields `[B, ...]`, or of several sets by name the dict of each.
+    batch_size: examples that an iteration consumes, all critic steps together; of several sets by name, or of each.
+    sample: what it draws, see `Sample`.
+    pairs: by an output's name that of the output that it should be equal to, example by example: `{"image": "target"}`.
     """
 
     init: Callable[[jax.Array], State]
     iteration: Step
-    batch_size: int
-    sampler: Sampler
-    generate: Callable[[State, dict[str, jax.Array], bool], jax.Array]
+    batch_size: int | Mapping[str, int]
+    sample: Sample | Callable[..., dict[str, jax.Array]]
+    pairs: Mapping[str, str] = MappingProxyType({})
+
+    def taken(self, name: str | None = None) -> int:
+        """How many examples an iteration takes of a set, by default the most of any."""
+        if isinstance(self.batch_size, int):
+            return self.batch_size
+        return max(self.batch_size.values()) if name is None else self.batch_size[name]
 
 
 Build = Callable[[Any, DataSpec], GAN]
@@ -124,103 +89,51 @@ def init_with(
 
 
 def generate_with(state: GANState, inputs: dict[str, jax.Array], ema: bool) -> jax.Array:
-    """`GAN.generate` for every GANState: the generator in evaluation mode."""
+    """What the generator makes of its inputs, in evaluation mode, with averaged (ema) or raw weights."""
     generator = state.generator
     variables = state.ema["generator"] if ema else generator.all_variables
     return generator.apply_fn(variables, inputs["latent"], inputs.get("condition"), train=False)
 
 
-def images_of(gan: GAN, state: State, inputs: dict[str, jax.Array], ema: bool = True) -> jax.Array:
-    """uint8 images `[N, H, W, C]`, or float32 points `[N, 1, 1, 2]`; of an ensemble `[S, N, ...]`."""
-    images = gan.generate(state, inputs, ema)
-    return images if images.shape[-3:] == (1, 1, 2) else to_uint8(images)
+def sample_with(sampler: Sampler, output: str = "image") -> Callable[..., dict[str, jax.Array]]:
+    """`GAN.sample` of a plain GAN: what its generator makes, in evaluation mode, of what the sampler feeds it, named
+    `output`.
+
+    toward, share: of a walk between latents; from those that `keys` draw to those of the keys `toward` `[N]`, so much
+    of the way along great circles, since N(0, I) lives near a sphere."""
+
+    def sample(
+        state: State,
+        examples: Any,
+        keys: jax.Array,
+        *,
+        ema: bool = True,
+        toward: jax.Array | None = None,
+        share: jax.Array | float = 0.0,
+    ) -> dict[str, jax.Array]:
+        inputs = sampler(examples, keys)
+        if toward is not None:
+            end = sampler(examples, toward)["latent"]
+            inputs = {**inputs, "latent": _between(inputs["latent"], end, share)}
+        return {output: generate_with(state, inputs, ema)}
+
+    return sample
 
 
-def takes_labels(gan: GAN) -> bool:
-    """Whether what is drawn depends on a label."""
-    batch = {"label": jax.ShapeDtypeStruct((1,), jnp.int32)}
-    return "condition" in jax.eval_shape(lambda x: gan.sampler(x, jax.random.split(jax.random.key(0), 1)), batch)
+def _between(start: jax.Array, end: jax.Array, share: jax.Array | float) -> jax.Array:
+    """Latents `[N, ...]` on great circles."""
+    start_flat, end_flat = (x.reshape(len(x), -1) for x in (start, end))
+    lengths = jnp.linalg.norm(start_flat, axis=-1) * jnp.linalg.norm(end_flat, axis=-1)
+    angle = jnp.arccos(jnp.clip(jnp.sum(start_flat * end_flat, -1) / lengths, -1.0, 1.0))[:, None]
+    between = (jnp.sin((1 - share) * angle) * start_flat + jnp.sin(share * angle) * end_flat) / jnp.sin(angle)
+    return between.reshape(start.shape)
 
 
 def made(build: Build, options: Any, data: DataSpec) -> GAN:
-    """What `build` makes. On data without classes its iteration is given no labels, so that whatever needs them says
-    so, where zeros would pass for a class. UsageError for what the library refuses."""
+    """What `build` makes. UsageError for what the library refuses, and for data that the GAN doesn't take."""
     with refusals():
         gan = build(options, data)
-    if data.classes:
-        return gan
-    step = gan.iteration if isinstance(gan.iteration, Step) else Step(gan.iteration)
-
-    def unlabelled(state: State, batch: dict[str, jax.Array]) -> tuple[State, dict[str, jax.Array]]:
-        return step(state, {name: array for name, array in batch.items() if name != "label"})
-
-    return gan._replace(iteration=dataclasses.replace(step, function=unlabelled))
-
-
-def sheet(gan: GAN, data: DataSpec, *, square: bool = False) -> tuple[int, int | None]:
-    """How many images make a sheet, and in how many columns: a class a row where there are labels to draw by, and no
-    more than 16, otherwise, or where it is to be `square`, as square as can be."""
-    if not square and takes_labels(gan) and 1 < data.classes <= 16:
-        return OF_A_CLASS * data.classes, OF_A_CLASS
-    return data.shown, None
-
-
-def display_inputs(
-    gan: GAN,
-    key: jax.Array,
-    first: int | jax.Array,
-    count: int,
-    classes: int,
-    *,
-    label: int | None = None,
-    run: int | None = None,
-) -> dict[str, jax.Array]:
-    """Inputs number `first` to `first + count` of an endless list that `key` fixes: all of one `label`, or labels that
-    take turns, after `run` of each."""
-    number = first + jnp.arange(count)
-    keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(number)
-    labels = number // (run or 1) % max(classes, 1) if label is None else jnp.full_like(number, label)
-    return gan.sampler({"label": labels}, keys)
-
-
-def drawing(
-    gan: GAN,
-    classes: int,
-    count: int,
-    *,
-    members: int = 0,
-    seed: int = 0,
-    ema: bool = True,
-    label: int | None = None,
-    run: int | None = None,
-    everywhere: jax.sharding.Sharding | None = None,
-) -> Callable[[State], np.ndarray]:
-    """A function that draws, from a state, `count` of what `images_of` makes, on the host; it compiles once. `members`:
-    how many GANs an ensemble's state has. `label`, `run`: as for `display_inputs`. The same seed draws the same,
-    whatever the count. Where the state is spread over processes, `everywhere` is the sharding that gives each of them
-    all."""
-    key, size = jax.random.key(seed), max(1, min(DRAWN // max(1, members), count))  # of each member
-
-    def some(state: State, first: jax.Array) -> jax.Array:
-        return images_of(gan, state, display_inputs(gan, key, first, size, classes, label=label, run=run), ema)
-
-    batch = jax.jit(some, out_shardings=everywhere)
-    hidden = count <= size or jax.process_index() > 0
-
-    def drawn(state: State) -> np.ndarray:
-        bar = tqdm(desc="drawing", total=count, unit="image", mininterval=bar_interval(), delay=2, disable=hidden)
-        parts = []
-        with bar:
-            for first in range(0, count, size):
-                parts.append(np.asarray(batch(state, np.int32(first))))
-                bar.update(size)
-        images = np.concatenate(parts, axis=-4)
-        return images[..., :count, :, :, :]
-
-    return drawn
-
-
-def draw(gan: GAN, state: State, classes: int, count: int, **how: Any) -> np.ndarray:
-    """`count` images of a state, once, as by `drawing`."""
-    members = len(state.frozen) if isinstance(state, Ensemble) else 0
-    return drawing(gan, classes, count, members=members, **how)(state)
+    if not isinstance(gan.batch_size, int) and gan.batch_size.keys() != data.sets.keys():
+        takes, has = ", ".join(gan.batch_size), ", ".join(data.sets) or "a single one"
+        raise UsageError(f"this experiment takes the sets {takes}, and the data are {has}: --dataset NAME=SET,NAME=SET")
+    return gan

@@ -8,11 +8,12 @@ import jax
 
 from jaxgan.ensemble import Ensemble
 from jaxgan.training import processes
-from jaxgan.training.experiment import Build, DataSpec
+from jaxgan.training.experiment import Build
 from jaxgan.training.members import ensemble_of, members_of
 from jaxgan.training.opened import saved
 from jaxgan.training.options import Options, differing, name_of
 from jaxgan.training.run import Run
+from jaxgan.training.spec import DataSpec
 from jaxgan.training.usage import UsageError
 
 __all__ = ["forked", "settled"]
@@ -74,8 +75,8 @@ def _check(source: Path, record: dict[str, Any], options: Options, build: Build,
             "as many must come of --seeds and --sweep"
         )
     try:
-        gan = build(type(options)(**theirs), DataSpec(**record["data"]))
-    except TypeError:
+        gan = build(type(options)(**theirs), DataSpec.from_record(record["data"]))
+    except (KeyError, TypeError, AttributeError):
         return  # its options are of another time: what is restored must show it
     there = _shapes(jax.eval_shape((ensemble_of(gan, members) if members else gan).init, jax.random.key(0)))
     here = _shapes(like)

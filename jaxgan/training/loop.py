@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import shlex
 import signal
 import time
@@ -13,28 +14,30 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from jaxgan.data import DataError, ImageSet
-from jaxgan.data.stream import Stream
+from jaxgan.data import DataError
 from jaxgan.state import ROLES
 from jaxgan.training import processes
 from jaxgan.training.checkpoint import Checkpoints
-from jaxgan.training.data_options import address, load, real_transform
+from jaxgan.training.data_options import real_transform
 from jaxgan.training.device_options import compiler_options, in_words, layout_for
+from jaxgan.training.drawing import Drawing
 from jaxgan.training.dry_run import dry_run
-from jaxgan.training.evaluation_options import measure_for
-from jaxgan.training.experiment import Build, DataSpec, display_inputs, images_of, made, sheet
+from jaxgan.training.evaluation_options import measures_for
+from jaxgan.training.experiment import Build, made
+from jaxgan.training.feeding import check_counts, compile_for, taken
 from jaxgan.training.fork import forked, settled
+from jaxgan.training.loading import Given, address, drawn_from, load
 from jaxgan.training.lock import locked
 from jaxgan.training.logging import Log, progress_bar
 from jaxgan.training.members import Watch, ensemble_of, members_of
 from jaxgan.training.options import Options, alike, name_of, parse
-from jaxgan.training.pictures import animate, picture, save_png
-from jaxgan.training.program import CHUNK, Program, all_finite, compile_chunk
+from jaxgan.training.pictures import animate, save_png
+from jaxgan.training.program import CHUNK, all_finite
 from jaxgan.training.run import Run, new_directory
-from jaxgan.training.score import report_members
+from jaxgan.training.score import Real, report_members
+from jaxgan.training.spec import DataSpec
 from jaxgan.training.stop import Stopped, catch_signals, diverged, kept, out_of_memory, writing_in
-from jaxgan.training.streaming import compile_stream
-from jaxgan.training.usage import UsageError, plain_exits, refusals
+from jaxgan.training.usage import UsageError, plain_exits
 from jaxgan.training.watching import COLLAPSED, Evaluation
 
 __all__ = ["main", "train"]
@@ -57,14 +60,15 @@ def train(
     options: Options,
     on_chunk: Callable[[State, Metrics], None] | None = None,
     *,
-    data: ImageSet | None = None,
+    data: Given | None = None,
 ) -> State:
     """Trains what `build(options, data)` makes until `options.steps` and returns the final state.
 
     Continues the run that is in `options.workdir`; with `options.dry_run` only says what it would cost. `data` is a set
-    of one's own (see `jaxgan.data.from_arrays`) instead of the one that the options name. `on_chunk(state, metrics)` is
-    called after every dispatch with the state (donated afterwards: don't keep it) and the metrics `[count]` by name.
-    With `options.seeds` or `options.sweep` the state is an `Ensemble`, and metrics are `[count, members]`.
+    of one's own (see `jaxgan.data.from_arrays`), or several by name, instead of what the options name. `on_chunk(state,
+    metrics)` is called after every dispatch with the state (donated afterwards: don't keep it) and the metrics
+    `[count]` by name. With `options.seeds` or `options.sweep` the state is an `Ensemble`, and metrics are `[count,
+    members]`.
 
     Processes that train together (`options.coordinator`) all call this; the first of them writes, and the checkpoints
     are all of theirs. UsageError before anything was done where the options are wrong; Stopped on SIGTERM, SIGINT, a
@@ -85,7 +89,7 @@ def _train(
     build: Build,
     options: Options,
     on_chunk: Callable[[State, Metrics], None] | None,
-    given: ImageSet | None,
+    given: Given | None,
     stack: contextlib.ExitStack,
 ) -> State:
     # --- the data ----------------------------------------------------------------------------------------------------
@@ -99,19 +103,16 @@ def _train(
         options = dataclasses.replace(options, dataset=record["options"]["dataset"])
     options = settled(options, record)
     data = load(options, given)
-    spec = DataSpec.of(data, options.crop_size)
-    options = dataclasses.replace(options, dataset=data.name if given else address(options.dataset, data.name))
+    spec = DataSpec.of(data, options.crop_shape)
+    options = dataclasses.replace(options, dataset=spec.name if given else address(options.dataset, spec.name))
 
-    processes.all_alike({**alike(options), **dataclasses.asdict(dataclasses.replace(spec, name=""))})
+    processes.all_alike({**alike(options), **spec.facts()})
 
     # --- the GAN, or several, and where they lie ---------------------------------------------------------------------
     gan = made(build, options, spec)
-    if gan.batch_size > spec.count:
-        raise UsageError(
-            f"an iteration takes {gan.batch_size} images, but {data.name} has only {spec.count}; lower --batch-size"
-        )
+    check_counts(gan, spec)
     members = members_of(options)
-    layout = layout_for(options, options.batch_size, gan.batch_size, len(members))
+    layout = layout_for(options, options.batch_size, taken(gan, spec).values(), len(members))
     gan = ensemble_of(gan, members) if members else gan
     key = jax.random.key(options.seed)
     like = layout.abstract(layout.gathering(jax.eval_shape(gan.init, key)))
@@ -119,20 +120,20 @@ def _train(
     begin = jax.jit(lambda key: jax.tree.unflatten(tree, jax.tree.leaves(gan.init(key))), out_shardings=layout.of(like))
     transform, xla = real_transform(options), compiler_options(options)
     begun = forked(options, build, like, begin(key)) if options.from_run and not record else None
-    measure = measure_for(options, spec) if options.eval_every or members else None
-
-    @refusals()
-    def compile_for(state: State) -> Program:
-        if isinstance(data, Stream):
-            return compile_stream(gan, state, data, transform, layout=layout, options=xla)
-        images, labels = (
-            processes.global_array(layout.everywhere, array.shape, array) for array in (data.images, data.labels)
-        )
-        return compile_chunk(gan, state, images, labels, transform, layout=layout, options=xla)
+    compiled_for = functools.partial(
+        compile_for, gan, spec=spec, data=data, transform=transform, layout=layout, options=xla
+    )
+    drawing = Drawing(
+        *(gan, spec, like, lambda: drawn_from(options, spec, given, data)),
+        members=len(members),
+        everywhere=layout.everywhere,
+    )
+    real = Real(data, spec, transform)
+    measures = measures_for(options, drawing) if options.eval_every or members else {}
 
     if options.dry_run:
-        with contextlib.closing(compile_for(state := begin(key))) as program:
-            size = 0 if isinstance(data, Stream) else data.images.nbytes
+        program, size = compiled_for(state := begin(key))
+        with contextlib.closing(program):
             dry_run(gan, options, state, program.run, program.compiled, size)
         return like
 
@@ -161,14 +162,14 @@ def _train(
     def finish(state: State, stopped: int = 0) -> None:
         if first:
             animate(directory / "samples", directory / "training.gif")
-        if measure and members and not stopped:
-            report_members(directory, gan, state, members, data, transform, measure, layout)
+        if members and not stopped:
+            report_members(directory, drawing, state, members, real, measures, layout)
 
     # --- scores on the way, the best checkpoint, whether it collapsed ------------------------------------------------
     watch = Watch(members, state, layout)
     evaluation = (
-        Evaluation(directory, gan, measure, options.eval_samples, data, transform, members, options.seed, layout)
-        if measure and options.eval_every
+        Evaluation(directory, drawing, measures, options.eval_samples, real, members, options.seed)
+        if options.eval_every
         else None
     )
 
@@ -203,16 +204,16 @@ def _train(
         print(in_words(layout, deterministic=options.deterministic), flush=True)
 
     # --- the pictures: always of the same latents --------------------------------------------------------------------
-    shown, columns = sheet(gan, spec, square=bool(members))
-    inputs = display_inputs(gan, jax.random.fold_in(key, ROLES["display"]), 0, shown, spec.classes, run=columns)
-    draw = jax.jit(lambda state: images_of(gan, state, inputs), out_shardings=layout.everywhere)
+    shown, columns = drawing.sheet(square=bool(members))
+    draw = drawing.of(shown, key=jax.random.fold_in(key, ROLES["display"]), run=columns or 1, at_once=shown)
+    beside = real.beside(drawing, shown)
 
     def show(state: State, step: int) -> None:
-        images = np.asarray(draw(state))
+        drawn = draw(state)
         if log:
-            drawn = picture(images, columns)
-            save_png(directory / "samples" / f"{step:08d}.png", drawn)
-            log.image(step, drawn)
+            picture = drawing.picture(drawn, columns, real=beside)
+            save_png(directory / "samples" / f"{step:08d}.png", picture)
+            log.image(step, picture)
 
     def save(state: State, step: int) -> None:
         if not all_finite(state):
@@ -223,14 +224,13 @@ def _train(
     step, saved, stop, count = done, done if found else 0, 0, 1
     if first and (frozen := watch.frozen.nonzero()[0].tolist()):
         print(f"frozen: members {', '.join(map(str, frozen))}", flush=True)
-    files = (
-        contextlib.closing(Log(directory, done, gan.batch_size, len(members))) if first else contextlib.nullcontext()
-    )
+    files = contextlib.closing(Log(directory, done, gan.taken(), len(members))) if first else contextlib.nullcontext()
     try:
         with writing_in(directory), contextlib.closing(checkpoints), files as log:
             with progress_bar(done, options.steps, hidden=not first) as bar:
                 bar.set_postfix_str("compiling")
-                program = stack.enter_context(contextlib.closing(compile_for(state)))
+                program, _ = compiled_for(state)
+                stack.enter_context(contextlib.closing(program))
                 if not found:
                     show(state, done)
                     if done:  # the new run has all that it needs, whatever becomes of the one that it began with
@@ -259,7 +259,7 @@ def _train(
                     step += count
                     if on_chunk:
                         on_chunk(state, metrics)
-                    images = count * gan.batch_size * max(1, len(members))
+                    images = count * gan.taken() * max(1, len(members))
                     bar.set_postfix_str(
                         _summary(metrics, program.hint() or f"{images / seconds:,.0f} images/s"), refresh=False
                     )

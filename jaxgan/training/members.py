@@ -60,7 +60,7 @@ def _swept(text: str) -> list[dict[str, float]]:
 
 
 def ensemble_of(gan: GAN, members: Sequence[Member]) -> GAN:
-    """The GAN whose state is an `Ensemble` of these members, and whose images are theirs, `[S, N, ...]`, of the same
+    """The GAN whose state is an `Ensemble` of these members, and whose samples are theirs, `[S, N, ...]`, of the same
     inputs. Its `iteration` is still that of one member. UsageError where the state's `hyper` lacks what is swept."""
     known = getattr(jax.eval_shape(gan.init, jax.random.key(0)), "hyper", {})
     for name in members[0].swept:
@@ -77,11 +77,11 @@ def ensemble_of(gan: GAN, members: Sequence[Member]) -> GAN:
         states = ensemble.members
         return ensemble.replace(members=states.replace(hyper={**states.hyper, **own}))
 
-    def generate(state: Ensemble, inputs: dict[str, jax.Array], ema: bool) -> jax.Array:
-        alone = lambda state: gan.generate(state, inputs, ema)  # noqa: E731 - one line, used at once
+    def sample(state: Ensemble, examples: Any, keys: jax.Array, **how: Any) -> dict[str, jax.Array]:
+        alone = lambda state: gan.sample(state, examples, keys, **how)  # noqa: E731 - one line, used at once
         return jax.vmap(alone, in_axes=(axes(state.members),))(state.members)
 
-    return gan._replace(init=init, generate=generate)
+    return gan._replace(init=init, sample=sample)
 
 
 class Watch:

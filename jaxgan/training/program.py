@@ -1,5 +1,6 @@
-"""The compiled part of the loop: many iterations in one dispatch, with the data set on the device."""
+"""The compiled part of the loop: many iterations in one dispatch, with the data on the device."""
 
+import zlib
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -10,15 +11,18 @@ import numpy as np
 
 from jaxgan.data import batch_indices
 from jaxgan.ensemble import finite
+from jaxgan.media import Image
 from jaxgan.parallel import Layout
 from jaxgan.state import ROLES
 from jaxgan.training.data_options import RealTransform
 from jaxgan.training.experiment import GAN
+from jaxgan.training.spec import DataSpec
 
 __all__ = ["CHUNK", "Program", "all_finite", "compile_chunk", "empty", "iterate", "order_key", "put", "seen"]
 
 State = Any
 Buffer = dict[str, jax.Array]
+Stored = dict[str, jax.Array]  # examples of a set by field
 CHUNK = 1000  # most iterations in one dispatch, and the rows of the metrics buffer
 
 
@@ -34,45 +38,71 @@ class Program(NamedTuple):
 
 
 def order_key(key: jax.Array) -> jax.Array:
-    """What the order of the images follows from, for a run's key."""
+    """What the order of a single set follows from, for a run's key."""
     return jax.random.fold_in(key, ROLES["order"])
 
 
-def seen(images: jax.Array, transform: RealTransform | None, key: jax.Array, numbers: jax.Array) -> jax.Array:
-    """Stored images, uint8 `[B, H, W, C]` or floats that are taken as they are, as a discriminator sees them: in
-    [-1, 1], and changed at random by `key` and their `numbers` `[B]`."""
-    if images.dtype == jnp.uint8:
-        images = images.astype(jnp.float32) / 127.5 - 1.0
-    return transform(images, jax.vmap(partial(jax.random.fold_in, key))(numbers)) if transform else images
+def of_set(key: jax.Array, name: str) -> jax.Array:
+    """A key of a set's own."""
+    return jax.random.fold_in(key, np.uint32(zlib.crc32(name.encode())))
+
+
+def seen(
+    data: DataSpec, stored: Stored, transform: RealTransform | None, key: jax.Array, numbers: jax.Array
+) -> dict[str, jax.Array]:
+    """Stored examples of one set, `[B, ...]` by field, as networks take them; images are changed at random by `key` and
+    their `numbers` `[B]`, all of an example's alike."""
+    batch = {name: field.decode(stored[name]) for name, field in data.fields.items()}
+    if transform is None:
+        return batch
+    keys = jax.vmap(partial(jax.random.fold_in, key))(numbers)
+    images = [name for name, field in data.fields.items() if field.kind == Image.kind]
+    return {**batch, **{name: transform(batch[name], keys) for name in images}}
 
 
 def iterate(
-    gan: GAN, transform: RealTransform | None, state: State, images: jax.Array, labels: jax.Array
+    gan: GAN, data: DataSpec, transform: RealTransform | None, state: State, stored: Any
 ) -> tuple[State, Buffer]:
-    """One iteration on stored images, as `seen` takes them, and labels `[B]`."""
+    """One iteration on stored examples, by field, or by set and field."""
     key = jax.random.fold_in(jax.random.fold_in(state.key, ROLES["transform"]), state.step)
-    return gan.iteration(state, {"image": seen(images, transform, key, jnp.arange(len(images))), "label": labels})
+
+    def decoded(data: DataSpec, stored: Stored, key: jax.Array) -> dict[str, jax.Array]:
+        return seen(data, stored, transform, key, jnp.arange(len(next(iter(stored.values())))))
+
+    if not data.sets:
+        return gan.iteration(state, decoded(data, stored, key))
+    batch: Any = {name: decoded(one, stored[name], of_set(key, name)) for name, one in data.sets.items()}
+    return gan.iteration(state, batch)
 
 
 def compile_chunk(
     gan: GAN,
     state: State,
-    images: jax.Array,
-    labels: jax.Array,
+    data: DataSpec,
+    examples: Any,
     transform: RealTransform | None = None,
     *,
     layout: Layout,
     options: dict[str, Any] | None = None,
 ) -> Program:
-    """The program for a data set that stays on the device: images `[N, H, W, C]`, labels `[N]`. Every batch is gathered
-    there. The count is traced: one program serves chunks of any length, with the same bits. `options` are XLA's."""
+    """The program for data that stay on the device: `examples` `[N, ...]` by field, or by set and field. Every batch is
+    gathered there, of several sets from each in an order of its own. The count is traced: one program serves chunks of
+    any length, with the same bits. `options` are XLA's."""
 
-    def chunk(state: State, images: jax.Array, labels: jax.Array, count: jax.Array) -> tuple[State, Buffer]:
+    def some(state: State, stored: Stored, size: int, name: str | None = None) -> Stored:
+        count = len(next(iter(stored.values())))
+        key = order_key(state.key) if name is None else of_set(order_key(state.key), name)
+        chosen = layout.split(batch_indices(key, state.step, size, count))
+        return layout.split({name: array[chosen] for name, array in stored.items()})
+
+    def chunk(state: State, examples: Any, count: jax.Array) -> tuple[State, Buffer]:
         @partial(jax.jit, inline=True)  # traced once for both uses below
         @layout.over_members
         def one(state: State) -> tuple[State, Buffer]:
-            chosen = layout.split(batch_indices(order_key(state.key), state.step, gan.batch_size, len(images)))
-            return iterate(gan, transform, state, *layout.split((images[chosen], labels[chosen])))
+            if not data.sets:
+                return iterate(gan, data, transform, state, some(state, examples, gan.taken()))
+            batch = {name: some(state, examples[name], gan.taken(name), name) for name in data.sets}
+            return iterate(gan, data, transform, state, batch)
 
         def body(i: jax.Array, carry: tuple[State, Buffer]) -> tuple[State, Buffer]:
             state, buffer = carry
@@ -82,10 +112,10 @@ def compile_chunk(
         return jax.lax.fori_loop(0, count, body, (state, empty(jax.eval_shape(one, state)[1])))
 
     lies, everywhere = layout.of(state), layout.everywhere
-    inputs = (lies, everywhere, everywhere, everywhere)
+    inputs = (lies, everywhere, everywhere)
     jitted = jax.jit(chunk, donate_argnums=0, in_shardings=inputs, out_shardings=(lies, everywhere))
-    compiled = jitted.lower(state, images, labels, np.int32(0)).compile(options)
-    return Program(lambda state, count: compiled(state, images, labels, np.int32(count)), compiled)
+    compiled = jitted.lower(state, examples, np.int32(0)).compile(options)
+    return Program(lambda state, count: compiled(state, examples, np.int32(count)), compiled)
 
 
 def empty(metrics: Buffer) -> Buffer:

@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from jaxgan.training.experiment import Build, DataSpec
+from jaxgan.training.experiment import Build
 from jaxgan.training.logging import last_step, write_json
 from jaxgan.training.options import Options, differing, name_of
+from jaxgan.training.spec import DataSpec
 from jaxgan.training.usage import UsageError
 
 __all__ = ["Run", "new_directory"]
@@ -69,14 +70,22 @@ class Run:
         wrong = differing(options, before["options"])
         if name_of(build) != before["experiment"]:
             wrong.append(f"experiment {name_of(build)} (the run has {before['experiment']})")
-        for name, value in dataclasses.asdict(data).items():
-            if name != "name" and value != (was := before["data"].get(name)):  # a set may be renamed
-                wrong.append(f"{name} of the data {value} (the run has {was})")
+        facts, known = data.facts(), self._described(before).facts()
+        for name in dict.fromkeys((*facts, *known)):
+            if facts.get(name) != known.get(name):
+                was = known.get(name, "none")
+                wrong.append(f"{name} of the data {facts.get(name, 'none')} (the run has {was})")
         if wrong:
             raise UsageError(
                 f"{self.directory} holds a run with other options: {'; '.join(wrong)}. "
                 "Give the same options to continue it, or another --workdir"
             )
+
+    def _described(self, record: dict[str, Any]) -> DataSpec:
+        try:
+            return DataSpec.from_record(record["data"])
+        except (KeyError, TypeError, AttributeError) as error:
+            raise UsageError(f"{self.path} has no description of data ({error!r}); restore it") from None
 
     def write(self, build: Build, options: Options, data: DataSpec) -> None:
         """Writes the record."""
@@ -107,7 +116,7 @@ class Run:
             raise UsageError(f"{self.directory} is no run directory: it has no options.json")
         module = _load(record["experiment"])
         try:
-            return module.build, module.Options(**record["options"]), DataSpec(**record["data"])
+            return module.build, module.Options(**record["options"]), self._described(record)
         except TypeError as error:
             raise UsageError(f"{self.path} doesn't fit {record['experiment']} as it is now: {error}") from None
 

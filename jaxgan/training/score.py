@@ -1,27 +1,30 @@
 """The end of an ensemble: what its members draw, scored; a table, `members.json` and `members.png`."""
 
+import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 
-from jaxgan.data import ImageSet, in_memory
+from jaxgan.data import DataSet, in_memory
 from jaxgan.data.stream import Stream
 from jaxgan.evaluation import Score, scores
+from jaxgan.media import Image
 from jaxgan.parallel import Layout
 from jaxgan.training import processes, report
-from jaxgan.training.data_options import RealTransform
+from jaxgan.training.data_options import DataOptions, RealTransform, real_transform
+from jaxgan.training.drawing import Drawing
 from jaxgan.training.evaluation_options import Measure
-from jaxgan.training.experiment import GAN, draw
+from jaxgan.training.loading import Given, drawn_order, load
 from jaxgan.training.logging import read_rows
 from jaxgan.training.members import Member
-from jaxgan.training.pictures import to_uint8
 from jaxgan.training.program import seen
+from jaxgan.training.spec import Data, DataSpec
 
-__all__ = ["drawn_order", "last_metrics", "real_images", "report_members"]
+__all__ = ["Real", "last_metrics", "real_examples", "report_members"]
 
 SAMPLES = 2048
 LAST = 0.1  # the share of the steps over which the table's losses are means
@@ -30,29 +33,67 @@ AT_ONCE = 256  # images that are transformed in one dispatch
 State = Any
 
 
+class Real(NamedTuple):
+    """A run's own data, as a discriminator sees them."""
+
+    data: Data
+    spec: DataSpec
+    transform: RealTransform | None
+
+    @classmethod
+    def of_run(cls, options: DataOptions, given: Given | None = None) -> "Real":
+        """What a run with these options is trained on."""
+        data = load(options, given)
+        return cls(data, DataSpec.of(data, options.crop_shape), real_transform(options))
+
+    def of(self, output: str) -> "Real":
+        """What an output is compared with: the data, or of several sets the one of its name, or the first."""
+        if not isinstance(self.data, dict):
+            return self
+        name = output if output in self.data else next(iter(self.data))
+        return Real(self.data[name], self.spec.sets[name], self.transform)
+
+    def examples(self, count: int, field: str | None = None) -> np.ndarray:
+        """See `real_examples`; of a single set."""
+        if isinstance(self.data, dict):
+            raise TypeError("there are several sets: ask for that of an output")
+        return real_examples(self.data, self.spec, self.transform, count, field)
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Of a single set's examples, in the order of `examples`."""
+        if isinstance(self.data, dict):
+            raise TypeError("there are several sets: ask for that of an output")
+        return self.data.labels[drawn_order(self.data)]
+
+    def beside(self, drawing: Drawing, count: int) -> dict[str, np.ndarray]:
+        """Examples of the data for the pictures of media that compare."""
+        return {name: self.of(name).examples(count) for name in drawing.scored if drawing.medium(name).compares}
+
+
 def report_members(
     directory: Path,
-    gan: GAN,
+    drawing: Drawing,
     state: State,
     members: Sequence[Member],
-    data: ImageSet | Stream,
-    transform: RealTransform | None,
-    measure: Measure,
+    real: Real,
+    measures: Mapping[str, Measure],
     layout: Layout,
 ) -> None:
-    """Scores each member's images (averaged weights) by the first metric of `measure`, prints the table, and writes
-    `members.json` and `members.png`. All processes call it; the first computes and writes.
+    """Scores what each member draws (averaged weights) by the first metric of the first of `measures`, prints the
+    table, and writes `members.json` and `members.png`. All processes call it; the first computes and writes.
 
     The run is complete whatever happens here: what fails is told in a line. OSError where nothing can be written."""
-    count = min(SAMPLES, len(data) // 2)
-    drawn = draw(gan, state, len(data.class_names), count, everywhere=layout.everywhere) if count else None
+    output, measure = next(iter(measures.items()))
+    compared = real.of(output)
+    count = min(SAMPLES, compared.spec.count // 2)
+    drawn = drawing.of(count)(state)[output] if count else None
     frozen, step = jax.jit(lambda state: (state.frozen, state.step), out_shardings=layout.everywhere)(state)
     if not processes.first():
         return
     try:
         last = last_metrics(directory / "metrics.jsonl", int(step))
-        real = real_images(data, transform, 2 * count)
-        _report(directory, members, np.asarray(frozen), drawn, real, measure, last)
+        _report(directory, members, np.asarray(frozen), drawn, compared.examples(2 * count), measure, last)
     except OSError:
         raise
     except Exception as error:  # noqa: BLE001 - no reason is good enough to lose what was trained
@@ -100,25 +141,27 @@ def _report(
     print(directory / "members.png", flush=True)
 
 
-def drawn_order(data: ImageSet | Stream) -> np.ndarray:
-    """The numbers of a set's images in the order in which `real_images` takes them."""
-    return np.random.default_rng(0).permutation(len(data))
-
-
-def real_images(data: ImageSet | Stream, transform: RealTransform | None, count: int) -> np.ndarray:
-    """`count` different images, drawn alike in every run, as a discriminator sees them: uint8, or points."""
-    chosen = drawn_order(data)[:count]
+def real_examples(
+    data: DataSet | Stream, spec: DataSpec, transform: RealTransform | None, count: int, field: str | None = None
+) -> np.ndarray:
+    """`count` different examples of a field, by default the main one, drawn alike in every run, as a discriminator sees
+    them, and as they are stored."""
+    chosen, name = drawn_order(data)[:count], field or spec.main
     if isinstance(data, Stream):
-        images = in_memory(data.source, data.chosen[chosen], data.prepare)
+        stored = in_memory(data.source, data.chosen[chosen], data.prepare)
     else:
-        images = data.images[chosen]
-    if not transform or not count:
-        return images
+        stored = data.arrays[name][chosen]
+    one = dataclasses.replace(spec, fields={name: spec.fields[name]})
+    if not transform or one.kind != Image.kind or not count:
+        return stored
 
-    changed = jax.jit(lambda images, numbers: to_uint8(seen(images, transform, jax.random.key(0), numbers)))
+    @jax.jit
+    def changed(images: jax.Array, numbers: jax.Array) -> jax.Array:
+        return one.medium.encode(seen(one, {name: images}, transform, jax.random.key(0), numbers)[name])
+
     numbers = np.arange(count)
     parts = [slice(first, first + AT_ONCE) for first in range(0, count, AT_ONCE)]
-    return np.concatenate([np.asarray(changed(images[part], numbers[part])) for part in parts])
+    return np.concatenate([np.asarray(changed(stored[part], numbers[part])) for part in parts])
 
 
 def last_metrics(path: Path, step: int) -> dict[str, list[float | None]]:

@@ -16,6 +16,7 @@ from jaxgan.training import processes
 from jaxgan.training.data_options import RealTransform
 from jaxgan.training.experiment import GAN
 from jaxgan.training.program import Buffer, Program, empty, iterate, order_key, put
+from jaxgan.training.spec import DataSpec
 
 __all__ = ["compile_stream"]
 
@@ -27,6 +28,7 @@ HELD_BACK = 0.1  # the share of its time that a chunk may wait for images before
 def compile_stream(
     gan: GAN,
     state: State,
+    data: DataSpec,
     stream: Stream,
     transform: RealTransform | None = None,
     *,
@@ -38,11 +40,11 @@ def compile_stream(
 
     DataError, from the start or while it runs, where images can't be read."""
     words = jax.jit(lambda key: jax.random.key_data(jnp.vectorize(order_key)(key)), out_shardings=layout.everywhere)
-    orders = np.asarray(words(state.key))
-    shape = (*orders.shape[:-1], gan.batch_size)
-    source = batches(stream, orders, int(state.step), gan.batch_size, processes.share(layout.batch, shape))
+    orders, size = np.asarray(words(state.key)), gan.taken()
+    shape = (*orders.shape[:-1], size)
+    source = batches(stream, orders, int(state.step), size, processes.share(layout.batch, shape))
     try:
-        return _compile(gan, state, source, shape, transform, layout, options)
+        return _compile(gan, state, data, source, shape, transform, layout, options)
     except BaseException:
         source.close()
         raise
@@ -51,6 +53,7 @@ def compile_stream(
 def _compile(
     gan: GAN,
     state: State,
+    data: DataSpec,
     source: Batches,
     shape: tuple[int, ...],
     transform: RealTransform | None,
@@ -59,19 +62,21 @@ def _compile(
 ) -> Program:
     def placed(batch: dict[str, np.ndarray]) -> dict[str, jax.Array]:
         whole = {name: (*shape, *part.shape[len(shape) :]) for name, part in batch.items()}
-        return {name: processes.global_array(layout.batch, whole[name], part) for name, part in batch.items()}
+        return {name: processes.global_array(layout.batch, whole[name], batch[name]) for name in data.fields}
 
     ready = [placed(next(source))]
-    each = jax.jit(layout.over_members(partial(iterate, gan, transform)), inline=True)  # traced once for both uses
+    each = jax.jit(
+        layout.over_members(partial(iterate, gan, data, transform)), inline=True
+    )  # traced once for both uses
 
     def one(state: State, buffer: Buffer, i: jax.Array, batch: dict[str, jax.Array]) -> tuple[State, Buffer]:
-        state, metrics = each(state, batch["image"], batch["label"])
+        state, metrics = each(state, batch)
         return layout.keep(state), put(buffer, i, metrics)
 
     lies, everywhere = layout.of(state), layout.everywhere
     inputs = (lies, everywhere, everywhere, layout.batch)
     jitted = jax.jit(one, donate_argnums=(0, 1), in_shardings=inputs, out_shardings=(lies, everywhere))
-    said_of = jax.eval_shape(each, state, ready[0]["image"], ready[0]["label"])[1]
+    said_of = jax.eval_shape(each, state, ready[0])[1]
     blank = jax.jit(lambda: empty(said_of), out_shardings=layout.everywhere)
     compiled = jitted.lower(state, blank(), np.int32(0), ready[0]).compile(options)
     images = math.prod(shape)

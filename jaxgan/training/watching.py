@@ -3,27 +3,25 @@
 import contextlib
 import functools
 import hashlib
+import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from jaxgan.data import ImageSet
-from jaxgan.data.stream import Stream
-from jaxgan.parallel import Layout
 from jaxgan.training import processes
 from jaxgan.training.checkpoint import BEST, Checkpoints
 from jaxgan.training.course import RANKED_BY, Best, best, collapse, symptoms, unlearned
-from jaxgan.training.data_options import RealTransform
+from jaxgan.training.drawing import Drawing
 from jaxgan.training.evaluating import Judge, about_state, append, judge_of, read
 from jaxgan.training.evaluation_options import Measure
-from jaxgan.training.experiment import GAN, drawing
 from jaxgan.training.logging import Log
 from jaxgan.training.members import Member
 from jaxgan.training.program import all_finite
 from jaxgan.training.report import over, spread
+from jaxgan.training.score import Real
 from jaxgan.training.usage import UsageError
 
 __all__ = ["COLLAPSED", "Evaluation"]
@@ -35,8 +33,9 @@ Record = dict[str, Any]
 
 
 class Evaluation:
-    """Scores a run's states, by the first metric of `measure` and, of images, their diversity; `count` images are drawn
-    with the averaged weights. All processes call its methods alike; the first scores and writes `evaluations.jsonl`.
+    """Scores a run's states, each output by the first metric of its measure and, of images, their diversity; `count`
+    examples are drawn with the averaged weights. Checkpoints are ranked by the mean over the outputs. All processes
+    call its methods alike; the first scores and writes `evaluations.jsonl`.
 
     A step that was scored before, by a process that was killed since, isn't scored again: its state is the same.
     UsageError for a first metric that checkpoints can't be ranked by."""
@@ -44,37 +43,39 @@ class Evaluation:
     def __init__(
         self,
         directory: Path,
-        gan: GAN,
-        measure: Measure,
+        drawing: Drawing,
+        measures: Mapping[str, Measure],
         count: int,
-        data: ImageSet | Stream,
-        transform: RealTransform | None,
+        real: Real,
         members: Sequence[Member],
         seed: int,
-        layout: Layout,
     ) -> None:
-        self.metric = measure.metrics[0]
+        self.metric = next(iter(measures.values())).metrics[0]
         if self.metric not in RANKED_BY:
             raise UsageError(
                 f"--eval-every ranks checkpoints by the first of --metrics, which can't be {self.metric}; "
                 f"put {', '.join(RANKED_BY)} first"
             )
-        points = isinstance(data, ImageSet) and data.images.dtype != np.uint8
-        metrics = (self.metric,) if points else (self.metric, "diversity")
-        self.directory, self.count, self.transform, self.data = directory, count, transform, data
-        self.measure = measure._replace(metrics=metrics)
+        self.directory, self.count, self.real, self.drawing = directory, count, real, drawing
+        self.measures = {
+            name: measure._replace(metrics=(self.metric, *(("diversity",) if drawing.medium(name).distinct else ())))
+            for name, measure in measures.items()
+        }
         self.seeds: dict[int | None, int] = {member.number: member.seed for member in members} or {None: seed}
-        self.draw = drawing(gan, len(data.class_names), count, members=len(members), everywhere=layout.everywhere)
+        self.draw = drawing.of(count)
 
     @functools.cached_property
-    def judge(self) -> Judge:
-        return judge_of(self.measure, self.data, self.transform)
+    def judges(self) -> dict[str, Judge]:
+        return {name: judge_of(measure, self.real.of(name)) for name, measure in self.measures.items()}
 
     @functools.cached_property
     def course(self) -> str:
         """What tells this run's records from those that were made with other options before it was continued."""
-        network = self.measure.network and (self.measure.network.name, self.measure.network.sha256)
-        made_by = [self.measure.metrics, network, self.count, self.judge.about["content"], len(self.judge.real)]
+        made_by: list[Any] = []
+        for name, measure in self.measures.items():
+            network, judge = measure.network and (measure.network.name, measure.network.sha256), self.judges[name]
+            made_by += [measure.metrics, network, self.count, judge.about["content"], len(judge.real)]
+        made_by += [about] if (about := self.drawing.about()) else []
         return hashlib.sha256(json.dumps(made_by).encode()).hexdigest()[:16]
 
     def records(self) -> list[Record]:
@@ -95,14 +96,15 @@ class Evaluation:
         live = self.live(frozen)
         if processes.from_first(lambda: self._scored(step, live)):
             return []
-        images = self.draw(state)
+        drawn = self.draw(state)
         new: list[Record] = []
 
         def score() -> str:
             try:
-                for number in live:
+                for number, (name, judge) in itertools.product(live, self.judges.items()):
                     about = about_state(step, self.seeds[number], number, latents_seed=0, during_training=self.course)
-                    new.extend(self.judge(images if number is None else images[number], **about))
+                    about |= self.drawing.about() | ({"output": name} if len(self.judges) > 1 else {})
+                    new.extend(judge(drawn[name] if number is None else drawn[name][number], **about))
             except UsageError as error:  # a state that can't be scored ends no run
                 return f"step {step}: no score ({error})"
             return ""
@@ -145,14 +147,22 @@ def _whose(number: int | None) -> str:
     return "" if number is None else f", member {number}"
 
 
+def _place(record: Record) -> str:
+    """What tells a score from the others of a step: its key and, of several outputs, which it is of."""
+    return f"{record['output']}/{record['key']}" if "output" in record else str(record["key"])
+
+
 def _said(step: int, records: Sequence[Record], top: Best | None, metrics: Any, log: Log | None) -> str:
     """A line on a step's records, which are logged too."""
     values: dict[str, list[float]] = {}
     for record in records:
-        values.setdefault(record["key"], []).append(record["value"])
+        values.setdefault(_place(record), []).append(record["value"])
     if log:
         log.scalars(step, {f"evaluation/{key}": float(np.mean(each)) for key, each in values.items()})
-    names = {record["key"]: record["name"].partition(",")[0] for record in records}
+    names = {_place(record): record["name"].partition(",")[0] for record in records}
+    names |= {
+        _place(record): f"{record['output']}: {names[_place(record)]}" for record in records if "output" in record
+    }
     said = [f"{names[key]} {spread(*over(each))}" for key, each in values.items()]
     if top:
         said.append("the best so far" if top.step == step else f"best so far {top.value:.4g} at step {top.step}")

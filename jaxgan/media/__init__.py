@@ -1,0 +1,9 @@
+"""Media: how examples of a kind are stored, come to a network and back, are shown, and are saved."""
+
+from jaxgan.media.grid import grid, side_by_side
+from jaxgan.media.image import Image
+from jaxgan.media.medium import Medium
+from jaxgan.media.points import Points
+from jaxgan.media.vectors import Vectors
+
+__all__ = ["Image", "Medium", "Points", "Vectors", "grid", "side_by_side"]

@@ -1,0 +1,44 @@
+"""Points of the plane, shown as their density."""
+
+import dataclasses
+from typing import ClassVar
+
+import jax
+import numpy as np
+
+from jaxgan.media.medium import Medium, as_float
+
+__all__ = ["Points"]
+
+BINS = 128  # a side of the square in which points are counted
+
+
+@dataclasses.dataclass(frozen=True)
+class Points(Medium):
+    """Stored, and for networks: float32 `[N, 1, 1, 2]`, (x, y) as the two channels of an image of one pixel, so that
+    what packs or augments images serves points too."""
+
+    kind: ClassVar[str] = "points"
+    plural: ClassVar[str] = "points"
+    array: ClassVar[str] = "images"
+    shown: ClassVar[int] = 2500
+    metrics: ClassVar[tuple[str, ...]] = ("swd",)
+
+    def decode(self, stored: jax.Array) -> jax.Array:
+        return as_float(stored)
+
+    def encode(self, made: jax.Array) -> jax.Array:
+        return as_float(made)
+
+    def show(
+        self, examples: np.ndarray, columns: int | None = None, *, real: np.ndarray | None = None, scale: int = 2
+    ) -> np.ndarray:
+        """The density in [-1.5, 1.5]², y upwards, brighter with the root of the count: uint8 `[256 s, 256 s, 1]` for
+        scale s. What isn't finite isn't shown."""
+        del columns, real
+        if not len(examples):
+            raise ValueError("a density needs at least one point, got none")
+        x, y = examples.reshape(-1, 2).T
+        density, *_ = np.histogram2d(-y, x, bins=BINS, range=((-1.5, 1.5), (-1.5, 1.5)))
+        brightness = (255 * np.sqrt(density / max(density.max(), 1))).astype(np.uint8)
+        return brightness.repeat(2 * scale, axis=0).repeat(2 * scale, axis=1)[..., None]
