@@ -151,7 +151,6 @@ def test_clipping_takes_the_norm_over_all_parameters_of_a_player():
 @pytest.mark.parametrize(
     "changes, images, factors",
     [
-        ({}, [0, 1e9], [1, 1]),
         ({"schedule": "linear"}, [0, 500, 1000, 5000], [1, 0.5, 0, 0]),
         ({"schedule": "linear", "final_rate": 0.1}, [0, 500, 1000, 5000], [1, 0.55, 0.1, 0.1]),
         ({"schedule": "linear", "schedule_images": 200}, [50, 100, 200, 1000], [0.75, 0.5, 0, 0]),
@@ -240,6 +239,15 @@ def test_a_schedule_over_the_whole_run_fixes_its_length():
     old = {name: value for name, value in run.items() if "schedule" not in name}  # from before there were any
     assert differing(Options(steps=200, batch_size=10), old) == []
     assert differing(longer, old) == ["--schedule linear (the run has constant)"]
+
+
+def test_without_a_schedule_rates_stay_and_are_no_metrics():
+    assert schedule(Options()) is None and schedule(Options(warmup_images=1)) is not None
+    metrics = [
+        jax.eval_shape(taking_turns(o, given, D_TERMS, G_TERMS), tiny_gan(), tiny_batch())[1]
+        for o in (Options(), Options(schedule="linear"))
+    ]
+    assert set(metrics[1]) - set(metrics[0]) == {"hyper/generator/learning_rate", "hyper/discriminator/learning_rate"}
 
 
 def test_taking_turns_is_one_pass_or_as_many_as_there_are_parts():

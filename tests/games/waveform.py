@@ -77,6 +77,6 @@ def start(key=jax.random.key(0), tx=optax.identity()):  # noqa: B008 - constants
     wave = jnp.sin(jnp.arange(32, dtype=jnp.float32)[None, :, None] * pitch)
     batch = {"wave": wave, "mel": jax.random.normal(key, (8, 8, 3))}
     g_key, d_key = jax.random.split(key)
-    hyper = {"generator/learning_rate": 0.01, "discriminator/learning_rate": 0.05, "ema_half_life": 1e3}
+    hyper = {"generator/learning_rate": 1e-3, "discriminator/learning_rate": 0.05, "ema_half_life": 1e3}
     g, d = init_player(g_key, Generator(), tx, batch["mel"]), init_player(d_key, Judge(), tx, wave)
     return GANState.create(key, g, d, hyper=hyper), batch

@@ -1,0 +1,272 @@
+"""Players of every network library: the same numbers from the same weights, whoever wrote the network."""
+
+import equinox as eqx
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from conftest import assert_same, differs
+from flax import nnx
+
+from jaxgan import (
+    Frozen,
+    GANState,
+    callable_player,
+    d_loss,
+    g_loss,
+    init_player,
+    iteration,
+    joint,
+    latents,
+    make_d_step,
+    make_g_step,
+    make_joint_step,
+    nnx_player,
+    penalties,
+    plain_player,
+    terms,
+    update,
+)
+from jaxgan.losses import hinge, non_saturating
+
+RATES = {"generator/learning_rate": 0.5, "discriminator/learning_rate": 0.5, "ema_half_life": 0.0}
+SGD = optax.identity()
+
+# --- one GAN of points in five ways of writing it ---
+
+_random = np.random.default_rng(0)
+WEIGHTS = {
+    name: [jnp.asarray(_random.normal(size=shape), jnp.float32) for shape in shapes]
+    for name, shapes in {
+        "generator": [(3, 8), (8,), (8, 2), (2,)],
+        "discriminator": [(2, 8), (8,), (8, 1), (1,)],
+    }.items()
+}
+BATCH = jnp.asarray(_random.normal(size=(4, 2)), jnp.float32)
+
+
+class Dense(nn.Module):
+    out: int
+
+    @nn.compact
+    def __call__(self, x):
+        hidden = jnp.tanh(nn.Dense(8)(x))
+        return nn.Dense(self.out)(hidden)
+
+
+class NNXDense(nnx.Module):
+    def __init__(self, sizes, rngs):
+        self.one, self.two = nnx.Linear(sizes, 8, rngs=rngs), nnx.Linear(8, 2 if sizes == 3 else 1, rngs=rngs)
+
+    def __call__(self, x):
+        return self.two(jnp.tanh(self.one(x)))
+
+
+def linen(name):
+    a, b, c, d = WEIGHTS[name]
+    player = init_player(jax.random.key(0), Dense(len(d)), SGD, jnp.zeros((1, len(a))))
+    params = {"Dense_0": {"kernel": a, "bias": b}, "Dense_1": {"kernel": c, "bias": d}}
+    return player.replace(params=params)
+
+
+def plain(name):
+    return plain_player(lambda p, x: jnp.tanh(x @ p[0] + p[1][None]) @ p[2] + p[3][None], list(WEIGHTS[name]), SGD)
+
+
+def in_nnx(name):
+    a, b, c, d = WEIGHTS[name]
+    module = NNXDense(len(a), nnx.Rngs(0))
+    module.one.kernel[...], module.one.bias[...], module.two.kernel[...], module.two.bias[...] = a, b, c, d
+    return nnx_player(module, SGD)
+
+
+def equinox(name):
+    a, b, c, d = WEIGHTS[name]
+    module = eqx.nn.MLP(len(a), len(d), 8, 1, jnp.tanh, key=jax.random.key(0))
+    where = lambda m: [m.layers[0].weight, m.layers[0].bias, m.layers[1].weight, m.layers[1].bias]  # noqa: E731
+    return callable_player(eqx.tree_at(where, module, [a.T, b, c.T, d]), SGD)
+
+
+def fakes(nets, batch, draw, state):
+    return nets["generator"](draw.normal("z", 3))
+
+
+def generator(nets, batch, draw, state, fake):
+    return {"adversarial": non_saturating.g(nets["discriminator"](fake))}
+
+
+def discriminator(nets, batch, draw, state, fake):
+    net = nets["discriminator"]
+    r1 = penalties.r1(net.frozen, batch)
+    return {"adversarial": non_saturating.d(net(batch), net(fake)), "r1": r1}
+
+
+STEP = iteration(joint(update("discriminator", discriminator, make=fakes), update("generator", generator, make=fakes)))
+
+
+def trained(make):
+    state = GANState.create(jax.random.key(0), make("generator"), make("discriminator"), hyper=RATES)
+    state, metrics = jax.jit(lambda state: jax.lax.scan(lambda s, _: STEP(s, BATCH), state, length=3))(state)
+    return state, jax.tree.map(lambda x: x[-1], metrics)
+
+
+@pytest.mark.parametrize("make", [plain, in_nnx, equinox])
+def test_the_same_network_learns_the_same_whoever_wrote_it(make):
+    (wanted, said), (state, metrics) = trained(linen), trained(make)
+    assert_same(metrics, said, 1e-5)
+    for name in "generator", "discriminator":
+        mine, others = (
+            sorted(float(jnp.sum(x**2)) for x in jax.tree.leaves(of.players[name].params)) for of in (state, wanted)
+        )
+        np.testing.assert_allclose(mine, others, rtol=1e-5)
+        assert differs(wanted.players[name].params, linen(name).params)
+
+
+# --- layers as their libraries document them ---
+
+
+class Normed(nn.Module):
+    """A generator of 2×2 images with flax's own batch normalisation."""
+
+    @nn.compact
+    def __call__(self, z, condition=None, *, train):
+        x = nn.BatchNorm(use_running_average=not train, momentum=0.9)(nn.Dense(8)(z))
+        return jnp.tanh(nn.Dense(4)(nn.relu(x))).reshape(-1, 2, 2, 1)
+
+
+class Critic(nn.Module):
+    kind: str = ""
+
+    @nn.compact
+    def __call__(self, x, condition=None, *, train):
+        x = x.reshape(len(x), -1)
+        x = nn.SpectralNorm(nn.Dense(8))(x, update_stats=train) if "spectral" in self.kind else nn.Dense(8)(x)
+        x = nn.BatchNorm(use_running_average=not train, momentum=0.9)(x) if "batch" in self.kind else x
+        x = nn.Dropout(0.5, deterministic=not train)(x) if "dropout" in self.kind else x
+        return {"logits": nn.Dense(1)(jnp.tanh(x))[:, 0]}
+
+
+def gan(kind):
+    keys = jax.random.split(jax.random.key(0), 3)
+    g = init_player(keys[1], Normed(), SGD, jnp.zeros((1, 4)))
+    d = init_player(keys[2], Critic(kind), SGD, jnp.zeros((1, 2, 2, 1)))
+    return GANState.create(keys[0], g, d, hyper=RATES)
+
+
+IMAGES = {"image": jnp.asarray(_random.uniform(-1, 1, (4, 2, 2, 1)), jnp.float32)}
+
+
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("kind", ["", "batch", "spectral", "dropout", "spectral and batch"])
+def test_networks_with_flaxs_own_layers_train(kind, shared):
+    d_terms, g_terms = [d_loss(hinge)], [g_loss(hinge)]
+    d_terms += [] if "batch" in kind else [terms.r1(0.5)]
+    halves = make_d_step(latents(4), d_terms), make_g_step(latents(4), g_terms)
+    step = iteration(make_joint_step(latents(4), d_terms, g_terms)) if shared else iteration(*halves)
+    state = gan(kind)
+    after, _ = jax.jit(lambda s: jax.lax.scan(lambda s, _: step(s, IMAGES), s, length=2))(state)
+    for name in state.players:
+        assert differs(after.players[name].params, state.players[name].params)
+    assert differs(after.generator.variables, state.generator.variables)
+    said = after.discriminator.apply_fn(after.discriminator.all_variables, IMAGES["image"], train=False)
+    assert np.isfinite(said["logits"]).all()
+
+
+def test_flaxs_batch_statistics_are_those_of_the_real_and_then_the_fake_pass():
+    state = gan("batch")
+    after, _ = jax.jit(make_d_step(latents(4), [terms.Term("kept", lambda view: view.fake["logits"])]))(state, IMAGES)
+    d = state.discriminator
+    images = [IMAGES["image"], _fakes_of(state)]
+    mean, var = np.zeros(8), np.ones(8)
+    for image in images:
+        kernel, bias = (np.asarray(d.params["Dense_0"][name], np.float64) for name in ("kernel", "bias"))
+        x = np.asarray(image, np.float64).reshape(4, -1) @ kernel + bias
+        mean, var = 0.9 * mean + 0.1 * x.mean(0), 0.9 * var + 0.1 * x.var(0)
+    kept = after.discriminator.variables["batch_stats"]["BatchNorm_0"]
+    np.testing.assert_allclose(kept["mean"], mean, atol=1e-6)
+    np.testing.assert_allclose(kept["var"], var, atol=1e-6)
+
+
+def _fakes_of(state):
+    """What the generator makes in the discriminator's first update."""
+    g, root = state.generator, jax.random.fold_in(jax.random.fold_in(state.key, 1), 0)
+    feed = jax.random.split(root, 6)[0]
+    z = jnp.stack([jax.random.normal(jax.random.fold_in(feed, i), (4,)) for i in range(4)])
+    image, _ = g.apply_fn(g.all_variables, z, train=True, mutable=["batch_stats"])
+    return image
+
+
+def test_flaxs_power_iteration_is_kept_once_an_update_and_only_in_its_players():
+    state = gan("spectral")
+    u = lambda state: state.discriminator.variables["batch_stats"]["SpectralNorm_0"]["Dense_0/kernel/u"]  # noqa: E731
+    d_step, g_step = make_d_step(latents(4), [d_loss(hinge), terms.r1(0.5)]), make_g_step(latents(4), [g_loss(hinge)])
+    after, _ = jax.jit(d_step)(state, IMAGES)
+    kernel, old = np.asarray(state.discriminator.params["Dense_0"]["kernel"], np.float64), np.asarray(u(state))
+    v = old @ kernel.T
+    turned = v / np.linalg.norm(v) @ kernel
+    np.testing.assert_allclose(u(after), turned / np.linalg.norm(turned), atol=1e-6)  # one turn, of two passes
+    assert_same(u(jax.jit(g_step)(after, IMAGES)[0]), u(after))
+
+
+class NNXNormed(nnx.Module):
+    """Batch and spectral normalisation and dropout of NNX's own."""
+
+    def __init__(self, rngs):
+        self.norm = nnx.SpectralNorm(nnx.Linear(2, 8, rngs=rngs), rngs=rngs)
+        self.batch, self.drop = nnx.BatchNorm(8, momentum=0.9, rngs=rngs), nnx.Dropout(0.5, rngs=rngs)
+        self.out = nnx.Linear(8, 1, rngs=rngs)
+
+    def __call__(self, x):
+        return self.out(self.drop(jnp.tanh(self.batch(self.norm(x)))))
+
+
+def test_nnxs_layers_keep_their_statistics_and_turn_once():
+    d = nnx_player(NNXNormed(nnx.Rngs(1)), SGD)
+    assert (d.once, d.across) == (("spectral",), ("batch normalisation",))
+    state = GANState.create(jax.random.key(0), in_nnx("generator"), d, hyper=RATES)
+    judge = lambda nets, batch, draw, state: {  # noqa: E731
+        "adversarial": non_saturating.d(nets["discriminator"](batch), nets["discriminator"](batch + 1.0)),
+        "frozen": nets["discriminator"].frozen(batch),
+    }
+    after, _ = jax.jit(update("discriminator", judge))(state, BATCH)
+    again, _ = jax.jit(update("discriminator", judge))(state, BATCH)
+    assert_same(jax.tree.leaves(after), jax.tree.leaves(again))  # dropout's keys are the update's
+
+    (u, sigma), (new_u, _) = (
+        sorted(jax.tree.leaves(of.discriminator.variables["spectral"]), key=lambda x: -x.ndim) for of in (state, after)
+    )
+    kernel = np.asarray(NNXNormed(nnx.Rngs(1)).norm.layer_instance.kernel[...], np.float64)
+    v = np.asarray(u) @ kernel.T
+    turned = v / np.linalg.norm(v) @ kernel
+    np.testing.assert_allclose(new_u, turned / np.linalg.norm(turned), atol=1e-5)
+    assert sigma.shape == () and differs(after.discriminator.variables["rest"], state.discriminator.variables["rest"])
+    evaluated = d.apply_fn(d.all_variables, BATCH, train=False)
+    assert_same(evaluated, d.apply_fn(d.all_variables, BATCH, train=False))
+
+
+def test_modules_need_not_take_train():
+    player = init_player(jax.random.key(0), Dense(1), SGD, jnp.zeros((1, 2)))
+    out, changed = player.apply_fn(player.all_variables, BATCH, train=True, mutable=[])
+    assert out.shape == (4, 1) and changed == {}
+    assert player.apply_fn(player.all_variables, BATCH).shape == (4, 1)
+
+
+# --- networks that no one trains ---
+
+
+def test_a_frozen_network_has_no_gradient_and_a_digest_of_its_arrays():
+    variables = {"params": {"w": jnp.arange(3.0), "b": jnp.zeros(2)}}
+    features = Frozen(lambda v, x: v["params"]["w"] * x, variables)
+    assert_same(features(jnp.ones(3)), jnp.arange(3.0))
+    by_weights = jax.grad(lambda w: jnp.sum(Frozen(features.apply_fn, {"params": {"w": w}})(jnp.ones(3))))
+    np.testing.assert_array_equal(by_weights(jnp.ones(3)), 0)
+    np.testing.assert_array_equal(jax.grad(lambda x: jnp.sum(features(x)))(jnp.ones(3)), jnp.arange(3.0))
+    others = [
+        {"params": {"w": jnp.arange(3.0), "b": jnp.zeros(3)}},
+        {"params": {"w": jnp.arange(3.0), "c": jnp.zeros(2)}},
+        {"params": {"w": jnp.arange(3.0) + 1, "b": jnp.zeros(2)}},
+    ]
+    digests = {Frozen(features.apply_fn, v).digest for v in (variables, *others)}
+    assert len(digests) == 4 and features.digest == Frozen(features.apply_fn, variables).digest
