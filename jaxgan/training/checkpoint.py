@@ -21,6 +21,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from jaxgan.training.digest import digests
+from jaxgan.training.earlier import of_version_0_1
 from jaxgan.training.orbax_errors import LEFTOVERS, hear_failures_once, reason_of
 from jaxgan.training.placing import abstract, placed
 from jaxgan.training.processes import first, from_first, gather, several
@@ -41,6 +42,13 @@ class SaveError(OSError):
 
 class _Damaged(Exception):
     """A checkpoint that is not what was saved, or not for this state; the message says why in a line."""
+
+
+def _fields(metadata: Any) -> set[str]:
+    """The names of the fields of the state in a file, or of its members."""
+    state = metadata["state"]
+    names = state.get("members", state)
+    return set(names) if isinstance(names, dict) else set()
 
 
 class Checkpoints:
@@ -233,23 +241,25 @@ class Checkpoints:
         that was going on failed."""
         self._settle()
         self._seen_by_all(self._path(step))
-        wanted = jax.tree.leaves(shapes := jax.tree.map(abstract, like))
-        target = {"state": shapes, "digest": abstract(jax.ShapeDtypeStruct((len(wanted),), jnp.uint32))}
-        reason, restored = "", {}
+        reason, restored, wanted, today = "", {}, [], lambda state: state
         try:
             # Not by the manager, where those who can read would wait for those who can't.
-            reader = ocp.StandardCheckpointHandler()
-            restored = reader.restore(self._path(step) / "default", args=ocp.args.StandardRestore(target))
+            reader, file = ocp.StandardCheckpointHandler(), self._path(step) / "default"
+            shapes, today = of_version_0_1(jax.tree.map(abstract, like), _fields(reader.metadata(file)))
+            wanted = jax.tree.leaves(shapes)
+            target = {"state": shapes, "digest": abstract(jax.ShapeDtypeStruct((len(wanted),), jnp.uint32))}
+            restored = reader.restore(file, args=ocp.args.StandardRestore(target))
         except Exception as error:  # noqa: BLE001 - as in save
             reason = self._reason(error)
         self._whole_for_all(reason)
-        state: State = restored["state"]
-        wrong = np.asarray(digests(jax.tree.leaves(state))) != np.asarray(restored["digest"])
-        for (path, leaf), want, differs in zip(jax.tree.leaves_with_path(state), wanted, wrong, strict=True):
+        saved = restored["state"]
+        wrong = np.asarray(digests(jax.tree.leaves(saved))) != np.asarray(restored["digest"])
+        for (path, leaf), want, differs in zip(jax.tree.leaves_with_path(saved), wanted, wrong, strict=True):
             if differs or leaf.dtype != want.dtype:  # Orbax restores a key whatever was asked for
                 is_not = "what was saved" if differs else f"of type {want.dtype} but {leaf.dtype}"
                 reason = reason or f"{jax.tree_util.keystr(path)} is not {is_not}"
         self._whole_for_all(reason)
+        state: State = today(saved)
         return state
 
     def _whole_for_all(self, reason: str) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from jaxgan import __version__
 from jaxgan.training.experiment import Build
 from jaxgan.training.logging import last_step, write_json
 from jaxgan.training.options import Options, differing, name_of
@@ -90,6 +91,7 @@ class Run:
     def write(self, build: Build, options: Options, data: DataSpec) -> None:
         """Writes the record."""
         record = {
+            "jaxgan": __version__,
             "experiment": name_of(build),
             "options": dataclasses.asdict(options),
             "data": dataclasses.asdict(data),
