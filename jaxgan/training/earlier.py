@@ -38,8 +38,8 @@ def of_version_0_1(like: PyTree, saved: Collection[str]) -> tuple[PyTree, Callab
     if not set(saved) >= PLAYERS:
         return like, lambda state: state
     if isinstance(like, Ensemble):
-        members, back = of_version_0_1(like.members, saved)
-        return like.replace(members=members), lambda state: state.replace(members=back(state.members))
+        members, of_today = of_version_0_1(like.members, saved)
+        return like.replace(members=members), lambda state: state.replace(members=of_today(state.members))
     if not isinstance(like, GANState) or set(like.players) != PLAYERS or set(like.ema) != {"generator"}:
         raise ValueError("it was written by jaxgan 0.1, whose runs had one generator and one discriminator")
     before = _Before(
