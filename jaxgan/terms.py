@@ -114,7 +114,7 @@ def _critic(view: View, example: Example) -> penalties.Critic:
     if has_batch_norm(view.state.discriminator.variables):
         raise ValueError(
             "this discriminator has batch normalisation, under which a gradient penalty is not the paper's "
-            "(each example's gradient reaches into the others): build it without, e.g. batch_norm=False"
+            "(each example's gradient reaches into the others): build it without, e.g. norm=None"
         )
     return lambda images: view.critic(images, example.get("condition"))["logits"]
 
