@@ -65,8 +65,7 @@ class _Spectral:
         state = layer.variable("spectral", name, lambda: self._start(held, layer.make_rng("params")))
         if layer.is_mutable_collection("spectral") and not layer.is_initializing():
             state.value = self._turned(held, state.value["v"], self.turns)
-        u, v = (lax.stop_gradient(state.value[each]) for each in "uv")
-        return weight / _product(u, _product(matrix, v))
+        return weight / _product(state.value["u"], _product(matrix, state.value["v"]))
 
     def _start(self, matrix: jax.Array, key: jax.Array) -> dict[str, jax.Array]:
         return self._turned(matrix, jax.random.normal(key, matrix.shape[1:], jnp.float32), FIRST_TURNS)
