@@ -109,8 +109,9 @@ def equalized(
 
 
 def spectral(layer: Callable[..., Any], *, turns: int = 1, eps: float = 1e-12) -> Callable[..., Any]:
-    """Gives a layer spectral normalisation: its weight W, as a matrix `[outputs, all else]`, is divided by an estimate
-    σ = uᵀ W v of its largest singular value. Miyato et al. 2018 (arXiv 1802.05957), algorithm 1.
+    """Gives a layer spectral normalisation: its weight W, as a matrix `[outputs, all else]` (of an embedding `[classes,
+    features]`), is divided by an estimate σ = uᵀ W v of its largest singular value. Miyato et al. 2018 (arXiv
+    1802.05957), algorithm 1.
 
     The unit vectors u and v live in the collection `spectral` as `{"kernel": {"u", "v"}}` of the layer. A pass in which
     that collection is mutable turns them by `turns` power iterations before it uses them; every other pass,
