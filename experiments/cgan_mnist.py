@@ -16,6 +16,7 @@ with this experiment's loss).
 """
 
 import dataclasses
+import functools
 from typing import ClassVar, Literal
 
 import flax.linen as nn
@@ -25,6 +26,7 @@ from jaxgan import d_loss, g_loss
 from jaxgan.losses import non_saturating
 from jaxgan.networks.conditional import LabelledDiscriminator, LabelledGenerator
 from jaxgan.networks.heads import Projection
+from jaxgan.networks.layers import ConditionalBatchNorm
 from jaxgan.samplers import labelled, labelled_latents
 from jaxgan.training import GAN, DataSpec, compose, labels_needed, main
 
@@ -46,7 +48,8 @@ def build(options: Options, data: DataSpec) -> GAN:
         LabelledDiscriminator(discriminator, classes, embed),
     )
     if options.condition == "projection":
-        networks = generator.clone(classes=classes), discriminator.clone(head=Projection(classes))
+        by_class = functools.partial(ConditionalBatchNorm, classes=classes)
+        networks = generator.clone(norm=by_class), discriminator.clone(head=Projection(classes))
     terms = [d_loss(non_saturating)], [g_loss(non_saturating)]
     return compose(options, data, networks, labelled_latents(options.latent_size), *terms, prepare=labelled)
 

@@ -19,6 +19,7 @@ from jaxgan import d_loss, g_loss, latents
 from jaxgan.data.prepare import Fit
 from jaxgan.losses import non_saturating
 from jaxgan.networks.dcgan import SIZES, Discriminator, Generator
+from jaxgan.networks.layers import BatchNorm, Layer
 from jaxgan.training import GAN, DataSpec, compose, main
 from jaxgan.training import Options as CommonOptions
 from jaxgan.training.usage import require
@@ -51,11 +52,11 @@ class Options(CommonOptions):
         require(self, "discriminator_features", own is None or own >= 1, "at least 1")
 
 
-def networks(options: Options, data: DataSpec, *, batch_norm: bool = True) -> tuple[Generator, Discriminator]:
-    """The generator and the discriminator, the latter with batch norm or not: gradient penalties need it without."""
+def networks(options: Options, data: DataSpec, *, norm: Layer | None = BatchNorm) -> tuple[Generator, Discriminator]:
+    """The generator and the discriminator, the latter with this norm: gradient penalties need it without batch norm."""
     dtype = options.compute_dtype
     generator = Generator(data.size, data.channels, options.features, dtype)
-    return generator, Discriminator(options.discriminator_features or options.features, batch_norm, dtype)
+    return generator, Discriminator(options.discriminator_features or options.features, dtype, norm=norm)
 
 
 def build(options: Options, data: DataSpec) -> GAN:

@@ -58,12 +58,12 @@ def gradient_penalties(gammas: dict[str, float]) -> tuple[list[Term], dict[str, 
 
 def build(options: Options, data: DataSpec) -> GAN:
     loss = getattr(losses, options.loss)
-    generator, discriminator = dcgan_mnist.networks(options, data, batch_norm=False)
+    generator, discriminator = dcgan_mnist.networks(options, data, norm=None)
     terms, weights = gradient_penalties({"r1": options.r1, "r2": options.r2})
     return compose(
         options,
         data,
-        (generator.clone(batch_norm=False), discriminator),
+        (generator.clone(norm=None), discriminator),
         latents(options.latent_size),
         [d_loss(loss), *terms],
         [g_loss(loss)],

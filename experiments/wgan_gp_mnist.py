@@ -51,7 +51,7 @@ def build(options: Options, data: DataSpec) -> GAN:
     return compose(
         options,
         data,
-        dcgan_mnist.networks(options, data, batch_norm=False),
+        dcgan_mnist.networks(options, data, norm=None),
         latents(options.latent_size),
         [d_loss(wasserstein), wgan_gp("penalty")],
         [g_loss(wasserstein)],

@@ -144,7 +144,7 @@ def _critic(view: View, example: Example) -> penalties.Critic:
     if "batch normalisation" in view.state.discriminator.across:
         raise ValueError(
             "this discriminator has batch normalisation, under which a gradient penalty is not the paper's "
-            "(each example's gradient reaches into the others): build it without, e.g. batch_norm=False"
+            "(each example's gradient reaches into the others): build it without, e.g. norm=None"
         )
     return lambda images: view.critic(images, example.get("condition"))["logits"]
 

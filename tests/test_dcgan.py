@@ -1,6 +1,7 @@
 """DCGAN: shapes, parameters and weights as in the paper, and the numbers of PyTorch's layers (golden/dcgan.npz)."""
 
 import pathlib
+from functools import partial
 
 import flax.linen as nn
 import jax
@@ -10,6 +11,7 @@ import pytest
 
 from jaxgan.networks import dcgan
 from jaxgan.networks.heads import AuxiliaryClassifier, Codes, Logits, Projection
+from jaxgan.networks.layers import BatchNorm, ConditionalBatchNorm
 from jaxgan.networks.minibatch import MinibatchDiscrimination, MinibatchStdDev
 
 GOLDEN = np.load(pathlib.Path(__file__).parent / "golden" / "dcgan.npz")
@@ -61,21 +63,21 @@ def test_generator_shapes_and_parameters(size, channels):
 
 @every_size
 @pytest.mark.parametrize("channels", [1, 3, 4])
-@pytest.mark.parametrize("batch_norm", [True, False])
-def test_discriminator_shapes_and_parameters(size, channels, batch_norm):
+@pytest.mark.parametrize("norm", [BatchNorm, None])
+def test_discriminator_shapes_and_parameters(size, channels, norm):
     features = 2
-    module = dcgan.Discriminator(features=features, batch_norm=batch_norm)
+    module = dcgan.Discriminator(features=features, norm=norm)
     variables, said = _shapes(module, (6, size, size, channels))
     base, widths = _widths(size, features)
     assert jax.tree.map(jnp.shape, said) == {"logits": (6,), "features": (6, base, base, widths[-1])}
     assert {array.dtype for array in said.values()} == {jnp.dtype("float32")}
     count, before = 0, channels
     for i, out in enumerate(widths):
-        norm = batch_norm and i > 0  # the paper has none on the discriminator's input layer
-        count += 4 * 4 * before * out + (2 * out if norm else out)
+        normed = norm and i > 0  # the paper has none on the discriminator's input layer
+        count += 4 * 4 * before * out + (2 * out if normed else out)
         before = out
     assert _count(variables["params"]) == count + base * base * before + 1
-    assert _count(variables.get("batch_stats", {})) == (2 * sum(widths[1:]) if batch_norm else 0)
+    assert _count(variables.get("batch_stats", {})) == (2 * sum(widths[1:]) if norm else 0)
 
 
 def test_the_sizes_of_the_published_network():
@@ -150,11 +152,11 @@ def test_bfloat16_computes_in_bfloat16_and_keeps_the_rest_in_float32(module, sha
     "module, shape",
     [
         (dcgan.Generator(size=28, features=1), (4, LATENT)),
-        (dcgan.Generator(size=28, features=1, classes=2), (4, LATENT)),
+        (dcgan.Generator(size=28, features=1, norm=partial(ConditionalBatchNorm, classes=2)), (4, LATENT)),
         (dcgan.Discriminator(features=1), (4, 28, 28, 1)),
     ],
 )
-def test_axis_name_reaches_every_batch_norm(module, shape):
+def test_a_norms_axis_name_reaches_every_one_of_them(module, shape):
     """Two shards of a batch under vmap, and the whole batch."""
     random = np.random.default_rng(0)
     draw = lambda leaf: random.uniform(-0.5, 0.5, leaf.shape).astype(np.float32)  # noqa: E731
@@ -165,7 +167,7 @@ def test_axis_name_reaches_every_batch_norm(module, shape):
     def run(module):
         return lambda x, labels: module.apply(variables, x, labels, train=True, mutable=["batch_stats"])
 
-    sharded = jax.jit(jax.vmap(run(module.clone(axis_name="devices")), axis_name="devices"))
+    sharded = jax.jit(jax.vmap(run(module.clone(norm=partial(module.norm, axis_name="devices"))), axis_name="devices"))
     got, got_stats = sharded(x.reshape(2, -1, *shape[1:]), labels.reshape(2, -1))
     want, want_stats = jax.jit(run(module))(x, labels)
     got, want = jax.tree.leaves(got)[0], jax.tree.leaves(want)[0]
@@ -325,7 +327,7 @@ def test_a_head_gets_the_condition():
 
 def test_dropout_in_training_alone():
     """After every activation: shares of zeros, the rest scaled, and evaluation as without."""
-    module = dcgan.Discriminator(features=8, batch_norm=False, dropout=0.25)
+    module = dcgan.Discriminator(features=8, norm=None, dropout=0.25)
     variables = _drawn(module, PHOTOS)
     plain = jax.jit(lambda: module.clone(dropout=0.0).apply(variables, PHOTOS, train=True))()
     evaluated = jax.jit(lambda: module.apply(variables, PHOTOS, train=False))()
@@ -371,7 +373,7 @@ def _by_class(variables):
 def test_a_generator_of_one_class_in_use_has_pytorchs_numbers(mode):
     """All labels 0: the classes' batch norm is the plain one, whatever the other classes have."""
     x, want = GOLDEN["28/g/input"][:, :, 0, 0], _nhwc(GOLDEN[f"28/g/{mode}"])
-    module = dcgan.Generator(size=28, channels=1, features=3, classes=3)
+    module = dcgan.Generator(size=28, channels=1, features=3, norm=partial(ConditionalBatchNorm, classes=3))
     variables = _by_class(_variables("28/g/"))
     labels = np.zeros(len(x), np.int32)
     shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), x, labels, train=False))
@@ -384,7 +386,7 @@ def test_a_generator_of_one_class_in_use_has_pytorchs_numbers(mode):
 
 
 def test_a_generator_with_classes_starts_at_gain_one_and_computes_in_its_dtype():
-    module = dcgan.Generator(size=28, features=2, classes=3, dtype=jnp.bfloat16)
+    module = dcgan.Generator(28, features=2, norm=partial(ConditionalBatchNorm, classes=3), dtype=jnp.bfloat16)
     forward = lambda: module.init_with_output(  # noqa: E731
         jax.random.key(0), np.ones((4, LATENT), np.float32), LABELS, train=False, capture_intermediates=True
     )

@@ -242,6 +242,6 @@ def _metrics_of_a_d_step(term, **options):
     "term", [terms.r1("gamma"), terms.r2("gamma"), terms.wgan_gp(), terms.dragan()], ids=lambda term: term.name
 )
 def test_terms_refuse_batch_norm_and_take_a_discriminator_without(term):
-    with pytest.raises(ValueError, match="batch_norm=False"):
-        _metrics_of_a_d_step(term, batch_norm=True)
-    assert _metrics_of_a_d_step(term, batch_norm=False)[f"discriminator/{term.name}"].shape == ()
+    with pytest.raises(ValueError, match="norm=None"):
+        _metrics_of_a_d_step(term)
+    assert _metrics_of_a_d_step(term, norm=None)[f"discriminator/{term.name}"].shape == ()

@@ -112,7 +112,7 @@ def test_a_state_without_a_needed_number_is_refused(name):
 
 def test_a_gradient_penalty_refuses_a_critic_with_batch_norm():
     step = make_d_step(given, [r1(1.0)])
-    with pytest.raises(ValueError, match="batch_norm=False"):
+    with pytest.raises(ValueError, match="norm=None"):
         step(tiny_gan(discriminator=Discriminator(batch_norm=True)), BATCH)
 
 

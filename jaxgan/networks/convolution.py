@@ -120,12 +120,13 @@ def conv(x: jax.Array, kernel: jax.Array, *, stride: int, padding: int) -> jax.A
     return _bind(forward, x, kernel, stride=stride, padding=padding, size=x.shape[1:3], kernel=kernel.shape[:2])
 
 
-def conv_transpose(x: jax.Array, kernel: jax.Array, *, stride: int, padding: int) -> jax.Array:
-    """The transpose of `conv`: `[B, H, W, C] -> [B, H', W', features]` with H' = (H - 1)·stride - 2·padding + k, so
-    that output[stride·i + a - padding] += input[i] · kernel[a]. `kernel` is `[k, k, C, features]`. ValueError where
-    they don't fit."""
+def conv_transpose(x: jax.Array, kernel: jax.Array, *, stride: int, padding: int, output_padding: int = 0) -> jax.Array:
+    """The transpose of `conv`: `[B, H, W, C] -> [B, H', W', features]` with H' = (H - 1)·stride - 2·padding + k +
+    output_padding, so that output[stride·i + a - padding] += input[i] · kernel[a]. `kernel` is `[k, k, C, features]`;
+    output_padding is below the stride, so that `conv` leads back to H. ValueError where they don't fit."""
     (height, width), (kh, kw) = x.shape[1:3], kernel.shape[:2]
-    size = (height - 1) * stride - 2 * padding + kh, (width - 1) * stride - 2 * padding + kw
+    less = 2 * padding - output_padding
+    size = (height - 1) * stride - less + kh, (width - 1) * stride - less + kw
     _check(x, kernel, size)
     kernel = kernel.swapaxes(2, 3)
     return _bind(to_input, x, kernel, stride=stride, padding=padding, size=size, kernel=(kh, kw))

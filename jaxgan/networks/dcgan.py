@@ -3,10 +3,13 @@
 Radford et al. 2016 (arXiv 1511.06434): stride 2, batch normalisation everywhere but in the generator's output and the
 discriminator's input layer, ReLU in the generator and LeakyReLU 0.2 in the discriminator, tanh on the image, weights
 from N(0, 0.02). Kernels are 4×4, as in the Torch and PyTorch versions that everybody knows (the paper has 5×5), and so
-are batch-norm scales from N(1, 0.02). Layers before a batch norm carry no bias, which it would subtract again.
+are batch-norm scales from N(1, 0.02). Layers before a norm carry no bias, which it would subtract again.
 
 An image of `size` pixels is `base · 2^n`: base 7 for 28, otherwise 4. Widths double towards the small end: for 32
 pixels and `features=64` the generator goes 256-128-64 and the discriminator 64-128-256.
+
+Layers are handed in, as `jaxgan.networks.layers.handed` says: `conv` as (features, kernel, stride, padding), `norm`,
+which is given `condition`, and the dense layer of the generator. A `norm` of None is none.
 """
 
 import flax.linen as nn
@@ -14,9 +17,8 @@ import jax
 import jax.numpy as jnp
 from flax.typing import Dtype
 
-from jaxgan.networks.conditional import ConditionalBatchNorm
 from jaxgan.networks.heads import Head, Logits
-from jaxgan.networks.layers import BatchNorm, Conv, ConvTranspose
+from jaxgan.networks.layers import BatchNorm, Conv, ConvTranspose, Dense, Layer, build, needs_bias, normalise
 
 __all__ = ["SIZES", "Discriminator", "Generator", "stages"]
 
@@ -41,53 +43,56 @@ def stages(size: int) -> tuple[int, int]:
     return base, (size // base).bit_length() - 1
 
 
-class Generator(nn.Module):
-    """latent `[B, L]` -> images `[B, size, size, channels]` in (-1, 1).
+def _resized(x: jax.Array, side: int, layer: str, example: str) -> jax.Array:
+    """`x`, refused where the layer that was handed in has not made it `side` pixels wide and high."""
+    if x.shape[1:3] != (side, side):
+        raise ValueError(
+            f"conv= of this network makes {side} pixels of its input in {layer}, as {example} does, got {x.shape[1:3]}"
+        )
+    return x
 
-    With `classes` every batch norm is a `ConditionalBatchNorm` by the labels `[B]` that `condition` then has to be;
-    otherwise it is ignored. Without `batch_norm` layers have biases, and weights drawn so that activations keep their
-    size from layer to layer (He et al. 2015, arXiv 1502.01852), as nothing else would see to that.
+
+class Generator(nn.Module):
+    """latent `[B, L]` -> images `[B, size, size, channels]` in (-1, 1). `condition` is given to every norm:
+    `norm=partial(ConditionalBatchNorm, classes=10)` takes labels `[B]`, the usual one nothing.
+
+    conv: makes the transposed convolutions, which double the image.
+    Without a norm layers have biases, and weights drawn so that activations keep their size from layer to layer (He et
+    al. 2015, arXiv 1502.01852), as nothing else would see to that.
     """
 
     size: int = 32
     channels: int = 1
     features: int = 64
     dtype: Dtype = jnp.float32
-    axis_name: str | None = None
-    classes: int = 0
-    batch_norm: bool = True
+    conv: Layer = ConvTranspose
+    norm: Layer | None = BatchNorm
+    dense: Layer = Dense
 
     @nn.compact
     def __call__(self, latent: jax.Array, condition: jax.Array | None = None, *, train: bool) -> jax.Array:
-        if self.classes and not self.batch_norm:
-            raise ValueError(f"classes={self.classes} reach this generator through batch norm; leave batch_norm on")
         base, n = stages(self.size)
-        width, bare = self.features * 2 ** (n - 1), not self.batch_norm
+        width, dtype, bias = self.features * 2 ** (n - 1), self.dtype, needs_bias(self.norm)
         # A transposed convolution of a 1×1 image is this matrix product.
-        init = _he if bare else _weights
-        project = nn.Dense(base * base * width, use_bias=bare, kernel_init=init, dtype=self.dtype, name="project")
+        init = _he if self.norm is None else _weights
+        project = build(self.dense, base * base * width, use_bias=bias, kernel_init=init, dtype=dtype, name="project")
         x = project(latent).reshape(-1, base, base, width)
-        init = _he_transposed if bare else _weights
+        init = _he_transposed if self.norm is None else _weights
         for i in range(n):
-            if self.classes:
-                by_class = ConditionalBatchNorm(self.classes, self.dtype, self.axis_name, name=f"norm{i}")
-                x = by_class(x, condition, train=train)
-            elif self.batch_norm:
-                norm = BatchNorm(scale_init=_scales, dtype=self.dtype, axis_name=self.axis_name, name=f"norm{i}")
-                x = norm(x, train=train)
-            x = nn.relu(x)
-            last = i == n - 1
+            x = normalise(self.norm, x, condition, train=train, scale_init=_scales, dtype=dtype, name=f"norm{i}")
+            x, last, name = nn.relu(x), i == n - 1, f"up{i}"
             width = self.channels if last else width // 2
-            x = ConvTranspose(width, 4, 2, 1, use_bias=last or bare, kernel_init=init, dtype=self.dtype, name=f"up{i}")(
-                x
-            )
+            up = build(self.conv, width, 4, 2, 1, use_bias=last or bias, kernel_init=init, dtype=dtype, name=name)
+            x = _resized(up(x), base * 2 ** (i + 1), name, "layers.ConvTranspose")
         return jnp.tanh(x.astype(jnp.float32))
 
 
 class Discriminator(nn.Module):
     """images `[B, size, size, C]` -> `{"logits": [B], "features": [B, base, base, W]}` and whatever else `head` says.
 
-    batch_norm: False is what gradient penalties need.
+    conv: makes the convolutions, which halve the image. `conv=spectral(Conv)` has its weights' norms bounded; the
+        head's are its own (`head=Logits(dense=spectral(Dense))`).
+    norm: behind every convolution but the first. None is what gradient penalties need.
     head: one of `jaxgan.networks.heads`, given the features and `condition`.
     dropout: the share of activations that is dropped after every LeakyReLU in training.
     minibatch: a layer between features and head, such as `minibatch.MinibatchStdDev`.
@@ -95,9 +100,9 @@ class Discriminator(nn.Module):
     """
 
     features: int = 64
-    batch_norm: bool = True
     dtype: Dtype = jnp.float32
-    axis_name: str | None = None
+    conv: Layer = Conv
+    norm: Layer | None = BatchNorm
     head: Head = Logits()
     dropout: float = 0.0
     minibatch: nn.Module | None = None
@@ -106,14 +111,13 @@ class Discriminator(nn.Module):
     def __call__(self, image: jax.Array, condition: jax.Array | None = None, *, train: bool) -> dict[str, jax.Array]:
         if image.shape[1] != image.shape[2]:
             raise ValueError(f"DCGAN takes square images, got {image.shape[1:3]}")
-        x = image
+        x, dtype = image, self.dtype
         for i in range(stages(image.shape[1])[1]):
-            normed, width = self.batch_norm and i > 0, self.features * 2**i
-            name = f"down{i}"
-            x = Conv(width, 4, 2, 1, use_bias=not normed, kernel_init=_weights, dtype=self.dtype, name=name)(x)
-            if normed:
-                norm = BatchNorm(scale_init=_scales, dtype=self.dtype, axis_name=self.axis_name, name=f"norm{i}")
-                x = norm(x, train=train)
+            norm, width, name = self.norm if i else None, self.features * 2**i, f"down{i}"
+            bias = needs_bias(norm)
+            down = build(self.conv, width, 4, 2, 1, use_bias=bias, kernel_init=_weights, dtype=dtype, name=name)
+            x = _resized(down(x), x.shape[1] // 2, name, "layers.Conv")
+            x = normalise(norm, x, condition, train=train, scale_init=_scales, dtype=dtype, name=f"norm{i}")
             x = nn.leaky_relu(x, 0.2)
             if self.dropout:
                 x = nn.Dropout(self.dropout, deterministic=not train)(x)

@@ -5,7 +5,8 @@ arrays `[B, ...]`, `logits` among them. It is called inside a Linen module, whos
 a discriminator has, the dense layer behind its logits is its `judge`, and one's parameters are read by another. (A head
 may be a Linen module as well; its layers are then a level deeper.)
 
-`kernel_init` draws all weights, biases start at 0. `dtype` is what a head computes in, None the features' own.
+`kernel_init` draws all weights, biases start at 0. `dtype` is what a head computes in, None the features' own. `dense`
+makes its layers: `spectral(Dense)` of `jaxgan.networks.layers` belongs to a discriminator of `spectral(Conv)`.
 """
 
 import dataclasses
@@ -16,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from flax.typing import Dtype, Initializer
 
-from jaxgan.networks.conditional import one_hot
+from jaxgan.networks.layers import Dense, Layer, build, one_hot
 
 __all__ = ["AuxiliaryClassifier", "Codes", "Head", "Logits", "Projection"]
 
@@ -29,12 +30,14 @@ _weights = nn.initializers.normal(0.02)
 class _Layers:
     kernel_init: Initializer = _weights
     dtype: Dtype | None = None
+    dense: Layer = Dense
 
     def _dense(self, name: str, x: jax.Array, width: int, use_bias: bool = True) -> jax.Array:
         """A dense layer, `[B, A] -> [B, width]`; float32, whatever it computed in."""
         dtype = x.dtype if self.dtype is None else self.dtype
-        layer = nn.Dense(width, use_bias, kernel_init=self.kernel_init, dtype=dtype, name=name)
-        return layer(x).astype(jnp.float32)
+        init = self.kernel_init
+        layer = build(self.dense, width, use_bias=use_bias, kernel_init=init, dtype=dtype, name=name)
+        return jnp.asarray(layer(x), jnp.float32)
 
     def _judge(self, x: jax.Array) -> jax.Array:
         return self._dense("judge", x, 1).reshape(-1)

@@ -1,4 +1,8 @@
-"""Dense networks, for points of the plane and whatever else has no neighbours, and for the first GANs of images."""
+"""Dense networks, for points of the plane and whatever else has no neighbours, and for the first GANs of images.
+
+Layers are handed in, as `jaxgan.networks.layers.handed` says: `dense`, and `norm` between a dense layer and its
+activation, which is given `condition`; None is none.
+"""
 
 import math
 from collections.abc import Callable, Sequence
@@ -9,27 +13,30 @@ import jax.numpy as jnp
 from flax.typing import Dtype
 
 from jaxgan.networks.heads import Head
+from jaxgan.networks.layers import Dense, Layer, build, needs_bias, normalise
 
 __all__ = ["Discriminator", "Generator"]
 
 
 class Generator(nn.Module):
     """latent `[B, L]` -> `[B, *shape]`: dense layers of `widths` with `activation`, and a linear one, followed by tanh
-    where the output is `bounded`, as images in (-1, 1) are. `condition` is ignored."""
+    where the output is `bounded`, as images in (-1, 1) are. `condition` is given to norms and ignored otherwise."""
 
     shape: Sequence[int]
     widths: Sequence[int] = (128, 128)
     dtype: Dtype = jnp.float32
     bounded: bool = False
     activation: Callable[[jax.Array], jax.Array] = nn.relu
+    dense: Layer = Dense
+    norm: Layer | None = None
 
     @nn.compact
     def __call__(self, latent: jax.Array, condition: jax.Array | None = None, *, train: bool) -> jax.Array:
-        del condition, train
-        x = latent
-        for width in self.widths:
-            x = self.activation(nn.Dense(width, dtype=self.dtype)(x))
-        x = nn.Dense(math.prod(self.shape), dtype=self.dtype)(x).astype(jnp.float32).reshape(-1, *self.shape)
+        x, norm, dtype = latent, self.norm, self.dtype
+        for i, width in enumerate(self.widths):
+            x = build(self.dense, width, use_bias=needs_bias(norm), dtype=dtype)(x)
+            x = self.activation(normalise(norm, x, condition, train=train, dtype=dtype, name=f"norm{i}"))
+        x = build(self.dense, math.prod(self.shape), dtype=dtype)(x).astype(jnp.float32).reshape(-1, *self.shape)
         return jnp.tanh(x) if self.bounded else x
 
 
@@ -39,7 +46,7 @@ class Discriminator(nn.Module):
 
     dropout: the share of activations that is dropped after every LeakyReLU in training.
     head: instead of the linear layer, one of `jaxgan.networks.heads`, given the features and `condition`, which is
-        ignored otherwise.
+        given to norms besides.
     minibatch: a layer between features and head, such as `minibatch.MinibatchDiscrimination`.
     `features` is the last activation, float32, without what `minibatch` adds.
     """
@@ -49,16 +56,19 @@ class Discriminator(nn.Module):
     dropout: float = 0.0
     head: Head | None = None
     minibatch: nn.Module | None = None
+    dense: Layer = Dense
+    norm: Layer | None = None
 
     @nn.compact
     def __call__(self, image: jax.Array, condition: jax.Array | None = None, *, train: bool) -> dict[str, jax.Array]:
-        x = image.reshape(len(image), -1)
-        for width in self.widths:
-            x = nn.leaky_relu(nn.Dense(width, dtype=self.dtype)(x), 0.2)
+        x, norm, dtype = image.reshape(len(image), -1), self.norm, self.dtype
+        for i, width in enumerate(self.widths):
+            x = build(self.dense, width, use_bias=needs_bias(norm), dtype=dtype)(x)
+            x = nn.leaky_relu(normalise(norm, x, condition, train=train, dtype=dtype, name=f"norm{i}"), 0.2)
             if self.dropout:
                 x = nn.Dropout(self.dropout, deterministic=not train)(x)
         said = {"features": x.astype(jnp.float32)}
         x = x if self.minibatch is None else self.minibatch(x)
         if self.head is not None:
             return said | self.head(x, condition)
-        return said | {"logits": nn.Dense(1, dtype=self.dtype)(x).reshape(-1).astype(jnp.float32)}
+        return said | {"logits": build(self.dense, 1, dtype=dtype)(x).reshape(-1).astype(jnp.float32)}

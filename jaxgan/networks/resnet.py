@@ -5,6 +5,11 @@ two 3×3 convolutions beside a shortcut, up by repeating pixels and down by aver
 generator and none in the discriminator, whose features are summed over the image. At 32 pixels and their widths (128
 and 128, or 256 and 128) these are the papers' networks for CIFAR-10. Kernels are He's, those of shortcuts and of what
 is not followed by a ReLU Glorot's, all uniform, as in WGAN-GP's code.
+
+Layers are handed in, as `jaxgan.networks.layers.handed` says: `conv`, called with (features, kernel, stride, padding),
+`dense`, and `norm` before a ReLU, which is given `condition`; None is none. SN-GAN's discriminator has
+`conv=spectral(Conv)` and `head=Logits(dense=spectral(Dense))`, the generator with classes
+`norm=partial(ConditionalBatchNorm, classes=10)`.
 """
 
 import flax.linen as nn
@@ -13,7 +18,7 @@ import jax.numpy as jnp
 from flax.typing import Dtype
 
 from jaxgan.networks.heads import Head, Logits
-from jaxgan.networks.layers import BatchNorm, Conv
+from jaxgan.networks.layers import BatchNorm, Conv, Dense, Layer, build, normalise
 
 __all__ = ["Discriminator", "Generator", "halve", "twice"]
 
@@ -44,34 +49,36 @@ def _blocks(size: int) -> int:
 
 class Generator(nn.Module):
     """latent `[B, L]` -> images `[B, size, size, channels]` in (-1, 1): a dense layer to 4×4, a block for each
-    doubling, all `features` wide, batch normalisation, ReLU, a 3×3 convolution, tanh. `condition` is ignored."""
+    doubling, all `features` wide, norm, ReLU, a 3×3 convolution, tanh. `condition` is given to every norm."""
 
     size: int = 32
     channels: int = 3
     features: int = 128
     dtype: Dtype = jnp.float32
-    axis_name: str | None = None
+    conv: Layer = Conv
+    norm: Layer | None = BatchNorm
+    dense: Layer = Dense
 
     @nn.compact
     def __call__(self, latent: jax.Array, condition: jax.Array | None = None, *, train: bool) -> jax.Array:
-        del condition
-        width, n = self.features, _blocks(self.size)
+        width, n, dtype = self.features, _blocks(self.size), self.dtype
 
         def norm(x: jax.Array, name: str) -> jax.Array:
-            return nn.relu(BatchNorm(dtype=self.dtype, axis_name=self.axis_name, name=name)(x, train=train))
+            return nn.relu(normalise(self.norm, x, condition, train=train, dtype=dtype, name=name))
 
         def conv(x: jax.Array, name: str) -> jax.Array:
-            return Conv(width, 3, 1, 1, kernel_init=_he, dtype=self.dtype, name=name)(x)
+            out: jax.Array = build(self.conv, width, 3, 1, 1, kernel_init=_he, dtype=dtype, name=name)(x)
+            return out
 
-        project = nn.Dense(16 * width, kernel_init=_glorot, dtype=self.dtype, name="project")
+        project = build(self.dense, 16 * width, kernel_init=_glorot, dtype=dtype, name="project")
         x = project(latent).reshape(-1, 4, 4, width)
         for i in range(n):
             # The shortcut is 1×1, so that it may as well come before its pixels are repeated.
-            short = Conv(width, 1, kernel_init=_glorot, dtype=self.dtype, name=f"short{i}")(x)
+            short = build(self.conv, width, 1, 1, 0, kernel_init=_glorot, dtype=dtype, name=f"short{i}")(x)
             y = conv(twice(norm(x, f"norm{i}a")), f"conv{i}a")
             x = twice(short) + conv(norm(y, f"norm{i}b"), f"conv{i}b")
         x = norm(x, "norm")
-        x = Conv(self.channels, 3, 1, 1, kernel_init=_glorot, dtype=self.dtype, name="image")(x)
+        x = build(self.conv, self.channels, 3, 1, 1, kernel_init=_glorot, dtype=dtype, name="image")(x)
         return jnp.tanh(x.astype(jnp.float32))
 
 
@@ -79,29 +86,37 @@ class Discriminator(nn.Module):
     """images `[B, size, size, C]` -> `{"logits": [B], "features": [B, features]}` and whatever else `head` says: blocks
     down to 8×8, two blocks there, ReLU, and the sum over all pixels, which are `features`, float32.
 
+    norm: before every ReLU inside a block, none in the papers' networks for CIFAR-10; LayerNorm is what WGAN-GP has
+        beside it, since a gradient penalty needs one without the batch.
     head: one of `jaxgan.networks.heads`, given the features and `condition`.
     """
 
     features: int = 128
     dtype: Dtype = jnp.float32
     head: Head = Logits(kernel_init=_glorot)
+    conv: Layer = Conv
+    norm: Layer | None = None
 
     @nn.compact
     def __call__(self, image: jax.Array, condition: jax.Array | None = None, *, train: bool) -> dict[str, jax.Array]:
-        del train
         if image.shape[1] != image.shape[2]:
             raise ValueError(f"these residual networks take square images, got {image.shape[1:3]}")
         downs = _blocks(image.shape[1]) - 1
 
         def conv(x: jax.Array, name: str, kernel: int = 3) -> jax.Array:
-            init = _he if kernel == 3 else _glorot
-            return Conv(self.features, kernel, 1, kernel // 2, kernel_init=init, dtype=self.dtype, name=name)(x)
+            fixed, init = (self.features, kernel, 1, kernel // 2), _he if kernel == 3 else _glorot
+            out: jax.Array = build(self.conv, *fixed, kernel_init=init, dtype=self.dtype, name=name)(x)
+            return out
+
+        def norm(x: jax.Array, name: str) -> jax.Array:
+            return nn.relu(normalise(self.norm, x, condition, train=train, dtype=self.dtype, name=name))
 
         x = image
         for i in range(downs + 2):
             down = halve if i < downs else lambda x: x
-            y = x if i == 0 else nn.relu(x)  # the first block is given an image, of which nothing should be cut off
-            y = down(conv(nn.relu(conv(y, f"conv{i}a")), f"conv{i}b"))
+            # The first block is given an image, of which nothing should be cut off.
+            y = conv(norm(x, f"norm{i}a") if i else x, f"conv{i}a")
+            y = down(conv(norm(y, f"norm{i}b"), f"conv{i}b"))
             x = y + (conv(down(x), f"short{i}", 1) if i < downs else x)
         x = jnp.sum(nn.relu(x), axis=(1, 2))
         return {"features": x.astype(jnp.float32), **self.head(x, condition)}

@@ -1,0 +1,44 @@
+"""Layers that networks are built of and handed.
+
+`Conv` and `ConvTranspose` in 1-D, 2-D and 3-D, `Dense`, `Embed`; `spectral` and `equalized` around any of them; norms
+by batch, example, group, channel and pixel, by class and by style. A network takes factories of them, as classes or
+partials, and `build` and `normalise` are the one way in which it uses these; Linen's own norms fit as well.
+
+Images are channels-last. Learned arrays and statistics are float32, `dtype` is what a layer computes in and returns.
+A layer's `train` says how it behaves; what may change is the caller's `mutable`, and a layer writes only there.
+"""
+
+from jaxgan.networks.layers.conditional import AdaIN, AdaptiveNorm, ConditionalBatchNorm, ConditionalInstanceNorm
+from jaxgan.networks.layers.convolutions import Conv, ConvTranspose, PaddingMode
+from jaxgan.networks.layers.dense import Dense, Embed
+from jaxgan.networks.layers.handed import Layer, build, needs_bias, normalise
+from jaxgan.networks.layers.labels import one_hot, rows
+from jaxgan.networks.layers.norms import BatchNorm, GroupNorm, InstanceNorm, LayerNorm, PixelNorm
+from jaxgan.networks.layers.weights import Weights, equalized, learned, spectral
+
+__all__ = [
+    "AdaIN",
+    "AdaptiveNorm",
+    "BatchNorm",
+    "ConditionalBatchNorm",
+    "ConditionalInstanceNorm",
+    "Conv",
+    "ConvTranspose",
+    "Dense",
+    "Embed",
+    "GroupNorm",
+    "InstanceNorm",
+    "Layer",
+    "LayerNorm",
+    "PaddingMode",
+    "PixelNorm",
+    "Weights",
+    "build",
+    "equalized",
+    "learned",
+    "needs_bias",
+    "normalise",
+    "one_hot",
+    "rows",
+    "spectral",
+]

@@ -1,0 +1,58 @@
+"""Layers without neighbours: of vectors and of labels."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from flax.typing import Dtype, Initializer
+
+from jaxgan.networks.layers.labels import rows
+from jaxgan.networks.layers.weights import Weights, learned
+
+__all__ = ["Dense", "Embed"]
+
+
+class Dense(nn.Module):
+    """`[..., C] -> [..., features]`: x times `kernel` `[C, features]` plus `bias`, as Linen's own, whose parameters and
+    numbers it has; `weights` as in `jaxgan.networks.layers.weights`."""
+
+    features: int
+    use_bias: bool = True
+    kernel_init: Initializer = nn.initializers.lecun_normal()
+    bias_init: Initializer = nn.initializers.zeros
+    dtype: Dtype = jnp.float32
+    weights: Weights = learned
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        kernel = self.weights(self, "kernel", self.kernel_init, (x.shape[-1], self.features))
+        y = jnp.dot(x.astype(self.dtype), kernel.astype(self.dtype))
+        if self.use_bias:
+            bias = self.weights(self, "bias", self.bias_init, (self.features,)).astype(self.dtype)
+            y = y + bias.reshape((1,) * (y.ndim - 1) + (-1,))
+        return y
+
+    @nn.nowrap
+    def matrix(self, kernel: jax.Array) -> jax.Array:
+        """`[features, C]`."""
+        return kernel.T
+
+
+class Embed(nn.Module):
+    """labels, integers `[B]` in [0, classes) -> `[B, features]`: the label's row of `embedding` `[classes, features]`,
+    drawn from N(0, 1). NaN for another label, ValueError for none. The gradient is added up in a fixed order."""
+
+    classes: int
+    features: int
+    embedding_init: Initializer = nn.initializers.normal(1.0)
+    dtype: Dtype = jnp.float32
+    weights: Weights = learned
+
+    @nn.compact
+    def __call__(self, labels: jax.Array | None) -> jax.Array:
+        table = self.weights(self, "embedding", self.embedding_init, (self.classes, self.features))
+        return rows(table, labels).astype(self.dtype)
+
+    @nn.nowrap
+    def matrix(self, embedding: jax.Array) -> jax.Array:
+        """`[classes, features]`, as it is."""
+        return embedding

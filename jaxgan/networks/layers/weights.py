@@ -1,0 +1,141 @@
+"""Where a layer's weights come from: learned as they are, or rescaled each time they are used.
+
+A layer calls `weights(layer, name, init, shape)` for every array that it learns ("kernel", "bias", "embedding") and
+computes with the float32 array that comes back. `equalized` and `spectral` hand a layer other weights than `learned`;
+what they return makes layers as its argument does and may be handed to a network in its place: `conv=spectral(Conv)`,
+`conv=spectral(partial(Conv, padding_mode="reflect"))`. Parameters keep their names and shapes.
+"""
+
+import dataclasses
+import functools
+import inspect
+import math
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from flax.typing import Initializer
+from jax import lax
+
+__all__ = ["Weights", "equalized", "learned", "spectral"]
+
+Weights = Callable[[nn.Module, str, Initializer, tuple[int, ...]], jax.Array]
+
+# So many turns make a draw a fair guess of the largest singular vector; PyTorch begins with as many.
+FIRST_TURNS = 15
+
+
+def learned(layer: nn.Module, name: str, init: Initializer, shape: tuple[int, ...]) -> jax.Array:
+    """Returns the parameter itself, float32 `shape`, drawn by `init`."""
+    array: jax.Array = layer.param(name, init, shape, jnp.float32)
+    return array
+
+
+@dataclasses.dataclass(frozen=True)
+class _Equalized:
+    """See `equalized`."""
+
+    gain: float
+    lr_multiplier: float
+
+    def __call__(self, layer: nn.Module, name: str, init: Initializer, shape: tuple[int, ...]) -> jax.Array:
+        if len(shape) == 1:  # a bias is not drawn; scaled, so that it too learns at the multiplied rate
+            start = lambda *args: init(*args) / self.lr_multiplier  # noqa: E731
+            return learned(layer, name, start, shape) * self.lr_multiplier
+        normal = nn.initializers.normal(1 / self.lr_multiplier)
+        return learned(layer, name, normal, shape) * (self.gain * self.lr_multiplier / math.sqrt(math.prod(shape[:-1])))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Spectral:
+    """See `spectral`."""
+
+    turns: int
+    eps: float
+
+    def __call__(self, layer: nn.Module, name: str, init: Initializer, shape: tuple[int, ...]) -> jax.Array:
+        weight = learned(layer, name, init, shape)
+        if len(shape) == 1:
+            return weight
+        # u and v come from the weight as a constant: Miyato et al. differentiate σ = uᵀ W v by W alone.
+        matrix: jax.Array = layer.matrix(weight)
+        held = lax.stop_gradient(matrix)
+        state = layer.variable("spectral", name, lambda: self._start(held, layer.make_rng("params")))
+        if layer.is_mutable_collection("spectral") and not layer.is_initializing():
+            state.value = self._turned(held, state.value["v"], self.turns)
+        return weight / _product(state.value["u"], _product(matrix, state.value["v"]))
+
+    def _start(self, matrix: jax.Array, key: jax.Array) -> dict[str, jax.Array]:
+        return self._turned(matrix, jax.random.normal(key, matrix.shape[1:], jnp.float32), FIRST_TURNS)
+
+    def _turned(self, matrix: jax.Array, v: jax.Array, turns: int) -> dict[str, jax.Array]:
+        """Turns v towards the largest singular vector, and u = W v with it."""
+
+        def once(_: Any, pair: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+            u = self._unit(_product(matrix, pair[1]))
+            return u, self._unit(_product(matrix.T, u))
+
+        # A loop of one turn would be a loop in the program, too.
+        pair = once(0, (jnp.zeros_like(matrix[:, 0]), v))
+        u, v = lax.fori_loop(1, turns, once, pair) if turns > 1 else pair
+        return {"u": u, "v": v}
+
+    def _unit(self, x: jax.Array) -> jax.Array:
+        return x / jnp.maximum(jnp.linalg.norm(x), self.eps)
+
+
+def _product(a: jax.Array, b: jax.Array) -> jax.Array:
+    """a @ b with all bits of float32, which GPUs and TPUs don't give of themselves: σ divides every weight."""
+    return jnp.dot(a, b, precision=lax.Precision.HIGHEST)
+
+
+def equalized(
+    layer: Callable[..., Any], *, gain: float = math.sqrt(2), lr_multiplier: float = 1.0
+) -> Callable[..., Any]:
+    """Gives a layer an equalised learning rate: weights are drawn from N(0, 1), whatever the layer's initialiser, and
+    multiplied by gain / √(inputs of an output) each time they are used, so that Adam's steps are of one relative size
+    in every layer. Karras et al. 2018 (arXiv 1710.10196), section 4.1.
+
+    layer: `Conv`, `ConvTranspose`, `Dense`, `Embed`, or a partial of one.
+    gain: √2 before a ReLU (He et al. 2015); 1 for a linear output.
+    lr_multiplier: scales the rate of weights and biases, which start at 1 / lr_multiplier times their size and are
+        multiplied by it in use; 0.01 in the mapping network of StyleGAN (arXiv 1812.04948), appendix C.
+    """
+    if lr_multiplier <= 0:
+        raise ValueError(f"lr_multiplier must be above 0, got {lr_multiplier}")
+    return _rescaled("equalized", layer, _Equalized(gain, lr_multiplier))
+
+
+def spectral(layer: Callable[..., Any], *, turns: int = 1, eps: float = 1e-12) -> Callable[..., Any]:
+    """Gives a layer spectral normalisation: its weight W, as a matrix `[outputs, all else]` (of an embedding `[classes,
+    features]`), is divided by an estimate σ = uᵀ W v of its largest singular value. Miyato et al. 2018 (arXiv
+    1802.05957), algorithm 1.
+
+    The unit vectors u and v live in the collection `spectral` as `{"kernel": {"u", "v"}}` of the layer. A pass in which
+    that collection is mutable turns them by `turns` power iterations before it uses them; every other pass,
+    evaluation above all, leaves them alone. They are constants to the gradient. New layers have had 15 turns.
+    Matrices, the order of a turn and numbers are those of torch.nn.utils.parametrizations.spectral_norm; a weight of
+    zeros has no norm and gives NaN.
+
+    layer: `Conv`, `ConvTranspose`, `Dense`, `Embed`, or a partial of one. Biases stay as they are.
+    eps: least length that a vector is divided by.
+    """
+    if turns < 1:
+        raise ValueError(f"turns must be at least 1, got {turns}")
+    return _rescaled("spectral", layer, _Spectral(turns, eps))
+
+
+def _rescaled(name: str, layer: Callable[..., Any], weights: Weights) -> Callable[..., Any]:
+    made = layer.func if isinstance(layer, functools.partial) else layer
+    if "weights" not in inspect.signature(made).parameters or not hasattr(made, "matrix"):
+        raise ValueError(
+            f"{name}() takes Conv, ConvTranspose, Dense or Embed of jaxgan.networks.layers, or a partial of one, got "
+            f"{getattr(made, '__qualname__', made)}"
+        )
+    if isinstance(layer, functools.partial) and "weights" in layer.keywords:
+        raise ValueError(
+            f"{name}() takes a layer whose weights are learned as they are, got {layer.keywords['weights']}"
+        )
+    return functools.partial(layer, weights=weights)
