@@ -91,7 +91,8 @@ def of_run(options: Options, directory: Path, given: Given | None = None) -> tup
         for part, turn in _by_labels(measure):
             judge = judge_of(part, real.of(output))
             records += _scored(run, options, judge, output, count, turn)
-            floor += _floor(*_held(judge, theirs, given, output, count))
+            if (sets := part.without_pairs()) is not None:
+                floor += _floor(*_held(dataclasses.replace(judge, measure=sets), theirs, given, output, count))
     return records, floor
 
 
@@ -111,19 +112,20 @@ def _scored(
     """Records of one of a run's outputs, of each of its GANs."""
     ema = options.weights == "ema"
     drawn = run.draw(count, seed=options.seed, ema=ema, run=turn)
-    asked = drawn.get(LABEL)
-    for member, seed, images in _members(run, options, drawn[output]):
+    for member, seed in _members(run, options):
         about = about_state(run.step, seed, member, ema=ema, latents_seed=options.seed, run=str(run.directory))
         about |= run.drawing.about(run=turn) | ({"output": output} if len(run.drawing.scored) > 1 else {})
-        yield from judge(images, asked, **about, **({"frozen": run.frozen} if run.frozen else {}))
+        about |= {"frozen": run.frozen} if run.frozen else {}
+        images, targets = run.drawing.pair(output, drawn, member if run.members else None)
+        yield from judge(images, drawn.get(LABEL), targets=targets, **about)
 
 
-def _members(run: OpenRun, options: Options, images: np.ndarray) -> Iterator[tuple[int | None, int, np.ndarray]]:
-    """Number, seed and images of each GAN that hasn't diverged, or of the one that was asked for."""
+def _members(run: OpenRun, options: Options) -> Iterator[tuple[int | None, int]]:
+    """Number and seed of each GAN that hasn't diverged, or of the one that was asked for."""
     if not run.members:
         if run.frozen:
             print(f"member {options.member} has diverged, and is as it was before step {run.frozen}", file=sys.stderr)
-        yield options.member, run.options.seed, images
+        yield options.member, run.options.seed
     if run.members and np.all(run.state.frozen):
         raise UsageError(
             f"all members of {run.directory} have diverged; name one with --member to score it all the same"
@@ -132,7 +134,7 @@ def _members(run: OpenRun, options: Options, images: np.ndarray) -> Iterator[tup
         if run.state.frozen[member.number]:
             print(f"{member} has diverged and is left out", file=sys.stderr)
         else:
-            yield member.number, member.seed, images[member.number]
+            yield member.number, member.seed
 
 
 def _held(
@@ -217,7 +219,8 @@ def table(records: Sequence[Record], floor: Sequence[Record]) -> str:
 
 
 def _counts(record: Record) -> str:
-    return f"{record['samples']:,}" + (f" against {record['real']:,}" if record["real"] else "")
+    pairs = " pairs" if record.get("compares") == "pairs" else ""
+    return f"{record['samples']:,}{pairs}" + (f" against {record['real']:,}" if record["real"] else "")
 
 
 def notes(records: Sequence[Record], floor: Sequence[Record]) -> Iterator[str]:

@@ -28,7 +28,8 @@ def scored(monkeypatch, values):
     class Judge:
         real, about = np.zeros((5, 1)), {"content": "abc"}
 
-        def __call__(self, images, **about):
+        def __call__(self, images, targets=None, **about):
+            assert targets is None
             assert images.shape == (16, 1, 1, 2)
             numbers = {"swd": next(values), "distinct": 0.9, "spread": 0.9}
             return [{"key": key, "name": f"the {key}", "value": value, **about} for key, value in numbers.items()]

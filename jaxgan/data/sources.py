@@ -1,4 +1,4 @@
-"""The ways to name a set of images, and how each is had."""
+"""The ways to name a data set, and how each is had."""
 
 import os
 import zipfile
@@ -13,8 +13,9 @@ from jaxgan.data.images import DataError, Source
 from jaxgan.data.prepared import prepared, prepared_folder
 from jaxgan.data.sets import DataSet, from_arrays
 from jaxgan.data.stacked import stacked_mnist
+from jaxgan.data.tables import table
 
-__all__ = ["digits", "machine_memory", "mnist_or_digits", "npz", "open_source"]
+__all__ = ["diabetes", "digits", "machine_memory", "mnist_or_digits", "npz", "open_source"]
 
 
 def digits() -> DataSet:
@@ -28,28 +29,39 @@ def digits() -> DataSet:
     return from_arrays("digits", np.stack(images), small.target)
 
 
+def diabetes() -> DataSet:
+    """scikit-learn's table of 442 patients with diabetes (B. Efron et al. 2004, "Least angle regression"), of whom ten
+    numbers are known, in their own units; what came of them is left out."""
+    from sklearn.datasets import load_diabetes
+
+    found = load_diabetes(scaled=False)
+    return from_arrays("diabetes", vectors=found.data, columns=found.feature_names)
+
+
 def machine_memory() -> int:
     """Bytes of memory that this machine has."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def npz(path: Path) -> DataSet:
-    """`images`, uint8 `[N, H, W]` or `[N, H, W, C]`, and where it has them integer `labels` `[N]`, of an .npz file.
+    """What an .npz file holds: `images`, uint8 `[N, H, W]` or `[N, H, W, C]`, or `vectors`, numbers `[N, D]`; and where
+    it has them `sources`, images or vectors that `images` are to be made of (the field `source`), and integer `labels`
+    `[N]`.
 
     DataError for anything else. Object arrays are refused: they are pickles, which would run what they like."""
     try:
         with zipfile.ZipFile(path) as archive:
-            names = ("images", "images.npy", "labels", "labels.npy")  # NumPy takes either
+            names = {name + end for name in ARRAYS for end in ("", ".npy")}  # NumPy takes either
             size = sum(info.file_size for info in archive.infolist() if info.filename in names)
         if size > machine_memory() // 2:
             raise DataError(f"{path} unpacks to {size:,} bytes, more than half of this machine's memory; split it")
         with np.load(path, allow_pickle=False) as file:
-            if "images" not in file.files:
+            if not {"images", "vectors"} & set(file.files):
                 raise DataError(
-                    f"{path} holds {', '.join(sorted(file.files)) or 'nothing'}; uint8 `images` [N, H, W, C] (and "
-                    "`labels` [N]) are expected: np.savez(path, images=..., labels=...)"
+                    f"{path} holds {', '.join(sorted(file.files)) or 'nothing'}; uint8 `images` [N, H, W, C] or "
+                    "`vectors` [N, D] (and `labels` [N]) are expected: np.savez(path, images=..., labels=...)"
                 )
-            images, labels = file["images"], file["labels"] if "labels" in file.files else None
+            found = {field: file[name] for name, field in ARRAYS.items() if name in file.files}
     except FileNotFoundError:
         raise DataError(f"npz:{path} is not there; give the path of an .npz file with uint8 `images`") from None
     except DataError:
@@ -60,9 +72,10 @@ def npz(path: Path) -> DataSet:
             f"{path} can't be read as an .npz file of plain arrays ({reason}); write it with "
             "np.savez(path, images=..., labels=...)"
         ) from error
-    return from_arrays(f"npz:{path.name}", images, labels)
+    return from_arrays(f"npz:{path.name}", **found)
 
 
+ARRAYS = {"images": "images", "vectors": "vectors", "sources": "source", "labels": "labels"}  # and `from_arrays`' names
 CLASSES = {
     "mnist": tuple("0123456789"),
     "fashion_mnist": (
@@ -82,17 +95,18 @@ def _toy(name: str) -> DataSet:
 # What isn't simply a name of TFDS's, by name or by prefix; a prefix is followed by a path. None of them has splits.
 BY_NAME: dict[str, Callable[[], DataSet]] = {
     "digits": digits,
+    "diabetes": diabetes,
     "ring": lambda: _toy("ring"),
     "grid": lambda: _toy("grid"),
 }
-BY_PREFIX: dict[str, Callable[[Path], Source]] = {"folder": folder, "npz": npz}
-NAMES = f"{', '.join(BY_NAME)}, stacked_mnist, folder:PATH, npz:PATH or a name of TFDS's"
+BY_PREFIX: dict[str, Callable[[Path], Source]] = {"folder": folder, "npz": npz, "csv": table}
+NAMES = f"{', '.join(BY_NAME)}, stacked_mnist, folder:PATH, npz:PATH, csv:PATH or a name of TFDS's"
 
 
 def open_source(name: str, data_dir: str | None = None, *, split: str = "train") -> Source:
-    """The set called `name`: `digits`, `ring`, `grid`, `stacked_mnist`, `folder:PATH`, `npz:PATH`, or a name of TFDS's,
-    `NAME` or `NAME/CONFIG`, in `data_dir` (by default what TFDS takes: `TFDS_DATA_DIR`, or else
-    `~/tensorflow_datasets`), where `stacked_mnist` has its digits from, too.
+    """The set called `name`: `digits`, `diabetes`, `ring`, `grid`, `stacked_mnist`, `folder:PATH`, `npz:PATH`,
+    `csv:PATH`, or a name of TFDS's, `NAME` or `NAME/CONFIG`, in `data_dir` (by default what TFDS takes:
+    `TFDS_DATA_DIR`, or else `~/tensorflow_datasets`), where `stacked_mnist` has its digits from, too.
 
     A set of TFDS's that isn't prepared there is prepared if TensorFlow is installed; without, MNIST, Fashion-MNIST and
     CIFAR-10 are fetched, of the first two only the files of the `split`. Never another set in its place: DataError,

@@ -18,17 +18,20 @@ from jaxgan.evaluation.modes import (
     stacked_frequencies,
 )
 from jaxgan.evaluation.neighbours import DensityCoverage, PrecisionRecall, density_coverage, prdc, precision_recall
+from jaxgan.evaluation.pairs import OF_PAIRS, Perceptual, pair_values, perceptual
 from jaxgan.evaluation.path_length import PathLength, lerp, path_length, slerp, slerp_unit
 from jaxgan.evaluation.reference import content_of
 from jaxgan.evaluation.scores import HIGHER_IS_BETTER, METRICS, ONE_IS_BEST, Score, record, scores
 from jaxgan.evaluation.similarity import ms_ssim, psnr, ssim
 from jaxgan.evaluation.sliced import sliced_wasserstein
 from jaxgan.evaluation.torch_weights import read_pth
+from jaxgan.evaluation.vectors import VectorScores, vector_scores
 
 __all__ = [
     "HIGHER_IS_BETTER",
     "INCEPTION_SHA256",
     "METRICS",
+    "OF_PAIRS",
     "ONE_IS_BEST",
     "ClassScores",
     "DensityCoverage",
@@ -40,8 +43,10 @@ __all__ = [
     "ModeCoverage",
     "NearestModes",
     "PathLength",
+    "Perceptual",
     "PrecisionRecall",
     "Score",
+    "VectorScores",
     "class_scores",
     "content_of",
     "density_coverage",
@@ -59,7 +64,9 @@ __all__ = [
     "mode_coverage",
     "ms_ssim",
     "nearest_modes",
+    "pair_values",
     "path_length",
+    "perceptual",
     "prdc",
     "precision_recall",
     "psnr",
@@ -72,4 +79,5 @@ __all__ = [
     "sliced_wasserstein",
     "ssim",
     "stacked_frequencies",
+    "vector_scores",
 ]

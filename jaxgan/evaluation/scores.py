@@ -18,14 +18,13 @@ from jaxgan.evaluation.inception_score import inception_score
 from jaxgan.evaluation.kernel import kernel_distance
 from jaxgan.evaluation.modes import mode_coverage, nearest_modes
 from jaxgan.evaluation.neighbours import prdc
+from jaxgan.evaluation.pairs import OF_PAIRS, Perceptual, pair_values
 from jaxgan.evaluation.reference import features_of, gaussian_of
+from jaxgan.evaluation.score import HIGHER_IS_BETTER, ONE_IS_BEST, Score
 from jaxgan.evaluation.sliced import sliced_wasserstein
+from jaxgan.evaluation.vectors import vector_scores
 
 __all__ = ["HIGHER_IS_BETTER", "METRICS", "OF_FEATURES", "OF_MODES", "ONE_IS_BEST", "Score", "record", "scores"]
-
-HIGHER_IS_BETTER = {"is", "precision", "recall", "density", "coverage", "modes", "quality", "distinct"}
-HIGHER_IS_BETTER |= {"agreement", "class_coverage", "least_class_coverage"}
-ONE_IS_BEST = {"spread"}  # of all others lower is better
 
 SUBSET, SUBSETS, SPLITS = 1000, 100, 10  # of the kernel distance and the inception score, as torch-fidelity has them
 K_PRECISION, K_DENSITY = 3, 5  # nearest neighbours, as in the papers
@@ -35,46 +34,6 @@ GOOD = 3  # σ within which a point belongs to a mode
 OF_MODES = ("stacked_mnist", *toys.SIGMA)  # sets whose modes are told without a network that is named
 
 Progress = Callable[[int], None]
-
-
-class Score(NamedTuple):
-    """A number and how it came about.
-
-    key: its short name, such as "fid" or "recall". samples, real: how many images of each it is of. std: over subsets
-    or splits, where there are such. constants: what else it depends on. metric: the name that asked for it. network:
-    whose features it is of; None for pixels. name: what it is to be called."""
-
-    key: str
-    value: float
-    samples: int
-    real: int = 0
-    std: float | None = None
-    constants: dict[str, Any] = {}  # noqa: RUF012 - never written to
-    metric: str = ""
-    network: FeatureNetwork | None = None
-
-    @property
-    def name(self) -> str:
-        published, own = TITLES.get(self.key, (self.key, self.key))
-        if self.network is None:
-            return own
-        inception = self.network.name.startswith("inception")
-        return f"{published} ({self.network.name})" if inception else f"{own}, house features {self.network.name}"
-
-
-# What a number is called with Inception's features, with which alone it compares to published ones, and otherwise.
-TITLES = {
-    "fid": ("FID", "Fréchet distance"),
-    "kid": ("KID", "kernel distance"),
-    "is": ("inception score", "classifier score"),
-    "agreement": ("", "share read as the class that was asked for"),
-    "class_coverage": ("", "coverage inside a class, mean"),
-    "least_class_coverage": ("", "coverage inside a class, least"),
-    "kl": ("", "KL(modes ‖ uniform) in nats"),
-    "swd": ("", "sliced Wasserstein distance of pixels"),
-    "distinct": ("", "share of distinct images, in pixels"),
-    "spread": ("", "spread against the real images', in pixels"),
-}
 
 
 class _Sets(NamedTuple):
@@ -87,6 +46,8 @@ class _Sets(NamedTuple):
     progress: Progress
     labels: tuple[np.ndarray, np.ndarray] | None
     said: Callable[[], dict[str, np.ndarray]]
+    targets: np.ndarray | None
+    lpips: Perceptual | None
 
     def features(self) -> tuple[np.ndarray, np.ndarray]:
         """Of as many real images as there are others, or of all, and of these."""
@@ -102,6 +63,8 @@ def scores(
     *,
     dataset: str = "",
     labels: tuple[np.ndarray, np.ndarray] | None = None,
+    targets: np.ndarray | None = None,
+    lpips: Perceptual | None = None,
     keep: bool = False,
     progress: Progress = lambda count: None,
 ) -> list[Score]:
@@ -110,7 +73,9 @@ def scores(
     network: what the features are of; "swd" and "diversity" are of pixels and do without. dataset: "stacked_mnist" has
     its 1,000 modes read by the house network for digits; "ring" and "grid" are points `[N, 1, 1, 2]`, of which those
     within 3 σ of a centre count for its mode; of all others the modes are the network's classes. labels: for "classes",
-    those that `images` were asked for by, `[N]`, and those of `real`, integers that are the network's classes. What the
+    those that `images` were asked for by, `[N]`, and those of `real`, integers that are the network's classes. targets:
+    for scores of pairs, what each image should be, of the shape of `images`; `real` has no part in them. lpips: LPIPS's
+    weights. "vectors" is for vectors `[N, D]`, of which nothing else is said. What the
     network says of `real` is kept on the disk; with `keep`, for real images that are scored as a floor, so is that of
     `images`. "fid" takes all real images, "kid", "prdc" and "classes" the first N, "swd" and "diversity" the first
     2,048 of both, of large images fewer. `progress` is told of every batch that went through the network.
@@ -134,7 +99,7 @@ def scores(
         read: Any = network
         return features_of(read, images, progress) if keep else extract(read, images, progress)
 
-    sets = _Sets(images, real, network, dataset, progress, labels, said)
+    sets = _Sets(images, real, network, dataset, progress, labels, said, targets, lpips)
     found = []
     for metric in metrics:
         used = own.get(metric, network) if metric in OF_FEATURES else None
@@ -157,6 +122,7 @@ def record(score: Score, **about: Any) -> dict[str, Any]:
         "real": score.real,
         "constants": score.constants,
         "features": network and {"network": network.name, "sha256": network.sha256, "resize": network.resize},
+        **({"compares": "pairs"} if score.of_pairs else {}),
         **about,
         "libraries": {name: importlib.metadata.version(name) for name in ("jaxgan", "jax", "flax", "numpy", "scipy")},
     }
@@ -233,6 +199,8 @@ def _classes(sets: _Sets) -> list[Score]:
 
 
 def _sliced(sets: _Sets) -> list[Score]:
+    if sets.images.ndim == 2:
+        raise ValueError("swd is of pixels; take vectors, which is of vectors")
     count = _in_pixels(sets)
     value = float(sliced_wasserstein(jax.random.key(0), sets.images[:count], sets.real[:count]))
     return [Score("swd", value, count, count, None, {"projections": 512, "key": 0})]
@@ -249,6 +217,31 @@ def _in_pixels(sets: _Sets) -> int:
     return min(IN_PIXELS, max(16, PIXELS // sets.real[0].size), len(sets.images), len(sets.real))
 
 
+def _vectors(sets: _Sets) -> list[Score]:
+    found, about = vector_scores(sets.images, sets.real), {"scaled by": "the real columns' standard deviations"}
+    count = min(len(sets.images), len(sets.real))
+    few = min(count, IN_PIXELS)
+    return [
+        Score("vector_frechet", found.frechet, len(sets.images), len(sets.real), None, about),
+        Score("vector_swd", found.sliced, few, few, None, {**about, "projections": 512, "key": 0}),
+        Score("column_wasserstein", found.column, count, count, None, about),
+        Score("worst_column_wasserstein", found.worst_column, count, count, None, about),
+    ]
+
+
+def _pairs(metric: str, sets: _Sets) -> list[Score]:
+    if sets.targets is None:
+        raise ValueError(f"{metric} compares pairs: give the targets of the images")
+    values = pair_values(metric, sets.images, sets.targets, sets.lpips)
+    finite = values[np.isfinite(values)]  # equal images have an infinite PSNR
+    if not len(finite):
+        raise ValueError(f"all {len(values)} pairs are of equal images: their {metric} is infinite")
+    std = float(finite.std(ddof=1)) if len(finite) > 1 else None
+    about: dict[str, Any] = {"equal": len(values) - len(finite)} if len(finite) < len(values) else {}
+    about |= {"network": sets.lpips.name, "sha256": sets.lpips.sha256} if metric == "lpips" and sets.lpips else {}
+    return [Score(metric, float(finite.mean()), len(finite), 0, std, about)]
+
+
 # By name: its version, which is raised when the same images would give another number, and how it is computed.
 METRICS: dict[str, tuple[int, Callable[[_Sets], list[Score]]]] = {
     "fid": (1, _frechet),
@@ -259,6 +252,8 @@ METRICS: dict[str, tuple[int, Callable[[_Sets], list[Score]]]] = {
     "classes": (1, _classes),
     "swd": (1, _sliced),
     "diversity": (1, _diversity),
+    "vectors": (1, _vectors),
+    **{metric: (1, functools.partial(_pairs, metric)) for metric in OF_PAIRS},
 }
 OF_FEATURES = {"fid", "kid", "is", "prdc", "modes", "classes"}
 

@@ -30,7 +30,7 @@ class Vectors(Medium):
     plural: ClassVar[str] = "vectors"
     array: ClassVar[str] = "vectors"
     shown: ClassVar[int] = 1000
-    metrics: ClassVar[tuple[str, ...]] = ("vectors", "swd")
+    metrics: ClassVar[tuple[str, ...]] = ("vectors",)
     suffixes: ClassVar[tuple[str, ...]] = (".npz", ".csv")
     compares: ClassVar[bool] = True
 

@@ -17,11 +17,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxgan.evaluation import HIGHER_IS_BETTER
+from jaxgan.evaluation import HIGHER_IS_BETTER, OF_PAIRS
 
 __all__ = ["RANKED_BY", "Best", "best", "collapse", "symptoms", "unlearned"]
 
 RANKED_BY = {"fid": "fid", "kid": "kid", "is": "is", "modes": "kl", "swd": "swd"}  # metric to the key of its number
+RANKED_BY |= {"vectors": "vector_frechet"} | {metric: metric for metric in OF_PAIRS}
 AT_LEAST, DISTINCT, SPREAD, MODES, WORSE = 3, 0.5, 0.25, 0.5, 2.0
 
 Record = dict[str, Any]
@@ -74,8 +75,9 @@ def collapse(records: Sequence[Record], metric: str, member: int | None = None) 
     if "modes" in last and last["modes"] < MODES * most["modes"]:
         return f"{last['modes']:.0f} modes are left of {most['modes']:.0f}"
     top = best(records, metric, [member])
-    if metric in ("fid", "swd") and top and last[metric] > WORSE * top.value:
-        return f"{top.name} is {last[metric]:.4g}, and was {top.value:.4g} at step {top.step}"
+    key = RANKED_BY.get(metric, metric)
+    if metric in ("fid", "swd", "vectors") and top and last[key] > WORSE * top.value:
+        return f"{top.name} is {last[key]:.4g}, and was {top.value:.4g} at step {top.step}"
     return None
 
 

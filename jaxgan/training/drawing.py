@@ -76,6 +76,13 @@ class Drawing:
         """The output that counts: the first that is scored, or else the first."""
         return (*self.scored, *self.outputs)[0]
 
+    def pair(self, output: str, drawn: Drawn, member: int | None = None) -> tuple[np.ndarray, np.ndarray | None]:
+        """Of what was drawn (by one member of an ensemble) an output, and what it should be equal to, if there is
+        such."""
+        target = self.gan.pairs.get(output)
+        pair = drawn[output], None if target is None else drawn[target]
+        return pair if member is None else (pair[0][member], None if pair[1] is None else pair[1][member])
+
     @property
     def twins(self) -> dict[str, str]:
         """By the name of a target that of the output that should be equal to it, whose medium it has."""

@@ -20,7 +20,7 @@ __all__ = ["Judge", "about_state", "append", "judge_by", "judge_of", "read"]
 FILE = "evaluations.jsonl"
 MOST, FEW = 100_000, 2048  # real images for distances of features, and for what takes no more than that
 ROOM = 2**31  # bytes that they may take
-MANY = {"fid", "kid", "prdc", "classes"}  # metrics that take as many as there are
+MANY = {"fid", "kid", "prdc", "classes", "vectors"}  # metrics that take as many as there are
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -35,11 +35,17 @@ class Judge:
     labels: np.ndarray | None = None
 
     def __call__(
-        self, images: np.ndarray, labels: np.ndarray | None = None, *, keep: bool = False, **about: Any
+        self,
+        images: np.ndarray,
+        labels: np.ndarray | None = None,
+        *,
+        targets: np.ndarray | None = None,
+        keep: bool = False,
+        **about: Any,
     ) -> list[dict[str, Any]]:
-        """Records of images' scores. labels: those they were asked for by, `[N]`. about: what the images are. keep: as
-        in `scores`. UsageError where they can't be scored."""
-        metrics, network, dataset = self.measure
+        """Records of images' scores. labels: those they were asked for by, `[N]`. targets, keep: as in `scores`. about:
+        what the images are. UsageError where they can't be scored."""
+        metrics, network, dataset, lpips = self.measure
         pair = None if labels is None or self.labels is None else (labels, self.labels)
         bar = tqdm(desc="looking at images", unit="image", mininterval=bar_interval(), delay=2, leave=False)
         try:
@@ -48,6 +54,8 @@ class Judge:
                     *(metrics, network, images, self.real),
                     dataset=dataset,
                     labels=pair,
+                    targets=targets,
+                    lpips=lpips,
                     keep=keep,
                     progress=bar.update,
                 )

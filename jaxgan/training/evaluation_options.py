@@ -3,16 +3,26 @@
 import contextlib
 import dataclasses
 import os
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from jaxgan.evaluation import METRICS, FeatureNetwork, house_features, inception_features
+from jaxgan.evaluation import (
+    METRICS,
+    OF_PAIRS,
+    FeatureNetwork,
+    Perceptual,
+    house_features,
+    inception_features,
+    perceptual,
+)
 from jaxgan.evaluation.house import HOUSE
 from jaxgan.evaluation.inception import INCEPTION_VARIABLE
+from jaxgan.evaluation.pairs import suited
 from jaxgan.evaluation.scores import OF_FEATURES, OF_MODES
-from jaxgan.media import Image
+from jaxgan.media import Image, Vectors
 from jaxgan.training.drawing import Drawing
 from jaxgan.training.spec import DataSpec
 from jaxgan.training.usage import UsageError, require
@@ -29,13 +39,17 @@ class FeatureOptions:
     metrics: str = "auto"
     """Of fid, kid, is, prdc (precision, recall, density, coverage), modes, swd (sliced Wasserstein distance of pixels),
     diversity, classes (only in scripts.evaluate, of a conditional GAN: share read as asked, coverage inside a class),
-    with commas between. auto takes what suits the data."""
+    vectors (distances of vectors), psnr, ssim, ms_ssim, l1 and lpips (of pairs: what a translator makes, and what it
+    should be), with commas between. auto takes what suits the data."""
     feature_network: Literal["auto", "mnist-v1", "cifar10-v1", "inception", "inception-pytorch-fid"] = "auto"
     """The network whose features are compared: a house network, or Inception as torch-fidelity or pytorch-fid feeds it.
     auto is Inception with --inception-weights, otherwise the house network of the set, otherwise Inception if
     $JAXGAN_INCEPTION_WEIGHTS names its weights."""
     inception_weights: str | None = None
     """File of Inception's weights, .pth or .npz; by default $JAXGAN_INCEPTION_WEIGHTS."""
+    lpips_weights: str | None = None
+    """Files of LPIPS's weights, alex:BACKBONE,LINEAR or vgg:BACKBONE,LINEAR: torchvision's model and the lpips
+    package's weights/v0.1."""
 
     def __post_init__(self) -> None:
         names = self.metrics.split(",")
@@ -60,11 +74,17 @@ class EvaluationOptions(FeatureOptions):
 
 
 class Measure(NamedTuple):
-    """What a set's samples are scored by: metrics, the network that they need, and the name of the set."""
+    """What a set's samples are scored by: metrics, the network that they need, the name of the set, and LPIPS."""
 
     metrics: tuple[str, ...]
     network: FeatureNetwork | None
     dataset: str
+    lpips: Perceptual | None = None
+
+    def without_pairs(self) -> "Measure | None":
+        """Those that compare sets; None for none."""
+        metrics = tuple(metric for metric in self.metrics if metric not in OF_PAIRS)
+        return self._replace(metrics=metrics) if metrics else None
 
 
 def measures_for(options: FeatureOptions, drawing: Drawing, *, conditional: bool = False) -> dict[str, Measure]:
@@ -75,15 +95,19 @@ def measures_for(options: FeatureOptions, drawing: Drawing, *, conditional: bool
             f"nothing that this experiment draws ({', '.join(drawing.outputs)}) is called as "
             f"{' or '.join(data.sets or [data.main])}, and so nothing can be scored"
         )
-    return {name: measure_for(options, data.sets.get(name, data), conditional=conditional) for name in drawing.scored}
+    return {
+        name: measure_for(options, data.sets.get(name, data), conditional=conditional, paired=name in drawing.gan.pairs)
+        for name in drawing.scored
+    }
 
 
-def measure_for(options: FeatureOptions, data: DataSpec, *, conditional: bool = False) -> Measure:
+def measure_for(options: FeatureOptions, data: DataSpec, *, conditional: bool = False, paired: bool = False) -> Measure:
     """What the options ask for, or what suits the data. conditional: whether images were asked for by their label.
+    paired: whether each has a target.
     UsageError where a set has no features of its own and none are named, where those that are named don't take its
     images, and for "classes" where there is no label or the network tells other classes apart."""
     name = data.name.partition(":")[0]
-    network = _network(options, data)
+    network, lpips = _network(options, data), _lpips(options)
     told_apart = conditional and network is not None and network.name == SUITS.get(data.name)
     if options.metrics != "auto":
         metrics = tuple(dict.fromkeys(options.metrics.split(",")))
@@ -93,6 +117,8 @@ def measure_for(options: FeatureOptions, data: DataSpec, *, conditional: bool = 
         metrics = ("fid", "kid", "is", "prdc", "diversity", *(("classes",) if told_apart else ()))
     else:
         metrics = data.medium.metrics
+    if options.metrics == "auto" and paired and data.kind == Image.kind:
+        metrics = (*metrics, *suited(data.shape, lpips))
     without = [metric for metric in metrics if metric in OF_FEATURES and not (metric == "modes" and name in OF_MODES)]
     if without and not network:
         raise UsageError(
@@ -105,7 +131,36 @@ def measure_for(options: FeatureOptions, data: DataSpec, *, conditional: bool = 
             "--metrics classes scores runs of conditional GANs, in scripts.evaluate, on all classes of a set whose own "
             f"features tell them apart ({', '.join(SUITS)}); leave it out"
         )
-    return Measure(metrics, network, name)
+    _check_kinds(metrics, data, paired=paired, lpips=lpips)
+    return Measure(metrics, network, name, lpips)
+
+
+def _check_kinds(metrics: Sequence[str], data: DataSpec, *, paired: bool, lpips: Perceptual | None) -> None:
+    """UsageError for metrics of something else than what is scored."""
+    of_pairs = [metric for metric in metrics if metric in OF_PAIRS]
+    if of_pairs and not (paired and data.kind == Image.kind):
+        raise UsageError(
+            f"--metrics {','.join(of_pairs)} compares pairs of images, and what this experiment draws has no targets; "
+            f"take --metrics {','.join(data.medium.metrics)}"
+        )
+    if "lpips" in metrics and lpips is None:
+        raise UsageError("--metrics lpips needs weights: --lpips-weights alex:BACKBONE,LINEAR")
+    wrong = [metric for metric in metrics if (metric == "vectors") != (data.kind == Vectors.kind)]
+    if wrong:
+        fitting = ",".join(data.medium.metrics)
+        raise UsageError(f"--metrics {','.join(wrong)} is not of {data.medium.plural}; take --metrics {fitting}")
+
+
+def _lpips(options: FeatureOptions) -> Perceptual | None:
+    if options.lpips_weights is None:
+        return None
+    net, _, files = options.lpips_weights.partition(":")
+    backbone, _, linear = files.partition(",")
+    require(options, "lpips_weights", bool(linear) and net in ("alex", "vgg"), "alex:BACKBONE,LINEAR or vgg:...")
+    try:
+        return perceptual(net, backbone, linear)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--lpips-weights {options.lpips_weights}: {error}") from None
 
 
 def _network(options: FeatureOptions, data: DataSpec) -> FeatureNetwork | None:

@@ -71,7 +71,7 @@ class Options(DataOptions, DeviceOptions, EvaluationOptions, OptimizerOptions):
     MAY_CHANGE = (
         *("size", "steps", "workdir", "checkpoint_every", "sample_every", "fresh", "dry_run"),
         *("dataset", "data_dir", "skip_bad_images", "workers"),
-        *("metrics", "feature_network", "inception_weights", "eval_every", "eval_samples"),
+        *("metrics", "feature_network", "inception_weights", "lpips_weights", "eval_every", "eval_samples"),
         *("devices", "shard_parameters", "deterministic", "coordinator", "processes", "process"),
         "schedule_images",  # what it comes to may not differ
     )

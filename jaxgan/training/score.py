@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxgan.data import DataSet, in_memory
 from jaxgan.data.stream import Stream
-from jaxgan.evaluation import Score, scores
+from jaxgan.evaluation import OF_PAIRS, Score, scores
 from jaxgan.media import Image
 from jaxgan.parallel import Layout
 from jaxgan.training import processes, report
@@ -87,13 +87,14 @@ def report_members(
     output, measure = next(iter(measures.items()))
     compared = real.of(output)
     count = min(SAMPLES, compared.spec.count // 2)
-    drawn = drawing.of(count)(state)[output] if count else None
+    drawn = drawing.of(count)(state) if count else None
     frozen, step = jax.jit(lambda state: (state.frozen, state.step), out_shardings=layout.everywhere)(state)
     if not processes.first():
         return
     try:
         last = last_metrics(directory / "metrics.jsonl", int(step))
-        _report(directory, members, np.asarray(frozen), drawn, compared.examples(2 * count), measure, last)
+        pair = None if drawn is None else drawing.pair(output, drawn)
+        _report(directory, members, np.asarray(frozen), pair, compared.examples(2 * count), measure, last)
     except OSError:
         raise
     except Exception as error:  # noqa: BLE001 - no reason is good enough to lose what was trained
@@ -105,19 +106,29 @@ def _report(
     directory: Path,
     members: Sequence[Member],
     frozen: np.ndarray,
-    drawn: np.ndarray | None,
+    drawn: tuple[np.ndarray, np.ndarray | None] | None,
     real: np.ndarray,
     measure: Measure,
     last: dict[str, list[float | None]],
 ) -> None:
-    """drawn: `[S, N, ...]`, None for no score. real: `[2 N, ...]`."""
+    """drawn: examples and perhaps targets, `[S, N, ...]` each; None for no score. real: `[2 N, ...]`."""
     compared, others = np.split(real, 2)
 
-    def score(images: np.ndarray) -> Score:
-        return scores(measure.metrics[:1], measure.network, images, compared, dataset=measure.dataset)[0]
+    def score(images: np.ndarray, targets: np.ndarray | None = None) -> Score:
+        metrics, network, dataset, lpips = measure
+        found = scores(metrics[:1], network, images, compared, dataset=dataset, targets=targets, lpips=lpips)
+        return found[0]
 
-    floor = None if drawn is None else score(others)
-    name = floor.name if floor else "score"
+    def of_member(number: int) -> Score | None:
+        if drawn is None or frozen[number]:
+            return None
+        images, targets = drawn
+        return score(images[number], None if targets is None else targets[number])
+
+    of_pairs = measure.metrics[0] in OF_PAIRS
+    floor = None if drawn is None or of_pairs else score(others)
+    found = [of_member(member.number) for member in members]
+    name = next((each.name for each in (floor, *found) if each), "score")
     rows = [
         {
             **{name: values[member.number] for name, values in last.items()},
@@ -125,15 +136,15 @@ def _report(
             "seed": member.seed,
             **member.swept,
             "frozen": int(frozen[member.number]) or None,
-            "score": None if drawn is None or frozen[member.number] else score(drawn[member.number]).value,
+            "score": each and each.value,
         }
-        for member in members
+        for member, each in zip(members, found, strict=True)
     ]
     swept = next(iter(members[0].swept), None)
     print(report.table(rows, swept, name))
     if floor:
         print(f"{name}, {len(others):,} images of each; between two sets of real ones it is {floor.value:.3g}")
-    else:
+    elif not of_pairs:
         print("no score: it takes two real images")
     if last:
         print("losses are means over the last tenth of the steps")

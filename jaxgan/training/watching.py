@@ -104,7 +104,8 @@ class Evaluation:
                 for number, (name, judge) in itertools.product(live, self.judges.items()):
                     about = about_state(step, self.seeds[number], number, latents_seed=0, during_training=self.course)
                     about |= self.drawing.about() | ({"output": name} if len(self.judges) > 1 else {})
-                    new.extend(judge(drawn[name] if number is None else drawn[name][number], **about))
+                    images, targets = self.drawing.pair(name, drawn, number)
+                    new.extend(judge(images, targets=targets, **about))
             except UsageError as error:  # a state that can't be scored ends no run
                 return f"step {step}: no score ({error})"
             return ""

@@ -1,0 +1,70 @@
+"""The tutorials' GAN of vectors: dense layers and a sigmoid, on a table of numbers. Goodfellow et al. 2014,
+https://arxiv.org/abs/1406.2661
+
+What it should reach: the histograms of most columns, also of those with two values, and their correlations in part;
+LAB
+
+    python -m experiments.gan_vectors
+    python -m experiments.gan_vectors --dataset csv:table.csv
+    python -m scripts.sample RUN --count 1000 --out drawn.csv
+
+The first takes SECONDS on two cores of an AMD EPYC.
+
+Generator 100 - 128 - 128 - D with LeakyReLU 0.2 and a sigmoid, whose range from 0 to 1 is that of each column of the
+data, discriminator D - 128 - 128 - 1 with LeakyReLU 0.2; batch 64, Adam 2e-4, beta1 0.5.
+"""
+
+import dataclasses
+from typing import ClassVar
+
+import flax.linen as nn
+import jax
+
+from jaxgan import d_loss, g_loss, latents
+from jaxgan.losses import non_saturating
+from jaxgan.networks.mlp import Discriminator, Generator
+from jaxgan.training import GAN, DataSpec, compose, main
+from jaxgan.training import Options as CommonOptions
+from jaxgan.training.usage import UsageError, require
+
+
+@dataclasses.dataclass(frozen=True)
+class Options(CommonOptions):
+    dataset: str = "diabetes"
+    steps: int = 10_000
+    checkpoint_every: int = 2000
+    sample_every: int = 1000
+    latent_size: int = 100
+    """Numbers in a latent."""
+    width: int = 128
+    """Units of a hidden layer."""
+
+    SIZES: ClassVar = {"smoke": {"steps": 2, "batch_size": 8, "latent_size": 4, "width": 8}}
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self, "latent_size", self.latent_size >= 1, "at least 1")
+        require(self, "width", self.width >= 1, "at least 1")
+
+
+class Sigmoid(nn.Module):
+    """What the dense layers make, through a sigmoid, on [-1, 1], which networks' vectors lie in."""
+
+    layers: Generator
+
+    def __call__(self, latent: jax.Array, condition: jax.Array | None = None, *, train: bool) -> jax.Array:
+        return 2.0 * nn.sigmoid(self.layers(latent, condition, train=train)) - 1.0
+
+
+def build(options: Options, data: DataSpec) -> GAN:
+    if data.kind != "vectors":
+        has = f"--dataset {data.name} has {data.medium.plural}"
+        raise UsageError(f"{has}, and this experiment draws vectors: use csv:PATH or npz:PATH")
+    widths, dtype = (options.width, options.width), options.compute_dtype
+    layers = Generator(data.shape, widths, dtype, activation=lambda x: nn.leaky_relu(x, 0.2))
+    terms = [d_loss(non_saturating)], [g_loss(non_saturating)]
+    return compose(options, data, (Sigmoid(layers), Discriminator(widths, dtype)), latents(options.latent_size), *terms)
+
+
+if __name__ == "__main__":
+    main(Options, build)

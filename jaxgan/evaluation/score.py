@@ -1,0 +1,66 @@
+"""A score: a number, what it is called, and how it came about."""
+
+from typing import Any, NamedTuple
+
+from jaxgan.evaluation.features import FeatureNetwork
+from jaxgan.evaluation.pairs import OF_PAIRS
+
+__all__ = ["HIGHER_IS_BETTER", "ONE_IS_BEST", "Score"]
+
+HIGHER_IS_BETTER = {"is", "precision", "recall", "density", "coverage", "modes", "quality", "distinct"}
+HIGHER_IS_BETTER |= {"agreement", "class_coverage", "least_class_coverage", "psnr", "ssim", "ms_ssim"}
+ONE_IS_BEST = {"spread"}  # of all others lower is better
+
+
+class Score(NamedTuple):
+    """A number and how it came about.
+
+    key: its short name, such as "fid" or "recall". samples, real: how many images of each it is of. std: over subsets
+    or splits, or over pairs, where there are such. constants: what else it depends on. metric: the name that asked for
+    it. network: whose features it is of; None for pixels. name: what it is to be called."""
+
+    key: str
+    value: float
+    samples: int
+    real: int = 0
+    std: float | None = None
+    constants: dict[str, Any] = {}  # noqa: RUF012 - never written to
+    metric: str = ""
+    network: FeatureNetwork | None = None
+
+    @property
+    def of_pairs(self) -> bool:
+        """Whether it compares each image with its own target; otherwise it compares sets."""
+        return self.metric in OF_PAIRS
+
+    @property
+    def name(self) -> str:
+        published, own = TITLES.get(self.key, (self.key, self.key))
+        if self.network is None:
+            return own
+        inception = self.network.name.startswith("inception")
+        return f"{published} ({self.network.name})" if inception else f"{own}, house features {self.network.name}"
+
+
+# What a number is called with Inception's features, with which alone it compares to published ones, and otherwise.
+TITLES = {
+    "fid": ("FID", "Fréchet distance"),
+    "kid": ("KID", "kernel distance"),
+    "is": ("inception score", "classifier score"),
+    "agreement": ("", "share read as the class that was asked for"),
+    "class_coverage": ("", "coverage inside a class, mean"),
+    "least_class_coverage": ("", "coverage inside a class, least"),
+    "kl": ("", "KL(modes ‖ uniform) in nats"),
+    "swd": ("", "sliced Wasserstein distance of pixels"),
+    "psnr": ("", "PSNR in dB"),
+    "ssim": ("", "SSIM"),
+    "ms_ssim": ("", "MS-SSIM"),
+    "l1": ("", "mean absolute difference of pixels in [0, 1]"),
+    "lpips": ("", "LPIPS"),
+    "vector_frechet": ("", "Fréchet distance of vectors"),
+    "vector_swd": ("", "sliced Wasserstein distance of vectors"),
+    "column_wasserstein": ("", "mean Wasserstein distance of a column"),
+    "worst_column_wasserstein": ("", "largest Wasserstein distance of a column"),
+    "distinct": ("", "share of distinct images, in pixels"),
+    "spread": ("", "spread against the real images', in pixels"),
+}
