@@ -1,0 +1,46 @@
+"""Networks from images to images, as small as can be, on reflected borders, and the start of a game of them."""
+
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxgan import GANState, init_player
+from jaxgan.networks.layers import Conv, InstanceNorm, build, normalise
+from jaxgan.state import ROLES
+
+
+def started(key, networks, inputs, weights, extras=None, averaged=("generator",)):
+    keys = jax.random.split(jax.random.fold_in(key, ROLES["init"]), len(networks))
+    tx = optax.scale_by_adam(0.5)
+    players = {name: init_player(keys[i], net, tx, *inputs[name]) for i, (name, net) in enumerate(networks.items())}
+    hyper = {f"{name}/learning_rate": 2e-3 for name in networks} | {"ema_half_life": 100.0} | weights
+    return GANState.of(key, players, averaged=averaged, hyper=hyper, extras=extras)
+
+
+def evaluated(state, name, source, ema):
+    variables = state.ema[name] if ema else state.players[name].all_variables
+    return state.players[name].apply_fn(variables, source, train=False)
+
+
+reflecting = functools.partial(Conv, padding_mode="reflect")
+
+
+class Translator(nn.Module):
+    channels: int
+    norm: type = InstanceNorm
+
+    @nn.compact
+    def __call__(self, x, *, train):
+        x = build(reflecting, 8, 3, 1, 1, name="first")(x)
+        x = nn.relu(normalise(self.norm, x, train=train, name="norm"))
+        return jnp.tanh(build(reflecting, self.channels, 3, 1, 1, name="last")(x))
+
+
+class Patches(nn.Module):
+    @nn.compact
+    def __call__(self, image, source=None):
+        x = image if source is None else jnp.concatenate([image, source], axis=-1)
+        return Conv(1, 4, 2, 1)(nn.leaky_relu(Conv(8, 4, 2, 1)(x), 0.2))[..., 0]
