@@ -16,7 +16,7 @@ from flax.typing import Dtype
 
 from jaxgan.networks.conditional import ConditionalBatchNorm
 from jaxgan.networks.heads import Head, Logits
-from jaxgan.networks.layers import BatchNorm, Conv, ConvTranspose
+from jaxgan.networks.layers import BatchNorm, Conv, ConvTranspose, Dense
 
 __all__ = ["SIZES", "Discriminator", "Generator", "stages"]
 
@@ -65,7 +65,7 @@ class Generator(nn.Module):
         width, bare = self.features * 2 ** (n - 1), not self.batch_norm
         # A transposed convolution of a 1×1 image is this matrix product.
         init = _he if bare else _weights
-        project = nn.Dense(base * base * width, use_bias=bare, kernel_init=init, dtype=self.dtype, name="project")
+        project = Dense(base * base * width, use_bias=bare, kernel_init=init, dtype=self.dtype, name="project")
         x = project(latent).reshape(-1, base, base, width)
         init = _he_transposed if bare else _weights
         for i in range(n):

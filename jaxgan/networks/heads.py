@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from flax.typing import Dtype, Initializer
 
 from jaxgan.networks.conditional import one_hot
+from jaxgan.networks.layers import Dense
 
 __all__ = ["AuxiliaryClassifier", "Codes", "Head", "Logits", "Projection"]
 
@@ -33,7 +34,7 @@ class _Layers:
     def _dense(self, name: str, x: jax.Array, width: int, use_bias: bool = True) -> jax.Array:
         """A dense layer, `[B, A] -> [B, width]`; float32, whatever it computed in."""
         dtype = x.dtype if self.dtype is None else self.dtype
-        layer = nn.Dense(width, use_bias, kernel_init=self.kernel_init, dtype=dtype, name=name)
+        layer = Dense(width, use_bias, kernel_init=self.kernel_init, dtype=dtype, name=name)
         return layer(x).astype(jnp.float32)
 
     def _judge(self, x: jax.Array) -> jax.Array:

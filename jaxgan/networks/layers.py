@@ -1,6 +1,10 @@
 """Layers shared by the network families, on the convolutions of `jaxgan.networks.convolution`.
 
 A layer's `train` says how it behaves; what may change is the caller's `mutable`, and a layer writes only there.
+
+Layers multiply in their `dtype` and add up in float32, also backwards. The gradient of what is added to every pixel, or
+to every example, is a sum over all of them, 65,536 numbers for 64 images of 32 pixels. bfloat16 has eight bits, and
+such a sum stands still once it is 256 times what is added.
 """
 
 from typing import Any
@@ -12,8 +16,32 @@ from flax.typing import Dtype, Initializer
 from jax import lax
 
 from jaxgan.networks.convolution import conv, conv_transpose
+from jaxgan.networks.products import sum_dtype
 
-__all__ = ["BatchNorm", "Conv", "ConvTranspose"]
+__all__ = ["BatchNorm", "Conv", "ConvTranspose", "Dense"]
+
+
+def _with_bias(layer: nn.Module, y: jax.Array) -> jax.Array:
+    """y `[..., features]` plus the layer's parameter `bias` `[features]`, at first 0, rounded once."""
+    bias = layer.param("bias", nn.initializers.zeros, y.shape[-1:], jnp.float32)
+    wide = sum_dtype(y.dtype)
+    return (y.astype(wide) + bias.astype(wide).reshape((1,) * (y.ndim - 1) + (-1,))).astype(y.dtype)
+
+
+class Dense(nn.Module):
+    """A matrix product and a bias: `[..., A] -> [..., features]`. In float32 it is `nn.Dense`, and has its parameters;
+    the bias's gradient, there a sum in `dtype`, is one in float32."""
+
+    features: int
+    use_bias: bool = True
+    kernel_init: Initializer = nn.initializers.lecun_normal()
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        kernel = self.param("kernel", self.kernel_init, (x.shape[-1], self.features), jnp.float32)
+        y = x.astype(self.dtype) @ kernel.astype(self.dtype)
+        return _with_bias(self, y) if self.use_bias else y
 
 
 class Conv(nn.Module):
@@ -34,10 +62,7 @@ class Conv(nn.Module):
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32).astype(self.dtype)
         operation = conv_transpose if self.transposed else conv
         y = operation(x.astype(self.dtype), kernel, stride=self.stride, padding=self.padding)
-        if self.use_bias:
-            bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
-            y = y + bias.astype(self.dtype).reshape(1, 1, 1, -1)
-        return y
+        return _with_bias(self, y) if self.use_bias else y
 
 
 class ConvTranspose(Conv):

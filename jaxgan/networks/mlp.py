@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from flax.typing import Dtype
 
 from jaxgan.networks.heads import Head
+from jaxgan.networks.layers import Dense
 
 __all__ = ["Discriminator", "Generator"]
 
@@ -28,8 +29,8 @@ class Generator(nn.Module):
         del condition, train
         x = latent
         for width in self.widths:
-            x = self.activation(nn.Dense(width, dtype=self.dtype)(x))
-        x = nn.Dense(math.prod(self.shape), dtype=self.dtype)(x).astype(jnp.float32).reshape(-1, *self.shape)
+            x = self.activation(Dense(width, dtype=self.dtype)(x))
+        x = Dense(math.prod(self.shape), dtype=self.dtype)(x).astype(jnp.float32).reshape(-1, *self.shape)
         return jnp.tanh(x) if self.bounded else x
 
 
@@ -54,11 +55,11 @@ class Discriminator(nn.Module):
     def __call__(self, image: jax.Array, condition: jax.Array | None = None, *, train: bool) -> dict[str, jax.Array]:
         x = image.reshape(len(image), -1)
         for width in self.widths:
-            x = nn.leaky_relu(nn.Dense(width, dtype=self.dtype)(x), 0.2)
+            x = nn.leaky_relu(Dense(width, dtype=self.dtype)(x), 0.2)
             if self.dropout:
                 x = nn.Dropout(self.dropout, deterministic=not train)(x)
         said = {"features": x.astype(jnp.float32)}
         x = x if self.minibatch is None else self.minibatch(x)
         if self.head is not None:
             return said | self.head(x, condition)
-        return said | {"logits": nn.Dense(1, dtype=self.dtype)(x).reshape(-1).astype(jnp.float32)}
+        return said | {"logits": Dense(1, dtype=self.dtype)(x).reshape(-1).astype(jnp.float32)}

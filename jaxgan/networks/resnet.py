@@ -13,7 +13,8 @@ import jax.numpy as jnp
 from flax.typing import Dtype
 
 from jaxgan.networks.heads import Head, Logits
-from jaxgan.networks.layers import BatchNorm, Conv
+from jaxgan.networks.layers import BatchNorm, Conv, Dense
+from jaxgan.networks.products import sum_dtype
 
 __all__ = ["Discriminator", "Generator", "halve", "twice"]
 
@@ -24,8 +25,9 @@ _glorot = nn.initializers.glorot_uniform()
 def twice(x: jax.Array) -> jax.Array:
     """`[B, H, W, C] -> [B, 2H, 2W, C]`: every pixel four times."""
     batch, height, width, channels = x.shape
-    x = jnp.broadcast_to(x[:, :, None, :, None], (batch, height, 2, width, 2, channels))
-    return x.reshape(batch, 2 * height, 2 * width, channels)
+    wide = x.astype(sum_dtype(x.dtype))  # what the gradient's four pixels are added up in
+    four = jnp.broadcast_to(wide[:, :, None, :, None], (batch, height, 2, width, 2, channels))
+    return four.reshape(batch, 2 * height, 2 * width, channels).astype(x.dtype)
 
 
 def halve(x: jax.Array) -> jax.Array:
@@ -63,7 +65,7 @@ class Generator(nn.Module):
         def conv(x: jax.Array, name: str) -> jax.Array:
             return Conv(width, 3, 1, 1, kernel_init=_he, dtype=self.dtype, name=name)(x)
 
-        project = nn.Dense(16 * width, kernel_init=_glorot, dtype=self.dtype, name="project")
+        project = Dense(16 * width, kernel_init=_glorot, dtype=self.dtype, name="project")
         x = project(latent).reshape(-1, 4, 4, width)
         for i in range(n):
             # The shortcut is 1×1, so that it may as well come before its pixels are repeated.
