@@ -93,7 +93,7 @@ def _d_of(target: Pair) -> Pair:
     """What D pays for real logits against 1 and fake ones against 0."""
 
     def d(real: jax.Array, fake: jax.Array) -> jax.Array:
-        ones = jnp.ones(real.shape[:1])
+        ones = jnp.ones(real.shape[:1], jnp.float32)
         return target(real, ones) + target(fake, 0.0 * ones)
 
     return _paired(d)

@@ -52,7 +52,7 @@ def lecam(weight: float | str, decay: float = 0.99) -> Term:
 
 def lecam_start() -> dict[str, PyTree]:
     """The extras of `lecam` at step 0."""
-    return {"lecam": {"real": jnp.zeros(()), "fake": jnp.zeros(())}}
+    return {"lecam": {name: jnp.zeros((), jnp.float32) for name in ("real", "fake")}}
 
 
 def consistency(

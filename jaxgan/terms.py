@@ -10,6 +10,7 @@ those of all B examples, the same on every device. The step averages values and 
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -93,7 +94,8 @@ def d_loss(loss: AdversarialLoss, flip: float = 0.0) -> Term:
         )
 
     def function(view: View) -> jax.Array:
-        flipped = jax.vmap(lambda key: jax.random.bernoulli(key, flip, (2,)))(view.keys).astype(jnp.float32)
+        share = jnp.float32(flip)  # under jax_enable_x64 a number of Python's would be another draw, in float64
+        flipped = jax.vmap(lambda key: jax.random.bernoulli(key, share, (2,)))(view.keys).astype(jnp.float32)
         return target(view.real["logits"], 1.0 - flipped[:, 0]) + target(view.fake["logits"], flipped[:, 1])
 
     return Term("adversarial", function, across=loss.across)
@@ -133,7 +135,7 @@ def wgan_gp(weight: float | str = 10.0) -> Term:
     """`penalties.wgan_gp` between the real and the fake examples, under the real ones' conditions."""
 
     def function(view: View) -> jax.Array:
-        mix = jax.vmap(jax.random.uniform)(view.keys)
+        mix = jax.vmap(lambda key: jax.random.uniform(key, (), jnp.float32))(view.keys)
         return penalties.wgan_gp(_critic(view, view.real), view.real["image"], view.fake["image"], mix)
 
     return Term("wgan_gp", function, weight)
@@ -143,9 +145,9 @@ def dragan(weight: float | str = 10.0) -> Term:
     """`penalties.dragan` around the real examples. The standard deviation is that of this device's share."""
 
     def function(view: View) -> jax.Array:
-        shape = view.real["image"].shape[1:]
+        uniform, shape = functools.partial(jax.random.uniform, dtype=jnp.float32), view.real["image"].shape[1:]
         mix, noise = (
-            jax.vmap(lambda key, n=n, shape=shape: jax.random.uniform(jax.random.fold_in(key, n), shape))(view.keys)
+            jax.vmap(lambda key, n=n, shape=shape: uniform(jax.random.fold_in(key, n), shape))(view.keys)
             for n, shape in enumerate([(), shape])
         )
         return penalties.dragan(_critic(view, view.real), view.real["image"], noise, mix)
@@ -188,7 +190,7 @@ def every(term: Term, n: int) -> Term:
             # device, as zeros are, has another type than what may differ.
             return n * view.mean(jnp.mean(values, keepdims=True)), view.mean(extras)
 
-        return jax.lax.cond(view.step % n == 0, compute, lambda: (jnp.zeros(1), view.extras))
+        return jax.lax.cond(view.step % n == 0, compute, lambda: (jnp.zeros(1, jnp.float32), view.extras))
 
     return term._replace(function=function)
 

@@ -32,6 +32,9 @@ class Family:
     terms: tuple[Any, Any] = ((), ())
     batch_norm: bool = False
 
+    def but(self, **changes):
+        return dataclasses.replace(self, **changes)
+
     def batch(self):
         return {"image": jnp.zeros((SIZE, *self.shape), jnp.float32), "label": jnp.zeros(SIZE, jnp.int32)}
 
@@ -63,7 +66,7 @@ def families(dtype=jnp.float32):
             (2,),
         ),
         "dcgan": Family(g(), d(batch_norm=True, dropout=0.2), small, batch_norm=True),
-        "dcgan deviation": Family(g(batch_norm=False), d(minibatch=minibatch.MinibatchStdDev()), small),
+        "dcgan deviation": Family(g(batch_norm=False), d(minibatch=minibatch.MinibatchStdDev(2)), small),
         "dcgan projection": Family(g(classes=CLASSES), d(head=heads.Projection(classes=CLASSES)), small, **of_labels),
         "dcgan one-hot": Family(
             LabelledGenerator(g(), CLASSES), LabelledDiscriminator(d(), CLASSES), small, **of_labels

@@ -94,5 +94,5 @@ def batch_indices(key: jax.Array | np.ndarray, step: Any, batch_size: int, size:
     batches = size // batch_size
     xp = np if isinstance(key, np.ndarray) else jnp
     # Counted in epochs and batches, not in examples, so that no run is long enough to overflow 32 bits.
-    position = (step % batches) * batch_size + xp.arange(batch_size)
+    position = (step % batches) * batch_size + xp.arange(batch_size, dtype=xp.int32)
     return indices(key, step // batches, position, size)

@@ -174,7 +174,7 @@ def display_inputs(
 ) -> dict[str, jax.Array]:
     """Inputs number `first` to `first + count` of an endless list that `key` fixes: all of one `label`, or labels that
     take turns, after `run` of each."""
-    number = first + jnp.arange(count)
+    number = first + jnp.arange(count, dtype=jnp.int32)
     keys = jax.vmap(lambda i: jax.random.fold_in(key, i))(number)
     labels = number // (run or 1) % max(classes, 1) if label is None else jnp.full_like(number, label)
     return gan.sampler({"label": labels}, keys)

@@ -90,7 +90,8 @@ def compile_chunk(
 
 def empty(metrics: Buffer) -> Buffer:
     """Room for the metrics, which may be abstract, of `CHUNK` iterations."""
-    return {name: jnp.zeros((CHUNK, *value.shape)) for name, value in metrics.items()}
+    floats = {name: jnp.float64 if value.dtype == jnp.float64 else jnp.float32 for name, value in metrics.items()}
+    return {name: jnp.zeros((CHUNK, *value.shape), floats[name]) for name, value in metrics.items()}
 
 
 def put(buffer: Buffer, i: jax.Array, metrics: Buffer) -> Buffer:
