@@ -47,7 +47,7 @@ def accumulated(
         changes = jax.tree.map(lambda new, old: new - old if _is_float(new) else new, extras, state.extras)
         return (left, jax.tree.map(_add, total, (gradients, changes))), metrics
 
-    numbers = jnp.arange(n)
+    numbers = jnp.arange(n, dtype=jnp.int32)
     if any(state.players[name].once for name in learns):
         # Apart from the others, for which these collections stand still.
         first = jax.tree.map(lambda x: x[0], (numbers, pieces))

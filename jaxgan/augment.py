@@ -22,7 +22,7 @@ def _own(keys: jax.Array, number: int) -> jax.Array:
 
 def flip(images: jax.Array, keys: jax.Array) -> jax.Array:
     """Each image mirrored left-right with probability 1/2."""
-    mirrored = jax.vmap(jax.random.bernoulli)(_own(keys, _FLIP))
+    mirrored = jax.vmap(lambda key: jax.random.bernoulli(key, jnp.float32(0.5)))(_own(keys, _FLIP))
     return jnp.where(mirrored.reshape(-1, 1, 1, 1), images[:, :, ::-1], images)
 
 
@@ -34,7 +34,7 @@ def random_crop(images: jax.Array, keys: jax.Array, size: int) -> jax.Array:
 
     def one(image: jax.Array, key: jax.Array) -> jax.Array:
         places = jnp.array([height - size + 1, width - size + 1], jnp.int32)
-        top, left = jax.random.randint(key, (2,), jnp.zeros_like(places), places)
+        top, left = jax.random.randint(key, (2,), jnp.zeros_like(places), places, jnp.int32)
         return jax.lax.dynamic_slice(image, (top, left, jnp.zeros_like(top)), (size, size, channels))
 
     return jax.vmap(one)(images, _own(keys, _CROP))
@@ -47,7 +47,7 @@ def shift(images: jax.Array, keys: jax.Array, pixels: int) -> jax.Array:
     if not 0 <= pixels < min(height, width):
         raise ValueError(f"images of {height}×{width} can't be moved by up to {pixels} pixels")
     wide = jnp.pad(images, ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0)), mode="reflect")
-    moved = jax.vmap(lambda key: jax.random.randint(key, (2,), 0, 2 * pixels + 1))(_own(keys, _SHIFT))
+    moved = jax.vmap(lambda key: jax.random.randint(key, (2,), 0, 2 * pixels + 1, jnp.int32))(_own(keys, _SHIFT))
 
     def one(image: jax.Array, place: jax.Array) -> jax.Array:
         return jax.lax.dynamic_slice(image, (place[0], place[1], jnp.zeros_like(place[0])), images.shape[1:])
@@ -69,7 +69,7 @@ def rotate_and_scale(
     as often by some factor as by its inverse, and 1 + scale (above 0) at most. With 0 and 0 the images come back
     exactly.
     """
-    draws = jax.vmap(lambda key: jax.random.uniform(key, (2,), minval=-1.0))(_own(keys, _TURN))
+    draws = jax.vmap(lambda key: jax.random.uniform(key, (2,), jnp.float32, minval=-1.0))(_own(keys, _TURN))
     return turned(images, draws[:, 0] * (degrees * (math.pi / 180)), jnp.exp(draws[:, 1] * jnp.log1p(scale)))
 
 

@@ -55,7 +55,7 @@ def information(weight: float | str = 1.0) -> Term:
     def function(view: View) -> jax.Array:
         fake, term = view.fake, "the information of codes"
         classes, values = _said(fake, "code_class", term), _said(fake, "code_value", term)
-        total = jnp.zeros(len(classes))
+        total = jnp.zeros(len(classes), jnp.float32)
         for i in range(classes.shape[1]):
             total += _cross_entropy(_said(fake, f"code{i}", term), classes[:, i])
         if values.shape[1]:

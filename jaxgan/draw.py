@@ -93,7 +93,7 @@ class Draw:
         key = self.key(name)
         first = 0 if self.axis_name is None else jax.lax.axis_index(self.axis_name) * count
         j, n = self.part
-        return jax.vmap(lambda i: jax.random.fold_in(key, i))((first + jnp.arange(count)) * n + j)
+        return jax.vmap(lambda i: jax.random.fold_in(key, i))((first + jnp.arange(count, dtype=jnp.int32)) * n + j)
 
     def normal(self, name: str, *shape: int) -> jax.Array:
         """Returns float32 `[B, *shape]` from N(0, 1)."""

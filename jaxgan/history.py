@@ -39,9 +39,11 @@ def history(
         raise ValueError(f"a pool of {places} can't exchange the {size} examples of a batch; make it larger")
     rounds = -(-places // size)  # in which every place has its turn
     filling = draw.step < rounds
-    turn = (jnp.minimum(draw.step, rounds) * size + jnp.arange(size)) % places
-    place = jnp.where(filling, turn, jax.random.permutation(draw.key(f"{name}: places"), places)[:size])
-    exchanged = ~filling & jax.random.bernoulli(draw.key(f"{name}: exchanged"), share, (size,))
+    turn = (jnp.minimum(draw.step, rounds) * size + jnp.arange(size, dtype=jnp.int32)) % places
+    place = jnp.where(
+        filling, turn, jax.random.permutation(draw.key(f"{name}: places"), jnp.arange(places, dtype=jnp.int32))[:size]
+    )
+    exchanged = ~filling & jax.random.bernoulli(draw.key(f"{name}: exchanged"), jnp.float32(share), (size,))
 
     def choose(condition: jax.Array, yes: jax.Array, no: jax.Array) -> jax.Array:
         return jnp.where(condition.reshape(-1, *(1,) * (yes.ndim - 1)), yes, no)

@@ -117,7 +117,7 @@ def _d_of(target: Pair) -> Pair:
     """What D pays for real logits against 1 and fake ones against 0."""
 
     def d(real: PyTree, fake: PyTree) -> jax.Array:
-        ones = jnp.ones(_pairs(real, fake)[0][0].shape[:1])
+        ones = jnp.ones(_pairs(real, fake)[0][0].shape[:1], jnp.float32)
         return target(real, ones) + target(fake, 0.0 * ones)
 
     return d

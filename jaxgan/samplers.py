@@ -18,7 +18,7 @@ Sampler = Callable[[Example, jax.Array], Example]
 
 def latents(size: int) -> Sampler:
     """The sampler of plain GANs: latents `[B, size]` from N(0, I)."""
-    return lambda batch, keys: {"latent": jax.vmap(lambda key: jax.random.normal(key, (size,)))(keys)}
+    return lambda batch, keys: {"latent": jax.vmap(lambda key: jax.random.normal(key, (size,), jnp.float32))(keys)}
 
 
 def labelled_latents(size: int) -> Sampler:
@@ -53,14 +53,14 @@ def codes(size: int, categories: Sequence[int] = (10,), continuous: int = 2) -> 
         noise, classes, values = jax.random.split(key, 3)
         highest = jnp.asarray(categories, jnp.int32)
         return {
-            "noise": jax.random.normal(noise, (size,)),
-            "code_class": jax.random.randint(classes, (len(categories),), 0, highest),
-            "code_value": jax.random.uniform(values, (continuous,), minval=-1.0),
+            "noise": jax.random.normal(noise, (size,), jnp.float32),
+            "code_class": jax.random.randint(classes, (len(categories),), 0, highest, jnp.int32),
+            "code_value": jax.random.uniform(values, (continuous,), jnp.float32, minval=-1.0),
         }
 
     def sampler(batch: Example, keys: jax.Array) -> Example:
         drawn = jax.vmap(one)(keys) | {name: batch[name] for name in ("code_class", "code_value") if name in batch}
-        one_hots = [jax.nn.one_hot(drawn["code_class"][:, i], n) for i, n in enumerate(categories)]
+        one_hots = [jax.nn.one_hot(drawn["code_class"][:, i], n, dtype=jnp.float32) for i, n in enumerate(categories)]
         latent = jnp.concatenate([drawn.pop("noise"), *one_hots, drawn["code_value"]], axis=1)
         return {"latent": latent, **drawn}
 

@@ -11,6 +11,7 @@ those of all B examples, the same on every device. The step averages values and 
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -123,7 +124,8 @@ def d_loss(loss: AdversarialLoss, flip: float = 0.0) -> Term:
         )
 
     def function(view: View) -> jax.Array:
-        flipped = jax.vmap(lambda key: jax.random.bernoulli(key, flip, (2,)))(view.keys).astype(jnp.float32)
+        share = jnp.float32(flip)  # under jax_enable_x64 a number of Python's would be another draw, in float64
+        flipped = jax.vmap(lambda key: jax.random.bernoulli(key, share, (2,)))(view.keys).astype(jnp.float32)
         return target(view.real["logits"], 1.0 - flipped[:, 0]) + target(view.fake["logits"], flipped[:, 1])
 
     return Term("adversarial", function, across=loss.across)
@@ -163,7 +165,7 @@ def wgan_gp(weight: float | str = 10.0) -> Term:
     """`penalties.wgan_gp` between the real and the fake examples, under the real ones' conditions."""
 
     def function(view: View) -> jax.Array:
-        mix = jax.vmap(jax.random.uniform)(view.keys)
+        mix = jax.vmap(lambda key: jax.random.uniform(key, (), jnp.float32))(view.keys)
         return penalties.wgan_gp(_critic(view, view.real), view.real[view.field], view.fake[view.field], mix)
 
     return Term("wgan_gp", function, weight)
@@ -173,9 +175,9 @@ def dragan(weight: float | str = 10.0) -> Term:
     """`penalties.dragan` around the real examples. The standard deviation is that of this device's share."""
 
     def function(view: View) -> jax.Array:
-        shape = view.real[view.field].shape[1:]
+        uniform, shape = functools.partial(jax.random.uniform, dtype=jnp.float32), view.real[view.field].shape[1:]
         mix, noise = (
-            jax.vmap(lambda key, n=n, shape=shape: jax.random.uniform(jax.random.fold_in(key, n), shape))(view.keys)
+            jax.vmap(lambda key, n=n, shape=shape: uniform(jax.random.fold_in(key, n), shape))(view.keys)
             for n, shape in enumerate([(), shape])
         )
         return penalties.dragan(_critic(view, view.real), view.real[view.field], noise, mix)

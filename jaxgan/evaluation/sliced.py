@@ -57,7 +57,7 @@ def _distance(key: jax.Array, a: jax.Array, b: jax.Array, projections: int) -> j
 
 def _direction(key: jax.Array, size: int) -> jax.Array:
     """A vector `[size]` of length 1, uniform on the sphere."""
-    gaussian = jax.random.normal(key, (size,))
+    gaussian = jax.random.normal(key, (size,), jnp.float32)
     return gaussian / jnp.linalg.norm(gaussian)
 
 

@@ -134,7 +134,8 @@ def _follow(x: jax.Array, chain: Chain) -> jax.Array:
         elif step == MAXIMUM:
             x = nn.max_pool(x, (3, 3), padding="SAME")
         elif step == AVERAGE:
-            x = nn.avg_pool(x, (3, 3), padding="SAME", count_include_pad=False)
+            # Under jax_enable_x64 flax counts what it divides by in float64.
+            x = nn.avg_pool(x, (3, 3), padding="SAME", count_include_pad=False).astype(x.dtype)
         elif isinstance(step, Conv):
             x = _conv(x, step)
         elif isinstance(step, tuple):

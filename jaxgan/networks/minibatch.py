@@ -49,7 +49,8 @@ class MinibatchDiscrimination(nn.Module):
         # One difference after the other: all at once, the gradient takes twice the memory and thrice the time.
         parts = [jnp.abs(own[:, None, :, c] - every[None, :, :, c]) for c in range(self.kernels)]
         distances = jnp.asarray(sum(parts))  # [b, B, features]
-        other = (first + jnp.arange(len(own)))[:, None] != jnp.arange(len(every))[None]
+        number, numbers = (jnp.arange(len(x), dtype=jnp.int32) for x in (own, every))
+        other = (first + number)[:, None] != numbers[None]
         nearness = jnp.sum(jnp.where(other[:, :, None], jnp.exp(-distances), 0.0), axis=1)
         return jnp.concatenate([x, nearness.astype(x.dtype)], axis=-1)
 

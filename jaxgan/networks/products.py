@@ -6,7 +6,8 @@ kernel has m = ⌈k / s⌉ taps a side and stride 1. Two neighbouring outputs of
 of the inputs with sums of the taps (Winograd 1980; Lavin & Gray 2016, arXiv 1509.09308, F(2, m)). In two dimensions
 that is (m + 1)² matrix products, one for each place in a tile of (m + 1)² blocks, instead of 4m² of the same size: 9
 for 16 with DCGAN's 4×4 kernels and stride 2, 16 for 36 with 3×3 ones. The sums are of two to four numbers a side, so
-that float32 loses little more than in a long sum of products; bfloat16 would, and keeps patches.
+that float32 loses little more than in a long sum of products; bfloat16 would, and keeps patches. Whatever is added up
+here of numbers in 16 bits is added up in float32, and rounded once.
 
 `forward` is x, k -> y; `to_input` is y, k -> x, its transpose in x; `to_kernel` is x, y -> k, its transpose in k. x is
 `[B, H, W, C]`, k `[h, w, C, F]`, y `[B, H', W', F]`; `size` is (H, W) and `kernel` (h, w).
@@ -20,7 +21,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-__all__ = ["forward", "out_size", "to_input", "to_kernel"]
+__all__ = ["forward", "out_size", "sum_dtype", "to_input", "to_kernel"]
 
 Grid = list[list[jax.Array]]
 Matrix = Sequence[Sequence[float]]
@@ -38,6 +39,11 @@ OUTPUTS: dict[int, Matrix] = {2: [[1, 1, 0], [0, 1, -1]], 3: [[1, 1, 1, 0], [0, 
 def out_size(size: tuple[int, ...], kernel: tuple[int, ...], stride: int, padding: int) -> tuple[int, ...]:
     """(H', W')."""
     return tuple((n + 2 * padding - k) // stride + 1 for n, k in zip(size, kernel, strict=True))
+
+
+def sum_dtype(dtype: Any) -> Any:
+    """What numbers of this type are added up in: float32 for floats of 16 bits, otherwise the type itself."""
+    return jnp.float32 if jnp.issubdtype(dtype, jnp.floating) and jnp.finfo(dtype).bits < 32 else dtype
 
 
 def forward(x: jax.Array, k: jax.Array, **geometry: Any) -> jax.Array:
@@ -62,7 +68,7 @@ def _form(dtype: Any, channels: int, features: int, geometry: dict[str, Any]) ->
     """The form with the fewest multiplications; None where the convolution is better seen as the transpose of another,
     whose patches are those of y."""
     tiles = Tiles(**geometry)
-    wide_enough = jnp.issubdtype(dtype, jnp.floating) and jnp.finfo(dtype).bits >= 32
+    wide_enough = jnp.issubdtype(dtype, jnp.floating) and sum_dtype(dtype) == dtype
     if tiles.taps in TAPS and min(channels, features) >= CHANNELS and wide_enough:
         (high, wide), (kh, kw) = tiles.out, tiles.kernel
         if tiles.across[0] * tiles.across[1] * ((tiles.taps + 1) * tiles.stride) ** 2 < 0.8 * high * wide * kh * kw:
@@ -129,9 +135,11 @@ class Patches:
         channels, features = k.shape[2:]
         k = jnp.pad(k, ((0, m * s - kh), (0, m * s - kw), (0, 0), (0, 0)))
         k = k.reshape(m, s, m, s, channels, features).transpose(0, 2, 1, 3, 4, 5).reshape(-1, features)
-        stamps = (y.reshape(-1, features) @ k.T).reshape(y.shape[0], high, wide, m, m, s * s * channels)
+        stamps = jnp.matmul(y.reshape(-1, features), k.T, preferred_element_type=sum_dtype(y.dtype))
+        stamps = stamps.reshape(y.shape[0], high, wide, m, m, s * s * channels)
         blocks = sum(_padded(stamps[:, :, :, i, j], (i, m - 1 - i), (j, m - 1 - j)) for i in range(m) for j in range(m))
-        return self.uncut(jnp.asarray(blocks).reshape(y.shape[0], high + m - 1, wide + m - 1, s, s, channels))
+        blocks = jnp.asarray(blocks, y.dtype)
+        return self.uncut(blocks.reshape(y.shape[0], high + m - 1, wide + m - 1, s, s, channels))
 
     def uncut(self, blocks: jax.Array) -> jax.Array:
         """The image `[B, H, W, C]` of blocks `[B, Y, X, s, s, C]` that begin with its padding."""

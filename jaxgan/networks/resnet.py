@@ -19,6 +19,7 @@ from flax.typing import Dtype
 
 from jaxgan.networks.heads import Head, Logits
 from jaxgan.networks.layers import BatchNorm, Conv, Dense, Layer, build, normalise
+from jaxgan.networks.products import sum_dtype
 
 __all__ = ["Discriminator", "Generator", "halve", "twice"]
 
@@ -29,8 +30,9 @@ _glorot = nn.initializers.glorot_uniform()
 def twice(x: jax.Array) -> jax.Array:
     """`[B, H, W, C] -> [B, 2H, 2W, C]`: every pixel four times."""
     batch, height, width, channels = x.shape
-    x = jnp.broadcast_to(x[:, :, None, :, None], (batch, height, 2, width, 2, channels))
-    return x.reshape(batch, 2 * height, 2 * width, channels)
+    wide = x.astype(sum_dtype(x.dtype))  # what the gradient's four pixels are added up in
+    four = jnp.broadcast_to(wide[:, :, None, :, None], (batch, height, 2, width, 2, channels))
+    return four.reshape(batch, 2 * height, 2 * width, channels).astype(x.dtype)
 
 
 def halve(x: jax.Array) -> jax.Array:

@@ -148,7 +148,7 @@ def schedule(options: OptimizerOptions, repeats: int = 1) -> Callable[[jax.Array
 
     def factor(images: jax.Array) -> jax.Array:
         done = images / repeats
-        rise = jnp.minimum(done / warmup, 1.0) if warmup else jnp.ones(())
+        rise = jnp.minimum(done / warmup, 1.0) if warmup else jnp.ones((), jnp.float32)
         if not length:
             return rise
         share = jnp.minimum(done / length, 1.0)

@@ -67,7 +67,7 @@ def iterate(
     key = jax.random.fold_in(jax.random.fold_in(state.key, ROLES["transform"]), state.step)
 
     def decoded(data: DataSpec, stored: Stored, key: jax.Array) -> dict[str, jax.Array]:
-        return seen(data, stored, transform, key, jnp.arange(len(next(iter(stored.values())))))
+        return seen(data, stored, transform, key, jnp.arange(len(next(iter(stored.values()))), dtype=jnp.int32))
 
     if not data.sets:
         return gan.iteration(state, decoded(data, stored, key))
@@ -120,7 +120,8 @@ def compile_chunk(
 
 def empty(metrics: Buffer) -> Buffer:
     """Room for the metrics, which may be abstract, of `CHUNK` iterations."""
-    return {name: jnp.zeros((CHUNK, *value.shape)) for name, value in metrics.items()}
+    floats = {name: jnp.float64 if value.dtype == jnp.float64 else jnp.float32 for name, value in metrics.items()}
+    return {name: jnp.zeros((CHUNK, *value.shape), floats[name]) for name, value in metrics.items()}
 
 
 def put(buffer: Buffer, i: jax.Array, metrics: Buffer) -> Buffer:

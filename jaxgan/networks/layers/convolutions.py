@@ -16,7 +16,7 @@ from flax.typing import Dtype, Initializer
 from jax import lax
 
 from jaxgan.networks import convolution
-from jaxgan.networks.layers.weights import Weights, learned
+from jaxgan.networks.layers.weights import Weights, biased, learned
 
 __all__ = ["Conv", "ConvTranspose", "PaddingMode"]
 
@@ -58,8 +58,7 @@ class _Convolution(nn.Module):
         kernel = self.weights(self, "kernel", self.kernel_init, shape).astype(self.dtype)
         y = self.convolve(x.astype(self.dtype), kernel)
         if self.use_bias:
-            bias = self.weights(self, "bias", nn.initializers.zeros, (self.features,)).astype(self.dtype)
-            y = y + bias.reshape((1,) * (y.ndim - 1) + (-1,))
+            y = biased(y, self.weights(self, "bias", nn.initializers.zeros, (self.features,)))
         return y
 
     @nn.nowrap

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from flax.typing import Dtype, Initializer
 
 from jaxgan.networks.layers.labels import rows
-from jaxgan.networks.layers.weights import Weights, learned
+from jaxgan.networks.layers.weights import Weights, biased, learned
 
 __all__ = ["Dense", "Embed"]
 
@@ -27,8 +27,7 @@ class Dense(nn.Module):
         kernel = self.weights(self, "kernel", self.kernel_init, (x.shape[-1], self.features))
         y = jnp.dot(x.astype(self.dtype), kernel.astype(self.dtype))
         if self.use_bias:
-            bias = self.weights(self, "bias", self.bias_init, (self.features,)).astype(self.dtype)
-            y = y + bias.reshape((1,) * (y.ndim - 1) + (-1,))
+            y = biased(y, self.weights(self, "bias", self.bias_init, (self.features,)))
         return y
 
     @nn.nowrap

@@ -19,7 +19,9 @@ import jax.numpy as jnp
 from flax.typing import Initializer
 from jax import lax
 
-__all__ = ["Weights", "equalized", "learned", "spectral"]
+from jaxgan.networks.products import sum_dtype
+
+__all__ = ["Weights", "biased", "equalized", "learned", "spectral"]
 
 Weights = Callable[[nn.Module, str, Initializer, tuple[int, ...]], jax.Array]
 
@@ -31,6 +33,16 @@ def learned(layer: nn.Module, name: str, init: Initializer, shape: tuple[int, ..
     """Returns the parameter itself, float32 `shape`, drawn by `init`."""
     array: jax.Array = layer.param(name, init, shape, jnp.float32)
     return array
+
+
+def biased(y: jax.Array, bias: jax.Array) -> jax.Array:
+    """Returns y `[..., features]` plus the bias `[features]`, rounded once.
+
+    In float32 at least, since the bias's gradient is a sum over all pixels of all examples, 65,536 numbers for 64
+    images of 32 pixels: bfloat16 has eight bits, and a sum in it stands still once it is 256 times what is added.
+    """
+    wide = sum_dtype(y.dtype)
+    return (y.astype(wide) + bias.astype(wide).reshape((1,) * (y.ndim - 1) + (-1,))).astype(y.dtype)
 
 
 @dataclasses.dataclass(frozen=True)
