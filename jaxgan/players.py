@@ -67,6 +67,8 @@ class _Linen:
 
 
 def _takes_train(module: nn.Module, method: str | Callable[..., Any] | None) -> bool:
+    if isinstance(module, nn.Sequential) and method is None:  # hands what it is given to its first layer
+        return isinstance(module.layers[0], nn.Module) and _takes_train(module.layers[0], None)
     function = method if callable(method) else getattr(type(module), method or "__call__")
     parameters = inspect.signature(function).parameters.values()
     return any(p.name == "train" or p.kind is p.VAR_KEYWORD for p in parameters)

@@ -253,6 +253,12 @@ def test_modules_need_not_take_train():
     assert player.apply_fn(player.all_variables, BATCH).shape == (4, 1)
 
 
+def test_a_sequence_takes_train_where_its_first_layer_does():
+    for layers, shape in ([nn.Dense(3), nn.relu], (4, 3)), ([Critic(), lambda said: said["logits"]], (4,)):
+        player = init_player(jax.random.key(0), nn.Sequential(layers), SGD, jnp.zeros((1, 2)))
+        assert player.apply_fn(player.all_variables, BATCH, train=True, mutable=[])[0].shape == shape
+
+
 # --- networks that no one trains ---
 
 
