@@ -92,7 +92,7 @@ class Run:
         record = {
             "experiment": name_of(build),
             "options": dataclasses.asdict(options),
-            "data": dataclasses.asdict(data),
+            "data": data.record(),
         }
         with self._writing():
             write_json(self.path, record)
