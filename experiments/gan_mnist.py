@@ -24,12 +24,13 @@ from jaxgan.losses import non_saturating
 from jaxgan.networks.mlp import Discriminator, Generator
 from jaxgan.training import GAN, DataSpec, compose, main
 from jaxgan.training import Options as CommonOptions
+from jaxgan.training.data_options import Size
 from jaxgan.training.usage import require
 
 
 @dataclasses.dataclass(frozen=True)
 class Options(CommonOptions):
-    image_size: int | None = 28
+    image_size: Size | None = 28
     fit: Fit = "pad"
     steps: int = 30_000
     checkpoint_every: int = 5000

@@ -18,8 +18,9 @@ import numpy as np
 import tyro
 
 from jaxgan.data import DataSet, in_memory
+from jaxgan.data.sets import LABEL
 from jaxgan.data.stream import Stream
-from jaxgan.media import Image
+from jaxgan.media import Image, Vectors
 from jaxgan.training.data_options import DataOptions, real_transform
 from jaxgan.training.loading import load
 from jaxgan.training.pictures import save_png
@@ -63,7 +64,10 @@ def blocks(data: DataSet | Stream) -> Iterator[np.ndarray]:
 def describe(data: DataSet | Stream, spec: DataSpec) -> str:
     """Count, size, classes, doubles and values, as text."""
     kind = "points of the plane" if spec.kind == "points" else "×".join(map(str, spec.shape))
-    lines = [f"{data.name}", f"  images    {len(data):,}, {kind}"]
+    plural = "images" if spec.kind == "points" else spec.medium.plural
+    lines = [f"{data.name}", f"  {plural:8}  {len(data):,}, {kind}"]
+    if len(data_fields := [name for name in spec.fields if name != LABEL]) > 1:
+        lines.append(f"  fields    {', '.join(f'{name}: {spec.fields[name].text}' for name in data_fields)}")
     different: set[bytes] = set()
     levels, flat = np.zeros(256, np.int64), 0
     for images in blocks(data):
@@ -71,28 +75,47 @@ def describe(data: DataSet | Stream, spec: DataSpec) -> str:
         if spec.kind == Image.kind:
             levels += np.bincount(images.ravel(), minlength=256)
             flat += int(np.sum(images.reshape(len(images), -1).std(axis=1) == 0))
-    if isinstance(data, DataSet) and spec.kind != Image.kind:
-        values, weights = data.images.ravel(), None
+    bars: list[str] = []
+    if isinstance(data, DataSet) and spec.kind == Vectors.kind:
+        lines += columns(data)
+    elif isinstance(data, DataSet) and spec.kind != Image.kind:
+        lines.append(f"  values    {spread(data.images.ravel())}")
+        bars = ["  histogram of values", histogram(data.images.ravel(), None, None)]
     else:
         values, weights = np.flatnonzero(levels), levels[levels > 0]
-    mean = np.average(values, weights=weights)
-    deviation = np.sqrt(np.average((values - mean) ** 2, weights=weights))
-    spread = f"mean {mean:.4g}, standard deviation {deviation:.4g}"
-    lines.append(f"  values    {values.min():.4g} to {values.max():.4g}, {spread}")
-    if spec.classes:
-        lines.append(f"  classes   {spec.classes}")
-        width, counts = max(map(len, data.class_names)), np.bincount(data.labels, minlength=spec.classes)
-        if spec.classes > NAMED:
-            lines.append(f"    of {counts.min():,} to {counts.max():,} images each")
-        else:
-            lines += [f"    {name:{width}}  {count:,}" for name, count in zip(data.class_names, counts, strict=True)]
+        lines.append(f"  values    {spread(values, weights)}")
+        bars = ["  histogram of values", histogram(values, weights, (0, 256))]
+    lines += classes(data, spec)
     doubles = len(data) - len(different)
-    lines.append(f"  doubles   {doubles:,} images are exact copies of another" if doubles else "  doubles   none")
+    lines.append(f"  doubles   {doubles:,} {plural} are exact copies of another" if doubles else "  doubles   none")
     if flat:
         lines.append(f"  empty     {flat:,} images are of one colour")
-    return "\n".join(
-        [*lines, "  histogram of values", histogram(values, weights, (0, 256) if spec.kind == Image.kind else None)]
-    )
+    return "\n".join([*lines, *bars])
+
+
+def classes(data: DataSet | Stream, spec: DataSpec) -> list[str]:
+    """How many examples each class has."""
+    if not spec.classes:
+        return []
+    width, counts = max(map(len, data.class_names)), np.bincount(data.labels, minlength=spec.classes)
+    if spec.classes > NAMED:
+        each = [f"    of {counts.min():,} to {counts.max():,} images each"]
+    else:
+        each = [f"    {name:{width}}  {count:,}" for name, count in zip(data.class_names, counts, strict=True)]
+    return [f"  classes   {spec.classes}", *each]
+
+
+def spread(values: np.ndarray, weights: np.ndarray | None = None) -> str:
+    mean = np.average(values, weights=weights)
+    deviation = np.sqrt(np.average((values - mean) ** 2, weights=weights))
+    return f"{values.min():.4g} to {values.max():.4g}, mean {mean:.4g}, standard deviation {deviation:.4g}"
+
+
+def columns(data: DataSet) -> list[str]:
+    """A line for each column of a set of vectors."""
+    names = data.columns or [f"column {i}" for i in range(data.images.shape[1])]
+    width = max(map(len, names))
+    return [f"    {name:{width}}  {spread(x)}" for name, x in zip(names, data.images.T.astype(np.float64), strict=True)]
 
 
 def histogram(values: np.ndarray, weights: np.ndarray | None, limits: tuple[int, int] | None) -> str:

@@ -1,4 +1,4 @@
-"""Scores what a run draws, or a folder or .npz file of images, and says how each number was made.
+"""Scores what a run draws, or a folder or file of images or vectors, and says how each number was made.
 
     python -m scripts.evaluate RUN                                  what suits the run's data
     python -m scripts.evaluate RUN --metrics fid,kid,is,prdc,modes --samples 10000
@@ -22,6 +22,7 @@ from tqdm import tqdm
 from jaxgan import data
 from jaxgan.data.sets import LABEL
 from jaxgan.evaluation import INCEPTION_SHA256, kl_floor, stacked_frequencies
+from jaxgan.media import Image, Vectors
 from jaxgan.training import open  # noqa: A004 - the library's name for it
 from jaxgan.training.data_options import DataOptions, real_transform
 from jaxgan.training.evaluating import Judge, about_state, append, judge_by, judge_of
@@ -46,9 +47,9 @@ class Options(FeatureOptions):
     run: tyro.conf.Positional[Path | None] = None
     """A run directory."""
     images: str | None = None
-    """Instead of a run: a folder of pictures, or an .npz file with uint8 `images`."""
+    """Instead of a run: a folder of pictures, an .npz file with uint8 `images` or float `vectors`, or a .csv file."""
     reference: str | None = None
-    """The real images for --images, a folder or .npz file too."""
+    """The real images (or vectors) for --images, a folder or file too."""
     samples: int | None = None
     """Images to score; by default 10,000, of stacked digits 26,000, and of --images all."""
     step: int | Literal["best"] | None = None
@@ -145,11 +146,12 @@ def _held(
     try:
         held, what = held_out(theirs, given)
     except data.DataError as error:
-        print(f"the floor is of training images: {error}", file=sys.stderr)
+        plural = "vectors" if judge.real.ndim == 2 else "images"
+        print(f"the floor is of training {plural}: {error}", file=sys.stderr)
         half, labels = len(judge.real) // 2, judge.labels
         other = dataclasses.replace(judge, real=judge.real[half:], labels=labels if labels is None else labels[half:])
         first = slice(min(half, count))
-        what = "one half of the training images against the other"
+        what = f"one half of the training {plural} against the other"
         return other, judge.real[first], labels if labels is None else labels[first], what
     spec = DataSpec.of(held, theirs.crop_shape)
     one = Real(held, spec, real_transform(theirs)).of(output)
@@ -171,18 +173,21 @@ def of_files(options: Options, images: str, reference: str) -> tuple[list[Record
     for name in ("step", "member", "data_dir"):
         require(options, name, getattr(options, name) is None, "given with a run, not with --images")
     mine, real = (np.random.default_rng(0).permutation(_read(path)) for path in (images, reference))
-    spec = DataSpec.single(f"files:{reference}", len(real), real.shape[1:])
+    kind = Image.kind if real.dtype == np.uint8 else Vectors.kind
+    spec = DataSpec.single(f"files:{reference}", len(real), real.shape[1:], kind=kind)
     judge = judge_by(measure_for(options, spec), real, reference, None)
     half = len(real) // 2
     floor = _floor(
         dataclasses.replace(judge, real=real[half:]), real[:half], None, "one half of the reference, by the other"
     )
-    return judge(mine[: options.samples], scored=images, rounding="uint8, as stored"), floor
+    rounding = {"rounding": "uint8, as stored"} if kind == Image.kind else {}
+    return judge(mine[: options.samples], scored=images, **rounding), floor
 
 
 def _read(path: str) -> np.ndarray:
-    """The images of a folder or .npz file, which must be of one size."""
-    source = data.open_source(f"{'npz' if path.endswith('.npz') else 'folder'}:{path}")
+    """The images of a folder or file, which must be of one size, or the vectors of a file."""
+    suffix = Path(path).suffix.removeprefix(".")
+    source = data.open_source(f"{suffix if suffix in ('npz', 'csv') else 'folder'}:{path}")
     if isinstance(source, data.DataSet):
         return source.images
     first = source[0]

@@ -15,7 +15,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr
 from PIL import Image
 
 from experiments import dcgan_mnist, gan_ring
-from jaxgan import d_loss, g_loss, iteration, latents, make_d_step, make_g_step, make_joint_step, parallel, repeat
+from jaxgan import d_loss, data, g_loss, iteration, latents, make_d_step, make_g_step, make_joint_step, parallel, repeat
 from jaxgan.losses import non_saturating
 from jaxgan.networks.mlp import Discriminator, Generator
 from jaxgan.terms import r1
@@ -253,14 +253,12 @@ def operations(jaxpr):
 def test_only_products_in_networks_are_of_low_precision(name, dtype):
     module = importlib.import_module(f"experiments.{name}")
     options = of_size(module.Options, "smoke", dtype=dtype, batch_size=4)
-    spec = (
-        DataSpec.single("points", 64, (1, 1, 2), 8, kind="points")
-        if name.endswith("ring")
-        else DataSpec.single("digits", 64, (28, 28, 1), 10)
-    )
+    digits, points = ("digits", 64, (28, 28, 1), 10), ("points", 64, (1, 1, 2), 8)
+    spec = DataSpec.single(*points, kind="points") if name.endswith("ring") else DataSpec.single(*digits)
+    spec = DataSpec.of(data.open_source("diabetes")) if name == "gan_vectors" else spec
     gan = module.build(options, spec)
     state = jax.eval_shape(gan.init, jax.random.key(0))
-    batch = spec.batch(gan.batch_size)
+    batch = {"label": jax.ShapeDtypeStruct((gan.batch_size,), jnp.int32), **spec.batch(gan.batch_size)}
     jaxpr, (after, metrics) = jax.make_jaxpr(gan.iteration, return_shape=True)(state, batch)
     products = [x for x in operations(jaxpr.jaxpr) if x.primitive.name in ("dot_general", "conv_general_dilated")]
     assert len(products) >= 9
@@ -270,7 +268,7 @@ def test_only_products_in_networks_are_of_low_precision(name, dtype):
     assert {value.dtype for value in metrics.values()} == {jnp.dtype("float32")}
     d, channels = state.discriminator, spec.channels * getattr(options, "pack", 1)
     judge = lambda d, image, label: d.apply(d.params, d.variables, image, label, train=False)  # noqa: E731
-    seen = jax.ShapeDtypeStruct((gan.batch_size, *spec.shape[:2], channels), jnp.float32)
+    seen = jax.ShapeDtypeStruct((gan.batch_size, *spec.shape[:-1], channels), jnp.float32)
     said = jax.eval_shape(judge, d, seen, batch["label"])
     assert {leaf.dtype for leaf in jax.tree.leaves(said)} == {jnp.dtype("float32")}
 

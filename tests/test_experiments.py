@@ -115,7 +115,7 @@ def test_the_sizes_name_options_and_can_be_had(name):
 def test_the_papers_size_trains(name, tmp_path):
     """One step of its networks, on few and other images."""
     module, stacked = MODULES[name], "stacked" in name
-    few = [] if name.endswith("ring") else ["--dataset", "digits", "--channels", "3" if stacked else "1"]
+    few = [] if name.endswith(("ring", "vectors")) else ["--dataset", "digits", "--channels", "3" if stacked else "1"]
     few += ["--batch-size", "8", "--steps", "1", "--devices", "1", "--workdir", str(tmp_path / "run")]
     options = parse(module.Options, ["--size", "paper", *few])
     assert int(train(module.build, options).step) == 1

@@ -37,16 +37,16 @@ class Judge:
     def __call__(
         self,
         images: np.ndarray,
-        labels: np.ndarray | None = None,
+        asked: np.ndarray | None = None,
         *,
         targets: np.ndarray | None = None,
         keep: bool = False,
         **about: Any,
     ) -> list[dict[str, Any]]:
-        """Records of images' scores. labels: those they were asked for by, `[N]`. targets, keep: as in `scores`. about:
-        what the images are. UsageError where they can't be scored."""
+        """Records of images' scores. asked: the labels that they were asked for by, `[N]`. targets, keep: as in
+        `scores`. about: what the images are. UsageError where they can't be scored."""
         metrics, network, dataset, lpips = self.measure
-        pair = None if labels is None or self.labels is None else (labels, self.labels)
+        pair = None if asked is None or self.labels is None else (asked, self.labels)
         bar = tqdm(desc="looking at images", unit="image", mininterval=bar_interval(), delay=2, leave=False)
         try:
             with bar:

@@ -94,7 +94,7 @@ class Run:
             "jaxgan": __version__,
             "experiment": name_of(build),
             "options": dataclasses.asdict(options),
-            "data": dataclasses.asdict(data),
+            "data": data.record(),
         }
         with self._writing():
             write_json(self.path, record)

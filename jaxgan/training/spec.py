@@ -98,7 +98,7 @@ class DataSpec:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> "DataSpec":
-        """From what `dataclasses.asdict` made of one, and JSON of that; also of runs from before there were fields,
+        """From what `record` made of one, and JSON of that; also of runs from before there were fields,
         which were of square images, or of points, as images of one pixel with two channels."""
         if "fields" not in record:
             size, channels = record["size"], record["channels"]
@@ -108,6 +108,16 @@ class DataSpec:
         fields = {name: Field(**_tuples(field)) for name, field in record["fields"].items()}
         sets = {name: cls.from_record(one) for name, one in record.get("sets", {}).items()}
         return cls(record["name"], record["count"], fields, record["content"], sets)
+
+    def record(self) -> dict[str, Any]:
+        """As JSON has it: what is as by default is left out."""
+        fields = {
+            name: {key: value for key, value in dataclasses.asdict(field).items() if value or key == "kind"}
+            for name, field in self.fields.items()
+        }
+        sets = {name: one.record() for name, one in self.sets.items()}
+        both = {"fields": fields, **({"sets": sets} if sets else {})}
+        return {"name": self.name, "count": self.count, **both, "content": self.content}
 
     def facts(self) -> dict[str, Any]:
         """What a continued run must find unchanged, by what it is called; a set may be renamed."""
