@@ -1,5 +1,8 @@
 """jaxgan: generative adversarial networks in JAX. This is the pure core; see README.md for the rest."""
 
+import importlib
+from types import ModuleType
+
 from jaxgan import (
     adversarial,
     augment,
@@ -31,6 +34,14 @@ from jaxgan.terms import Term, View, d_loss, every, g_loss
 from jaxgan.update import Outcome, Update, update
 
 __version__ = "0.2.0"
+
+
+def __getattr__(name: str) -> ModuleType:
+    """The host side, `jaxgan.training` and others, which comes when it is first touched."""
+    if name in ("data", "evaluation", "media", "training"):
+        return importlib.import_module(f"jaxgan.{name}")
+    raise AttributeError(f"module 'jaxgan' has no attribute {name!r}")
+
 
 __all__ = [
     "AdversarialLoss",

@@ -2,16 +2,23 @@
 scripts or pictures knows about them."""
 
 import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import assert_same, differs, needs_tfds
 from games import cyclegan_of_sets, pix2pix
 
-from jaxgan import data
+from jaxgan import Frozen, data
+from jaxgan.training import UsageError, train
 from jaxgan.training import open as open_run
-from jaxgan.training import train
 from scripts import evaluate, sample
 
 pytestmark = pytest.mark.usefixtures("as_users_have_it")
@@ -101,3 +108,50 @@ def test_several_cyclegans_at_once(tmp_path):
     train(cyclegan_of_sets.build, options(tmp_path, seeds=2, steps=2), data=sets)
     drawn = open_run(tmp_path / "run", data=sets).draw(3)
     assert drawn["b"].shape == (2, 3, 28, 28, 1) and differs(drawn["b"][0], drawn["b"][1])
+
+
+TESTS = pathlib.Path(__file__).parent
+
+
+def started(workdir):
+    """The CycleGAN in a process of its own, on digits and digits."""
+    command = [sys.executable, "-m", "games.cyclegan_of_sets", "--dataset", "a=digits,b=digits", "--images", "64"]
+    command += ["--steps", "300", "--batch-size", "8", "--devices", "1", "--checkpoint-every", "5"]
+    command += ["--sample-every", "1000", "--workdir", str(workdir)]
+    path = os.pathsep.join([str(TESTS), str(TESTS.parent)])
+    return subprocess.Popen(command, cwd=TESTS, env=os.environ | {"PYTHONPATH": path}, stderr=subprocess.DEVNULL)
+
+
+@pytest.mark.slow
+def test_a_cyclegan_that_is_killed_goes_on_bit_for_bit(tmp_path):
+    killed, straight = tmp_path / "killed", tmp_path / "straight"
+    for least in (5, 60, 150):
+        process = started(killed)
+        while process.poll() is None and not _newest(killed) >= least:
+            time.sleep(0.01)
+        assert process.poll() is None, "it ended before it could be killed"
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+    for workdir in (killed, straight):
+        assert started(workdir).wait() == 0
+    states = [open_run(workdir).state for workdir in (killed, straight)]
+    assert_same(*(jax.tree.leaves(state) for state in states))
+
+
+def _newest(workdir):
+    return max(
+        (int(path.name) for path in (workdir / "checkpoints").glob("[0-9]*") if path.name.isdecimal()), default=0
+    )
+
+
+def test_a_continued_run_must_have_the_same_frozen_networks(tmp_path):
+    def with_features(scale):
+        features = Frozen(lambda variables, x: variables * x, jnp.full(3, scale))
+        return lambda options, spec: pix2pix.build(options, spec)._replace(frozen={"features": features})
+
+    pairs = made_pairs()
+    train(with_features(1.0), options(tmp_path, steps=2), data=pairs)
+    assert set(json.loads((tmp_path / "run" / "options.json").read_text())["frozen"]) == {"features"}
+    train(with_features(1.0), options(tmp_path, steps=4), data=pairs)
+    with pytest.raises(UsageError, match=r"the frozen network features with the digest \w{12} \(the run has \w{12}\)"):
+        train(with_features(2.0), options(tmp_path, steps=6), data=pairs)

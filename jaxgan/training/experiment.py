@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxgan.iteration import Step
-from jaxgan.players import init_player
+from jaxgan.players import Frozen, init_player
 from jaxgan.samplers import Sampler
 from jaxgan.state import ROLES, GANState, TrainState
 from jaxgan.training.spec import DataSpec
@@ -45,6 +45,7 @@ class GAN(NamedTuple):
     batch_size: examples that an iteration consumes, all critic steps together; of several sets by name, or of each.
     sample: what it draws, see `Sample`.
     pairs: by an output's name that of the output that it should be equal to, example by example: `{"image": "target"}`.
+    frozen: by name the networks that the iteration closes over and nobody trains; a continued run must have the same.
     """
 
     init: Callable[[jax.Array], State]
@@ -52,6 +53,7 @@ class GAN(NamedTuple):
     batch_size: int | Mapping[str, int]
     sample: Sample | Callable[..., dict[str, jax.Array]]
     pairs: Mapping[str, str] = MappingProxyType({})
+    frozen: Mapping[str, Frozen] = MappingProxyType({})
 
     def taken(self, name: str | None = None) -> int:
         """How many examples an iteration takes of a set, by default the most of any."""

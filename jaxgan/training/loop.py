@@ -111,6 +111,7 @@ def _train(
     # --- the GAN, or several, and where they lie ---------------------------------------------------------------------
     gan = made(build, options, spec)
     check_counts(gan, spec)
+    helpers = {name: network.digest for name, network in gan.frozen.items()}
     members = members_of(options)
     layout = layout_for(options, options.batch_size, taken(gan, spec).values(), len(members))
     gan = ensemble_of(gan, members) if members else gan
@@ -147,7 +148,7 @@ def _train(
     def claim() -> None:
         run.make()
         stack.enter_context(locked(directory))
-        run.check(build, options, spec)
+        run.check(build, options, spec, helpers)
 
     processes.from_first(claim)
 
@@ -195,7 +196,7 @@ def _train(
             print(f"{directory} is at step {done} already; a larger --steps would train it further")
         conclude()
         return state
-    processes.from_first(lambda: run.write(build, options, spec))
+    processes.from_first(lambda: run.write(build, options, spec, helpers))
     if first:
         where = f"step {done} of {options.from_run}" if options.from_run else f"step {done}"
         again = f"{directory} has no checkpoint: starting from {where}" if record else f"writing to {directory}"

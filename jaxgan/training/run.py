@@ -8,7 +8,7 @@ import itertools
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ class Run:
                 "experiment": record["experiment"],
                 "options": dict(record["options"]),
                 "data": dict(record["data"]),
+                "frozen": dict(record.get("frozen", {})),
             }
         except (FileNotFoundError, NotADirectoryError):
             if list((self.directory / "checkpoints").glob("[0-9]*")):
@@ -63,8 +64,8 @@ class Run:
                 f"can't write in run directory {self.directory}: {error.strerror}; choose another --workdir"
             ) from None
 
-    def check(self, build: Build, options: Options, data: DataSpec) -> None:
-        """Checks what is asked for now against the record, where there is one."""
+    def check(self, build: Build, options: Options, data: DataSpec, frozen: Mapping[str, str]) -> None:
+        """Checks what is asked for now against the record, where there is one. `frozen`: networks' digests by name."""
         before = self.record()
         if before is None:
             return
@@ -76,6 +77,9 @@ class Run:
             if facts.get(name) != known.get(name):
                 was = known.get(name, "none")
                 wrong.append(f"{name} of the data {facts.get(name, 'none')} (the run has {was})")
+        for name in dict.fromkeys((*frozen, *before["frozen"])):
+            if (now := frozen.get(name, "none")) != (was := before["frozen"].get(name, "none")):
+                wrong.append(f"the frozen network {name} with the digest {now[:12]} (the run has {was[:12]})")
         if wrong:
             raise UsageError(
                 f"{self.directory} holds a run with other options: {'; '.join(wrong)}. "
@@ -88,14 +92,14 @@ class Run:
         except (KeyError, TypeError, AttributeError) as error:
             raise UsageError(f"{self.path} has no description of data ({error!r}); restore it") from None
 
-    def write(self, build: Build, options: Options, data: DataSpec) -> None:
-        """Writes the record."""
+    def write(self, build: Build, options: Options, data: DataSpec, frozen: Mapping[str, str]) -> None:
+        """Writes the record. `frozen`: networks' digests by name."""
         record = {
             "jaxgan": __version__,
             "experiment": name_of(build),
             "options": dataclasses.asdict(options),
             "data": data.record(),
-        }
+        } | ({"frozen": dict(frozen)} if frozen else {})
         with self._writing():
             write_json(self.path, record)
 

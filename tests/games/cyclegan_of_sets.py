@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from games import cyclegan
 from games.translation import Patches, Translator, evaluated, started
 from jaxgan import Step, empty_history
-from jaxgan.training import GAN
+from jaxgan.training import GAN, main
 from jaxgan.training import Options as CommonOptions
 
 
@@ -36,3 +36,7 @@ def build(options, spec):
         return {"from a": a, "b": evaluated(state, "G", a, ema), "from b": b, "a": evaluated(state, "F", b, ema)}
 
     return GAN(init, Step(on_images), {"a": options.batch_size, "b": options.batch_size}, sample)
+
+
+if __name__ == "__main__":
+    main(Options, build)
