@@ -18,7 +18,7 @@ from jaxgan.training import DataSpec, UsageError, train
 from jaxgan.training import open as open_run
 from jaxgan.training.data_options import DataOptions
 from jaxgan.training.drawing import Drawing
-from jaxgan.training.loading import held_out, load
+from jaxgan.training.loading import drawn_from, held_out, load
 from scripts import evaluate, sample
 
 pytestmark = pytest.mark.usefixtures("as_users_have_it")
@@ -169,6 +169,33 @@ def test_several_sets_are_drawn_scored_and_continued(tmp_path):
     sample.save(tmp_path / "drawn.npz", run, 5)
     with np.load(tmp_path / "drawn.npz") as file:
         assert file["images"].shape == (5, 6, 12, 3) and file["a"].shape == (5, 8, 8, 1)
+
+
+def test_a_run_on_sets_of_ones_own_says_that_they_are_needed(tmp_path):
+    train(build, options(tmp_path, steps=1), data=SETS)
+    with pytest.raises(UsageError, match=r"depends on examples, and: .*'grey'.*`jaxgan\.training\.open\(RUN, data="):
+        open_run(tmp_path / "run").sample(2)
+
+
+def test_sets_with_and_without_test_examples(tmp_path, monkeypatch):
+    """One set has a test split, the other has none."""
+    monkeypatch.setattr(
+        data,
+        "open_source",
+        lambda name, folder, split="train": (
+            numbered({"train": 9, "test": 4}[split], (2, 2, 1), name)
+            if name == "grey" or split == "train"
+            else lacks(name)
+        ),
+    )
+    asked = DataOptions(dataset="a=grey,b=other")
+    held = drawn_from(asked, DataSpec.of(load(asked)))
+    assert held.about == "a: the test images; b: training examples"
+    assert {name: len(each["image"]) for name, each in held.examples.items()} == {"a": 4, "b": 9}
+
+
+def lacks(name):
+    raise data.DataError(f"{name} has no test split")
 
 
 def test_members_of_several_sets(tmp_path):

@@ -22,6 +22,7 @@ State = Any  # a pytree with `step` and `key`
 Drawn = dict[str, np.ndarray]
 DRAWN = 256  # examples at a time, of all members together
 OF_A_CLASS = 8  # columns of a picture with a class a row
+TRACED = 8  # examples on which it is found out what a sample depends on; nothing is computed
 GOLDEN = np.uint64(2654435769)  # 2^32 divided by the golden ratio
 
 
@@ -210,8 +211,8 @@ def _decoded(data: DataSpec, stored: Mapping[str, Any]) -> dict[str, Any]:
 
 def _dependencies(gan: GAN, data: DataSpec, state: State) -> tuple[set[tuple[str, ...]], tuple[str, ...]]:
     """The paths of what the outputs depend on in a batch of examples, and the outputs' names."""
-    leaves, tree = jax.tree.flatten_with_path(data.batch(1))
-    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 1))
+    leaves, tree = jax.tree.flatten_with_path(data.batch(TRACED))
+    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), TRACED))
     names: list[str] = []
 
     def sample(leaves: Any, state: State, keys: jax.Array) -> list[jax.Array]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -21,18 +21,8 @@ __all__ = ["GAN", "Build", "Sample", "generate_with", "init_with", "made", "samp
 State = Any  # a pytree with `step` and `key`
 
 
-class Sample(Protocol):
-    """What a state draws. examples: one for each drawn one, decoded as for training, of all sets: held-out ones, or
-    labels alone, where these are all that it depends on. keys: `[N]`, one an example. ema: with averaged weights
-    instead of those of the last step. how: what else a generator can be asked for, such as a truncation.
-
-    It returns arrays `[N, ...]` as networks have them, by name: those called as a field of the data (or, of several
-    sets, as a set) are scored against it; all are shown side by side, in this order, unknown names as the main field
-    is."""
-
-    def __call__(
-        self, state: State, examples: Any, keys: jax.Array, *, ema: bool = True, **how: Any
-    ) -> dict[str, jax.Array]: ...
+# `(state, examples, keys, *, ema=True, **how) -> {name: array}`, see `GAN`.
+Sample = Callable[..., dict[str, jax.Array]]
 
 
 class GAN(NamedTuple):
@@ -43,7 +33,13 @@ class GAN(NamedTuple):
     is
         a dict of the set's fields `[B, ...]`, or of several sets by name the dict of each.
     batch_size: examples that an iteration consumes, all critic steps together; of several sets by name, or of each.
-    sample: what it draws, see `Sample`.
+    sample: `(state, examples, keys, *, ema=True, **how) -> drawn`, what a state draws. examples: one for each drawn
+    one,
+        decoded as for training, of all sets: held-out ones, or labels alone where these are all that it depends on.
+        keys: `[N]`, one an example. ema: with averaged weights instead of those of the last step. how: what else a
+        generator can be asked for, such as a truncation. drawn: arrays `[N, ...]` as networks have them, by name. Those
+        called as the main field of the data (or, of several sets, as a set) are scored against it; all are shown side
+        by side, in this order, and what is called otherwise is shown as the main field is.
     pairs: by an output's name that of the output that it should be equal to, example by example: `{"image": "target"}`.
     frozen: by name the networks that the iteration closes over and nobody trains; a continued run must have the same.
     """
@@ -51,7 +47,7 @@ class GAN(NamedTuple):
     init: Callable[[jax.Array], State]
     iteration: Step
     batch_size: int | Mapping[str, int]
-    sample: Sample | Callable[..., dict[str, jax.Array]]
+    sample: Sample
     pairs: Mapping[str, str] = MappingProxyType({})
     frozen: Mapping[str, Frozen] = MappingProxyType({})
 
@@ -97,7 +93,7 @@ def generate_with(state: GANState, inputs: dict[str, jax.Array], ema: bool) -> j
     return generator.apply_fn(variables, inputs["latent"], inputs.get("condition"), train=False)
 
 
-def sample_with(sampler: Sampler, output: str = "image") -> Callable[..., dict[str, jax.Array]]:
+def sample_with(sampler: Sampler, output: str = "image") -> Sample:
     """`GAN.sample` of a plain GAN: what its generator makes, in evaluation mode, of what the sampler feeds it, named
     `output`.
 

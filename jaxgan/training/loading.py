@@ -69,26 +69,40 @@ def held_out(options: DataOptions, given: Given | None = None) -> tuple[Data, st
 
 
 def drawn_from(options: DataOptions, spec: DataSpec, given: Given | None = None, training: Data | None = None) -> Held:
-    """What is drawn from where a generator needs examples: those that are held out or, where there are none, the
-    training examples; of each set up to 10,000, in the order of `drawn_order`, cut to the size that a step takes."""
+    """What is drawn from where a generator needs examples: those that are held out or, of a set without, the training
+    examples; of each set up to 10,000, in the order of `drawn_order`, cut to the size that a step takes."""
+    several = _several(options, given)
+    if several is None:
+        found, about = _held_or_training(options, given, training)
+        return Held(_stored(found, spec.fields), about)
+    trained = training if isinstance(training, dict) else {}
+    each = {name: _held_or_training(one, source, trained.get(name)) for name, (one, source) in several.items()}
+    words = dict.fromkeys(about for _, about in each.values())
+    said = "; ".join(words if len(words) == 1 else [f"{name}: {about}" for name, (_, about) in each.items()])
+    return Held({name: _stored(found, spec.sets[name].fields) for name, (found, _) in each.items()}, said)
+
+
+def _held_or_training(options: DataOptions, given: Given | None, training: Data | None) -> tuple[Data, str]:
     try:
-        found, about = held_out(options, given)
+        return held_out(options, given)
     except data.DataError:
-        found, about = load(options, given) if training is None else training, "training examples"
+        return load(options, given) if training is None else training, "training examples"
 
-    def stored(one: data.DataSet | Stream, fields: Mapping[str, Field]) -> dict[str, np.ndarray]:
-        chosen = drawn_order(one)[:MOST]
-        if isinstance(one, Stream):
-            images = data.in_memory(one.source, one.chosen[chosen], one.prepare)
-            one = data.DataSet(one.name, {"image": images, LABEL: one.labels[chosen]})
-        else:
-            one = one.take(chosen)
-        pictures = [name for name, field in fields.items() if field.kind == Image.kind]
-        return {n: _middle(one.arrays[n], fields[n].shape) if n in pictures else one.arrays[n] for n in fields}
 
+def _stored(found: Data, fields: Mapping[str, Field]) -> dict[str, np.ndarray]:
+    """The first examples of a single set in the order in which they are drawn from."""
     if isinstance(found, dict):
-        return Held({name: stored(one, spec.sets[name].fields) for name, one in found.items()}, about)
-    return Held(stored(found, spec.fields), about)
+        raise TypeError("there are several sets")
+    chosen = drawn_order(found)[:MOST]
+    if isinstance(found, Stream):
+        images = data.in_memory(found.source, found.chosen[chosen], found.prepare)
+        arrays = {"image": images, LABEL: found.labels[chosen]}
+    else:
+        arrays = dict(found.take(chosen).arrays)
+    for name, field in fields.items():
+        if field.kind == Image.kind:
+            arrays[name] = _middle(arrays[name], field.shape)
+    return {name: arrays[name] for name in fields}
 
 
 def drawn_order(examples: data.DataSet | Stream) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 from jaxgan import ensemble
 from jaxgan.data.sets import LABEL
 from jaxgan.training.checkpoint import BEST, Checkpoints
-from jaxgan.training.drawing import Drawing
+from jaxgan.training.drawing import Drawing, Held
 from jaxgan.training.experiment import GAN
 from jaxgan.training.loading import Given, drawn_from
 from jaxgan.training.members import Member, ensemble_of, members_of
@@ -58,7 +58,16 @@ class OpenRun:
     @functools.cached_property
     def drawing(self) -> Drawing:
         """How it is drawn from."""
-        read = lambda: drawn_from(self.options, self.data, self.given)  # noqa: E731 - used once
+
+        def read() -> Held:
+            try:
+                return drawn_from(self.options, self.data, self.given)
+            except UsageError as error:
+                raise UsageError(
+                    f"what {self.directory} draws depends on examples, and: {error}; a set of one's own is given as "
+                    "`jaxgan.training.open(RUN, data=...)`"
+                ) from None
+
         return Drawing(self.gan, self.data, self.state, read, members=len(self.members))
 
     def check(self, label: int | None) -> None:
