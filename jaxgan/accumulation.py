@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxgan.draw import Draw, batch_size
+from jaxgan.draw import Draw
 from jaxgan.iteration import parts
 from jaxgan.nets import Left
 from jaxgan.state import GANState
@@ -35,6 +35,8 @@ def accumulated(
     move in the first part. What looks across examples sees the parts alone, which is warned about when the step is
     traced.
     """
+    if draw.size % n:
+        raise ValueError(f"expected n·B examples for {n} parts, got {draw.size}, which {n} doesn't divide")
     _warn(n, state, across)
     pieces = jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), parts(batch, n))
     zeros = jax.tree.map(_zeros, ({name: state.players[name].params for name in learns}, state.extras))
@@ -42,7 +44,7 @@ def accumulated(
 
     def one(carry: tuple[dict[str, Left], PyTree], part: tuple[jax.Array, PyTree]) -> tuple[Any, Any]:
         (left, total), (j, batch) = carry, part
-        mine = dataclasses.replace(draw, part=(j, n), size=batch_size(batch) if jax.tree.leaves(batch) else draw.size)
+        mine = dataclasses.replace(draw, part=(j, n), size=draw.size // n)
         gradients, (left, extras, metrics) = gradients_of(batch, mine, left)
         changes = jax.tree.map(lambda new, old: new - old if _is_float(new) else new, extras, state.extras)
         return (left, jax.tree.map(_add, total, (gradients, changes))), metrics

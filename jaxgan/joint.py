@@ -22,8 +22,8 @@ def joint(first: Update, second: Update, *, simultaneous: bool = False) -> Step:
     while `first` learns.
 
     On the same draws it is one after the other, at the price of a pass less. With `simultaneous`, `second` sees the
-    players as they were before. ValueError where one has no `make` or accumulates (the pass that waits is that of the
-    whole batch), where they share a learner, or differ in `axis_name`.
+    players as they were before. ValueError where one has no `make`, another than the second, or accumulates (the pass
+    that waits is that of the whole batch), where they share a learner, or differ in `axis_name`.
     """
     _check_joint(first, second)
 
@@ -63,6 +63,8 @@ def _check_joint(first: Update, second: Update) -> None:
         )
     if first.make is None or second.make is None:
         raise ValueError("a joint step shares what `make` makes: give both one, or use iteration(first, second)")
+    if first.make != second.make:
+        raise ValueError("the updates of a joint step make different things, of which the first would see the second's")
     if shared := set(first.learns) & set(second.learns):
         raise ValueError(f"{sorted(shared)} would learn in both updates of a joint step, on a pass from before")
     if first.axis_name != second.axis_name:

@@ -145,7 +145,7 @@ def plain_player(
         out = function(variables["params"], *inputs, **options)
         return out if mutable is False else (out, {})
 
-    return TrainState.create(apply_fn=apply_fn, params=params, tx=tx, across=tuple(across))
+    return TrainState.create(apply_fn=apply_fn, params=params, tx=tx, across=across)
 
 
 def callable_player(

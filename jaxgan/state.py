@@ -45,14 +45,15 @@ class TrainState(train_state.TrainState):
     across: tuple[str, ...] = struct.field(pytree_node=False, default=())
 
     @classmethod
-    def create(
+    def create(  # type: ignore[override]  # flax's takes any field by name
         cls,
         *,
         apply_fn: Callable[..., Any],
         params: PyTree,
         tx: optax.GradientTransformation,
         variables: Variables | None = None,
-        **declarations: tuple[str, ...],
+        once: Sequence[str] = (),
+        across: Sequence[str] = (),
     ) -> "TrainState":
         """Returns a player before its first update. flax's own counts in a Python int, which compiles twice, and takes
         dicts of parameters only."""
@@ -63,7 +64,8 @@ class TrainState(train_state.TrainState):
             tx=tx,
             opt_state=_strong(tx.init(params)),
             variables=dict(variables or {}),
-            **declarations,
+            once=tuple(once),
+            across=tuple(across),
         )
 
     @property

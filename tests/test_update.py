@@ -1,5 +1,7 @@
 """`update` and `joint`: what an objective is handed, what it may say, and what is refused."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -324,6 +326,8 @@ def test_what_a_joint_step_cannot_do_is_refused():
     d, g = update("discriminator", d_on, make=made), update("generator", g_on, make=made)
     with pytest.raises(ValueError, match="shares what `make` makes"):
         joint(update("discriminator", judged), g)
+    with pytest.raises(ValueError, match="make different things"):
+        joint(update("discriminator", d_on, make=functools.partial(made)), g)
     with pytest.raises(ValueError, match=r"\['generator'\] would learn in both"):
         joint(update(("generator", "discriminator"), d_on, make=made), g)
     with pytest.raises(ValueError, match="differ in axis_name, None and 'data'"):
@@ -391,6 +395,17 @@ def test_a_batch_without_arrays_needs_a_size():
     step = iteration(repeat(update("a", free, size=6), 2), update("b", lambda *inputs: {"x": jnp.zeros(1)}, size=6))
     after, _ = jax.jit(step)(counting(), None)
     assert int(after.players["a"].step) == 2 and after.step == 1
+
+    def drawn(accumulate):
+        def far(nets, batch, draw, state):
+            return {"x": (draw.normal("z", 1) - nets["a"].params["Dense_0"]["bias"][None]) ** 2}
+
+        return update("a", far, size=6, accumulate=accumulate)(counting(), None)
+
+    three, one = (jax.tree.leaves(drawn(n)) for n in (3, 1))
+    assert_same(three, one, 1e-6)
+    with pytest.raises(ValueError, match="for 4 parts, got 6"):
+        drawn(4)
 
 
 def test_a_state_checks_its_names():
