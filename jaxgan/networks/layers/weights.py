@@ -76,26 +76,29 @@ class _Spectral:
         held = lax.stop_gradient(matrix)
         state = layer.variable("spectral", name, lambda: self._start(held, layer.make_rng("params")))
         if layer.is_mutable_collection("spectral") and not layer.is_initializing():
-            state.value = self._turned(held, state.value["v"], self.turns)
+            state.value = _turned(held, state.value["v"], turns=self.turns, eps=self.eps)
         return weight / _product(state.value["u"], _product(matrix, state.value["v"]))
 
     def _start(self, matrix: jax.Array, key: jax.Array) -> dict[str, jax.Array]:
-        return self._turned(matrix, jax.random.normal(key, matrix.shape[1:], jnp.float32), FIRST_TURNS)
+        v = jax.random.normal(key, matrix.shape[1:], jnp.float32)
+        return _turned(matrix, v, turns=FIRST_TURNS, eps=self.eps)
 
-    def _turned(self, matrix: jax.Array, v: jax.Array, turns: int) -> dict[str, jax.Array]:
-        """Turns v towards the largest singular vector, and u = W v with it."""
 
-        def once(_: Any, pair: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-            u = self._unit(_product(matrix, pair[1]))
-            return u, self._unit(_product(matrix.T, u))
+@functools.partial(jax.jit, static_argnames=("turns", "eps"))  # initialising eagerly compiles it once for each shape
+def _turned(matrix: jax.Array, v: jax.Array, *, turns: int, eps: float) -> dict[str, jax.Array]:
+    """Turns v towards the largest singular vector, and u = W v with it."""
 
-        # A loop of one turn would be a loop in the program, too.
-        pair = once(0, (jnp.zeros_like(matrix[:, 0]), v))
-        u, v = lax.fori_loop(1, turns, once, pair) if turns > 1 else pair
-        return {"u": u, "v": v}
+    def unit(x: jax.Array) -> jax.Array:
+        return x / jnp.maximum(jnp.linalg.norm(x), eps)
 
-    def _unit(self, x: jax.Array) -> jax.Array:
-        return x / jnp.maximum(jnp.linalg.norm(x), self.eps)
+    def once(_: Any, pair: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        u = unit(_product(matrix, pair[1]))
+        return u, unit(_product(matrix.T, u))
+
+    # A loop of one turn would be a loop in the program, too.
+    pair = once(0, (jnp.zeros_like(matrix[:, 0]), v))
+    u, v = lax.fori_loop(1, turns, once, pair) if turns > 1 else pair
+    return {"u": u, "v": v}
 
 
 def _product(a: jax.Array, b: jax.Array) -> jax.Array:
