@@ -19,7 +19,7 @@ def ema(old: PyTree, new: PyTree, images: Any, half_life: Any) -> PyTree:
     decay = 0.5 ** (images / half_life)
 
     def average(a: jax.Array, p: jax.Array) -> jax.Array:
-        return p + decay * (a - p) if jnp.issubdtype(p.dtype, jnp.inexact) else p
+        return (p + decay * (a - p)).astype(p.dtype) if jnp.issubdtype(p.dtype, jnp.inexact) else p
 
     return jax.tree.map(average, old, new)
 

@@ -44,6 +44,13 @@ class _Linen:
     once: tuple[str, ...] = ()
     turns: bool = False
 
+    def __eq__(self, other: object) -> bool:
+        # By the module's identity: states that were made of one module are one kind of tree, and no field is hashed.
+        return isinstance(other, _Linen) and self.module is other.module and self.once == other.once
+
+    def __hash__(self) -> int:
+        return hash((id(self.module), self.once))
+
     def __call__(
         self,
         variables: Variables,

@@ -187,7 +187,10 @@ def test_broken_npz_are_told(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", ["../mnist", "/etc", "a b", "Folder:x", "mnist:3.0.1", "..", "x/../y", "*"])
 def test_what_is_no_name_is_refused(name, tmp_path):
-    with pytest.raises(data.DataError, match=r"; digits, ring, grid, stacked_mnist, folder:PATH, npz:PATH or a name"):
+    with pytest.raises(
+        data.DataError,
+        match=r"; digits, diabetes, ring, grid, .*, npz:PATH, csv:PATH or a name",
+    ):
         data.open_source(name, str(tmp_path))
 
 

@@ -229,7 +229,7 @@ WHOLE = "parameters whole: --shard-parameters needs devices that share a batch"
     ],
 )
 def test_a_layout_in_words(changes, members, words):
-    assert in_words(layout_for(DeviceOptions(**changes), 8, 8, members)) == words
+    assert in_words(layout_for(DeviceOptions(**changes), 8, [8], members)) == words
 
 
 # --- precision ---

@@ -246,6 +246,13 @@ def test_nnxs_layers_keep_their_statistics_and_turn_once():
     assert_same(evaluated, d.apply_fn(d.all_variables, BATCH, train=False))
 
 
+def test_states_of_one_module_are_one_kind_of_tree():
+    module = Critic()
+    one, two = (init_player(jax.random.key(n), module, SGD, jnp.zeros((1, 2, 2, 1))) for n in range(2))
+    other = init_player(jax.random.key(0), Critic(), SGD, jnp.zeros((1, 2, 2, 1)))
+    assert jax.tree.structure(one) == jax.tree.structure(two) != jax.tree.structure(other)
+
+
 def test_modules_need_not_take_train():
     player = init_player(jax.random.key(0), Dense(1), SGD, jnp.zeros((1, 2)))
     out, changed = player.apply_fn(player.all_variables, BATCH, train=True, mutable=[])

@@ -58,7 +58,7 @@ def test_the_commands_and_options_exist():
     known = {flag(field.name) for of in all_options for field in dataclasses.fields(of)}
     assert set(re.findall(r"--([a-z][a-z0-9-]+)", text)) <= known | {"help", "options"}
     headings = {f"#{heading.lower().replace(' ', '-')}" for heading in re.findall(r"^## (.+)$", text, re.MULTILINE)}
-    prose = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    prose = re.sub(r"^```.*?^```|`[^`\n]*`", "", text, flags=re.MULTILINE | re.DOTALL)
     for path in re.findall(r"\]\(([^):]+)\)", prose):
         assert path in headings or (ROOT / path).exists(), f"README.md names {path}, which is not there"
 
