@@ -186,8 +186,9 @@ def test_each_batch_of_several_must_fit_the_devices(tmp_path):
 
     def build(options, data):
         gan = gan_ring.build(options, data)
-        d_step = repeat(make_d_step(gan.sampler, [d_loss(non_saturating)]), 2)
-        g_step = make_g_step(gan.sampler, [g_loss(non_saturating)])
+        sampler = latents(options.latent_size)
+        d_step = repeat(make_d_step(sampler, [d_loss(non_saturating)]), 2)
+        g_step = make_g_step(sampler, [g_loss(non_saturating)])
         return gan._replace(iteration=iteration(d_step, g_step), batch_size=2 * options.batch_size)
 
     with pytest.raises(UsageError, match=r"a batch of 6 .* --batch-size 4 or 8"):
