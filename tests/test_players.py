@@ -31,7 +31,7 @@ from jaxgan import (
 )
 from jaxgan.losses import hinge, non_saturating
 
-RATES = {"generator/learning_rate": 0.5, "discriminator/learning_rate": 0.5, "ema_half_life": 0.0}
+RATES = {"generator/learning_rate": 0.05, "discriminator/learning_rate": 0.05, "ema_half_life": 0.0}
 SGD = optax.identity()
 
 # --- one GAN of points in five ways of writing it ---
