@@ -30,7 +30,7 @@ __all__ = ["Augment", "Prepare", "Project", "make_d_step", "make_g_step", "make_
 PyTree = Any
 Prepare = Callable[[Example], Example]
 Augment = Callable[[Example, jax.Array, GANState], Example]
-Schedule = Callable[[jax.Array], Any]
+Factor = Callable[[jax.Array], Any]
 Project = Callable[[PyTree], PyTree]
 
 
@@ -43,7 +43,7 @@ class _Game:
     prepare: Prepare | None
     augment: Augment | None
     together: bool
-    schedule: Schedule | None
+    schedule: Factor | None
     project: Project | None
     accumulate: int
     axis_name: str | None
@@ -149,7 +149,7 @@ class _Game:
             values, kept, said = evaluate(term, view)
             losses[term.name] = values
             metrics |= {f"{term.name}/{name}": x for name, x in said.items()}
-            extras = extras if kept is extras else draw.mean(kept)
+            extras = {name: x if x is extras.get(name) else draw.mean(x) for name, x in kept.items()}
         metrics["fake_logits"] = _mean_logit(said_of_fake)
         if player == "discriminator":
             metrics["real_logits"] = _mean_logit(said_of_real)
@@ -188,7 +188,7 @@ def make_d_step(
     prepare: Prepare | None = None,
     augment: Augment | None = None,
     together: bool = False,
-    schedule: Schedule | None = None,
+    schedule: Factor | None = None,
     project: Project | None = None,
     accumulate: int = 1,
     axis_name: str | None = None,
@@ -223,7 +223,7 @@ def make_g_step(
     prepare: Prepare | None = None,
     augment: Augment | None = None,
     together: bool = False,
-    schedule: Schedule | None = None,
+    schedule: Factor | None = None,
     project: Project | None = None,
     accumulate: int = 1,
     axis_name: str | None = None,
@@ -244,7 +244,7 @@ def make_joint_step(
     prepare: Prepare | None = None,
     augment: Augment | None = None,
     together: bool = False,
-    schedule: Schedule | None = None,
+    schedule: Factor | None = None,
     project: Project | None = None,
     axis_name: str | None = None,
 ) -> Step:

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxgan.losses import per_example
+from jaxgan.losses import per_example, sum_of_means
 from jaxgan.state import ROLES
 
 __all__ = ["Draw", "batch_size", "mean_over", "role_number"]
@@ -44,7 +44,8 @@ def batch_size(batch: PyTree) -> int:
 
 
 def mean_over(tree: PyTree, axis_name: str | None) -> PyTree:
-    """Returns a pytree's floats averaged over devices; counters stay as they are, equal everywhere.
+    """Returns a pytree's floats averaged over devices. Whatever else there is must be equal everywhere; of integers
+    `shard_map` is told so.
 
     The one place that averages: losses inside the differentiated function, gradients outside. Why both: on N devices
     let device k have the loss V_k, which may depend on every device's copy θ_j of the parameters (through batch norm's
@@ -56,11 +57,13 @@ def mean_over(tree: PyTree, axis_name: str | None) -> PyTree:
     """
     if axis_name is None:
         return tree
-    return jax.tree.map(lambda x: jax.lax.pmean(x, axis_name) if _is_float(x) else x, tree)
 
+    def over_devices(x: jax.Array) -> jax.Array:
+        if jnp.issubdtype(jnp.result_type(x), jnp.inexact):
+            return jax.lax.pmean(x, axis_name)
+        return jax.lax.pmax(x, axis_name) if jnp.issubdtype(jnp.result_type(x), jnp.integer) else x
 
-def _is_float(x: Any) -> bool:
-    return jnp.issubdtype(jnp.result_type(x), jnp.inexact)
+    return jax.tree.map(over_devices, tree)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,18 +138,21 @@ class Draw:
         return self.mean(jax.grad(lambda params: self.mean(jnp.mean(per_example(loss(params)))))(params))
 
     def every(self, n: int, compute: Callable[[], Any], kept: PyTree = None) -> Any:
-        """Returns `compute()`, values `[B, ...]`, n times as strong, in every n-th update and 0 in between, as `[1]`.
+        """Returns `compute()`, values `[B, ...]` or a pytree of them, n times as strong in every n-th update of the
+        first learner and 0 in between, as `[1]`.
 
         Lazy regularisation, Karras et al. 2020 (arXiv 1912.04958), section 3.1; what is skipped is not computed. With
         `kept`, `compute() -> (values, new)`, and `(values, kept)` is returned in between. Networks inside must be
-        `frozen`.
+        `frozen`. ValueError for n below 1.
         """
+        if n < 1:
+            raise ValueError(f"expected every n-th update, n at least 1, got {n}")
 
         def run() -> tuple[jax.Array, PyTree]:
             values, new = (compute(), None) if kept is None else compute()
             # Means over devices, as both branches must have one type: under shard_map what is the same on every
             # device, as zeros are, has another type than what may differ.
-            return n * self.mean(jnp.mean(per_example(values), keepdims=True)), self.mean(new)
+            return n * self.mean(sum_of_means(values)).reshape(1), self.mean(new)
 
         values, new = jax.lax.cond(self.step % n == 0, run, lambda: (jnp.zeros(1, jnp.float32), kept))
         return values if kept is None else (values, new)

@@ -16,38 +16,49 @@ from jaxgan.draw import Draw
 __all__ = ["empty_history", "history"]
 
 PyTree = Any
+Pool = dict[str, Any]
 
 
-def empty_history(example: PyTree, places: int) -> PyTree:
-    """Returns a pool of `places` for examples like this one, `[B, ...]` by name, to be put into a state's extras."""
-    return jax.tree.map(lambda x: jnp.zeros((places, *jnp.shape(x)[1:]), jnp.result_type(x)), example)
+def empty_history(example: PyTree, places: int) -> Pool:
+    """Returns a pool of `places` for examples like this one, `[B, ...]` for every leaf, to be put into a state's
+    extras: `examples` `[places, ...]`, and `batches`, how many it has taken in."""
+    zeros = jax.tree.map(lambda x: jnp.zeros((places, *jnp.shape(x)[1:]), jnp.result_type(x)), example)
+    return {"examples": zeros, "batches": jnp.zeros((), jnp.int32)}
 
 
-def history(
-    pool: PyTree, fakes: PyTree, draw: Draw, *, share: float = 0.5, name: str = "history"
-) -> tuple[PyTree, PyTree]:
+def history(pool: Pool, fakes: PyTree, draw: Draw, *, share: float = 0.5, name: str = "history") -> tuple[PyTree, Pool]:
     """Returns the examples to show, `[B, ...]`, and the pool after it.
 
     Each fake is shown or, with probability `share`, exchanged for an earlier one, whose place in the pool it takes.
-    Until the pool is full, fakes are shown, and kept. pool: `[places, ...]` for every leaf of `fakes` `[B, ...]`, which
-    go together (an image and its source). name: of the draws, where an objective has several pools. The pool is the
-    same on any number of devices. ValueError where the pool has fewer places than the global batch examples.
+    Until the pool is full, fakes are shown, and kept. The leaves of `fakes` `[B, ...]` go together (an image and its
+    source). name: of the draws, where an objective has several pools. The pool is the same on any number of devices.
+    ValueError where fakes are not like the pool's, are more in the global batch than it has places, or are a part of an
+    accumulated batch, of which each would have to see what the one before has left.
     """
-    given = draw.gather(fakes)
-    size, places = (len(jax.tree.leaves(tree)[0]) for tree in (given, pool))
+    _check(pool, fakes, draw)
+    kept, given = pool["examples"], draw.gather(fakes)
+    size, places = (len(jax.tree.leaves(tree)[0]) for tree in (given, kept))
     if size > places:
         raise ValueError(f"a pool of {places} can't exchange the {size} examples of a batch; make it larger")
     rounds = -(-places // size)  # in which every place has its turn
-    filling = draw.step < rounds
-    turn = (jnp.minimum(draw.step, rounds) * size + jnp.arange(size, dtype=jnp.int32)) % places
-    place = jnp.where(
-        filling, turn, jax.random.permutation(draw.key(f"{name}: places"), jnp.arange(places, dtype=jnp.int32))[:size]
-    )
+    filling = pool["batches"] < rounds
+    turn = (pool["batches"] * size + jnp.arange(size, dtype=jnp.int32)) % places
+    shuffled = jax.random.permutation(draw.key(f"{name}: places"), jnp.arange(places, dtype=jnp.int32))
+    place = jnp.where(filling, turn, shuffled[:size])
     exchanged = ~filling & jax.random.bernoulli(draw.key(f"{name}: exchanged"), jnp.float32(share), (size,))
 
     def choose(condition: jax.Array, yes: jax.Array, no: jax.Array) -> jax.Array:
         return jnp.where(condition.reshape(-1, *(1,) * (yes.ndim - 1)), yes, no)
 
-    shown = jax.tree.map(lambda p, x: choose(exchanged, p[place], x), pool, given)
-    kept = jax.tree.map(lambda p, x: p.at[place].set(choose(exchanged | filling, x, p[place])), pool, given)
-    return draw.mine(shown), jax.tree.map(jax.lax.stop_gradient, kept)
+    shown = jax.tree.map(lambda p, x: choose(exchanged, p[place], x), kept, given)
+    kept = jax.tree.map(lambda p, x: p.at[place].set(choose(exchanged | filling, x, p[place])), kept, given)
+    batches = jnp.minimum(pool["batches"] + 1, rounds)  # which is all that anybody asks, and never overflows
+    return draw.mine(shown), {"examples": jax.tree.map(jax.lax.stop_gradient, kept), "batches": batches}
+
+
+def _check(pool: Pool, fakes: PyTree, draw: Draw) -> None:
+    if draw.part[1] > 1:
+        raise ValueError(f"a pool can't be kept over the {draw.part[1]} parts of an accumulated batch; leave one out")
+    kinds = [jax.tree.map(lambda x: f"{x.dtype}{list(x.shape[1:])}", tree) for tree in (pool["examples"], fakes)]
+    if kinds[0] != kinds[1]:
+        raise ValueError(f"the pool was made for examples like {kinds[0]}, and these are {kinds[1]}")

@@ -17,7 +17,7 @@ from jaxgan.ema import ema, warmed_up
 from jaxgan.schedules import Schedule, scheduled
 from jaxgan.state import GANState, Variables
 
-__all__ = ["Metrics", "Step", "StepFunction", "global_count", "iteration", "parts", "repeat"]
+__all__ = ["Metrics", "Step", "StepFunction", "global_count", "iteration", "merged", "parts", "repeat"]
 
 PyTree = Any
 Metrics = dict[str, jax.Array]
@@ -109,11 +109,18 @@ def iteration(*steps: StepFunction, schedules: Mapping[str, Schedule] | None = N
         for piece in pieces:
             own = jax.tree.map(lambda x, n=piece.repeats: x[:, most - n :].reshape(-1, *x.shape[2:]), divided)
             state, said = piece(state, own)
-            metrics |= said
+            metrics = merged(metrics, said)
         state = state.replace(step=state.step + 1)
         return state.replace(ema=_averages(state, size), hyper=hyper), metrics
 
     return Step(step, axis_name, most, given)
+
+
+def merged(metrics: Metrics, said: Metrics) -> Metrics:
+    """Returns the metrics of both, of which a number that follows a schedule may be in both. ValueError for others."""
+    if twice := sorted(name for name in set(metrics) & set(said) if not name.startswith("hyper/")):
+        raise ValueError(f"two steps report {', '.join(twice)}; give one of them another name, `update(..., name=)`")
+    return metrics | said
 
 
 def _as_step(step: Any) -> Any:

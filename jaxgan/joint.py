@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxgan.iteration import Metrics, Step
+from jaxgan.iteration import Metrics, Step, merged
 from jaxgan.nets import nets_of
 from jaxgan.state import GANState
 from jaxgan.update import Result, Update
@@ -50,7 +50,7 @@ def joint(first: Update, second: Update, *, simultaneous: bool = False) -> Step:
         (direct, cotangent), result = jax.grad(total, (0, 1), has_aux=True)(old, floats)
         gradients = jax.tree.map(jnp.add, direct, pull_back(cotangent)[0])
         after, metrics = second.move(after, gradients, result, batch)
-        return after, said | metrics
+        return after, merged(said, metrics)
 
     return Step(step, second.axis_name, size=second.size)
 

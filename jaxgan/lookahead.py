@@ -35,6 +35,8 @@ def lookahead(iteration: Step, every: int, alpha: float = 0.5) -> Step:
 
     def step(state: GANState, batch: PyTree) -> tuple[GANState, Metrics]:
         state, metrics = iteration(state, batch)
+        if "lookahead" not in state.extras:
+            raise ValueError("the state's extras lack 'lookahead'; begin with lookahead_start(state)")
         slow = state.extras["lookahead"]
         fast = {name: player.params for name, player in state.players.items()}
 

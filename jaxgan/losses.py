@@ -35,6 +35,7 @@ __all__ = [
     "relativistic",
     "relativistic_average",
     "smoothed",
+    "sum_of_means",
     "wasserstein",
 ]
 
@@ -58,9 +59,15 @@ class AdversarialLoss(NamedTuple):
 
 def per_example(values: jax.Array) -> jax.Array:
     """Mean over every axis but the first, in float32: `[B, ...] -> [B]`. A scalar raises ValueError."""
-    if values.ndim == 0:
+    if jnp.ndim(values) == 0:
         raise ValueError("expected values of shape [B, ...], got a scalar; losses and terms keep the batch axis")
     return jnp.mean(values.astype(jnp.float32).reshape(values.shape[0], -1), axis=1)
+
+
+def sum_of_means(values: PyTree) -> jax.Array:
+    """Returns the sum of the means of a pytree's leaves, values `[B, ...]`: a float32 scalar, 0 without leaves."""
+    means = [jnp.mean(per_example(x)) for x in jax.tree.leaves(values)]
+    return sum(means[1:], means[0]) if means else jnp.zeros((), jnp.float32)
 
 
 def _paired(function: Pair, alone: bool = False) -> Pair:

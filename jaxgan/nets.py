@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.extend.core import get_opaque_trace_state
 
 from jaxgan.draw import Draw
@@ -97,7 +98,12 @@ class Net:
         train: bool,
         options: Mapping[str, Any],
     ) -> tuple[Any, Variables]:
-        key = self._draw.pass_key(self._draw.key(key))
+        if not isinstance(key, str) and jnp.ndim(key):
+            raise ValueError(
+                f"{self.name} takes one key a pass, `key=`, got {jnp.shape(key)} of them; hand those to the network by "
+                "position"
+            )
+        key = self._draw.pass_key(self._draw.key(f"pass: {key}" if isinstance(key, str) else key))
         # By the names under which Linen modules ask for a key.
         rngs = {"dropout": jax.random.fold_in(key, 0), "noise": jax.random.fold_in(key, 1)}
         out, changed = player.apply_fn(

@@ -161,7 +161,8 @@ def callable_player(
     """Returns a player of a callable pytree, as Equinox modules are: its floating-point arrays are the parameters.
 
     It is called on one example, `module(*inputs)`, and mapped over the batch, or with `batched` on all at once.
-    Modules that return a new state of theirs (Equinox's batch normalisation) need an `apply_fn` of one's own.
+    Modules that draw (dropout) or return a new state of theirs (Equinox's batch normalisation) need an `apply_fn` of
+    one's own, see the module's docstring; keys may also be among the inputs, `[B]`.
     """
     leaves, structure = jax.tree.flatten(module)
     learned = [isinstance(x, jax.Array | np.ndarray) and jnp.issubdtype(x.dtype, jnp.inexact) for x in leaves]

@@ -32,8 +32,9 @@ def _is_weak(x: Any) -> bool:
 class TrainState(train_state.TrainState):
     """One player: flax's `TrainState` and, in `variables`, the network's other collections (`batch_stats`, `spectral`).
 
-    `step` counts this player's own updates, int32. `tx` is built without a learning rate (`optax.scale_by_adam`): the
-    update multiplies by the rate, which lives in `GANState.hyper`. `params` are any pytree. Two declarations, which the
+    `step` counts this player's own updates, int32. `tx` is built without a learning rate (`optax.scale_by_adam`; under
+    `optax.adam`, which has one and a minus sign, a loss grows): the update multiplies by the rate, which lives in
+    `GANState.hyper`. `params` are any pytree of floats. Two declarations, which the
     functions of `jaxgan.players` fill in, say of a network what nobody has to guess then:
 
     once: collections that move in the first of an update's passes only, as a power iteration does.
@@ -121,10 +122,11 @@ class GANState:
         averaged: players whose parameters are averaged; `hyper` must have `ema_half_life` then (or one for each of
             them), in images; 0 makes an average follow at once.
         hyper: must have `<player>/learning_rate` of every player that is to learn.
-        ValueError for a missing half-life, an unknown name, or a player named like a field of the state.
+        ValueError for a missing half-life, an unknown name, or a player named like a field of the state or a role.
         """
-        if taken := set(players) & {field.name for field in dataclasses.fields(cls)}:
-            raise ValueError(f"players can't be called {sorted(taken)}, as fields of the state are; choose other names")
+        reserved = {field.name for field in dataclasses.fields(cls)} | set(ROLES) - {"generator", "discriminator"}
+        if taken := set(players) & reserved:
+            raise ValueError(f"players can't be called {sorted(taken)}, as something else is; choose other names")
         if unknown := set(averaged) - set(players):
             raise ValueError(f"averaged names {sorted(unknown)}; the players are {sorted(players)}")
         for name in averaged:

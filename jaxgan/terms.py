@@ -97,10 +97,14 @@ class Term(NamedTuple):
 
 
 def initial_extras(players: Mapping[str, TrainState], *terms: Sequence[Term]) -> dict[str, PyTree]:
-    """Returns what the terms of all players keep between steps, at step 0, as `GANState.create` takes it."""
+    """Returns what the terms of all players keep between steps, at step 0, as `GANState.create` takes it. ValueError
+    where two of them would keep something under one name."""
     extras: dict[str, PyTree] = {}
-    for term in (term for of_one in terms for term in of_one if term.init is not None):
-        extras |= term.init(players) if term.init else {}
+    for term in (term for of_one in terms for term in of_one):
+        own = term.init(players) if term.init else {}
+        if shared := sorted(set(own) & set(extras)):
+            raise ValueError(f"two terms would keep {', '.join(shared)}; only one may")
+        extras |= own
     return extras
 
 
@@ -211,8 +215,10 @@ def every(term: Term, n: int) -> Term:
     """`term` in every n-th update of its player, n times as strong, and nothing (0) in between.
 
     Lazy regularisation: Karras et al. 2020 (arXiv 1912.04958), section 3.1. What is skipped is not computed. Metrics of
-    the term's own are 0 in between too.
+    the term's own are 0 in between too. ValueError for n below 1.
     """
+    if n < 1:
+        raise ValueError(f"expected every n-th update, n at least 1, got {n}")
 
     def function(view: View) -> Outcome:
         def compute() -> Outcome:

@@ -24,7 +24,7 @@ import optax
 from jaxgan import accumulation
 from jaxgan.draw import Draw, batch_size, mean_over, role_number
 from jaxgan.iteration import Metrics, global_count
-from jaxgan.losses import per_example
+from jaxgan.losses import sum_of_means
 from jaxgan.nets import Left, nets_of
 from jaxgan.schedules import Schedule, injected, scheduled
 from jaxgan.state import GANState
@@ -87,14 +87,22 @@ class Update:
         """Returns the keys and the count of the next update on this batch."""
         step = jnp.asarray(state.players[self.learns[0]].step)
         role = jax.random.fold_in(state.key, role_number("+".join(self.learns)))
-        return Draw(jax.random.fold_in(role, step), self.size or batch_size(batch), step, self.axis_name)
+        return Draw(jax.random.fold_in(role, step), self.examples(batch), step, self.axis_name)
+
+    def examples(self, batch: PyTree) -> int:
+        """Returns B. ValueError where `size` says otherwise than the batch."""
+        if self.size is None or not jax.tree.leaves(batch):
+            return self.size or batch_size(batch)
+        if batch_size(batch) != self.size:
+            raise ValueError(f"size={self.size}, but the batch has {batch_size(batch)} examples; leave size out")
+        return self.size
 
     def at(self, state: GANState, batch: PyTree) -> GANState:
         """Returns the state with `hyper` as the schedules have it for the next update."""
         if not self.schedules:
             return state
         images = jnp.asarray(state.players[self.learns[0]].step, jnp.float32)
-        images = images * global_count(self.size or batch_size(batch), self.axis_name)
+        images = images * global_count(self.examples(batch), self.axis_name)
         return scheduled(state, self.schedules, images)
 
     def params(self, state: GANState) -> dict[str, PyTree]:
@@ -127,8 +135,7 @@ class Update:
         self._check_names(outcome)
         total, metrics = jnp.zeros((), jnp.float32), {}
         for name, values in outcome.losses.items():
-            means = [jnp.mean(per_example(x)) for x in jax.tree.leaves(values)]
-            value = draw.mean(sum(means[1:], means[0]) if means else jnp.zeros((), jnp.float32))
+            value = draw.mean(sum_of_means(values))
             total += value * self._weight(name, state)
             metrics[f"{self.name}/{name}"] = value
         metrics[f"{self.name}/loss"] = total
@@ -165,7 +172,7 @@ class Update:
 
     def check(self, state: GANState) -> None:
         """ValueError where the state lacks a player or a learning rate."""
-        if unknown := [name for name in (*self.learns, *self.project) if name not in state.players]:
+        if unknown := [name for name in self.learns if name not in state.players]:
             raise ValueError(f"{unknown[0]!r} is no player of this state; it has {sorted(state.players)}")
         if missing := [name for name in self.learns if f"{name}/learning_rate" not in state.hyper]:
             raise ValueError(f"hyper lacks '{missing[0]}/learning_rate'; it has {sorted(state.hyper)}")
@@ -220,6 +227,8 @@ def update(
     learners = (learns,) if isinstance(learns, str) else tuple(learns)
     if not learners or len(set(learners)) < len(learners):
         raise ValueError(f"expected the names of players that learn, each once, got {list(learners)}")
+    if idle := sorted(set(project or {}) - set(learners)):
+        raise ValueError(f"project names {idle}, which don't learn here; the learners are {list(learners)}")
     if accumulate < 1:
         raise ValueError(f"expected at least 1 part to accumulate over, got {accumulate}")
     return Update(

@@ -233,6 +233,8 @@ def test_lookahead_stays_in_the_range_that_weights_are_clipped_to():
 
 
 def test_lookahead_refuses_what_it_cannot_do():
+    with pytest.raises(ValueError, match="begin with lookahead_start"):
+        lookahead(iteration(JOINT), 2)(tiny_gan(), BATCH)
     for every_n, alpha in [(0, 0.5), (2, 0.0), (2, 1.5)]:
         with pytest.raises(ValueError, match="expected every ≥ 1 and alpha in"):
             lookahead(iteration(JOINT), every_n, alpha)

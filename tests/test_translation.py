@@ -88,7 +88,7 @@ def test_a_cyclegan_is_trained_drawn_scored_and_continued(given, tmp_path):
     state = train(cyclegan_of_sets.build, options(tmp_path), data=sets)
     assert_same(jax.tree.leaves(state), jax.tree.leaves(straight))
     assert set(state.players) == {"G", "F", "Da", "Db"} and set(state.ema) == {"G", "F"}
-    assert np.all(np.any(np.asarray(state.extras["pool"]["a"]) != 0, axis=(1, 2, 3))), "the pool is full"
+    assert np.all(np.any(np.asarray(state.extras["pool"]["examples"]["a"]) != 0, axis=(1, 2, 3))), "the pool is full"
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert all({"generators/cycle", "discriminators/adversarial"} <= set(line) for line in lines)
 

@@ -9,14 +9,17 @@ import numpy as np
 import optax
 import pytest
 from conftest import Discriminator, Generator, assert_same, given, tiny_batch, tiny_gan
+from jax.sharding import Mesh
 
 from jaxgan import GANState, Outcome, Step, d_loss, g_loss, init_player, iteration, joint, make_d_step, repeat, update
 from jaxgan.draw import Draw
 from jaxgan.ema import ema
 from jaxgan.history import empty_history, history
 from jaxgan.losses import least_squares, non_saturating
+from jaxgan.parallel import sharded
+from jaxgan.regularizers import lecam
 from jaxgan.schedules import cosine, linear
-from jaxgan.terms import Term
+from jaxgan.terms import Term, every, initial_extras
 
 BATCH = tiny_batch()
 
@@ -210,6 +213,12 @@ def test_every_nth_update_has_n_times_the_values():
         value, kept = draw.every(3, lambda: (jnp.array([1.0, 3.0]), jnp.float32(7)), jnp.float32(1))
         seen.append((float(value[0]), float(kept)))
     assert seen == [(6, 7), (0, 1), (0, 1), (6, 7)]
+    scales = draw.every(3, lambda: [jnp.array([1.0, 3.0]), jnp.ones((2, 5))])
+    assert float(scales[0]) == 9
+    with pytest.raises(ValueError, match="n at least 1, got 0"):
+        draw.every(0, lambda: jnp.ones(2))
+    with pytest.raises(ValueError, match="n at least 1, got 0"):
+        every(d_loss(non_saturating), 0)
 
 
 @pytest.mark.parametrize("places", [4, 6, 10])
@@ -217,11 +226,11 @@ def test_a_pool_in_numpy(places):
     """It fills with the first fakes, then exchanges: nothing is shown that was not made, and each exchange is one."""
     pool, seen = empty_history({"x": jnp.zeros((4, 1))}, places), []
     for step in range(8):
-        draw = Draw(jax.random.fold_in(jax.random.key(0), step), 4, jnp.int32(step))
+        draw = Draw(jax.random.fold_in(jax.random.key(0), step), 4, jnp.int32(2 * step + 5))  # other updates between
         fakes = {"x": 1.0 + 4 * step + jnp.arange(4.0)[:, None]}
-        before = np.asarray(pool["x"]).reshape(-1)
+        before = np.asarray(pool["examples"]["x"]).reshape(-1)
         shown, pool = history(pool, fakes, draw)
-        fresh, out, kept = (np.asarray(x["x"]).reshape(-1) for x in (fakes, shown, pool))
+        fresh, out, kept = (np.asarray(x["x"]).reshape(-1) for x in (fakes, shown, pool["examples"]))
         seen += [*fresh]
         if 4 * step < places:
             np.testing.assert_array_equal(out, fresh)
@@ -232,9 +241,27 @@ def test_a_pool_in_numpy(places):
         assert sorted(kept) == sorted([*(set(before) - set(out[exchanged])), *fresh[exchanged]])
         assert 0.0 not in kept
     assert_same(history(pool, fakes, draw, share=0.0)[0], fakes)
-    assert set(np.asarray(history(pool, fakes, draw, share=1.0)[1]["x"]).reshape(-1)) >= set(fresh)
+    assert set(np.asarray(history(pool, fakes, draw, share=1.0)[1]["examples"]["x"]).reshape(-1)) >= set(fresh)
     with pytest.raises(ValueError, match="pool of 2 can't exchange the 4 examples"):
         history(empty_history(fakes, 2), fakes, draw)
+    with pytest.raises(ValueError, match=r"like {'x': 'float32\[1\]'}, and these are {'x': 'float32\[2\]'}"):
+        history(pool, {"x": jnp.zeros((4, 2))}, draw)
+    with pytest.raises(ValueError, match="over the 2 parts of an accumulated batch"):
+        history(pool, fakes, Draw(draw.root, 4, draw.step, part=(0, 2)))
+
+
+@pytest.mark.parametrize("check_vma", [True, False])
+def test_a_pool_of_integers_is_one_on_all_devices(check_vma):
+    def objective(nets, batch, draw, state):
+        shown, pool = history(state.extras["pool"], {"tokens": batch["tokens"]}, draw)
+        return Outcome({"x": shown["tokens"].astype(jnp.float32)}, {"pool": pool})
+
+    batch = {"tokens": jnp.arange(4, dtype=jnp.int32), "x": jnp.zeros((4, 2))}
+    state = counting().replace(extras={"pool": empty_history({"tokens": batch["tokens"]}, 4)})
+    mesh = Mesh(np.array(jax.devices()[:2]), ("data",))
+    step = jax.jit(sharded(update("a", objective, axis_name="data"), mesh, check_vma=check_vma))
+    after, _ = step(state, batch)
+    np.testing.assert_array_equal(after.extras["pool"]["examples"]["tokens"], batch["tokens"])
 
 
 # --- averages and schedules ---
@@ -343,7 +370,6 @@ def test_what_a_joint_step_cannot_do_is_refused():
     "learns, objective, options, message",
     [
         ("critic", judged, {}, r"'critic' is no player of this state; it has \['discriminator', 'generator'\]"),
-        ("generator", fooled, {"project": {"critic": abs}}, "'critic' is no player"),
         ("generator", fooled, {"weights": {"l1": 1.0}}, r"weights for \['l1'\], .*it has \['adversarial'\]"),
         ("generator", fooled, {"weights": {"adversarial": "gama"}}, "has weight 'gama', which hyper lacks"),
         ("generator", lambda *_: jnp.zeros(4), {}, "expected of the objective 'generator' a dict of losses"),
@@ -358,6 +384,8 @@ def test_an_update_that_cannot_be_is_refused(learns, objective, options, message
 
 
 def test_names_of_learners_are_checked_at_once():
+    with pytest.raises(ValueError, match=r"project names \['discriminator'\], which don't learn here"):
+        update("generator", fooled, project={"discriminator": abs})
     for learns in [], ["a", "a"]:
         with pytest.raises(ValueError, match="names of players that learn, each once"):
             update(learns, fooled)
@@ -365,6 +393,26 @@ def test_names_of_learners_are_checked_at_once():
         update("generator", fooled, accumulate=0)
     with pytest.raises(TypeError, match=r"make_d_step\(\) got an unexpected keyword argument 'agument'"):
         make_d_step(given, [d_loss(non_saturating)], agument=None)
+
+
+def test_two_numbers_of_one_name_are_refused():
+    twice = iteration(update("generator", fooled), update("generator", fooled))
+    with pytest.raises(ValueError, match="two steps report generator/adversarial, generator/gradient_norm"):
+        twice(tiny_gan(), BATCH)
+    iteration(update("generator", fooled), update("generator", fooled, name="again"))(tiny_gan(), BATCH)
+    with pytest.raises(ValueError, match="two terms would keep lecam; only one may"):
+        initial_extras({}, [lecam(1.0)], [lecam(2.0)])
+
+
+def test_a_pass_takes_one_key():
+    many = lambda nets, batch, draw, state: {"x": nets["a"](batch, key=draw.keys("x"))}  # noqa: E731
+    with pytest.raises(ValueError, match=r"a takes one key a pass, `key=`, got \(4,\) of them"):
+        update("a", many)(counting(), jnp.ones((4, 2)))
+
+
+def test_a_size_beside_a_batch_must_be_its():
+    with pytest.raises(ValueError, match="size=7, but the batch has 4 examples"):
+        update("generator", fooled, size=7)(tiny_gan(), BATCH)
 
 
 def test_two_terms_of_one_name_are_refused():
@@ -410,8 +458,9 @@ def test_a_batch_without_arrays_needs_a_size():
 
 def test_a_state_checks_its_names():
     key, player = jax.random.key(0), tiny_gan().generator
-    with pytest.raises(ValueError, match=r"can't be called \['ema'\]"):
-        GANState.of(key, {"ema": player}, hyper={})
+    for name in "ema", "init", "order":
+        with pytest.raises(ValueError, match=rf"can't be called \['{name}'\]"):
+            GANState.of(key, {name: player}, hyper={})
     with pytest.raises(ValueError, match=r"averaged names \['h'\]; the players are \['g'\]"):
         GANState.of(key, {"g": player}, averaged=["h"], hyper={})
     with pytest.raises(ValueError, match="hyper lacks 'ema_half_life', in images, for 'g'"):

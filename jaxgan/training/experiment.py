@@ -30,13 +30,11 @@ class GAN(NamedTuple):
 
     init: `key -> state`, a pytree with an int32 `step` and a `key`.
     iteration: `(state, batch) -> (state, metrics)`, one generator update; in an ensemble that of one member. The batch
-    is
-        a dict of the set's fields `[B, ...]`, or of several sets by name the dict of each.
+        is a dict of the set's fields `[B, ...]`, or of several sets by name the dict of each.
     batch_size: examples that an iteration consumes, all critic steps together; of several sets by name, or of each.
     sample: `(state, examples, keys, *, ema=True, **how) -> drawn`, what a state draws. examples: one for each drawn
-    one,
-        decoded as for training, of all sets: held-out ones, or labels alone where these are all that it depends on.
-        keys: `[N]`, one an example. ema: with averaged weights instead of those of the last step. how: what else a
+        one, decoded as for training, of all sets: held-out ones, or labels alone where these are all that it depends
+        on. keys: `[N]`, one an example. ema: with averaged weights instead of those of the last step. how: what else a
         generator can be asked for, such as a truncation. drawn: arrays `[N, ...]` as networks have them, by name. Those
         called as the main field of the data (or, of several sets, as a set) are scored against it; all are shown side
         by side, in this order, and what is called otherwise is shown as the main field is.
