@@ -303,7 +303,7 @@ def test_a_second_run_asks_neither_tfds_nor_pillow(tmp_path):
     write_prepared(tmp_path / "sets", IMAGES)
     code = (
         "import sys; from jaxgan.data import kept; kept.SETTLED = -10.0\n"
-        "from jaxgan.training.data_options import DataOptions, load\n"
+        "from jaxgan.training.data_options import DataOptions; from jaxgan.training.loading import load\n"
         f"images = load(DataOptions(dataset='mine', data_dir={str(tmp_path / 'sets')!r})).images\n"
         "print(images.sum(), 'tensorflow_datasets' in sys.modules)"
     )
