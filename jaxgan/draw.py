@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxgan.losses import per_example, sum_of_means
 from jaxgan.state import ROLES
 
-__all__ = ["Draw", "batch_size", "mean_over", "role_number"]
+__all__ = ["Draw", "batch_size", "global_count", "mean_over", "role_number"]
 
 PyTree = Any
 
@@ -41,6 +41,11 @@ def batch_size(batch: PyTree) -> int:
             f"{sizes[wrong]}"
         )
     return first
+
+
+def global_count(count: int, axis_name: str | None) -> int:
+    """Returns the examples on all devices, where each has `count`."""
+    return count if axis_name is None else count * jax.lax.axis_size(axis_name)
 
 
 def mean_over(tree: PyTree, axis_name: str | None) -> PyTree:
@@ -84,7 +89,7 @@ class Draw:
     @property
     def count(self) -> int:
         """Examples of the update, on all devices and in all parts of an accumulated batch."""
-        return self.size * self.part[1] * (1 if self.axis_name is None else jax.lax.axis_size(self.axis_name))
+        return global_count(self.size * self.part[1], self.axis_name)
 
     def key(self, name: str | jax.Array) -> jax.Array:
         """Returns one key under a name, the same on all devices. A key is returned as it is."""

@@ -12,12 +12,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxgan.draw import batch_size
+from jaxgan.draw import batch_size, global_count
 from jaxgan.ema import ema, warmed_up
 from jaxgan.schedules import Schedule, scheduled
 from jaxgan.state import GANState, Variables
 
-__all__ = ["Metrics", "Step", "StepFunction", "global_count", "iteration", "merged", "parts", "repeat"]
+__all__ = ["Metrics", "Step", "StepFunction", "iteration", "merged", "parts", "repeat"]
 
 PyTree = Any
 Metrics = dict[str, jax.Array]
@@ -41,11 +41,6 @@ class Step:
 
     def __call__(self, state: GANState, batch: PyTree) -> tuple[GANState, Metrics]:
         return self.function(state, batch)
-
-
-def global_count(count: int, axis_name: str | None) -> int:
-    """Returns the examples on all devices, where each has `count`."""
-    return count if axis_name is None else count * jax.lax.axis_size(axis_name)
 
 
 def parts(batch: PyTree, n: int) -> PyTree:

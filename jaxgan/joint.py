@@ -41,7 +41,7 @@ def joint(first: Update, second: Update, *, simultaneous: bool = False) -> Step:
         floats, pull_back, (left, rest) = jax.vjp(made_with, old, has_aux=True)
         after, said = first.learn(state, batch, _whole(floats, rest))
         judged = after.replace(**{name: state.players[name] for name in first.learns}) if simultaneous else after
-        judged = second.at(judged, batch)
+        judged = judged.replace(hyper=now.hyper)
 
         def total(params: dict[str, PyTree], floats: list[jax.Array]) -> tuple[jax.Array, Result]:
             return second.total(params, judged, batch, draw, _whole(floats, rest), left)
@@ -49,7 +49,7 @@ def joint(first: Update, second: Update, *, simultaneous: bool = False) -> Step:
         # Losses may reach the parameters through what was made or directly (path length, regularisers).
         (direct, cotangent), result = jax.grad(total, (0, 1), has_aux=True)(old, floats)
         gradients = jax.tree.map(jnp.add, direct, pull_back(cotangent)[0])
-        after, metrics = second.move(after, gradients, result, batch)
+        after, metrics = second.move(after, gradients, result, now.hyper)
         return after, merged(said, metrics)
 
     return Step(step, second.axis_name, size=second.size)

@@ -22,8 +22,8 @@ import jax.numpy as jnp
 import optax
 
 from jaxgan import accumulation
-from jaxgan.draw import Draw, batch_size, mean_over, role_number
-from jaxgan.iteration import Metrics, global_count
+from jaxgan.draw import Draw, batch_size, global_count, mean_over, role_number
+from jaxgan.iteration import Metrics
 from jaxgan.losses import sum_of_means
 from jaxgan.nets import Left, nets_of
 from jaxgan.schedules import Schedule, injected, scheduled
@@ -81,7 +81,7 @@ class Update:
             gradients, left = accumulation.accumulated(
                 gradients_of, self.accumulate, now, batch, draw, self.learns, self.across
             )
-        return self.move(state, gradients, left, batch)
+        return self.move(state, gradients, left, now.hyper)
 
     def draw(self, state: GANState, batch: PyTree) -> Draw:
         """Returns the keys and the count of the next update on this batch."""
@@ -147,10 +147,13 @@ class Update:
         }
         return total, (after, extras, metrics)
 
-    def move(self, state: GANState, gradients: PyTree, left: Result, batch: PyTree) -> tuple[GANState, Metrics]:
-        """Returns the state after a step of the learners' optimisers, with what the objective left; and metrics."""
+    def move(
+        self, state: GANState, gradients: PyTree, left: Result, hyper: Mapping[str, jax.Array]
+    ) -> tuple[GANState, Metrics]:
+        """Returns the state after a step of the learners' optimisers, with what the objective left; and metrics.
+        `hyper` as `at` has it."""
         after, extras, metrics = left
-        hyper, gradients = self.at(state, batch).hyper, mean_over(gradients, self.axis_name)
+        gradients = mean_over(gradients, self.axis_name)
         players = {}
         for name in self.learns:
             me, rate = state.players[name], hyper[f"{name}/learning_rate"]
