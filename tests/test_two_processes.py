@@ -154,3 +154,37 @@ def test_only_the_first_process_writes(tmp_path):
     assert [row["step"] for row in rows(directory)] == [10]
     assert len(list((directory / "tensorboard").glob("events*"))) == 1
     assert said_by(directory, 0).read_text().count("steps") and "steps" not in said_by(directory, 1).read_text()
+
+
+TWO_FOLDERS = """
+import contextlib, pathlib, sys
+import jax.numpy as jnp
+from jaxgan.training import processes
+from jaxgan.training.checkpoint import BEST, Checkpoints
+
+coordinator, number, directory = sys.argv[1:]
+processes.join(coordinator, 2, int(number))
+state = {"x": jnp.arange(100_000.0)}
+with contextlib.closing(Checkpoints(pathlib.Path(directory))) as checkpoints:
+    for step in range(1, 9):
+        checkpoints.save(step, state)  # goes on in the background
+        with contextlib.closing(Checkpoints(pathlib.Path(directory), BEST, kept=None)) as best:
+            best.save(step, state)
+            best.keep_only(step)
+"""
+
+
+def test_two_folders_that_are_written_at_once_dont_wait_at_one_barrier(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        coordinator = f"127.0.0.1:{free.getsockname()[1]}"
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", TWO_FOLDERS, coordinator, str(number), str(tmp_path)],
+            cwd=ROOT, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        )
+        for number in range(2)
+    ]  # fmt: skip
+    ends = [process.communicate(timeout=LONG)[1][-2000:] for process in started]
+    assert [process.returncode for process in started] == [0, 0], ends
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir() if path.name.isdigit()) == ["6", "7", "8"]

@@ -160,7 +160,8 @@ class Checkpoints:
                 self._seen_by_all(self.folder)
             # Named, they meet in jax's coordination service rather than in a collective, which the training may be in.
             together = ocp.options.MultiprocessingOptions(
-                active_processes=set(range(jax.process_count())) if several() else None
+                active_processes=set(range(jax.process_count())) if several() else None,
+                barrier_sync_key_prefix=self.folder.name,  # or two folders that are written at once share a barrier
             )
             options = ocp.CheckpointManagerOptions(
                 max_to_keep=self.kept,
