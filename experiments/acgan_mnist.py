@@ -18,13 +18,13 @@ from typing import ClassVar
 
 from experiments import dcgan_mnist
 from jaxgan import d_loss, g_loss
-from jaxgan.auxiliary import classify_fake, classify_real_and_fake
 from jaxgan.losses import non_saturating
 from jaxgan.networks.conditional import LabelledGenerator
 from jaxgan.networks.heads import AuxiliaryClassifier
 from jaxgan.samplers import labelled_latents
+from jaxgan.terms.auxiliary import classify_fake, classify_real_and_fake
 from jaxgan.training import GAN, DataSpec, compose, labels_needed, main
-from jaxgan.training.usage import require
+from jaxgan.training.errors.usage import require
 
 
 @dataclasses.dataclass(frozen=True)

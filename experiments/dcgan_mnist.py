@@ -16,13 +16,13 @@ import dataclasses
 from typing import ClassVar, Literal
 
 from jaxgan import d_loss, g_loss, latents
-from jaxgan.data.prepare import Fit
+from jaxgan.data.transform import Fit
 from jaxgan.losses import non_saturating
 from jaxgan.networks.dcgan import SIZES, Discriminator, Generator
 from jaxgan.networks.layers import BatchNorm, Layer
 from jaxgan.training import GAN, DataSpec, compose, main
 from jaxgan.training import Options as CommonOptions
-from jaxgan.training.usage import require
+from jaxgan.training.errors.usage import require
 
 FIFTY_EPOCHS = {"steps": 47_000, "checkpoint_every": 5000, "sample_every": 2500}  # of MNIST
 

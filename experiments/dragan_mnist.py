@@ -18,9 +18,9 @@ from typing import ClassVar
 from experiments import dcgan_mnist
 from jaxgan import d_loss, g_loss, latents
 from jaxgan.losses import non_saturating
-from jaxgan.terms import dragan
+from jaxgan.terms.penalties import dragan
 from jaxgan.training import GAN, DataSpec, compose, main
-from jaxgan.training.usage import require
+from jaxgan.training.errors.usage import require
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,13 +19,13 @@ from typing import ClassVar
 import flax.linen as nn
 
 from jaxgan import d_loss, g_loss, latents
-from jaxgan.data.prepare import Fit
+from jaxgan.data.transform import Fit
 from jaxgan.losses import non_saturating
 from jaxgan.networks.mlp import Discriminator, Generator
 from jaxgan.training import GAN, DataSpec, compose, main
 from jaxgan.training import Options as CommonOptions
-from jaxgan.training.data_options import Size
-from jaxgan.training.usage import require
+from jaxgan.training.errors.usage import require
+from jaxgan.training.options.data import Size
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,7 +20,7 @@ from jaxgan.losses import non_saturating
 from jaxgan.networks.mlp import Discriminator, Generator
 from jaxgan.training import GAN, DataSpec, compose, main
 from jaxgan.training import Options as CommonOptions
-from jaxgan.training.usage import UsageError, require
+from jaxgan.training.errors.usage import UsageError, require
 
 
 @dataclasses.dataclass(frozen=True)

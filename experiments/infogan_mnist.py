@@ -21,12 +21,12 @@ from typing import ClassVar
 
 from experiments import dcgan_mnist
 from jaxgan import d_loss, g_loss
-from jaxgan.auxiliary import information
 from jaxgan.losses import non_saturating
 from jaxgan.networks.heads import Codes
 from jaxgan.samplers import codes
+from jaxgan.terms.auxiliary import information
 from jaxgan.training import GAN, DataSpec, compose, main
-from jaxgan.training.usage import require
+from jaxgan.training.errors.usage import require
 
 
 @dataclasses.dataclass(frozen=True)

@@ -28,12 +28,12 @@ import jax
 import jax.numpy as jnp
 
 from experiments import dcgan_mnist
-from jaxgan import augment, d_loss, g_loss, latents, regularizers
+from jaxgan import augment, d_loss, g_loss, latents
 from jaxgan.losses import non_saturating
 from jaxgan.state import GANState
-from jaxgan.terms import Example
+from jaxgan.terms import Example, regularizers
 from jaxgan.training import GAN, DataSpec, compose, main
-from jaxgan.training.usage import require
+from jaxgan.training.errors.usage import require
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,7 +20,7 @@ from typing import ClassVar, Literal
 from experiments import dcgan_mnist
 from jaxgan import d_loss, g_loss, latents, losses
 from jaxgan.training import GAN, DataSpec, compose, main
-from jaxgan.training.usage import require
+from jaxgan.training.errors.usage import require
 
 
 @dataclasses.dataclass(frozen=True)

@@ -24,7 +24,7 @@ from jaxgan.losses import non_saturating
 from jaxgan.networks.minibatch import MinibatchStdDev
 from jaxgan.samplers import pack
 from jaxgan.training import GAN, DataSpec, compose, main
-from jaxgan.training.usage import require
+from jaxgan.training.errors.usage import require
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,9 +20,10 @@ from typing import ClassVar, Literal
 
 from experiments import dcgan_mnist
 from jaxgan import d_loss, g_loss, latents, losses
-from jaxgan.terms import Term, r1, r2
+from jaxgan.terms import Term
+from jaxgan.terms.penalties import r1, r2
 from jaxgan.training import GAN, DataSpec, compose, main
-from jaxgan.training.usage import require
+from jaxgan.training.errors.usage import require
 
 
 @dataclasses.dataclass(frozen=True)

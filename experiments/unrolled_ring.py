@@ -29,12 +29,12 @@ from experiments import gan_ring
 from experiments.rpgan_stacked_mnist import gradient_penalties
 from jaxgan import d_loss, g_loss, latents, losses, make_d_step
 from jaxgan.networks.minibatch import MinibatchDiscrimination, MinibatchStdDev
-from jaxgan.regularizers import feature_matching, historical_averaging
 from jaxgan.samplers import pack
-from jaxgan.terms import unrolled
+from jaxgan.terms.adversarial import unrolled
+from jaxgan.terms.regularizers import feature_matching, historical_averaging
 from jaxgan.training import GAN, DataSpec, compose, main
-from jaxgan.training.optimizer_options import schedule
-from jaxgan.training.usage import require
+from jaxgan.training.errors.usage import require
+from jaxgan.training.options.optimizer import schedule
 
 KERNELS = 5  # numbers that one measure compares, as in the code of Salimans et al.
 EPS_ROOT = 1e-12  # under Adam's root, through which the generator's gradient flows

@@ -20,9 +20,9 @@ from typing import ClassVar
 from experiments import dcgan_mnist
 from jaxgan import d_loss, g_loss, latents
 from jaxgan.losses import wasserstein
-from jaxgan.terms import wgan_gp
+from jaxgan.terms.penalties import wgan_gp
 from jaxgan.training import GAN, DataSpec, compose, main
-from jaxgan.training.usage import require
+from jaxgan.training.errors.usage import require
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,7 +20,7 @@ from jaxgan import d_loss, g_loss, latents
 from jaxgan.losses import wasserstein
 from jaxgan.penalties import clip_weights
 from jaxgan.training import GAN, DataSpec, compose, main
-from jaxgan.training.usage import require
+from jaxgan.training.errors.usage import require
 
 
 @dataclasses.dataclass(frozen=True)

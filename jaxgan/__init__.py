@@ -6,14 +6,12 @@ from types import ModuleType
 from jaxgan import (
     adversarial,
     augment,
-    auxiliary,
     ensemble,
     losses,
     networks,
     parallel,
     penalties,
     players,
-    regularizers,
     samplers,
     schedules,
     state,
@@ -30,7 +28,7 @@ from jaxgan.losses import AdversarialLoss
 from jaxgan.players import Frozen, callable_player, init_player, nnx_player, plain_player
 from jaxgan.samplers import latents
 from jaxgan.state import GANState, TrainState
-from jaxgan.terms import Term, View, d_loss, every, g_loss
+from jaxgan.terms import Term, View, auxiliary, d_loss, every, g_loss, regularizers
 from jaxgan.update import Outcome, Update, update
 
 __version__ = "0.2.0"

@@ -22,7 +22,7 @@ from jaxgan.joint import joint
 from jaxgan.nets import Nets
 from jaxgan.samplers import Sampler
 from jaxgan.state import GANState, TrainState
-from jaxgan.terms import Example, Term, View, evaluate
+from jaxgan.terms.term import Example, Term, View, evaluate
 from jaxgan.update import Outcome, Update, update
 
 __all__ = ["Augment", "Prepare", "Project", "make_d_step", "make_g_step", "make_joint_step"]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import jax
 import jax.numpy as jnp
 
-from jaxgan.terms import Example
+from jaxgan.terms.term import Example
 
 __all__ = ["Sampler", "codes", "labelled", "labelled_latents", "latents", "pack"]
 

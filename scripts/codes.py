@@ -24,10 +24,13 @@ import tyro
 from jaxgan.evaluation import FeatureNetwork, extract
 from jaxgan.media import grid
 from jaxgan.training import OpenRun, open  # noqa: A004 - the library's name for it
-from jaxgan.training.evaluation_options import FeatureOptions, measure_for
-from jaxgan.training.pictures import save_png
-from jaxgan.training.report import aligned
-from jaxgan.training.usage import UsageError, command_line, plain_exits, writing
+from jaxgan.training.cli.command_line import command_line
+from jaxgan.training.cli.exits import plain_exits
+from jaxgan.training.errors.usage import UsageError, writing
+from jaxgan.training.options.evaluation import FeatureOptions
+from jaxgan.training.output.pictures import save_png
+from jaxgan.training.scoring.measures import measure_for
+from jaxgan.training.scoring.report import aligned
 
 ROWS, COLUMNS, REACH = 4, 10, 2.0  # of a code in the picture, and how far a continuous one goes
 READ, STEPS = 500, 8  # images for each value, and steps of a walk, that are read

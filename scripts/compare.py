@@ -19,11 +19,13 @@ import numpy as np
 import tyro
 
 from jaxgan.evaluation import HIGHER_IS_BETTER, ONE_IS_BEST
-from jaxgan.training.evaluating import read
-from jaxgan.training.files import whole
-from jaxgan.training.report import aligned, over, spread
-from jaxgan.training.run import Run
-from jaxgan.training.usage import UsageError, command_line, plain_exits, writing
+from jaxgan.training.cli.command_line import command_line
+from jaxgan.training.cli.exits import plain_exits
+from jaxgan.training.errors.usage import UsageError, writing
+from jaxgan.training.output.atomic import whole
+from jaxgan.training.run.directory import Run
+from jaxgan.training.scoring.judge import read
+from jaxgan.training.scoring.report import aligned, over, spread
 
 Record = dict[str, Any]
 

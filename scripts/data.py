@@ -21,11 +21,13 @@ from jaxgan.data import DataSet, in_memory
 from jaxgan.data.sets import LABEL
 from jaxgan.data.stream import Stream
 from jaxgan.media import Image, Vectors
-from jaxgan.training.data_options import DataOptions, real_transform
-from jaxgan.training.loading import load
-from jaxgan.training.pictures import save_png
-from jaxgan.training.spec import DataSpec
-from jaxgan.training.usage import UsageError, command_line, plain_exits, writing
+from jaxgan.training.cli.command_line import command_line
+from jaxgan.training.cli.exits import plain_exits
+from jaxgan.training.errors.usage import UsageError, writing
+from jaxgan.training.options.data import DataOptions, real_transform
+from jaxgan.training.output.pictures import save_png
+from jaxgan.training.recipe.data_spec import DataSpec
+from jaxgan.training.recipe.loading import load
 
 BARS = 16  # in the histogram of values
 NAMED = 100  # classes at most that are listed one by one

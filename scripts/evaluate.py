@@ -24,16 +24,19 @@ from jaxgan.data.sets import LABEL
 from jaxgan.evaluation import INCEPTION_SHA256, kl_floor, stacked_frequencies
 from jaxgan.media import Image, Vectors
 from jaxgan.training import open  # noqa: A004 - the library's name for it
-from jaxgan.training.data_options import DataOptions, real_transform
-from jaxgan.training.evaluating import Judge, about_state, append, judge_by, judge_of
-from jaxgan.training.evaluation_options import FeatureOptions, Measure, measure_for, measures_for
-from jaxgan.training.loading import Given, held_out
-from jaxgan.training.logging import bar_interval, write_json
-from jaxgan.training.opened import OpenRun
-from jaxgan.training.report import aligned, over, spread
-from jaxgan.training.score import Real
-from jaxgan.training.spec import DataSpec
-from jaxgan.training.usage import UsageError, command_line, plain_exits, require, writing
+from jaxgan.training.cli.command_line import command_line
+from jaxgan.training.cli.exits import plain_exits
+from jaxgan.training.errors.usage import UsageError, require, writing
+from jaxgan.training.options.data import DataOptions, real_transform
+from jaxgan.training.options.evaluation import FeatureOptions
+from jaxgan.training.output.log import bar_interval, write_json
+from jaxgan.training.recipe.data_spec import DataSpec
+from jaxgan.training.recipe.loading import Given, held_out
+from jaxgan.training.run.open_run import OpenRun
+from jaxgan.training.scoring.judge import Judge, about_state, append, judge_by, judge_of
+from jaxgan.training.scoring.measures import Measure, measure_for, measures_for
+from jaxgan.training.scoring.real_data import Real
+from jaxgan.training.scoring.report import aligned, over, spread
 
 Record = dict[str, Any]
 

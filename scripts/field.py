@@ -16,10 +16,12 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from jaxgan.data import toys
+from jaxgan.data.sources import toys
 from jaxgan.training import OpenRun, open  # noqa: A004 - the library's name for it
-from jaxgan.training.files import whole
-from jaxgan.training.usage import UsageError, command_line, plain_exits, writing
+from jaxgan.training.cli.command_line import command_line
+from jaxgan.training.cli.exits import plain_exits
+from jaxgan.training.errors.usage import UsageError, writing
+from jaxgan.training.output.atomic import whole
 
 SIDE, ARROWS, REACH = 128, 16, 1.5  # points of a side of the field, arrows along it, half of it in the data's units
 

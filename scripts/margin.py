@@ -22,12 +22,14 @@ import tyro
 from jaxgan import data
 from jaxgan.media import Image
 from jaxgan.training import OpenRun, open  # noqa: A004 - the library's name for it
-from jaxgan.training.data_options import DataOptions, real_transform
-from jaxgan.training.loading import held_out, load
-from jaxgan.training.report import aligned
-from jaxgan.training.score import Real
-from jaxgan.training.spec import DataSpec
-from jaxgan.training.usage import UsageError, command_line, plain_exits
+from jaxgan.training.cli.command_line import command_line
+from jaxgan.training.cli.exits import plain_exits
+from jaxgan.training.errors.usage import UsageError
+from jaxgan.training.options.data import DataOptions, real_transform
+from jaxgan.training.recipe.data_spec import DataSpec
+from jaxgan.training.recipe.loading import held_out, load
+from jaxgan.training.scoring.real_data import Real
+from jaxgan.training.scoring.report import aligned
 
 MOST, AT_ONCE = 10_000, 256
 

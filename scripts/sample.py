@@ -24,9 +24,11 @@ from tqdm import tqdm
 
 from jaxgan.data.sets import LABEL
 from jaxgan.training import OpenRun, open  # noqa: A004 - the library's name for it
-from jaxgan.training.files import whole
-from jaxgan.training.pictures import save_gif, save_png
-from jaxgan.training.usage import UsageError, command_line, plain_exits, writing
+from jaxgan.training.cli.command_line import command_line
+from jaxgan.training.cli.exits import plain_exits
+from jaxgan.training.errors.usage import UsageError, writing
+from jaxgan.training.output.atomic import whole
+from jaxgan.training.output.pictures import save_gif, save_png
 
 WALKERS, STOPS, FRAMES = 16, 6, 15  # latents that walk side by side, stops on the way, frames from stop to stop
 

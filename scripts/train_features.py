@@ -1,4 +1,5 @@
-"""Trains a network whose activations are house features (jaxgan/evaluation/house.py), and writes its weights.
+"""Trains a network whose activations are house features (jaxgan/evaluation/features/classifiers.py), and writes its
+weights.
 
     python -m scripts.train_features mnist
     python -m scripts.train_features cifar10
@@ -30,11 +31,13 @@ from tqdm import tqdm
 
 from jaxgan import augment
 from jaxgan.data import Preparation, in_memory, open_source
-from jaxgan.evaluation.features import FeatureNetwork, extract
-from jaxgan.evaluation.house import HOUSE, from_file, packed
+from jaxgan.evaluation.features.classifiers import HOUSE, from_file, packed
+from jaxgan.evaluation.features.network import FeatureNetwork, extract
 from jaxgan.networks.classifier import Classifier
-from jaxgan.training.files import whole
-from jaxgan.training.usage import command_line, plain_exits, require, writing
+from jaxgan.training.cli.command_line import command_line
+from jaxgan.training.cli.exits import plain_exits
+from jaxgan.training.errors.usage import require, writing
+from jaxgan.training.output.atomic import whole
 
 BATCH = 256
 RATE = 0.2  # the highest, after a fifth of all steps

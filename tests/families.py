@@ -10,13 +10,13 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxgan import auxiliary
 from jaxgan.networks import dcgan, heads, minibatch, mlp, resnet
 from jaxgan.networks.conditional import LabelledDiscriminator, LabelledGenerator
 from jaxgan.networks.layers import BatchNorm, ConditionalBatchNorm
 from jaxgan.players import init_player
 from jaxgan.samplers import codes, labelled, labelled_latents, latents
 from jaxgan.state import GANState
+from jaxgan.terms import auxiliary
 
 SIZE, LATENT, CLASSES = 4, 6, 3
 PLAIN = latents(LATENT)

@@ -47,8 +47,9 @@ def test_the_examples_run(number, tmp_path):
 def test_the_commands_and_options_exist():
     """Every module that is run in the README is there, and every option it names is one of theirs."""
     from experiments.dcgan_mnist import Options
-    from jaxgan.training.options import flag
-    from scripts import benchmark, compare, data, evaluate, sample
+    from jaxgan.training.options.options import flag
+    from scripts import compare, data, evaluate, sample
+    from scripts.benchmarks import steps as benchmark
 
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     modules = set(re.findall(r"python -m ((?:experiments|scripts)\.\w+)", text))
@@ -71,7 +72,7 @@ def _options_of(module):
 @pytest.mark.parametrize("page", ["README.md", "docs/scaling.md", "docs/results.md"])
 def test_every_command_line_can_be_typed(page):
     """Each `python -m MODULE --option ...` names a module that is there and options that it has."""
-    from jaxgan.training.options import flag
+    from jaxgan.training.options.options import flag
 
     lines = re.findall(
         r"python -m ((?:experiments|scripts)\.\w+)([^\n`#|]*)", (ROOT / page).read_text(encoding="utf-8")

@@ -2,9 +2,9 @@
 
     python tests/together.py WHAT ADDRESS PROCESSES PROCESS RUN
 
-WHAT is `meet` (tries what `jaxgan.training.processes` has), `read` (writes the newest checkpoint to RUN/read.npz), or
-`train` (until step `LAST`), `compute` (for ever), `save` (at every chunk, for ever) and `idle` (until step 400).
-"""
+WHAT is `meet` (tries what `jaxgan.training.distributed.processes` has), `read` (writes the newest checkpoint to
+RUN/read.npz), or `train` (until step `LAST`), `compute` (for ever), `save` (at every chunk, for ever) and `idle` (until
+step 400)."""
 
 import re
 import signal
@@ -18,10 +18,12 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jaxgan.training import UsageError, checkpoint, processes
-from jaxgan.training.checkpoint import Checkpoints
-from jaxgan.training.stop import Stopped, catch_signals
-from jaxgan.training.usage import plain_exits
+from jaxgan.training import UsageError
+from jaxgan.training.checkpoints import checkpoints
+from jaxgan.training.checkpoints.checkpoints import Checkpoints
+from jaxgan.training.cli.exits import plain_exits
+from jaxgan.training.distributed import processes
+from jaxgan.training.errors.stopping import Stopped, catch_signals
 
 HEARTBEAT = 6  # seconds, so that the tests needn't wait for the 30 of a real run
 LAST = 2000
@@ -132,7 +134,7 @@ def train(run, what):
 
 if __name__ == "__main__":
     _, what, address, count, number, run = sys.argv
-    processes.HEARTBEAT, checkpoint.SIGHT = HEARTBEAT, 1
+    processes.HEARTBEAT, checkpoints.SIGHT = HEARTBEAT, 1
     with processes.leaving(), plain_exits():
         if int(count) > 1:
             processes.join(address, int(count), int(number))

@@ -1,10 +1,11 @@
 """Where examples come from, and in which order. Host side: it knows nothing of networks and steps."""
 
-from jaxgan.data.images import DataError, Source
+from jaxgan.data.errors import DataError
+from jaxgan.data.names import mnist_or_digits, open_source
 from jaxgan.data.order import batch_indices, indices
-from jaxgan.data.prepare import Preparation, choose, in_memory
 from jaxgan.data.sets import DataSet, from_arrays
-from jaxgan.data.sources import mnist_or_digits, open_source
+from jaxgan.data.sources.source import Source
+from jaxgan.data.transform import Preparation, choose, in_memory
 
 __all__ = [
     "DataError",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from jaxgan.data.images import DataError
+from jaxgan.data.errors import DataError
 
 __all__ = ["LABEL", "DataSet", "from_arrays"]
 

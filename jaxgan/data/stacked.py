@@ -6,9 +6,10 @@ The task is of unrolled GANs (Metz et al. 2017, arXiv 1611.02163), the protocol 
 
 import numpy as np
 
-from jaxgan.data.images import DataError, Source
-from jaxgan.data.prepare import Preparation, in_memory
+from jaxgan.data.errors import DataError
 from jaxgan.data.sets import DataSet, from_arrays
+from jaxgan.data.sources.source import Source
+from jaxgan.data.transform import Preparation, in_memory
 
 __all__ = ["SPLITS", "stacked_mnist"]
 

@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from jaxgan.data.images import DataError, Source
+from jaxgan.data.errors import DataError
 from jaxgan.data.order import batch_indices
-from jaxgan.data.prepare import Preparation
+from jaxgan.data.sources.source import Source
+from jaxgan.data.transform import Preparation
 
 __all__ = ["Stream", "batches"]
 

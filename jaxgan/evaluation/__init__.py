@@ -2,13 +2,15 @@
 
 from jaxgan.evaluation.classes import ClassScores, class_scores
 from jaxgan.evaluation.diversity import Diversity, diversity
-from jaxgan.evaluation.features import FeatureNetwork, extract
+from jaxgan.evaluation.features.cached import content_of
+from jaxgan.evaluation.features.classifiers import house_features, read_stacked
+from jaxgan.evaluation.features.inception import INCEPTION_SHA256, inception_features
+from jaxgan.evaluation.features.lpips import load_lpips
+from jaxgan.evaluation.features.network import FeatureNetwork, extract
+from jaxgan.evaluation.features.torch_weights import read_pth
 from jaxgan.evaluation.frechet import Gaussian, frechet_distance, gaussian
-from jaxgan.evaluation.house import house_features, read_stacked
-from jaxgan.evaluation.inception import INCEPTION_SHA256, inception_features
 from jaxgan.evaluation.inception_score import InceptionScore, inception_score
 from jaxgan.evaluation.kernel import KernelDistance, kernel_distance
-from jaxgan.evaluation.lpips import load_lpips
 from jaxgan.evaluation.modes import (
     ModeCoverage,
     NearestModes,
@@ -20,11 +22,9 @@ from jaxgan.evaluation.modes import (
 from jaxgan.evaluation.neighbours import DensityCoverage, PrecisionRecall, density_coverage, prdc, precision_recall
 from jaxgan.evaluation.pairs import OF_PAIRS, Perceptual, pair_values, perceptual
 from jaxgan.evaluation.path_length import PathLength, lerp, path_length, slerp, slerp_unit
-from jaxgan.evaluation.reference import content_of
 from jaxgan.evaluation.scores import HIGHER_IS_BETTER, METRICS, ONE_IS_BEST, Score, record, scores
 from jaxgan.evaluation.similarity import ms_ssim, psnr, ssim
 from jaxgan.evaluation.sliced import sliced_wasserstein
-from jaxgan.evaluation.torch_weights import read_pth
 from jaxgan.evaluation.vectors import VectorScores, vector_scores
 
 __all__ = [

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from jaxgan.evaluation.lpips import load_lpips
+from jaxgan.evaluation.features.lpips import load_lpips
 from jaxgan.evaluation.similarity import SMALLEST, WINDOW, ms_ssim, psnr, ssim
 
 __all__ = ["OF_PAIRS", "Perceptual", "pair_values", "perceptual", "suited"]

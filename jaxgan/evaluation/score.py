@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from jaxgan.evaluation.features import FeatureNetwork
+from jaxgan.evaluation.features.network import FeatureNetwork
 from jaxgan.evaluation.pairs import OF_PAIRS
 
 __all__ = ["HIGHER_IS_BETTER", "ONE_IS_BEST", "Score"]

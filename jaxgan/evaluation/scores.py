@@ -8,18 +8,18 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxgan.data import toys
+from jaxgan.data.sources import toys
 from jaxgan.evaluation.classes import class_scores
 from jaxgan.evaluation.diversity import diversity
-from jaxgan.evaluation.features import FeatureNetwork, extract
+from jaxgan.evaluation.features.cached import features_of, gaussian_of
+from jaxgan.evaluation.features.classifiers import house_features, read_stacked
+from jaxgan.evaluation.features.network import FeatureNetwork, extract
 from jaxgan.evaluation.frechet import frechet_distance, gaussian
-from jaxgan.evaluation.house import house_features, read_stacked
 from jaxgan.evaluation.inception_score import inception_score
 from jaxgan.evaluation.kernel import kernel_distance
 from jaxgan.evaluation.modes import mode_coverage, nearest_modes
 from jaxgan.evaluation.neighbours import prdc
 from jaxgan.evaluation.pairs import OF_PAIRS, Perceptual, pair_values
-from jaxgan.evaluation.reference import features_of, gaussian_of
 from jaxgan.evaluation.score import HIGHER_IS_BETTER, ONE_IS_BEST, Score
 from jaxgan.evaluation.sliced import sliced_wasserstein
 from jaxgan.evaluation.vectors import vector_scores

@@ -1,13 +1,13 @@
 """The host side of a run: options, loop, checkpoints, logs and pictures."""
 
-from jaxgan.training.composing import compose, labels_needed
-from jaxgan.training.experiment import GAN, generate_with, init_with, sample_with
+from jaxgan.training.errors.stopping import Stopped
+from jaxgan.training.errors.usage import UsageError
 from jaxgan.training.loop import main, train
-from jaxgan.training.opened import OpenRun, open  # noqa: A004 - called as `training.open`
-from jaxgan.training.options import Options
-from jaxgan.training.spec import DataSpec, Field
-from jaxgan.training.stop import Stopped
-from jaxgan.training.usage import UsageError
+from jaxgan.training.options.options import Options
+from jaxgan.training.recipe.compose import compose, labels_needed
+from jaxgan.training.recipe.data_spec import DataSpec, Field
+from jaxgan.training.recipe.gan import GAN, generate_with, init_with, sample_with
+from jaxgan.training.run.open_run import OpenRun, open  # noqa: A004 - called as `training.open`
 
 __all__ = [
     "GAN",

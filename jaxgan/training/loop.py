@@ -16,29 +16,33 @@ from tqdm import tqdm
 
 from jaxgan.data import DataError
 from jaxgan.state import ROLES
-from jaxgan.training import processes
-from jaxgan.training.checkpoint import Checkpoints
-from jaxgan.training.data_options import real_transform
-from jaxgan.training.device_options import compiler_options, in_words, layout_for
-from jaxgan.training.drawing import Drawing
-from jaxgan.training.dry_run import dry_run
-from jaxgan.training.evaluation_options import measures_for
-from jaxgan.training.experiment import Build, made
-from jaxgan.training.feeding import check_counts, compile_for, taken
-from jaxgan.training.fork import forked, settled
-from jaxgan.training.loading import Given, address, drawn_from, load
-from jaxgan.training.lock import locked
-from jaxgan.training.logging import Log, progress_bar
-from jaxgan.training.members import Watch, ensemble_of, members_of
-from jaxgan.training.options import Options, alike, name_of, parse
-from jaxgan.training.pictures import animate, save_png
-from jaxgan.training.program import CHUNK, all_finite
-from jaxgan.training.run import Run, new_directory
-from jaxgan.training.score import Real, report_members
-from jaxgan.training.spec import DataSpec
-from jaxgan.training.stop import Stopped, catch_signals, diverged, kept, out_of_memory, writing_in
-from jaxgan.training.usage import UsageError, plain_exits
-from jaxgan.training.watching import COLLAPSED, Evaluation
+from jaxgan.training.checkpoints.checkpoints import Checkpoints
+from jaxgan.training.cli.exits import plain_exits
+from jaxgan.training.compiled.compile import check_counts, compile_for, taken
+from jaxgan.training.compiled.divergence import Watch
+from jaxgan.training.compiled.dry_run import dry_run
+from jaxgan.training.compiled.program import CHUNK, all_finite
+from jaxgan.training.distributed import processes
+from jaxgan.training.errors.stopping import Stopped, catch_signals, diverged, kept, out_of_memory, writing_in
+from jaxgan.training.errors.usage import UsageError
+from jaxgan.training.options.data import real_transform
+from jaxgan.training.options.devices import compiler_options, in_words, layout_for
+from jaxgan.training.options.options import Options, alike, name_of
+from jaxgan.training.options.parsing import parse
+from jaxgan.training.output.drawing import Drawing
+from jaxgan.training.output.log import Log, progress_bar
+from jaxgan.training.output.pictures import animate, save_png
+from jaxgan.training.recipe.data_spec import DataSpec
+from jaxgan.training.recipe.gan import Build, made
+from jaxgan.training.recipe.loading import Given, address, drawn_from, load
+from jaxgan.training.recipe.members import ensemble_of, members_of
+from jaxgan.training.run.directory import Run, new_directory
+from jaxgan.training.run.fork import forked, settled
+from jaxgan.training.run.lock import locked
+from jaxgan.training.scoring.measures import measures_for
+from jaxgan.training.scoring.member_report import report_members
+from jaxgan.training.scoring.monitor import COLLAPSED, Evaluation
+from jaxgan.training.scoring.real_data import Real
 
 __all__ = ["main", "train"]
 

@@ -8,7 +8,7 @@ import optax
 
 from jaxgan import GANState, init_player, iteration, joint, update
 from jaxgan.losses import least_squares
-from jaxgan.regularizers import feature_distance
+from jaxgan.terms.regularizers import feature_distance
 
 
 def synthesize(nets, batch, draw, state):

@@ -1,0 +1,159 @@
+"""The ways to name a data set, and how each is had."""
+
+import os
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from jaxgan.data.errors import DataError
+from jaxgan.data.sets import DataSet, from_arrays
+from jaxgan.data.sources import fetch, requirements, toys
+from jaxgan.data.sources.folder import folder
+from jaxgan.data.sources.source import Source
+from jaxgan.data.sources.tables import table
+from jaxgan.data.sources.tfds import prepared, prepared_folder
+from jaxgan.data.stacked import stacked_mnist
+
+__all__ = ["diabetes", "digits", "machine_memory", "mnist_or_digits", "npz", "open_source"]
+
+
+def digits() -> DataSet:
+    """scikit-learn's 1,797 handwritten digits (8×8, E. Alpaydin and C. Kaynak 1998), scaled up to MNIST's 28×28."""
+    from PIL import Image
+    from sklearn.datasets import load_digits
+
+    small = load_digits()
+    pixels = np.rint(small.images * (255 / 16)).astype(np.uint8)
+    images = [np.asarray(Image.fromarray(image).resize((28, 28), Image.Resampling.BICUBIC)) for image in pixels]
+    return from_arrays("digits", np.stack(images), small.target)
+
+
+def diabetes() -> DataSet:
+    """scikit-learn's table of 442 patients with diabetes (B. Efron et al. 2004, "Least angle regression"), of whom ten
+    numbers are known, in their own units; what came of them is left out."""
+    from sklearn.datasets import load_diabetes
+
+    found = load_diabetes(scaled=False)
+    return from_arrays("diabetes", vectors=found.data, columns=found.feature_names)
+
+
+def machine_memory() -> int:
+    """Bytes of memory that this machine has."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def npz(path: Path) -> DataSet:
+    """What an .npz file holds: `images`, uint8 `[N, H, W]` or `[N, H, W, C]`, or `vectors`, numbers `[N, D]`; and where
+    it has them `sources`, images or vectors that `images` are to be made of (the field `source`), and integer `labels`
+    `[N]`.
+
+    DataError for anything else. Object arrays are refused: they are pickles, which would run what they like."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = {name + end for name in ARRAYS for end in ("", ".npy")}  # NumPy takes either
+            size = sum(info.file_size for info in archive.infolist() if info.filename in names)
+        if size > machine_memory() // 2:
+            raise DataError(f"{path} unpacks to {size:,} bytes, more than half of this machine's memory; split it")
+        with np.load(path, allow_pickle=False) as file:
+            if not {"images", "vectors"} & set(file.files):
+                raise DataError(
+                    f"{path} holds {', '.join(sorted(file.files)) or 'nothing'}; uint8 `images` [N, H, W, C] or "
+                    "`vectors` [N, D] (and `labels` [N]) are expected: np.savez(path, images=..., labels=...)"
+                )
+            found = {field: file[name] for name, field in ARRAYS.items() if name in file.files}
+    except FileNotFoundError:
+        raise DataError(f"npz:{path} is not there; give the path of an .npz file with uint8 `images`") from None
+    except DataError:
+        raise
+    except Exception as error:  # of the archive, of what unpacks it, and of NumPy's headers
+        reason = " ".join((str(error) or type(error).__name__).split())
+        raise DataError(
+            f"{path} can't be read as an .npz file of plain arrays ({reason}); write it with "
+            "np.savez(path, images=..., labels=...)"
+        ) from error
+    return from_arrays(f"npz:{path.name}", **found)
+
+
+ARRAYS = {"images": "images", "vectors": "vectors", "sources": "source", "labels": "labels"}  # and `from_arrays`' names
+CLASSES = {
+    "mnist": tuple("0123456789"),
+    "fashion_mnist": (
+        *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+        *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+    ),
+    "cifar10": ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+}
+
+
+def _toy(name: str) -> DataSet:
+    points, labels = getattr(toys, name)()
+    names = tuple(map(str, range(labels.max() + 1)))
+    return DataSet(name, {"image": points, "label": labels}, names, {"image": "points"})
+
+
+# What isn't simply a name of TFDS's, by name or by prefix; a prefix is followed by a path. None of them has splits.
+BY_NAME: dict[str, Callable[[], DataSet]] = {
+    "digits": digits,
+    "diabetes": diabetes,
+    "ring": lambda: _toy("ring"),
+    "grid": lambda: _toy("grid"),
+}
+BY_PREFIX: dict[str, Callable[[Path], Source]] = {"folder": folder, "npz": npz, "csv": table}
+NAMES = f"{', '.join(BY_NAME)}, stacked_mnist, folder:PATH, npz:PATH, csv:PATH or a name of TFDS's"
+
+
+def open_source(name: str, data_dir: str | None = None, *, split: str = "train") -> Source:
+    """The set called `name`: `digits`, `diabetes`, `ring`, `grid`, `stacked_mnist`, `folder:PATH`, `npz:PATH`,
+    `csv:PATH`, or a name of TFDS's, `NAME` or `NAME/CONFIG`, in `data_dir` (by default what TFDS takes:
+    `TFDS_DATA_DIR`, or else `~/tensorflow_datasets`), where `stacked_mnist` has its digits from, too.
+
+    A set of TFDS's that isn't prepared there is prepared if TensorFlow is installed; without, MNIST, Fashion-MNIST and
+    CIFAR-10 are fetched, of the first two only the files of the `split`. Never another set in its place: DataError,
+    which says what to do.
+
+    `split` "test" is the test set of those that have one: prepared and fetched sets, and `stacked_mnist`, where it is
+    another draw of the same digits (see there). A prepared set may have others, such as "validation". DataError for a
+    split that there isn't."""
+    prefix, colon, path = name.partition(":")
+    by_path = bool(colon) and prefix in BY_PREFIX
+    if by_path and not path:
+        raise DataError(f"{name} lacks a path; {prefix}:PATH is expected")
+    if (by_path or name in BY_NAME) and split != "train":
+        raise DataError(f"{name} has no {split} split; all of it is the training split, train")
+    if by_path:
+        return BY_PREFIX[prefix](Path(os.path.expanduser(path)))  # noqa: PTH111 - ~nobody stays, and isn't there
+    if name in BY_NAME:
+        return BY_NAME[name]()
+    if not all(part.replace("_", "").replace("-", "").replace(".", "").isalnum() for part in name.split("/")):
+        raise DataError(f"{name!r} is no data set; {NAMES} is")
+    root = Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+    if name == "stacked_mnist":
+        return stacked_mnist(_of_tfds("mnist", root, "train"), _of_tfds("mnist", root, "test"), split)
+    return _of_tfds(name, root, split)
+
+
+def _of_tfds(name: str, root: Path, split: str) -> Source:
+    where = prepared_folder(name, root)
+    # Files that are kept stay in use for the test split too, which otherwise would come to be prepared beside them.
+    if where is None and name in fetch.FETCHABLE and (fetch.kept(name, root) or not requirements.has_tensorflow()):
+        images, labels = fetch.fetched(name, root, split)
+        return from_arrays(name, images, labels, CLASSES[name])
+    if where is None and requirements.has_tensorflow():
+        requirements.prepare_with_tensorflow(name, root)
+        where = prepared_folder(name, root)
+    if where is None:
+        raise DataError(
+            f"data set {name!r} is not prepared in {root}; point --data-dir (or TFDS_DATA_DIR) at a folder where it "
+            "is, or install TensorFlow, which TFDS prepares it with: pip install 'jaxgan[tfds-prepare]'"
+        )
+    return prepared(name, where, split)
+
+
+def mnist_or_digits(data_dir: str | None = None) -> tuple[Source, str | None]:
+    """MNIST where it can be had, otherwise `digits` and the reason, which belongs on a user's screen."""
+    try:
+        return open_source("mnist", data_dir), None
+    except DataError as error:
+        return digits(), str(error)

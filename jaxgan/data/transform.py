@@ -1,0 +1,236 @@
+"""From what a source holds to what a network is given: which images, of which size, in which colours."""
+
+import hashlib
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from tqdm import tqdm
+
+from jaxgan.data.cache import kept
+from jaxgan.data.errors import BadImage, DataError
+from jaxgan.data.sets import DataSet
+from jaxgan.data.sources.folder import FolderSource
+from jaxgan.data.sources.source import Source
+from jaxgan.data.sources.tfds import PreparedSource
+
+__all__ = ["Filter", "Fit", "Preparation", "choose", "count_of", "first_shape", "in_memory", "readable"]
+
+Fit = Literal["pad", "crop", "stretch"]
+Filter = Literal["lanczos", "bicubic", "bilinear", "box"]
+BLOCK = 64  # images that a thread reads at a time
+VERSION = 1  # of what is kept: raised when the same files would give other images
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What is done to each image: uint8 `[H, W, C]` -> uint8 `[*shape, channels]`.
+
+    size: height and width, or a side of the square. fit: `pad` centres a smaller image on black and refuses a larger
+    one, `crop` cuts the largest part of these proportions out of the middle and resizes it, `stretch` resizes without
+    regard to proportions, None refuses all that aren't of that size. Resizing is Pillow's, antialiased, with `filter`.
+    Colours become grey by ITU-R 601 luma, grey becomes three equal channels; `equalize` flattens the histogram of each
+    channel.
+    """
+
+    size: int | tuple[int, int]
+    channels: int
+    fit: Fit | None = None
+    filter: Filter = "lanczos"
+    equalize: bool = False
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width."""
+        return (self.size, self.size) if isinstance(self.size, int) else self.size
+
+    def __call__(self, image: np.ndarray, name: str) -> np.ndarray:
+        """BadImage, with `name`, for an image that doesn't fit."""
+        from PIL import Image
+
+        if image.shape[2] == 1 < self.channels:
+            image = np.repeat(image, 3, axis=2)
+        elif image.shape[2] > self.channels:
+            image = np.asarray(Image.fromarray(image).convert("L"))[..., None]
+        if image.shape[:2] != self.shape:
+            image = self._resized(image) if self.fit in ("crop", "stretch") else self._padded(image, name)
+        if self.equalize:
+            image = np.stack([_equalized(image[..., c]) for c in range(self.channels)], axis=-1)
+        return image
+
+    def _padded(self, image: np.ndarray, name: str) -> np.ndarray:
+        (height, width, channels), (most_height, most_width) = image.shape, self.shape
+        if self.fit is None or height > most_height or width > most_width:
+            what = "larger than" if self.fit else "not"
+            raise BadImage(
+                f"{name} has {height}×{width} pixels, {what} {most_height}×{most_width}; choose an --image-size and "
+                "--fit crop, which resizes"
+            )
+        top, left = (most_height - height) // 2, (most_width - width) // 2
+        padded = np.zeros((most_height, most_width, channels), np.uint8)
+        padded[top : top + height, left : left + width] = image
+        return padded
+
+    def _resized(self, image: np.ndarray) -> np.ndarray:
+        from PIL import Image
+
+        if self.fit == "crop":  # in whole pixels and before, lest what is cut off shines through the filter
+            height, width = largest(image.shape[:2], self.shape)
+            top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
+            image = image[top : top + height, left : left + width]
+        channels = image.shape[2]
+        picture = Image.fromarray(np.ascontiguousarray(image[..., 0] if channels == 1 else image))
+        picture = picture.resize(self.shape[::-1], Image.Resampling[self.filter.upper()])
+        return np.asarray(picture).reshape(*self.shape, channels)
+
+
+def largest(within: tuple[int, int], shape: tuple[int, int]) -> tuple[int, int]:
+    """Height and width in whole pixels, nearest to the proportions of `shape`, that fit `within` another."""
+    (height, width), (tall, wide) = within, shape
+    if height * wide <= width * tall:
+        return height, max(1, round(height * wide / tall))
+    return max(1, round(width * tall / wide)), width
+
+
+def _equalized(layer: np.ndarray) -> np.ndarray:
+    """uint8 `[H, W]` whose values are spread so that their cumulative histogram is a straight line from 0 to 255.
+
+    Not Pillow's, which rounds the pixels that make a step of 1/255 down: images of 28×28 end at white too soon, and
+    those of fewer than 256 pixels stay as they are."""
+    below = np.cumsum(np.bincount(layer.ravel(), minlength=256))
+    darkest = below[below > 0][0]
+    if darkest == layer.size:  # of one colour
+        return layer
+    table = np.rint(np.maximum(below - darkest, 0) * (255 / (layer.size - darkest))).astype(np.uint8)
+    return table[layer]
+
+
+def choose(source: Source, classes: str | None, images: str | None) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    """Which images of a source are used: their indices, and their labels and class names, counted anew.
+
+    classes: names or numbers, with commas between; None for all. images: a number, "5000", or a share, "10%", drawn
+    once and for all, the same in every run. DataError where there are none such."""
+    labels, names = source.labels, source.class_names
+    chosen = np.arange(len(source))
+    if classes is not None:
+        wanted = [_class(source, text.strip()) for text in classes.split(",")]
+        if len(set(wanted)) < len(wanted):
+            raise DataError(f"--classes {classes} names a class of {source.name} twice; name each once")
+        chosen = chosen[np.isin(labels, wanted)]
+        place = np.zeros(len(names), np.int32)
+        place[wanted] = np.arange(len(wanted))
+        labels, names = place[labels], tuple(names[number] for number in wanted)
+    if images is not None:
+        count = count_of(images, len(chosen))
+        chosen = np.sort(np.random.default_rng(0).permutation(chosen)[:count])
+    if not len(chosen):
+        raise DataError(f"{source.name} has no images of --classes {classes}")
+    return chosen, labels[chosen], names
+
+
+def _class(source: Source, text: str) -> int:
+    names = source.class_names
+    if text in names:
+        return names.index(text)
+    if text.isdecimal() and int(text) < len(names):
+        return int(text)
+    some = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+    raise DataError(f"--classes: {source.name} has no class {text!r}; it has {some or 'no classes'}")
+
+
+def count_of(text: str, available: int, option: str = "--images") -> int:
+    """How many a number, "5000", or a share, "10%", is; DataError, which names the option, unless from 1 to
+    `available`."""
+    share = text.endswith("%")
+    try:
+        number = float(text[:-1]) if share else int(text)
+        count = round(available * number / 100) if share else int(number)
+    except (ValueError, OverflowError):  # the latter for inf%
+        raise DataError(f"{option} must be a number such as 5000 or a share such as 10%, got {text!r}") from None
+    if not 1 <= count <= available or (share and number > 100):
+        raise DataError(f"{option} {text} is {count:,} images; from 1 to the {available:,} that there are is expected")
+    return count
+
+
+def first_shape(source: Source, chosen: np.ndarray, *, skip: bool, keep: bool) -> tuple[str, tuple[int, ...]]:
+    """The title and shape (H, W, C) of the first of the chosen images, or with `skip` of the first that can be read.
+    `keep` as of `in_memory`. BadImage where it can't be, DataError where none can."""
+
+    def compute() -> dict[str, np.ndarray]:
+        for i in map(int, chosen):
+            try:
+                return {"number": np.array(i), "shape": np.array(source[i].shape)}
+            except BadImage:
+                if not skip:
+                    raise
+        raise DataError(f"none of the {len(chosen)} images of {source.name} can be read")
+
+    found = kept("shapes", (*_follows_from(source, chosen, keep), skip), ["number", "shape"], compute)
+    return source.title(int(found["number"])), tuple(found["shape"].tolist())
+
+
+def in_memory(source: Source, chosen: np.ndarray, prepare: Preparation, *, keep: bool = False) -> np.ndarray:
+    """The chosen images, prepared, uint8 `[len(chosen), H, W, C]`. With `keep` they are kept in the user's cache
+    folder, and taken from there while the source's files are what they were. BadImage for one that can't be."""
+    shape = (*prepare.shape, prepare.channels)
+    if isinstance(source, DataSet) and source.images.shape[1:] == shape and not prepare.equalize:
+        return source.images if np.array_equal(chosen, np.arange(len(source))) else source.images[chosen]
+
+    def compute() -> dict[str, np.ndarray]:
+        images = np.empty((len(chosen), *shape), np.uint8)
+
+        def read(positions: np.ndarray) -> None:
+            for position in positions:
+                i = int(chosen[position])
+                images[position] = prepare(source[i], source.title(i))
+
+        _in_threads(read, len(chosen), "reading images")
+        return {"images": images}
+
+    images: np.ndarray = kept("images", (*_follows_from(source, chosen, keep), prepare), ["images"], compute)["images"]
+    return images
+
+
+def _follows_from(source: Source, chosen: np.ndarray, keep: bool) -> tuple[str | None, ...]:
+    """What the chosen images follow from: files, numbers, and what decodes them; with a None where that isn't known, or
+    nothing is to be kept."""
+    import PIL
+
+    if not keep or not isinstance(source, FolderSource | PreparedSource):
+        return (None,)
+    numbers = hashlib.sha256(np.ascontiguousarray(chosen).data).hexdigest()
+    return source.fingerprint(), numbers, f"{VERSION} with Pillow {PIL.__version__}"
+
+
+def readable(source: Source, chosen: np.ndarray, prepare: Preparation) -> tuple[np.ndarray, list[str]]:
+    """Which of the chosen images can be read and prepared, as a mask, and what is wrong with the others. Reads all."""
+    faults: list[str | None] = [None] * len(chosen)
+
+    def read(positions: np.ndarray) -> None:
+        for position in positions:
+            i = int(chosen[position])
+            try:
+                prepare(source[i], source.title(i))
+            except BadImage as error:
+                faults[position] = str(error)
+
+    _in_threads(read, len(chosen), "checking images")
+    return np.array([fault is None for fault in faults]), [fault for fault in faults if fault is not None]
+
+
+def _in_threads(work: Callable[[np.ndarray], None], count: int, what: str) -> None:
+    """`work` on blocks of the positions 0 to count - 1, with a bar once it takes longer than two seconds."""
+    positions = np.arange(count)
+    blocks = np.split(positions[1:], range(BLOCK, count, BLOCK))
+    with ThreadPoolExecutor(os.cpu_count()) as pool, tqdm(total=count, desc=what, unit="image", delay=2) as bar:
+        try:
+            work(positions[:1])  # alone: what a source opens for its first image is opened once
+            bar.update(1)
+            for block, _ in zip(blocks, pool.map(work, blocks), strict=True):
+                bar.update(len(block))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise

@@ -1,0 +1,58 @@
+"""Dataclasses from command-line arguments, with every mistake told in one line."""
+
+import contextlib
+import io
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
+from jaxgan.training.errors.usage import UsageError
+
+__all__ = ["command_line"]
+
+
+T = TypeVar("T")
+
+
+def command_line(
+    options_type: type[T], arguments: Sequence[str] | None = None, *, epilogue: str = "", default: T | None = None
+) -> T:
+    """`options_type`, a dataclass, from command-line arguments; UsageError in one line where they are wrong. What they
+    don't give is as in `default`, or else as the fields have it. `--help` shows the docstring of the type's module,
+    then `epilogue`, then the fields with their docstrings."""
+    import tyro
+
+    said = io.StringIO()
+    main = sys.modules["__main__"].__spec__
+    try:
+        with contextlib.redirect_stderr(said), _read_or_not():
+            return tyro.cli(
+                options_type,
+                prog=f"python -m {main.name}" if main else None,
+                args=arguments,
+                default=tyro.MISSING_NONPROP if default is None else default,
+                description=f"{sys.modules[options_type.__module__].__doc__ or ''}\n{epilogue}",
+                config=(tyro.conf.FlagCreatePairsOff,),
+            )
+    except SystemExit as stop:
+        if stop.code in (0, None):
+            raise  # --help
+        # tyro draws a box: a title, the message, then a rule and further help. The message is what we want.
+        lines = [line.strip("│ ") for line in said.getvalue().splitlines()[1:]]
+        message = [line for line in lines[: next((i for i, x in enumerate(lines) if x.startswith("─")), None)] if line]
+        raise UsageError(f"{' '.join(message)} (--help lists the options)") from None
+
+
+@contextlib.contextmanager
+def _read_or_not() -> Iterator[None]:
+    """Ends the program quietly where nobody reads what it prints any more, as after `--help | head`."""
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        # What Python still holds must go somewhere, or it complains in the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(0) from None

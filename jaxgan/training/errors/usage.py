@@ -1,0 +1,43 @@
+"""A user's mistakes, each told in one line, and command lines that tell them so."""
+
+import contextlib
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TypeVar
+
+__all__ = ["UsageError", "refusals", "require", "writing"]
+
+T = TypeVar("T")
+
+
+class UsageError(Exception):
+    """A user's mistake: one line that names the value, what was expected and the fix. Exit status 2."""
+
+
+def require(options: object, name: str, condition: bool, expected: str) -> None:
+    """UsageError that names the option, its value and what was expected, unless `condition` holds."""
+    if not condition:
+        raise UsageError(f"--{name.replace('_', '-')} must be {expected}, got {getattr(options, name)}")
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """UsageError where a file that a user named can't be written."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f"can't write {path}: {error.strerror or error}") from None
+
+
+@contextlib.contextmanager
+def refusals() -> Iterator[None]:
+    """UsageError for what the library itself refuses, such as a gradient penalty under batch normalisation. Other
+    errors are somebody's bug, and keep their traceback."""
+    try:
+        yield
+    except ValueError as error:
+        frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+        if frames[-1].f_globals["__name__"].startswith("jaxgan."):
+            raise UsageError(str(error)) from error
+        raise

@@ -1,0 +1,115 @@
+"""The options that say which images a network is given, and how they come to it."""
+
+import dataclasses
+import functools
+import re
+from collections.abc import Callable
+from typing import Literal
+
+import jax
+
+from jaxgan import augment
+from jaxgan.data.transform import Filter, Fit
+from jaxgan.training.errors.usage import require
+
+__all__ = ["DataOptions", "RealTransform", "Size", "real_transform", "shape_of"]
+
+Size = int | str  # of images: a side of the square, or "HEIGHTxWIDTH"
+
+# `(images, keys) -> images`, float32 `[B, H, W, C]` in [-1, 1], a key an example.
+RealTransform = Callable[[jax.Array, jax.Array], jax.Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class DataOptions:
+    """What an experiment's options, and those of `scripts.data`, inherit."""
+
+    dataset: str = "auto"
+    """mnist, fashion_mnist, cifar10 or any other image set of TFDS's; stacked_mnist (three of mnist's digits as the
+    colours of one image, 1,000 modes); digits (1,797 small ones, always there); diabetes (442 vectors of 10 numbers,
+    always there); folder:PATH (pictures, subfolders are classes; or a .zip of such a folder); npz:PATH (uint8 `images`
+    or float `vectors`, `labels`); csv:PATH (vectors); ring or grid (points of the plane). auto is mnist where it can be
+    had, otherwise digits. NAME=SET,NAME=SET are several, for experiments that take them."""
+    data_dir: str | None = None
+    """Folder of TFDS's data sets; by default $TFDS_DATA_DIR, or ~/tensorflow_datasets."""
+    image_size: Size | None = None
+    """Pixels of a side, or of height and width, 48x64; by default the set's own."""
+    fit: Fit = "crop"
+    """How images of another size come to it: pad centres smaller ones on black, crop takes the largest part of these
+    proportions out of the middle and resizes it, stretch resizes without regard to proportions."""
+    filter: Filter = "lanczos"
+    """Of resizing, which is antialiased."""
+    channels: Literal[1, 3] | None = None
+    """1 is grey, 3 colour; by default the set's own, and colour for folders."""
+    classes: str | None = None
+    """Only these, by name or number: 3,7 or cat,dog. They are then numbered from 0 in this order."""
+    images: str | None = None
+    """Only so many, drawn at random but alike in every run: 5000 or 10%."""
+    hold_out: str | None = None
+    """Keep so many of these from training, drawn alike in every run, to draw from (what a translator is shown) and to
+    score against: 500 or 5%. By default the test split serves, where the set has one."""
+    equalize: bool = False
+    """Flatten each image's histogram."""
+    skip_bad_images: bool = False
+    """Leave images out that can't be read or don't fit, and say how many, instead of refusing the set."""
+    load_size: Size | None = None
+    """Bring images to this size first; the step then cuts out a random square of --image-size, another each time."""
+    flip: bool = False
+    """Mirror half of the real images left to right, at random."""
+    rotate: float = 0.0
+    """Turn real images by up to so many degrees, at random."""
+    scale: float = 0.0
+    """Scale real images by up to this share, at random: 0.1 is from 1/1.1 to 1.1."""
+    stream: bool = False
+    """Read images as they are needed, in processes of their own, instead of keeping the set on the device. Needs Grain:
+    pip install 'jaxgan[grain]'."""
+    workers: int = 2
+    """Processes that read, with --stream."""
+
+    def __post_init__(self) -> None:
+        require(self, "dataset", bool(self.dataset.strip("/.: ")), "the name of a data set")
+        for name in ("image_size", "load_size"):
+            right = getattr(self, name) is None or shape_of(getattr(self, name)) is not None
+            require(self, name, right, "a side of the square, 64, or height and width, 48x64")
+        if self.load_size is not None:
+            require(self, "load_size", self.image_size is not None, "given together with --image-size")
+            (tall, wide), (height, width) = shape_of(self.load_size) or (0, 0), self.crop_shape or (0, 0)
+            require(
+                self,
+                "load_size",
+                tall >= height and wide >= width,
+                f"at least --image-size, which is {self.image_size}",
+            )
+            require(
+                self, "image_size", height == width, "a square with --load-size, of which random squares are cut out"
+            )
+        require(self, "rotate", 0 <= self.rotate <= 180, "from 0 to 180 degrees")
+        require(self, "scale", 0 <= self.scale < float("inf"), "at least 0 and finite")
+        require(self, "workers", self.workers >= 1, "at least 1")
+
+    @property
+    def crop_shape(self) -> tuple[int, int] | None:
+        """Height and width of what the step cuts out, None where it takes whole images."""
+        return shape_of(self.image_size) if self.load_size and self.image_size else None
+
+
+def shape_of(size: Size) -> tuple[int, int] | None:
+    """Height and width; None for what is no size."""
+    sides = re.fullmatch(r"(\d+)(?:[x×](\d+))?", str(size))
+    found = (int(sides[1]), int(sides[2] or sides[1])) if sides else (0, 0)
+    return found if min(found) >= 1 else None
+
+
+def real_transform(options: DataOptions) -> RealTransform | None:
+    """What the options do to real images inside the compiled step, at random; None for nothing."""
+    parts: list[RealTransform] = []
+    if options.rotate or options.scale:
+        parts.append(functools.partial(augment.rotate_and_scale, degrees=options.rotate, scale=options.scale))
+    if options.crop_shape:
+        parts.append(functools.partial(augment.random_crop, size=options.crop_shape[0]))
+    if options.flip:
+        parts.append(augment.flip)
+    if not parts:
+        return None
+
+    return lambda images, keys: functools.reduce(lambda images, part: part(images, keys), parts, images)

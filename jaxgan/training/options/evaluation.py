@@ -1,0 +1,52 @@
+"""The options that say how samples are scored, and what they come to for a set of images."""
+
+import dataclasses
+from typing import Literal
+
+from jaxgan.evaluation import (
+    METRICS,
+)
+from jaxgan.training.errors.usage import require
+
+__all__ = ["EvaluationOptions", "FeatureOptions"]
+
+
+@dataclasses.dataclass(frozen=True)
+class FeatureOptions:
+    """What scores are measured with."""
+
+    metrics: str = "auto"
+    """Of fid, kid, is, prdc (precision, recall, density, coverage), modes, swd (sliced Wasserstein distance of pixels),
+    diversity, classes (only in scripts.evaluate, of a conditional GAN: share read as asked, coverage inside a class),
+    vectors (distances of vectors), psnr, ssim, ms_ssim, l1 and lpips (of pairs: what a translator makes, and what it
+    should be), with commas between. auto takes what suits the data."""
+    feature_network: Literal["auto", "mnist-v1", "cifar10-v1", "inception", "inception-pytorch-fid"] = "auto"
+    """The network whose features are compared: a house network, or Inception as torch-fidelity or pytorch-fid feeds it.
+    auto is Inception with --inception-weights, otherwise the house network of the set, otherwise Inception if
+    $JAXGAN_INCEPTION_WEIGHTS names its weights."""
+    inception_weights: str | None = None
+    """File of Inception's weights, .pth or .npz; by default $JAXGAN_INCEPTION_WEIGHTS."""
+    lpips_weights: str | None = None
+    """Files of LPIPS's weights, alex:BACKBONE,LINEAR or vgg:BACKBONE,LINEAR: torchvision's model and the lpips
+    package's weights/v0.1."""
+
+    def __post_init__(self) -> None:
+        names = self.metrics.split(",")
+        right = self.metrics == "auto" or all(name in METRICS for name in names)
+        require(self, "metrics", right, f"auto or some of {', '.join(METRICS)}, with commas between")
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationOptions(FeatureOptions):
+    """What an experiment's options inherit."""
+
+    eval_every: int | None = None
+    """Generator updates between two scores on the way, by the first of --metrics and by diversity. The best checkpoint
+    is then kept too, and a collapse told. By default none."""
+    eval_samples: int = 2048
+    """Images that are drawn for each of them."""
+
+    def __post_init__(self) -> None:
+        FeatureOptions.__post_init__(self)
+        require(self, "eval_every", self.eval_every is None or self.eval_every >= 1, "at least 1")
+        require(self, "eval_samples", self.eval_samples >= 16, "at least 16")

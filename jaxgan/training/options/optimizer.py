@@ -1,0 +1,158 @@
+"""The options that say how long and how players learn, and the optimiser, rates and schedule they come to."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxgan.training.errors.usage import require
+
+__all__ = ["OptimizerOptions", "hyper", "optimizer", "schedule", "schedule_length"]
+
+RMS_DECAY = 0.99  # of the average of squared gradients; PyTorch's, with which WGANs were trained
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerOptions:
+    """What every experiment's options inherit."""
+
+    steps: int = 3000
+    """Generator updates, counted from the beginning of the run."""
+    batch_size: int = 64
+    """Images in a batch."""
+    optimizer: Literal["adam", "adamw", "rmsprop", "sgd"] = "adam"
+    """How both players learn. adamw is adam with --weight-decay, which others may have too."""
+    learning_rate: float = 2e-4
+    """The rate of both players."""
+    generator_learning_rate: float | None = None
+    """The generator's own; by default --learning-rate."""
+    discriminator_learning_rate: float | None = None
+    """The discriminator's own; by default --learning-rate."""
+    beta1: float = 0.5
+    """How much of the gradients' average stays in an update, with adam and adamw."""
+    beta2: float = 0.999
+    """The same for the average of squared gradients."""
+    momentum: float = 0.0
+    """How much of the last update goes into the next, with sgd and rmsprop."""
+    weight_decay: float = 0.0
+    """In an update a parameter shrinks by so much times the rate, beside what its gradient says (decoupled)."""
+    l2: float = 0.0
+    """So much of a parameter is added to its gradient, before the optimiser sees it."""
+    clip_gradient_norm: float | None = None
+    """Scale a player's whole gradient down to this length where it is longer. By default never."""
+
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    """How the rates fall over --schedule-images, to --final-rate of what they were."""
+    schedule_images: int | None = None
+    """Images after which they have fallen; by default --steps batches, and --steps is then part of the numbers."""
+    final_rate: float = 0.0
+    """What is left of the rates in the end, from 0 to 1."""
+    warmup_images: int = 0
+    """Images over which the rates first rise from 0."""
+
+    ema_half_life: float = 10_000.0
+    """Images after which a weight counts half in the generator's average; 0 for none."""
+    lookahead: int = 0
+    """Generator updates after which both players step back towards where they last did so; 0 for never."""
+    lookahead_alpha: float = 0.5
+    """The share of that way which they keep, from 0 to 1."""
+    accumulate: int = 1
+    """Parts into which a batch is cut, one in memory at a time, for one update by the mean of their gradients."""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "accumulate"):
+            require(self, name, getattr(self, name) >= 1, "at least 1")
+        divides = self.batch_size % self.accumulate == 0
+        require(self, "accumulate", divides, f"a divisor of --batch-size, which is {self.batch_size}")
+        for name in ("learning_rate", "generator_learning_rate", "discriminator_learning_rate", "clip_gradient_norm"):
+            value = getattr(self, name)
+            require(self, name, value is None or 0 < value < math.inf, "above 0 and finite")
+        for name in ("beta1", "beta2", "momentum"):
+            require(self, name, 0 <= getattr(self, name) < 1, "at least 0 and below 1")
+        for name in ("weight_decay", "l2", "ema_half_life"):
+            require(self, name, 0 <= getattr(self, name) < math.inf, "at least 0 and finite")
+        fits = self.optimizer in ("sgd", "rmsprop") or self.momentum == 0
+        require(self, "momentum", fits, f"0 with --optimizer {self.optimizer}, which has --beta1 instead")
+        fits = self.optimizer != "adamw" or self.weight_decay > 0
+        require(self, "weight_decay", fits, "above 0, such as 0.01, with --optimizer adamw, which is adam without it")
+        require(self, "schedule_images", self.schedule_images is None or self.schedule_images >= 1, "at least 1")
+        for name, unused in (("schedule_images", None), ("final_rate", 0)):
+            fits = self.schedule != "constant" or getattr(self, name) == unused
+            require(self, name, fits, "given together with --schedule linear or cosine")
+        require(self, "final_rate", 0 <= self.final_rate <= 1, "from 0 to 1")
+        require(self, "warmup_images", self.warmup_images >= 0, "at least 0")
+        require(self, "lookahead", self.lookahead >= 0, "at least 0")
+        require(self, "lookahead_alpha", 0 < self.lookahead_alpha <= 1, "above 0 and at most 1")
+
+
+def optimizer(options: OptimizerOptions, eps_root: float = 0.0) -> optax.GradientTransformation:
+    """What the options name, without a rate: the step multiplies by it. For each player, in this order:
+
+    gradient clipping by the norm over all of its parameters; L2 regularisation; Adam (arXiv 1412.6980), RMSprop, or
+    gradient descent with momentum; decoupled weight decay (Loshchilov & Hutter 2019, arXiv 1711.05101), which with the
+    rate η and decay λ makes p - η·(u + λ·p) of p. Constants are PyTorch's: ε is 1e-8, added to the root; RMSprop
+    averages squares with 0.99; momentum isn't damped. `eps_root` goes under Adam's root, which a step that is
+    differentiated needs, as the root has no slope at 0. Decay and L2 act on every parameter, biases and norms' too.
+    """
+    parts = []
+    if options.clip_gradient_norm is not None:
+        parts.append(optax.clip_by_global_norm(options.clip_gradient_norm))
+    if options.l2:
+        parts.append(optax.add_decayed_weights(options.l2))
+    if options.optimizer in ("adam", "adamw"):
+        parts.append(optax.scale_by_adam(b1=options.beta1, b2=options.beta2, eps_root=eps_root))
+    if options.optimizer == "rmsprop":
+        parts.append(optax.scale_by_rms(RMS_DECAY, eps_in_sqrt=False))
+    if options.momentum:
+        parts.append(optax.trace(options.momentum))
+    if options.weight_decay:
+        parts.append(optax.add_decayed_weights(options.weight_decay))
+    # One alone stays as it is: a chain has another state, and runs that were saved before would not fit it.
+    parts = parts or [optax.identity()]
+    return parts[0] if len(parts) == 1 else optax.chain(*parts)
+
+
+def hyper(options: OptimizerOptions) -> dict[str, float]:
+    """What `GANState.create` must have of rates and averaging, by name; an experiment adds the weights of its terms.
+    Two rates are the two time scales of Heusel et al. 2017 (arXiv 1706.08500)."""
+    own = {"generator": options.generator_learning_rate, "discriminator": options.discriminator_learning_rate}
+    rates = {f"{player}/learning_rate": options.learning_rate if rate is None else rate for player, rate in own.items()}
+    return {**rates, "ema_half_life": options.ema_half_life}
+
+
+def schedule_length(values: Mapping[str, Any]) -> int:
+    """Images over which the rates fall by options of these values, 0 where they don't. By default that is the whole
+    run; one that continues with more --steps must say what its length was, see `options.differing`."""
+    if values.get("schedule", "constant") == "constant":
+        return 0
+    length: int = values.get("schedule_images") or values["steps"] * values["batch_size"]
+    return length
+
+
+def schedule(options: OptimizerOptions, repeats: int = 1) -> Callable[[jax.Array], jax.Array] | None:
+    """The `schedule` of a step: from the images that its player has been trained on, float32 `[]`, the factor on its
+    rate; None where rates stay as they are. `repeats` is how often the player learns in an iteration (critic steps), so
+    that both players' rates fall together, over the images that the generator is trained on.
+
+    With t images of a length T and the final share r: r + (1 - r)·(1 - t/T) if linear, r + (1 - r)·(1 + cos(πt/T))/2
+    if cosine (Loshchilov & Hutter 2017, arXiv 1608.03983, equation 5), r after T; and all of it times t/W before W
+    images of warmup, which are part of T.
+    """
+    length, warmup, final = schedule_length(vars(options)), options.warmup_images, options.final_rate
+    if not length and not warmup:
+        return None
+
+    def factor(images: jax.Array) -> jax.Array:
+        done = images / repeats
+        rise = jnp.minimum(done / warmup, 1.0) if warmup else jnp.ones((), jnp.float32)
+        if not length:
+            return rise
+        share = jnp.minimum(done / length, 1.0)
+        left = 1 - share if options.schedule == "linear" else (1 + jnp.cos(jnp.pi * share)) / 2
+        return rise * (final + (1 - final) * left)
+
+    return factor

@@ -1,0 +1,69 @@
+"""How options come from a command line or a file."""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from jaxgan.training.cli.command_line import command_line
+from jaxgan.training.errors.usage import UsageError
+from jaxgan.training.options.options import Options, flag, name_of, of_size
+
+__all__ = ["parse"]
+
+
+T = TypeVar("T", bound="Options")
+
+
+def parse(options_type: type[T], arguments: Sequence[str] | None = None) -> T:
+    """`command_line` for an experiment. Its arguments may name a size, whose defaults are then those that `--help`
+    shows, or a file of options to start from, `--options FILE`."""
+    rest = list(sys.argv[1:] if arguments is None else arguments)
+    file, rest = _taken(rest, "--options")
+    size, rest = _taken(rest, "--size")
+    if file == "":
+        raise UsageError("--options needs a file, such as RUN/options.json")
+    values = _from_file(options_type, Path(file)) if file else {}
+    of_file = str(values.pop("size", "laptop"))
+    if file and size not in (None, of_file):
+        raise UsageError(f"--options {file} is of size {of_file} and has all values; leave out --size {size}")
+    default = of_size(options_type, of_file if size is None else size)
+    epilogue = "--options FILE starts from a run's options.json."
+    for name, changes in options_type.SIZES.items():
+        epilogue += f" --size {name} has {', '.join(f'--{flag(key)} {value}' for key, value in changes.items())}."
+    return command_line(options_type, _arguments(values, default) + rest, epilogue=epilogue, default=default)
+
+
+def _taken(arguments: Sequence[str], name: str) -> tuple[str | None, list[str]]:
+    """What the arguments give an option last ("" where nothing follows it, None where it isn't there), and the rest."""
+    value, rest, left = None, [], iter(arguments)
+    for argument in left:
+        before, _, after = argument.partition("=")
+        if before == name:
+            value = after or ("" if "=" in argument else next(left, ""))
+        else:
+            rest.append(argument)
+    return value, rest
+
+
+def _from_file(options_type: type[Options], path: Path) -> dict[str, Any]:
+    """A run's options by name, but for those that a new run has of its own."""
+    try:
+        record = json.loads(path.read_text())
+        experiment, values = record["experiment"], dict(record["options"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"--options {path} can't be read as a run's options.json: {error!r}") from None
+    if experiment != name_of(options_type):
+        raise UsageError(f"--options {path} is of experiment {experiment}, not of {name_of(options_type)}")
+    # A repeated run is a new one, in a directory and perhaps on machines of its own.
+    left_out = ("workdir", "fresh", "coordinator", "processes", "process")
+    return {name: value for name, value in values.items() if name not in left_out}
+
+
+def _arguments(values: dict[str, Any], default: Options) -> list[str]:
+    """What must be typed to have these values instead of the defaults, so that they are checked like what a user
+    types."""
+    typed = {flag(name): value for name, value in values.items() if value != getattr(default, name, None)}
+    switches = [f"--{'' if value else 'no-'}{name}" for name, value in typed.items() if isinstance(value, bool)]
+    return switches + [f"--{name}={value}" for name, value in typed.items() if not isinstance(value, bool)]

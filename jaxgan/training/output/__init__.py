@@ -1,0 +1,2 @@
+"""What is drawn, shown and written: samples, pictures, metrics, progress bars, files written atomically. It
+scores nothing."""

@@ -1,0 +1,138 @@
+"""What most experiments' `build` returns: a GAN of networks, a sampler and terms, with the common options."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxgan.adversarial import Augment, Prepare, Project, make_d_step, make_g_step, make_joint_step
+from jaxgan.iteration import Step, iteration, repeat
+from jaxgan.lookahead import lookahead, lookahead_start
+from jaxgan.samplers import Sampler
+from jaxgan.terms import Term, initial_extras
+from jaxgan.training.errors.usage import UsageError
+from jaxgan.training.options.optimizer import OptimizerOptions, hyper, optimizer, schedule
+from jaxgan.training.options.options import Options
+from jaxgan.training.recipe.data_spec import DataSpec
+from jaxgan.training.recipe.gan import GAN, init_with, sample_with
+
+__all__ = ["compose", "labels_needed", "looking_ahead", "taking_turns"]
+
+PyTree = Any
+
+
+def compose(
+    options: Options,
+    data: DataSpec,
+    networks: tuple[nn.Module, nn.Module],
+    sampler: Sampler,
+    d_terms: Sequence[Term],
+    g_terms: Sequence[Term],
+    *,
+    critic_steps: int = 1,
+    weights: Mapping[str, float] | None = None,
+    eps_root: float = 0.0,
+    prepare: Prepare | None = None,
+    augment: Augment | None = None,
+    together: bool = False,
+    project: Project | None = None,
+) -> GAN:
+    """The GAN of a generator and a discriminator that learn as the options say.
+
+    critic_steps: the discriminator's updates for one of the generator, each on `options.batch_size` images of its own.
+    weights: numbers by name that terms are weighted with, and that `--sweep` may vary.
+    eps_root: under Adam's root, for steps that are differentiated.
+    prepare, augment, together, project: as for `make_d_step`.
+
+    What the networks are given follows from the sampler and `prepare`; what is generated is the data's main field.
+    """
+    fed, seen = _examples(options, data, sampler, prepare)
+    init = init_with(
+        *networks,
+        optimizer(options, eps_root),
+        fed["latent"],
+        seen[data.main],
+        hyper(options) | dict(weights or {}),
+        conditions=(fed.get("condition"), seen.get("condition")),
+        extras=lambda players: initial_extras(players, d_terms, g_terms),
+    )
+    step = taking_turns(
+        options,
+        sampler,
+        d_terms,
+        g_terms,
+        critic_steps=critic_steps,
+        field=data.main,
+        prepare=prepare,
+        augment=augment,
+        together=together,
+        project=project,
+    )
+    gan = GAN(init, step, options.batch_size * critic_steps, sample_with(sampler, data.main))
+    return looking_ahead(options, gan, {"discriminator": project} if project else None)
+
+
+def taking_turns(
+    options: OptimizerOptions,
+    sampler: Sampler,
+    d_terms: Sequence[Term],
+    g_terms: Sequence[Term],
+    *,
+    critic_steps: int = 1,
+    field: str = "image",
+    prepare: Prepare | None = None,
+    augment: Augment | None = None,
+    together: bool = False,
+    project: Project | None = None,
+) -> Step:
+    """An iteration in which the discriminator learns `critic_steps` times and the generator once. At one each they
+    share a pass through the generator, unless `--accumulate` cuts the batch. Other options as for `make_d_step`."""
+    how: dict[str, Any] = {
+        "field": field,
+        "prepare": prepare,
+        "augment": augment,
+        "together": together,
+        "project": project,
+    }
+    if critic_steps == 1 and options.accumulate == 1:
+        return iteration(make_joint_step(sampler, d_terms, g_terms, schedule=schedule(options), **how))
+    how["accumulate"] = options.accumulate
+    d_step = make_d_step(sampler, d_terms, schedule=schedule(options, critic_steps), **how)
+    g_step = make_g_step(sampler, g_terms, schedule=schedule(options), **how)
+    return iteration(repeat(d_step, critic_steps) if critic_steps > 1 else d_step, g_step)
+
+
+def looking_ahead(options: OptimizerOptions, gan: GAN, project: Mapping[str, Project] | None = None) -> GAN:
+    """The GAN with `--lookahead` around its iteration, and the slow weights in its state; without the option, itself.
+    See `jaxgan.lookahead`; `project` as there."""
+    if not options.lookahead:
+        return gan
+    return gan._replace(
+        init=lambda key: lookahead_start(gan.init(key), project),
+        iteration=lookahead(gan.iteration, options.lookahead, options.lookahead_alpha),
+    )
+
+
+def _examples(
+    options: Options, data: DataSpec, sampler: Sampler, prepare: Prepare | None
+) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
+    """One example, zeros `[1, ...]`, of what the generator is fed, and of what the discriminator is shown."""
+    count = options.batch_size // options.accumulate
+    batch = {name: field.batch(count) for name, field in data.fields.items()}
+    keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), count))
+    shapes = jax.eval_shape(sampler, batch, keys), jax.eval_shape(prepare, batch) if prepare else batch
+    fed, seen = jax.tree.map(lambda x: jnp.zeros((1, *x.shape[1:]), x.dtype), shapes)
+    return fed, seen
+
+
+def labels_needed(data: DataSpec) -> int:
+    """How many classes the data have; UsageError where they have no labels to tell apart."""
+    if data.classes < 2:
+        has = "one class alone" if data.classes else "no labels"
+        raise UsageError(
+            f"--dataset {data.name} has {has}, and this experiment needs two classes or more; use mnist, cifar10, a "
+            "folder with a subfolder for each class, or an .npz file with `labels`"
+        )
+    return data.classes

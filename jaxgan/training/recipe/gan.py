@@ -1,0 +1,135 @@
+"""What an experiment hands to the loop."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxgan.iteration import Step
+from jaxgan.players import Frozen, init_player
+from jaxgan.samplers import Sampler
+from jaxgan.state import ROLES, GANState, TrainState
+from jaxgan.training.errors.usage import UsageError, refusals
+from jaxgan.training.recipe.data_spec import DataSpec
+
+__all__ = ["GAN", "Build", "Sample", "generate_with", "init_with", "made", "sample_with"]
+
+State = Any  # a pytree with `step` and `key`
+
+
+# `(state, examples, keys, *, ema=True, **how) -> {name: array}`, see `GAN`.
+Sample = Callable[..., dict[str, jax.Array]]
+
+
+class GAN(NamedTuple):
+    """All that the loop knows of a GAN.
+
+    init: `key -> state`, a pytree with an int32 `step` and a `key`.
+    iteration: `(state, batch) -> (state, metrics)`, one generator update; in an ensemble that of one member. The batch
+        is a dict of the set's fields `[B, ...]`, or of several sets by name the dict of each.
+    batch_size: examples that an iteration consumes, all critic steps together; of several sets by name, or of each.
+    sample: `(state, examples, keys, *, ema=True, **how) -> drawn`, what a state draws. examples: one for each drawn
+        one, decoded as for training, of all sets: held-out ones, or labels alone where these are all that it depends
+        on. keys: `[N]`, one an example. ema: with averaged weights instead of those of the last step. how: what else a
+        generator can be asked for, such as a truncation. drawn: arrays `[N, ...]` as networks have them, by name. Those
+        called as the main field of the data (or, of several sets, as a set) are scored against it; all are shown side
+        by side, in this order, and what is called otherwise is shown as the main field is.
+    pairs: by an output's name that of the output that it should be equal to, example by example: `{"image": "target"}`.
+    frozen: by name the networks that the iteration closes over and nobody trains; a continued run must have the same.
+    """
+
+    init: Callable[[jax.Array], State]
+    iteration: Step
+    batch_size: int | Mapping[str, int]
+    sample: Sample
+    pairs: Mapping[str, str] = MappingProxyType({})
+    frozen: Mapping[str, Frozen] = MappingProxyType({})
+
+    def taken(self, name: str | None = None) -> int:
+        """How many examples an iteration takes of a set, by default the most of any."""
+        if isinstance(self.batch_size, int):
+            return self.batch_size
+        return max(self.batch_size.values()) if name is None else self.batch_size[name]
+
+
+Build = Callable[[Any, DataSpec], GAN]
+
+
+def init_with(
+    generator: nn.Module,
+    discriminator: nn.Module,
+    tx: optax.GradientTransformation,
+    latent: jax.Array,
+    image: jax.Array,
+    hyper: dict[str, float],
+    *,
+    conditions: tuple[jax.Array | None, jax.Array | None] = (None, None),
+    extras: Callable[[Mapping[str, TrainState]], Mapping[str, Any]] | None = None,
+) -> Callable[[jax.Array], GANState]:
+    """`GAN.init` for a generator and a discriminator with one kind of optimiser: `latent` and `image` are examples,
+    `[1, ...]`, of what they are given; `conditions` are what they are given beside it; `hyper` as in GANState;
+    `extras`: `players -> extras`, what terms keep between steps, at step 0."""
+
+    def init(key: jax.Array) -> GANState:
+        g_key, d_key = jax.random.split(jax.random.fold_in(key, ROLES["init"]))
+        g = init_player(g_key, generator, tx, latent, conditions[0])
+        d = init_player(d_key, discriminator, tx, image, conditions[1])
+        kept = extras({"generator": g, "discriminator": d}) if extras else None
+        return GANState.create(key, g, d, hyper=hyper, extras=kept)
+
+    return init
+
+
+def generate_with(state: GANState, inputs: dict[str, jax.Array], ema: bool) -> jax.Array:
+    """What the generator makes of its inputs, in evaluation mode, with averaged (ema) or raw weights."""
+    generator = state.generator
+    variables = state.ema["generator"] if ema else generator.all_variables
+    return generator.apply_fn(variables, inputs["latent"], inputs.get("condition"), train=False)
+
+
+def sample_with(sampler: Sampler, output: str = "image") -> Sample:
+    """`GAN.sample` of a plain GAN: what its generator makes, in evaluation mode, of what the sampler feeds it, named
+    `output`.
+
+    toward, share: of a walk between latents; from those that `keys` draw to those of the keys `toward` `[N]`, so much
+    of the way along great circles, since N(0, I) lives near a sphere."""
+
+    def sample(
+        state: State,
+        examples: Any,
+        keys: jax.Array,
+        *,
+        ema: bool = True,
+        toward: jax.Array | None = None,
+        share: jax.Array | float = 0.0,
+    ) -> dict[str, jax.Array]:
+        inputs = sampler(examples, keys)
+        if toward is not None:
+            end = sampler(examples, toward)["latent"]
+            inputs = {**inputs, "latent": _between(inputs["latent"], end, share)}
+        return {output: generate_with(state, inputs, ema)}
+
+    return sample
+
+
+def _between(start: jax.Array, end: jax.Array, share: jax.Array | float) -> jax.Array:
+    """Latents `[N, ...]` on great circles."""
+    start_flat, end_flat = (x.reshape(len(x), -1) for x in (start, end))
+    lengths = jnp.linalg.norm(start_flat, axis=-1) * jnp.linalg.norm(end_flat, axis=-1)
+    angle = jnp.arccos(jnp.clip(jnp.sum(start_flat * end_flat, -1) / lengths, -1.0, 1.0))[:, None]
+    between = (jnp.sin((1 - share) * angle) * start_flat + jnp.sin(share * angle) * end_flat) / jnp.sin(angle)
+    return between.reshape(start.shape)
+
+
+def made(build: Build, options: Any, data: DataSpec) -> GAN:
+    """What `build` makes. UsageError for what the library refuses, and for data that the GAN doesn't take."""
+    with refusals():
+        gan = build(options, data)
+    if not isinstance(gan.batch_size, int) and gan.batch_size.keys() != data.sets.keys():
+        takes, has = ", ".join(gan.batch_size), ", ".join(data.sets) or "a single one"
+        raise UsageError(f"this experiment takes the sets {takes}, and the data are {has}: --dataset NAME=SET,NAME=SET")
+    return gan

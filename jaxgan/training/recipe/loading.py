@@ -1,0 +1,267 @@
+"""From options to examples: what is trained on, and what is held out of it."""
+
+import dataclasses
+import importlib.util
+import math
+import multiprocessing
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxgan import data
+from jaxgan.data.errors import BadImage
+from jaxgan.data.names import machine_memory
+from jaxgan.data.sets import LABEL
+from jaxgan.data.stream import Stream
+from jaxgan.data.transform import count_of, first_shape, readable
+from jaxgan.media import Image
+from jaxgan.training.errors.usage import UsageError
+from jaxgan.training.options.data import DataOptions, shape_of
+from jaxgan.training.recipe.data_spec import Data, DataSpec, Field
+
+__all__ = ["Given", "Held", "address", "drawn_from", "drawn_order", "held_out", "load"]
+
+MOST = 10_000  # examples of a set that are drawn from
+
+Given = data.Source | Mapping[str, data.Source]  # a set of one's own, or several by name
+
+
+class Held(NamedTuple):
+    """Stored examples that are drawn from, `[N, ...]` by field (or by set and field), and which they are, in words."""
+
+    examples: Mapping[str, Any]
+    about: str
+
+
+def load(options: DataOptions, given: Given | None = None) -> Data:
+    """The examples that the options name (or `given` ones), prepared as they say, without those that are held out.
+    UsageError where that can't be."""
+    if options.stream and importlib.util.find_spec("grain") is None:
+        raise UsageError("--stream needs Grain: pip install 'jaxgan[grain]'")
+    if options.stream and getattr(multiprocessing.current_process(), "_inheriting", False):  # a worker that starts
+        raise UsageError("a program that streams must train under `if __name__ == '__main__':`; its workers import it")
+    try:
+        if (several := _several(options, given)) is None:
+            return _prepared(options, _opened(options, _single(given)), held=False)
+        if options.stream:
+            raise UsageError(f"--stream reads one set, and there are several, {', '.join(several)}; leave it out")
+        return {name: _whole(one, _opened(one, source), held=False) for name, (one, source) in several.items()}
+    except data.DataError as error:
+        hint = "; --skip-bad-images leaves such images out" if isinstance(error, BadImage) else ""
+        raise UsageError(f"{error}{hint}") from None
+
+
+def held_out(options: DataOptions, given: Given | None = None) -> tuple[Data, str]:
+    """Examples that no run with these options is trained on, prepared alike, and which they are, in words: those that
+    --hold-out keeps, or else the set's test split. DataError where there are none."""
+    options = dataclasses.replace(options, stream=False)
+    if (several := _several(options, given)) is not None:
+        found = {name: held_out(one, source) for name, (one, source) in several.items()}
+        about = dict.fromkeys(about for _, about in found.values())
+        sets = {name: one for name, (one, _) in found.items()}
+        return sets, "; ".join(about)  # type: ignore[return-value]  # each is of one set, and not a stream
+    single = _single(given)
+    if options.hold_out:
+        kept = _prepared(options, _opened(options, single), held=True)
+        return kept, f"{options.hold_out} of the set, held out"
+    if single is not None:
+        raise data.DataError(f"{single.name} is a set of one's own, without test examples; --hold-out 5% keeps some")
+    source = data.open_source(options.dataset, options.data_dir, split="test")
+    whole = dataclasses.replace(options, images=None)
+    return load(whole, source), "the test images"
+
+
+def drawn_from(options: DataOptions, spec: DataSpec, given: Given | None = None, training: Data | None = None) -> Held:
+    """What is drawn from where a generator needs examples: those that are held out or, of a set without, the training
+    examples; of each set up to 10,000, in the order of `drawn_order`, cut to the size that a step takes."""
+    several = _several(options, given)
+    if several is None:
+        found, about = _held_or_training(options, given, training)
+        return Held(_stored(found, spec.fields), about)
+    trained = training if isinstance(training, dict) else {}
+    each = {name: _held_or_training(one, source, trained.get(name)) for name, (one, source) in several.items()}
+    words = dict.fromkeys(about for _, about in each.values())
+    said = "; ".join(words if len(words) == 1 else [f"{name}: {about}" for name, (_, about) in each.items()])
+    return Held({name: _stored(found, spec.sets[name].fields) for name, (found, _) in each.items()}, said)
+
+
+def _held_or_training(options: DataOptions, given: Given | None, training: Data | None) -> tuple[Data, str]:
+    try:
+        return held_out(options, given)
+    except data.DataError:
+        return load(options, given) if training is None else training, "training examples"
+
+
+def _stored(found: Data, fields: Mapping[str, Field]) -> dict[str, np.ndarray]:
+    """The first examples of a single set in the order in which they are drawn from."""
+    if isinstance(found, dict):
+        raise TypeError("there are several sets")
+    chosen = drawn_order(found)[:MOST]
+    if isinstance(found, Stream):
+        images = data.in_memory(found.source, found.chosen[chosen], found.prepare)
+        arrays = {"image": images, LABEL: found.labels[chosen]}
+    else:
+        arrays = dict(found.take(chosen).arrays)
+    for name, field in fields.items():
+        if field.kind == Image.kind:
+            arrays[name] = _middle(arrays[name], field.shape)
+    return {name: arrays[name] for name in fields}
+
+
+def drawn_order(examples: data.DataSet | Stream) -> np.ndarray:
+    """The numbers of a set's examples in an order that is drawn once and for all."""
+    return np.random.default_rng(0).permutation(len(examples))
+
+
+def _middle(images: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The window `[N, *shape]` in the middle of images."""
+    height, width, _ = shape
+    top, left = (images.shape[1] - height) // 2, (images.shape[2] - width) // 2
+    return images[:, top : top + height, left : left + width]
+
+
+def _several(options: DataOptions, given: Given | None) -> dict[str, tuple[DataOptions, data.Source | None]] | None:
+    """By name the options of each of several sets, and the set where it is given; None for a single one."""
+    if isinstance(given, Mapping):
+        return {name: (options, source) for name, source in given.items()}
+    parts = re.split(r",(?=[A-Za-z_]\w*=)", options.dataset)
+    pairs = [re.fullmatch(r"([A-Za-z_]\w*)=(.+)", part) for part in parts]
+    if given is not None or not all(pairs):
+        return None
+    return {pair[1]: (dataclasses.replace(options, dataset=pair[2]), None) for pair in pairs if pair}
+
+
+def _single(given: Given | None) -> data.Source | None:
+    return None if isinstance(given, Mapping) else given
+
+
+def _opened(options: DataOptions, given: data.Source | None) -> data.Source:
+    if given is not None:
+        return given
+    if options.dataset != "auto":
+        return data.open_source(options.dataset, options.data_dir)
+    source, reason = data.mnist_or_digits(options.data_dir)
+    if reason:
+        print(f"NOTE: training on scikit-learn's {len(source):,} digits instead of MNIST: {reason}", flush=True)
+    return source
+
+
+def _chosen(options: DataOptions, source: data.Source, *, held: bool) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
+    """What `choose` chooses, but for what is held out, or only that."""
+    chosen, labels, names = data.choose(source, options.classes, options.images)
+    if not options.hold_out:
+        return chosen, labels, names
+    count = count_of(options.hold_out, len(chosen) - 1, "--hold-out")
+    kept = np.isin(np.arange(len(chosen)), np.random.default_rng(1).permutation(len(chosen))[:count])
+    return chosen[kept == held], labels[kept == held], names
+
+
+def _prepared(options: DataOptions, source: data.Source, *, held: bool) -> data.DataSet | Stream:
+    """A single set, in memory or as it is read."""
+    alone = isinstance(source, data.DataSet) and {name: source.kind(name) for name in source.fields} == {
+        "image": "image"
+    }
+    if isinstance(source, data.DataSet) and not (options.stream and alone):
+        return _whole(options, source, held=held)
+    chosen, labels, names = _chosen(options, source, held=held)
+    prepare = _preparation(options, source, chosen)
+    if options.skip_bad_images:
+        good = _good(source, chosen, [(source, prepare)])
+        chosen, labels = chosen[good], labels[good]
+    if options.stream:
+        data.in_memory(source, chosen[:1], prepare)  # what is wrong with all of them is wrong with the first
+        return Stream(source.name, source, chosen, prepare, labels, names, options.workers)
+    _check_room(len(chosen) * math.prod(prepare.shape) * prepare.channels, source.name)
+    arrays = {"image": data.in_memory(source, chosen, prepare, keep=True)}
+    return data.DataSet(source.name, {**arrays, **({LABEL: labels} if names else {})}, names)
+
+
+def _whole(options: DataOptions, source: data.Source, *, held: bool) -> data.DataSet:
+    """A set in memory, of any fields."""
+    if not isinstance(source, data.DataSet):
+        return _prepared(options, source, held=held)  # type: ignore[return-value]  # there is no --stream
+    chosen, labels, names = _chosen(options, source, held=held)
+    images = [source.of(name) for name in source.fields if source.kind(name) == Image.kind]
+    _refuse(options, source, images)
+    prepared = [(one, _preparation(options, one, chosen)) for one in images]
+    if options.skip_bad_images and images:
+        good = _good(source, chosen, prepared)
+        chosen, labels = chosen[good], labels[good]
+    _check_room(sum(len(chosen) * math.prod(each.shape) * each.channels for _, each in prepared), source.name)
+    arrays = {one.fields[0]: data.in_memory(one, chosen, prepare) for one, prepare in prepared}
+    arrays = {name: arrays[name] if name in arrays else source.arrays[name][chosen] for name in source.fields}
+    return dataclasses.replace(source, arrays={**arrays, **({LABEL: labels} if names else {})}, class_names=names)
+
+
+def _good(
+    source: data.Source, chosen: np.ndarray, prepared: Sequence[tuple[data.Source, data.Preparation]]
+) -> np.ndarray:
+    """Which of the chosen examples can be used, as a mask, after a note on the others."""
+    found = [readable(one, chosen, prepare) for one, prepare in prepared]
+    good = np.all([each for each, _ in found], axis=0)
+    if faults := [fault for _, faults in found for fault in faults]:
+        print(f"NOTE: {_skipped(faults, int(np.sum(~good)), len(chosen))}", flush=True)
+    return good
+
+
+def _refuse(options: DataOptions, source: data.DataSet, images: Sequence[data.DataSet]) -> None:
+    """UsageError where options of images are given for a set without any, or a set can't be streamed."""
+    if options.stream and images:
+        raise UsageError(f"--stream reads sets of images alone, and {source.name} has {', '.join(source.fields)}")
+    if images:
+        return
+    kind = source.kind(source.fields[0])
+    what, such = (
+        ("points of the plane", "experiments.gan_ring") if kind == "points" else (kind, "experiments.gan_vectors")
+    )
+    for name in ("image_size", "channels", "equalize", "flip", "rotate", "scale", "stream"):
+        if value := getattr(options, name):
+            raise UsageError(
+                f"{source.name} is {what}, not images: --{name.replace('_', '-')} {value} doesn't go with "
+                f"it; take an experiment that draws {kind}, such as {such}"
+            )
+
+
+def _preparation(options: DataOptions, source: data.Source, chosen: np.ndarray) -> data.Preparation:
+    """What the options leave open is as in the first image (that can be read)."""
+    asked = options.load_size or options.image_size
+    shape, fit = shape_of(asked) if asked else None, options.fit if asked else None
+    channels: int | None = options.channels or (3 if source.name.startswith("folder:") else None)
+    if shape is None or channels is None:
+        _, (height, width, depth) = first_shape(source, chosen, skip=options.skip_bad_images, keep=not options.stream)
+        shape, channels = shape or (height, width), channels or depth
+    size = shape[0] if shape[0] == shape[1] else shape  # what is kept of squares is known by a side of theirs
+    return data.Preparation(size, channels, fit, options.filter, options.equalize)
+
+
+def _skipped(faults: list[str], bad: int, of: int) -> str:
+    if bad == of:
+        raise data.DataError(f"none of the {of} images can be used; the first: {faults[0]}")
+    more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
+    return f"left out {bad} of {of} images: {'; '.join(faults[:3])}{more}"
+
+
+def _check_room(size: int, name: str) -> None:
+    """The device's memory must hold the images beside all else."""
+    stats = jax.local_devices()[0].memory_stats() or {}
+    memory = stats.get("bytes_limit") or machine_memory()
+    if not stats:  # devices that a CPU appears as have their copies in one memory
+        size *= len(jax.local_devices())
+    if size > memory // 2:
+        raise UsageError(
+            f"{name} takes {size / 2**30:.1f} GiB and the device has {memory / 2**30:.1f}; add --stream, take some "
+            "--images, or a smaller --image-size"
+        )
+
+
+def address(asked: str, name: str) -> str:
+    """What the record says of where the data is: `auto` resolved, a path that holds from every folder."""
+    several = _several(DataOptions(dataset=asked), None) or {}
+    if several:
+        return ",".join(f"{key}={address(one.dataset, one.dataset)}" for key, (one, _) in several.items())
+    kind, colon, path = asked.partition(":")
+    return f"{kind}:{Path(path).expanduser().absolute()}" if colon else name

@@ -1,0 +1,107 @@
+"""`--from RUN`: a new run that begins with another's state."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from jaxgan.ensemble import Ensemble
+from jaxgan.training.distributed import processes
+from jaxgan.training.errors.usage import UsageError
+from jaxgan.training.options.options import Options, differing, name_of
+from jaxgan.training.recipe.data_spec import DataSpec
+from jaxgan.training.recipe.gan import Build
+from jaxgan.training.recipe.members import ensemble_of, members_of
+from jaxgan.training.run.directory import Run
+from jaxgan.training.run.open_run import saved
+
+__all__ = ["forked", "settled"]
+
+State = Any
+OWN = ("key", "hyper")  # what a new run does not take from the other
+
+
+def settled(options: Options, record: dict[str, Any] | None) -> Options:
+    """The options with `--from` as an absolute path. A run that has a `record` began where that says, which needn't be
+    said again. UsageError where the other run is the one in `--workdir`."""
+    if options.from_run is None:
+        if record is None:
+            return options
+        began = {name: record["options"].get(name) for name in ("from_run", "step")}
+        return dataclasses.replace(options, **began)
+    source = Path(options.from_run).expanduser().absolute()
+    if options.workdir and Path(options.workdir).expanduser().resolve() == source.resolve():
+        raise UsageError(
+            f"--from {options.from_run} is the run in --workdir itself; leave --from out to continue it, "
+            "or choose another --workdir"
+        )
+    options = dataclasses.replace(options, from_run=str(source))
+    if record and options.step is None and record["options"].get("from_run") == str(source):
+        return dataclasses.replace(options, step=record["options"].get("step"))
+    return options
+
+
+def forked(options: Options, build: Build, like: State, fresh: State) -> tuple[int, State]:
+    """A step of the run `options.from_run`, by default its newest, and its state as a new run takes it: all that was
+    learned, with the key and the `hyper` of the `fresh` state. `like` is as in `Checkpoints.restore`.
+
+    UsageError where there is no such run or step, it is of another experiment, of other networks or of another number
+    of GANs, or there is nothing left to do."""
+    source = Path(str(options.from_run))
+    record = processes.from_first(Run(source).record)
+    if record is None:
+        raise UsageError(f"--from {source} is no run directory: it has no options.json")
+    if record["experiment"] != name_of(build):
+        raise UsageError(f"--from {source} is a run of {record['experiment']}, not of {name_of(build)}")
+    _check(source, record, options, build, like)
+    done, state = saved(source, options.step, like)
+    if done >= options.steps:
+        raise UsageError(
+            f"--steps {options.steps}, but --from {source} is at step {done} and steps are counted from 0; "
+            f"give more than {done}"
+        )
+    return done, _as_new(state, fresh)
+
+
+def _check(source: Path, record: dict[str, Any], options: Options, build: Build, like: State) -> None:
+    """UsageError where the other run's state is not like this one's, before it is read."""
+    theirs = record["options"]
+    together = dataclasses.replace(options, seed=0, seeds=theirs.get("seeds", 1), sweep=theirs.get("sweep"))
+    members, mine = members_of(together), members_of(options)
+    if len(members) != len(mine):
+        raise UsageError(
+            f"--from {source} is a run of {_gans(len(members))}, not of {_gans(len(mine))}; "
+            "as many must come of --seeds and --sweep"
+        )
+    try:
+        gan = build(type(options)(**theirs), DataSpec.from_record(record["data"]))
+    except (KeyError, TypeError, AttributeError):
+        return  # its options are of another time: what is restored must show it
+    there = _shapes(jax.eval_shape((ensemble_of(gan, members) if members else gan).init, jax.random.key(0)))
+    here = _shapes(like)
+    for path in [*here, *(path for path in there if path not in here)]:
+        if here.get(path) != there.get(path):
+            are = f"{path} is {there.get(path, 'missing')} there, {here.get(path, 'missing')} here"
+            others = [text for text in differing(options, theirs) if not text.startswith(("--from ", "--step "))]
+            options_are = f"; its options are others: {', '.join(others)}" if others else ""
+            raise UsageError(f"--from {source} is a run of other networks: {are}{options_are}")
+
+
+def _gans(members: int) -> str:
+    return f"{members} GANs together" if members else "one GAN"
+
+
+def _shapes(state: State) -> dict[str, str]:
+    return {
+        jax.tree_util.keystr(path): f"{leaf.dtype}[{','.join(map(str, leaf.shape))}]"
+        for path, leaf in jax.tree.leaves_with_path(state)
+        if not any(f".{name}" in map(str, path) for name in OWN)
+    }
+
+
+def _as_new(state: State, fresh: State) -> State:
+    if isinstance(state, Ensemble):
+        # One that was frozen is as it was before it diverged: with other numbers it may go on.
+        return fresh.replace(members=_as_new(state.members, fresh.members))
+    return state.replace(**{name: getattr(fresh, name) for name in OWN if hasattr(fresh, name)})

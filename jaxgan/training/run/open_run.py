@@ -1,0 +1,155 @@
+"""A run from a notebook or another program: `run = jaxgan.training.open(RUN)`, `run.sample(64)`, `run.state`."""
+
+import contextlib
+import dataclasses
+import functools
+from pathlib import Path
+from typing import Any, Literal
+
+import jax
+import numpy as np
+
+from jaxgan import ensemble
+from jaxgan.data.sets import LABEL
+from jaxgan.training.checkpoints.checkpoints import BEST, Checkpoints
+from jaxgan.training.errors.usage import UsageError
+from jaxgan.training.options.options import Options
+from jaxgan.training.output.drawing import Drawing
+from jaxgan.training.recipe.data_spec import DataSpec
+from jaxgan.training.recipe.gan import GAN
+from jaxgan.training.recipe.loading import Given, Held, drawn_from
+from jaxgan.training.recipe.members import Member, ensemble_of, members_of
+from jaxgan.training.run.directory import Run
+
+__all__ = ["OpenRun", "open", "saved"]
+
+State = Any
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class OpenRun:
+    """A run as it was at a checkpoint: of one GAN, or of an ensemble.
+
+    state: a GANState, or an `Ensemble`. gan: what `state` belongs to. alone: the GAN of one member. members: of an
+    ensemble; empty for one GAN. frozen: of a member that has diverged, the step before which its weights are; or 0.
+    given: the data of one's own that it was trained on, where they were named."""
+
+    directory: Path
+    options: Options
+    data: DataSpec
+    step: int
+    state: State = dataclasses.field(repr=False)
+    gan: GAN = dataclasses.field(repr=False)
+    alone: GAN = dataclasses.field(repr=False)
+    members: tuple[Member, ...] = ()
+    frozen: int = 0
+    given: Given | None = dataclasses.field(default=None, repr=False)
+
+    def member(self, number: int) -> "OpenRun":
+        """One of an ensemble's GANs, as a run of its own. UsageError where there is none of that number."""
+        if not 0 <= number < len(self.members):
+            has = f"has members 0 to {len(self.members) - 1}" if self.members else "is a run of one GAN"
+            raise UsageError(f"there is no member {number}: {self.directory} {has}")
+        one = dataclasses.replace(self.options, seed=self.members[number].seed, seeds=1, sweep=None)
+        state = ensemble.member(self.state, number)
+        frozen = int(self.state.frozen[number])
+        return dataclasses.replace(self, options=one, state=state, gan=self.alone, members=(), frozen=frozen)
+
+    @functools.cached_property
+    def drawing(self) -> Drawing:
+        """How it is drawn from."""
+
+        def read() -> Held:
+            try:
+                return drawn_from(self.options, self.data, self.given)
+            except UsageError as error:
+                raise UsageError(
+                    f"what {self.directory} draws depends on examples, and: {error}; a set of one's own is given as "
+                    "`jaxgan.training.open(RUN, data=...)`"
+                ) from None
+
+        return Drawing(self.gan, self.data, self.state, read, members=len(self.members))
+
+    def check(self, label: int | None) -> None:
+        """UsageError for a label that the run's generator can't be asked for."""
+        if label is not None and not self.drawing.conditional:
+            raise UsageError(f"the generator of {self.directory} is given no labels; leave out label {label}")
+        if label is not None and not 0 <= label < self.data.classes:
+            raise UsageError(f"the label must be from 0 to {self.data.classes - 1}, the data's classes, got {label}")
+
+    def sample(self, count: int, **how: Any) -> np.ndarray:
+        """`count` of what the run draws: images, uint8 `[count, H, W, C]`, points, float32 `[count, 1, 1, 2]`, or
+        vectors, float32 `[count, D]`; of an ensemble, those of all members on the same latents, `[S, count, ...]`. Of
+        several outputs it is the first that is scored; `draw` has all, and what `how` may be."""
+        return self.draw(count, **how)[self.drawing.main]
+
+    def draw(
+        self,
+        count: int,
+        *,
+        seed: int = 0,
+        ema: bool = True,
+        label: int | None = None,
+        run: int | None = None,
+        **how: Any,
+    ) -> dict[str, np.ndarray]:
+        """All that the run draws, by name, and `label` `[count]` where it was asked for by labels alone.
+
+        ema: with the averaged weights instead of those of the last step.
+        label: of a conditional GAN, the class of all examples, from 0. run: classes take turns, after so many of each.
+        By
+            default classes come as often as the data have them.
+        how: what else the experiment's `sample` takes.
+        A generator that needs examples is given held-out ones, see `jaxgan.training.recipe.loading.drawn_from`. The
+        same seed draws the same, however many are asked for (the same floats but for rounding). UsageError for a count
+        below 1, and for a label that there is none of."""
+        if count < 1:
+            raise UsageError(f"the count must be at least 1, got {count}")
+        self.check(label)
+        drawn = self.drawing.of(count, key=seed, label=label, run=run, ema=ema, **how)(self.state)
+        asked = self.drawing.labels(0, count, label=label, run=run) if self.drawing.by_label else None
+        return drawn if asked is None else {**drawn, LABEL: asked}
+
+    def picture(self, count: int, columns: int | None = None, **how: Any) -> np.ndarray:
+        """A picture of `count` drawn examples, in rows of `columns` (by default as square as can be), uint8 `[H, W,
+        C]`; classes take turns, a row each. how: as for `draw`."""
+        drawn = self.draw(count, **{"run": columns or 1, **how})
+        return self.drawing.picture({name: drawn[name] for name in self.drawing.outputs}, columns)
+
+
+def open(  # noqa: A001
+    directory: str | Path,
+    step: int | Literal["best"] | None = None,
+    *,
+    member: int | None = None,
+    data: Given | None = None,
+) -> OpenRun:
+    """The run in a directory at `step` (by default its newest checkpoint; "best" is what --eval-every found to be), on
+    the first device; `member` picks one GAN of an ensemble. `data` is the set of one's own, or several by name, that it
+    was trained on, for what needs examples of it. It may be training still. UsageError where there is no run, no such
+    checkpoint or no such member."""
+    where = Path(directory).expanduser().absolute()
+    build, options, spec = Run(where).experiment()
+    alone = build(options, spec)
+    members = members_of(options)
+    gan = ensemble_of(alone, members) if members else alone
+    like = jax.eval_shape(gan.init, jax.random.key(options.seed))
+    run = OpenRun(where, options, spec, *saved(where, step, like), gan, alone, tuple(members), given=data)
+    return run if member is None else run.member(member)
+
+
+def saved(directory: Path, step: int | Literal["best"] | None, like: State) -> tuple[int, State]:
+    """A run's checkpoint of `step`, by default its newest, as from `Checkpoints.restore`. UsageError where there is
+    none."""
+    name = BEST if step == "best" else "checkpoints"
+    with contextlib.closing(Checkpoints(directory, name, read_only=True)) as checkpoints:
+        if isinstance(step, int):
+            return step, checkpoints.restore(step, like)
+        found = checkpoints.restore_newest(like)
+    if found is None:
+        raise UsageError(
+            f"{directory} has no best checkpoint: that is found by a run with --eval-every"
+            if step == "best"
+            else f"{directory} has no checkpoint yet"
+        )
+    return found

@@ -1,0 +1,103 @@
+"""Scoring a state's samples: on the way of a run, and after it."""
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from jaxgan.evaluation import content_of, record, scores
+from jaxgan.training.errors.usage import UsageError
+from jaxgan.training.output.log import bar_interval, read_rows
+from jaxgan.training.scoring.measures import Measure
+from jaxgan.training.scoring.real_data import Real
+
+__all__ = ["Judge", "about_state", "append", "judge_by", "judge_of", "read"]
+
+FILE = "evaluations.jsonl"
+MOST, FEW = 100_000, 2048  # real images for distances of features, and for what takes no more than that
+ROOM = 2**31  # bytes that they may take
+MANY = {"fid", "kid", "prdc", "classes", "vectors"}  # metrics that take as many as there are
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Judge:
+    """Real images, in an order that is drawn, and what samples are scored by against them.
+
+    about: what a record says of them. labels: theirs, `[N]`."""
+
+    measure: Measure
+    real: np.ndarray
+    about: dict[str, Any]
+    labels: np.ndarray | None = None
+
+    def __call__(
+        self,
+        images: np.ndarray,
+        asked: np.ndarray | None = None,
+        *,
+        targets: np.ndarray | None = None,
+        keep: bool = False,
+        **about: Any,
+    ) -> list[dict[str, Any]]:
+        """Records of images' scores. asked: the labels that they were asked for by, `[N]`. targets, keep: as in
+        `scores`. about: what the images are. UsageError where they can't be scored."""
+        metrics, network, dataset, lpips = self.measure
+        pair = None if asked is None or self.labels is None else (asked, self.labels)
+        bar = tqdm(desc="looking at images", unit="image", mininterval=bar_interval(), delay=2, leave=False)
+        try:
+            with bar:
+                found = scores(
+                    *(metrics, network, images, self.real),
+                    dataset=dataset,
+                    labels=pair,
+                    targets=targets,
+                    lpips=lpips,
+                    keep=keep,
+                    progress=bar.update,
+                )
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+        rounding = "uint8, to the nearest" if images.dtype == np.uint8 else None
+        records = [record(score, **self.about, **{"rounding": rounding, **about}) for score in found]
+        # What no real image goes into compares with any others of its kind.
+        return [one if one["real"] else {**one, "content": None} for one in records]
+
+
+def judge_of(measure: Measure, data: Real) -> Judge:
+    """The judge by a run's own data, a single set, of which it takes up to 100,000 examples (and 2 GiB)."""
+    first = data.examples(1)
+    most = min(MOST, ROOM // first.nbytes) if set(measure.metrics) & MANY else FEW
+    real = data.examples(min(most, data.spec.count))
+    return judge_by(measure, real, data.spec.name, "train", data.labels[: len(real)])
+
+
+def judge_by(
+    measure: Measure, real: np.ndarray, dataset: str, split: str | None, labels: np.ndarray | None = None
+) -> Judge:
+    """The judge by these images, whose order is taken as drawn."""
+    about = {"dataset": dataset, "split": split, "content": content_of(real[:FEW]), "size": list(real.shape[1:])}
+    return Judge(measure, real, about, labels)
+
+
+def about_state(step: int, seed: int, member: int | None, *, ema: bool = True, **more: Any) -> dict[str, Any]:
+    """What a record says of the state whose samples were scored."""
+    about = {"step": step, "seed": seed, "member": member, "weights": "ema" if ema else "raw"}
+    return {**about, "batch_norm": "running averages", **more}
+
+
+def append(directory: Path, records: Sequence[dict[str, Any]]) -> None:
+    """Adds records to `evaluations.jsonl` in a directory."""
+    path = directory / FILE
+    # A kill may have left a line unfinished.
+    cut = path.exists() and not path.read_bytes().endswith(b"\n") and path.stat().st_size > 0
+    with path.open("a") as file:
+        file.write("\n" * cut + "".join(json.dumps(record) + "\n" for record in records))
+
+
+def read(directory: Path) -> list[dict[str, Any]]:
+    """The records of `evaluations.jsonl` in a directory; none where there is no such file."""
+    return read_rows(directory / FILE)

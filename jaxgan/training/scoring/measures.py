@@ -1,0 +1,149 @@
+"""Which scores suit a set of data, and what they are measured with."""
+
+import contextlib
+import os
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxgan.evaluation import (
+    OF_PAIRS,
+    FeatureNetwork,
+    Perceptual,
+    house_features,
+    inception_features,
+    perceptual,
+)
+from jaxgan.evaluation.features.classifiers import HOUSE
+from jaxgan.evaluation.features.inception import INCEPTION_VARIABLE
+from jaxgan.evaluation.pairs import suited
+from jaxgan.evaluation.scores import OF_FEATURES, OF_MODES
+from jaxgan.media import Image, Vectors
+from jaxgan.training.errors.usage import UsageError, require
+from jaxgan.training.options.evaluation import FeatureOptions
+from jaxgan.training.output.drawing import Drawing
+from jaxgan.training.recipe.data_spec import DataSpec
+
+__all__ = ["Measure", "measure_for", "measures_for"]
+
+SUITS = {"mnist": "mnist-v1", "cifar10": "cifar10-v1"}  # the features of its own that a set has
+
+
+class Measure(NamedTuple):
+    """What a set's samples are scored by: metrics, the network that they need, the name of the set, and LPIPS."""
+
+    metrics: tuple[str, ...]
+    network: FeatureNetwork | None
+    dataset: str
+    lpips: Perceptual | None = None
+
+    def without_pairs(self) -> "Measure | None":
+        """Those that compare sets; None for none."""
+        metrics = tuple(metric for metric in self.metrics if metric not in OF_PAIRS)
+        return self._replace(metrics=metrics) if metrics else None
+
+
+def measures_for(options: FeatureOptions, drawing: Drawing, *, conditional: bool = False) -> dict[str, Measure]:
+    """By each output that is scored what `measure_for` says of its data. UsageError where there is none."""
+    data = drawing.data
+    if not drawing.scored:
+        raise UsageError(
+            f"nothing that this experiment draws ({', '.join(drawing.outputs)}) is called as "
+            f"{' or '.join(data.sets or [data.main])}, and so nothing can be scored"
+        )
+    return {
+        name: measure_for(options, data.sets.get(name, data), conditional=conditional, paired=name in drawing.gan.pairs)
+        for name in drawing.scored
+    }
+
+
+def measure_for(options: FeatureOptions, data: DataSpec, *, conditional: bool = False, paired: bool = False) -> Measure:
+    """What the options ask for, or what suits the data. conditional: whether images were asked for by their label.
+    paired: whether each has a target.
+    UsageError where a set has no features of its own and none are named, where those that are named don't take its
+    images, and for "classes" where there is no label or the network tells other classes apart."""
+    name = data.name.partition(":")[0]
+    network, lpips = _network(options, data), _lpips(options)
+    told_apart = conditional and network is not None and network.name == SUITS.get(data.name)
+    if options.metrics != "auto":
+        metrics = tuple(dict.fromkeys(options.metrics.split(",")))
+    elif name in OF_MODES:
+        metrics = ("modes", "diversity") if data.medium.distinct else ("modes",)
+    elif network:
+        metrics = ("fid", "kid", "is", "prdc", "diversity", *(("classes",) if told_apart else ()))
+    else:
+        metrics = data.medium.metrics
+    if options.metrics == "auto" and paired and data.kind == Image.kind:
+        metrics = (*metrics, *suited(data.shape, lpips))
+    without = [metric for metric in metrics if metric in OF_FEATURES and not (metric == "modes" and name in OF_MODES)]
+    if without and not network:
+        raise UsageError(
+            f"--metrics {','.join(without)}: {data.name} has no features of its own; give --inception-weights FILE, "
+            f"name the house network that fits its pictures, --feature-network {' or '.join(HOUSE)}, or take "
+            f"--metrics {'modes' if name in OF_MODES else ','.join(data.medium.metrics)}"
+        )
+    if "classes" in metrics and not told_apart:
+        raise UsageError(
+            "--metrics classes scores runs of conditional GANs, in scripts.evaluate, on all classes of a set whose own "
+            f"features tell them apart ({', '.join(SUITS)}); leave it out"
+        )
+    _check_kinds(metrics, data, paired=paired, lpips=lpips)
+    return Measure(metrics, network, name, lpips)
+
+
+def _check_kinds(metrics: Sequence[str], data: DataSpec, *, paired: bool, lpips: Perceptual | None) -> None:
+    """UsageError for metrics of something else than what is scored."""
+    of_pairs = [metric for metric in metrics if metric in OF_PAIRS]
+    if of_pairs and not (paired and data.kind == Image.kind):
+        raise UsageError(
+            f"--metrics {','.join(of_pairs)} compares pairs of images, and what this experiment draws has no targets; "
+            f"take --metrics {','.join(data.medium.metrics)}"
+        )
+    if "lpips" in metrics and lpips is None:
+        raise UsageError("--metrics lpips needs weights: --lpips-weights alex:BACKBONE,LINEAR")
+    wrong = [metric for metric in metrics if (metric == "vectors") != (data.kind == Vectors.kind)]
+    if wrong:
+        fitting = ",".join(data.medium.metrics)
+        raise UsageError(f"--metrics {','.join(wrong)} is not of {data.medium.plural}; take --metrics {fitting}")
+
+
+def _lpips(options: FeatureOptions) -> Perceptual | None:
+    if options.lpips_weights is None:
+        return None
+    net, _, files = options.lpips_weights.partition(":")
+    backbone, _, linear = files.partition(",")
+    require(options, "lpips_weights", bool(linear) and net in ("alex", "vgg"), "alex:BACKBONE,LINEAR or vgg:...")
+    try:
+        return perceptual(net, backbone, linear)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--lpips-weights {options.lpips_weights}: {error}") from None
+
+
+def _network(options: FeatureOptions, data: DataSpec) -> FeatureNetwork | None:
+    """The network that is named, or else the house network of the set if it takes these images, or else Inception where
+    the environment names its weights."""
+    wanted, house = options.feature_network, SUITS.get(data.name)
+    try:
+        if wanted == "auto" and house and not options.inception_weights:
+            with contextlib.suppress(ValueError):
+                return _taking(house_features(house), data)
+        named = options.inception_weights or (data.kind == Image.kind and os.environ.get(INCEPTION_VARIABLE))
+        if wanted == "auto" and not named:
+            return None
+        if wanted in HOUSE:
+            return _taking(house_features(wanted), data)
+        mode: Literal["torch-fidelity", "pytorch-fid"] = "torch-fidelity"
+        if wanted == "inception-pytorch-fid":
+            mode = "pytorch-fid"
+        return _taking(inception_features(options.inception_weights, mode), data)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def _taking(network: FeatureNetwork, data: DataSpec) -> FeatureNetwork:
+    """The network; ValueError, its own, where it doesn't take such images."""
+    kind = jnp.uint8 if data.kind == Image.kind else jnp.float32
+    jax.eval_shape(network.apply, jax.ShapeDtypeStruct((1, *data.shape), kind))
+    return network

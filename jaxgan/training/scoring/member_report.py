@@ -1,0 +1,122 @@
+"""The end of an ensemble: what its members draw, scored; a table, `members.json` and `members.png`."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxgan.evaluation import OF_PAIRS, Score, scores
+from jaxgan.parallel import Layout
+from jaxgan.training.distributed import processes
+from jaxgan.training.output.drawing import Drawing
+from jaxgan.training.output.log import read_rows
+from jaxgan.training.recipe.members import Member
+from jaxgan.training.scoring import report
+from jaxgan.training.scoring.measures import Measure
+from jaxgan.training.scoring.real_data import Real
+
+__all__ = ["last_metrics", "report_members"]
+
+State = Any
+SAMPLES = 2048
+
+
+LAST = 0.1  # the share of the steps over which the table's losses are means
+
+
+def report_members(
+    directory: Path,
+    drawing: Drawing,
+    state: State,
+    members: Sequence[Member],
+    real: Real,
+    measures: Mapping[str, Measure],
+    layout: Layout,
+) -> None:
+    """Scores what each member draws (averaged weights) by the first metric of the first of `measures`, prints the
+    table, and writes `members.json` and `members.png`. All processes call it; the first computes and writes.
+
+    The run is complete whatever happens here: what fails is told in a line. OSError where nothing can be written."""
+    output, measure = next(iter(measures.items()))
+    compared = real.of(output)
+    count = min(SAMPLES, compared.spec.count // 2)
+    drawn = drawing.of(count)(state) if count else None
+    frozen, step = jax.jit(lambda state: (state.frozen, state.step), out_shardings=layout.everywhere)(state)
+    if not processes.first():
+        return
+    try:
+        last = last_metrics(directory / "metrics.jsonl", int(step))
+        pair = None if drawn is None else drawing.pair(output, drawn)
+        _report(directory, members, np.asarray(frozen), pair, compared.examples(2 * count), measure, last)
+    except OSError:
+        raise
+    except Exception as error:  # noqa: BLE001 - no reason is good enough to lose what was trained
+        reason = str(error).strip().partition("\n")[0] or type(error).__name__
+        print(f"warning: no report of the members ({reason}); the run is complete without it", file=sys.stderr)
+
+
+def _report(
+    directory: Path,
+    members: Sequence[Member],
+    frozen: np.ndarray,
+    drawn: tuple[np.ndarray, np.ndarray | None] | None,
+    real: np.ndarray,
+    measure: Measure,
+    last: dict[str, list[float | None]],
+) -> None:
+    """drawn: examples and perhaps targets, `[S, N, ...]` each; None for no score. real: `[2 N, ...]`."""
+    compared, others = np.split(real, 2)
+
+    def score(images: np.ndarray, targets: np.ndarray | None = None) -> Score:
+        metrics, network, dataset, lpips = measure
+        found = scores(metrics[:1], network, images, compared, dataset=dataset, targets=targets, lpips=lpips)
+        return found[0]
+
+    def of_member(number: int) -> Score | None:
+        if drawn is None or frozen[number]:
+            return None
+        images, targets = drawn
+        return score(images[number], None if targets is None else targets[number])
+
+    of_pairs = measure.metrics[0] in OF_PAIRS
+    floor = None if drawn is None or of_pairs else score(others)
+    found = [of_member(member.number) for member in members]
+    name = next((each.name for each in (floor, *found) if each), "score")
+    rows = [
+        {
+            **{name: values[member.number] for name, values in last.items()},
+            "member": member.number,
+            "seed": member.seed,
+            **member.swept,
+            "frozen": int(frozen[member.number]) or None,
+            "score": each and each.value,
+        }
+        for member, each in zip(members, found, strict=True)
+    ]
+    swept = next(iter(members[0].swept), None)
+    print(report.table(rows, swept, name))
+    if floor:
+        print(f"{name}, {len(others):,} images of each; between two sets of real ones it is {floor.value:.3g}")
+    elif not of_pairs:
+        print("no score: it takes two real images")
+    if last:
+        print("losses are means over the last tenth of the steps")
+    report.write(directory, rows, swept, name)
+    print(directory / "members.png", flush=True)
+
+
+def last_metrics(path: Path, step: int) -> dict[str, list[float | None]]:
+    """Each member's metrics, means over the last tenth of the steps that `metrics.jsonl` has until `step`; None for one
+    that was frozen in them. Nothing where it has none, as of a run of few steps."""
+    rows = [row for row in read_rows(path) if row["step"] <= step and "members" in row]
+    logged = [row["members"] for row in rows if row["step"] > (1 - LAST) * rows[-1]["step"]]
+
+    def mean(values: tuple[float | None, ...]) -> float | None:
+        numbers = [value for value in values if value is not None]
+        return sum(numbers) / len(numbers) if len(numbers) == len(values) else None
+
+    names = set.intersection(*map(set, logged)) if logged else set()
+    return {name: [mean(each) for each in zip(*(row[name] for row in logged), strict=True)] for name in sorted(names)}

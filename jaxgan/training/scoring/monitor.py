@@ -1,0 +1,170 @@
+"""Evaluation on the way: every so many steps samples are scored, the best checkpoint is kept, a collapse is told."""
+
+import contextlib
+import functools
+import hashlib
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxgan.training.checkpoints.checkpoints import BEST, Checkpoints
+from jaxgan.training.compiled.program import all_finite
+from jaxgan.training.distributed import processes
+from jaxgan.training.errors.usage import UsageError
+from jaxgan.training.output.drawing import Drawing
+from jaxgan.training.output.log import Log
+from jaxgan.training.recipe.members import Member
+from jaxgan.training.scoring.history import RANKED_BY, Best, best, collapse, symptoms, unlearned
+from jaxgan.training.scoring.judge import Judge, about_state, append, judge_of, read
+from jaxgan.training.scoring.measures import Measure
+from jaxgan.training.scoring.real_data import Real
+from jaxgan.training.scoring.report import over, spread
+
+__all__ = ["COLLAPSED", "Evaluation"]
+
+COLLAPSED = 3  # exit status of a run that ended so
+
+State = Any
+Record = dict[str, Any]
+
+
+class Evaluation:
+    """Scores a run's states, each output by the first metric of its measure and, of images, their diversity; `count`
+    examples are drawn with the averaged weights. Checkpoints are ranked by the mean over the outputs. All processes
+    call its methods alike; the first scores and writes `evaluations.jsonl`.
+
+    A step that was scored before, by a process that was killed since, isn't scored again: its state is the same.
+    UsageError for a first metric that checkpoints can't be ranked by."""
+
+    def __init__(
+        self,
+        directory: Path,
+        drawing: Drawing,
+        measures: Mapping[str, Measure],
+        count: int,
+        real: Real,
+        members: Sequence[Member],
+        seed: int,
+    ) -> None:
+        self.metric = next(iter(measures.values())).metrics[0]
+        if self.metric not in RANKED_BY:
+            raise UsageError(
+                f"--eval-every ranks checkpoints by the first of --metrics, which can't be {self.metric}; "
+                f"put {', '.join(RANKED_BY)} first"
+            )
+        self.directory, self.count, self.real, self.drawing = directory, count, real, drawing
+        self.measures = {
+            name: measure._replace(metrics=(self.metric, *(("diversity",) if drawing.medium(name).distinct else ())))
+            for name, measure in measures.items()
+        }
+        self.seeds: dict[int | None, int] = {member.number: member.seed for member in members} or {None: seed}
+        self.draw = drawing.of(count)
+
+    @functools.cached_property
+    def judges(self) -> dict[str, Judge]:
+        return {name: judge_of(measure, self.real.of(name)) for name, measure in self.measures.items()}
+
+    @functools.cached_property
+    def course(self) -> str:
+        """What tells this run's records from those that were made with other options before it was continued."""
+        made_by: list[Any] = []
+        for name, measure in self.measures.items():
+            network, judge = measure.network and (measure.network.name, measure.network.sha256), self.judges[name]
+            made_by += [measure.metrics, network, self.count, judge.about["content"], len(judge.real)]
+        made_by += [about] if (about := self.drawing.about()) else []
+        return hashlib.sha256(json.dumps(made_by).encode()).hexdigest()[:16]
+
+    def records(self) -> list[Record]:
+        """Of this course, in the order in which they were made."""
+        return [record for record in read(self.directory) if record.get("during_training") == self.course]
+
+    def live(self, frozen: np.ndarray) -> list[int | None]:
+        """The GANs that have not diverged."""
+        return [number for number in self.seeds if number is None or not frozen[number]]
+
+    def __call__(
+        self, state: State, step: int, frozen: np.ndarray, metrics: dict[str, np.ndarray], log: Log | None
+    ) -> list[str]:
+        """Scores the state of `step`, keeps it if it is the best so far, logs it, and returns what is to be said, on
+        the first process.
+
+        frozen: as `Watch` has it; metrics: `[count]`, or `[count, S]`, of the steps before."""
+        live = self.live(frozen)
+        if processes.from_first(lambda: self._scored(step, live)):
+            return []
+        drawn = self.draw(state)
+        new: list[Record] = []
+
+        def score() -> str:
+            try:
+                for number, (name, judge) in itertools.product(live, self.judges.items()):
+                    about = about_state(step, self.seeds[number], number, latents_seed=0, during_training=self.course)
+                    about |= self.drawing.about() | ({"output": name} if len(self.judges) > 1 else {})
+                    images, targets = self.drawing.pair(name, drawn, number)
+                    new.extend(judge(images, targets=targets, **about))
+            except UsageError as error:  # a state that can't be scored ends no run
+                return f"step {step}: no score ({error})"
+            return ""
+
+        problem = processes.from_first(score)
+        top = processes.from_first(lambda: best([*self.records(), *new], self.metric, live))
+        if not problem and top and top[0] == step and all_finite(state):
+            with contextlib.closing(Checkpoints(self.directory, BEST, kept=None)) as checkpoints:
+                checkpoints.save(step, state)
+                checkpoints.keep_only(step)
+        if not processes.first():
+            return []
+        if problem:
+            return [problem]
+        append(self.directory, [{**record, "together": len(new)} for record in new])  # now that the best is there
+        return [_said(step, new, Best(*top) if top else None, metrics, log)]
+
+    def _scored(self, step: int, live: list[int | None]) -> bool:
+        """Whether all records of a step are there: a full disk or a kill may have cut them short."""
+        found = [record for record in self.records() if record["step"] == step and record["member"] in live]
+        return bool(found) and len(found) >= found[-1]["together"]
+
+    def verdict(self, frozen: np.ndarray) -> tuple[list[str], str]:
+        """What is to be said at the end of a run, and where all of its GANs have collapsed, what ends it."""
+        records, live = self.records(), self.live(frozen)
+        lines, kept = [], ""
+        if top := best(records, self.metric, live):
+            kept = f"; the best state, of step {top.step}, is in {self.directory / BEST}"
+            lines.append(f"best: {top.name} {top.value:.4g} at step {top.step}, kept in {self.directory / BEST}")
+        idle = {number: why for number in live if (why := unlearned(records, number))}
+        lines += [f"not learned yet{_whose(number)}: {why}" for number, why in idle.items()]
+        fallen = {number: why for number in live if (why := collapse(records, self.metric, number))}
+        if fallen.keys() == {None}:
+            return lines, f"collapsed: {fallen[None]}{kept}"
+        lines += [f"collapsed{_whose(number)}: {why}" for number, why in fallen.items()]
+        return lines, f"all members have collapsed{kept}" if fallen and len(fallen) == len(live) else ""
+
+
+def _whose(number: int | None) -> str:
+    return "" if number is None else f", member {number}"
+
+
+def _place(record: Record) -> str:
+    """What tells a score from the others of a step: its key and, of several outputs, which it is of."""
+    return f"{record['output']}/{record['key']}" if "output" in record else str(record["key"])
+
+
+def _said(step: int, records: Sequence[Record], top: Best | None, metrics: Any, log: Log | None) -> str:
+    """A line on a step's records, which are logged too."""
+    values: dict[str, list[float]] = {}
+    for record in records:
+        values.setdefault(_place(record), []).append(record["value"])
+    if log:
+        log.scalars(step, {f"evaluation/{key}": float(np.mean(each)) for key, each in values.items()})
+    names = {_place(record): record["name"].partition(",")[0] for record in records}
+    names |= {
+        _place(record): f"{record['output']}: {names[_place(record)]}" for record in records if "output" in record
+    }
+    said = [f"{names[key]} {spread(*over(each))}" for key, each in values.items()]
+    if top:
+        said.append("the best so far" if top.step == step else f"best so far {top.value:.4g} at step {top.step}")
+    return f"step {step}: {', '.join([*said, *symptoms(metrics)])}"

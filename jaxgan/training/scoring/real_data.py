@@ -1,0 +1,83 @@
+"""The end of an ensemble: what its members draw, scored; a table, `members.json` and `members.png`."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxgan.data import DataSet, in_memory
+from jaxgan.data.stream import Stream
+from jaxgan.media import Image
+from jaxgan.training.compiled.program import seen
+from jaxgan.training.options.data import DataOptions, RealTransform, real_transform
+from jaxgan.training.output.drawing import Drawing
+from jaxgan.training.recipe.data_spec import Data, DataSpec
+from jaxgan.training.recipe.loading import Given, drawn_order, load
+
+__all__ = ["Real", "real_examples"]
+
+AT_ONCE = 256  # images that are transformed in one dispatch
+
+State = Any
+
+
+class Real(NamedTuple):
+    """A run's own data, as a discriminator sees them."""
+
+    data: Data
+    spec: DataSpec
+    transform: RealTransform | None
+
+    @classmethod
+    def of_run(cls, options: DataOptions, given: Given | None = None) -> "Real":
+        """What a run with these options is trained on."""
+        data = load(options, given)
+        return cls(data, DataSpec.of(data, options.crop_shape), real_transform(options))
+
+    def of(self, output: str) -> "Real":
+        """What an output is compared with: the data, or of several sets the one of its name, or the first."""
+        if not isinstance(self.data, dict):
+            return self
+        name = output if output in self.data else next(iter(self.data))
+        return Real(self.data[name], self.spec.sets[name], self.transform)
+
+    def examples(self, count: int, field: str | None = None) -> np.ndarray:
+        """See `real_examples`; of a single set."""
+        if isinstance(self.data, dict):
+            raise TypeError("there are several sets: ask for that of an output")
+        return real_examples(self.data, self.spec, self.transform, count, field)
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Of a single set's examples, in the order of `examples`."""
+        if isinstance(self.data, dict):
+            raise TypeError("there are several sets: ask for that of an output")
+        return self.data.labels[drawn_order(self.data)]
+
+    def beside(self, drawing: Drawing, count: int) -> dict[str, np.ndarray]:
+        """Examples of the data for the pictures of media that compare."""
+        return {name: self.of(name).examples(count) for name in drawing.scored if drawing.medium(name).compares}
+
+
+def real_examples(
+    data: DataSet | Stream, spec: DataSpec, transform: RealTransform | None, count: int, field: str | None = None
+) -> np.ndarray:
+    """`count` different examples of a field, by default the main one, drawn alike in every run, as a discriminator sees
+    them, and as they are stored."""
+    chosen, name = drawn_order(data)[:count], field or spec.main
+    if isinstance(data, Stream):
+        stored = in_memory(data.source, data.chosen[chosen], data.prepare)
+    else:
+        stored = data.arrays[name][chosen]
+    one = dataclasses.replace(spec, fields={name: spec.fields[name]})
+    if not transform or one.kind != Image.kind or not count:
+        return stored
+
+    @jax.jit
+    def changed(images: jax.Array, numbers: jax.Array) -> jax.Array:
+        return one.medium.encode(seen(one, {name: images}, transform, jax.random.key(0), numbers)[name])
+
+    numbers = np.arange(count)
+    parts = [slice(first, first + AT_ONCE) for first in range(0, count, AT_ONCE)]
+    return np.concatenate([np.asarray(changed(stored[part], numbers[part])) for part in parts])

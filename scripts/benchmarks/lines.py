@@ -1,0 +1,125 @@
+"""What `scripts.benchmarks.steps` times: a GAN of ours and of PyTorch's each, and its FLOP counted by hand."""
+
+import itertools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+
+from experiments import dcgan_mnist, gan_mnist, wgan_gp_mnist
+from jaxgan import d_loss, g_loss, latents
+from jaxgan.losses import non_saturating
+from jaxgan.networks.resnet import Discriminator, Generator
+from jaxgan.training import GAN, DataSpec, compose
+
+__all__ = ["LINES", "Line", "lowered", "residual"]
+
+
+def lowered(gan: GAN, data: DataSpec) -> jax.stages.Lowered:
+    """An iteration, not compiled, by whose `cost_analysis()` XLA counts its work, a loop's body once."""
+    return jax.jit(gan.iteration).lower(jax.eval_shape(gan.init, jax.random.key(0)), data.batch(gan.taken()))
+
+
+def residual(options: dcgan_mnist.Options, data: DataSpec) -> GAN:
+    """Residual networks with the plain loss."""
+    networks = (
+        Generator(data.size, data.channels, options.features, options.compute_dtype),
+        Discriminator(options.features, options.compute_dtype),
+    )
+    terms = [d_loss(non_saturating)], [g_loss(non_saturating)]
+    return compose(options, data, networks, latents(options.latent_size), *terms)
+
+
+class Network(NamedTuple):
+    """Multiply-adds of a forward pass of one image; `first`, of which are in layers whose input is data."""
+
+    macs: int
+    first: int
+
+
+def dense(widths: list[int]) -> Network:
+    pairs = [a * b for a, b in itertools.pairwise(widths)]
+    return Network(sum(pairs), pairs[0])
+
+
+def dcgan(size: int, channels: int, features: int, latent: int) -> tuple[Network, Network]:
+    """Kernels are 4×4, stride 2: every pixel of the smaller side meets the whole kernel."""
+    widths, macs, side = [channels, *(features * 2**i for i in range(size.bit_length() - 3))], [], size
+    for near, far in itertools.pairwise(widths):
+        side //= 2
+        macs.append(side**2 * 16 * near * far)
+    project, judge = latent * 16 * widths[-1], 16 * widths[-1]
+    return Network(project + sum(macs), project), Network(judge + sum(macs), macs[0])
+
+
+def resnet(size: int, channels: int, width: int, latent: int) -> tuple[Network, Network]:
+    """Two 3×3 convolutions a block, at the larger side of those that resize; shortcuts at the smaller."""
+    sides = [4 << i for i in range(size.bit_length() - 2)]
+    block, project = 2 * 9 * width * width, latent * 16 * width
+    up = sum(block * large**2 + width * width * small**2 for small, large in itertools.pairwise(sides))
+    image = size**2 * 9 * width * channels
+    first = (size**2 * 9 + (size // 2) ** 2) * channels * width
+    down = first + size**2 * 9 * width * width
+    down += sum(block * side**2 + width * width * (side // 2) ** 2 for side in sides[2:-1])
+    return Network(project + up + image, project), Network(down + 2 * block * 8**2 + width, first)
+
+
+def joint(g: Network, d: Network) -> int:
+    """FLOP of an image where both players share a generator pass. Each layer is gone through forwards, back to its
+    weights and back to its input, the last not where that is data. D: so for real and for fake images, then forwards
+    and back to the image for G."""
+    return 2 * (3 * g.macs - g.first + 2 * (3 * d.macs - d.first) + 2 * d.macs)
+
+
+def critic(g: Network, d: Network, steps: int) -> int:
+    """FLOP of an image, real ones of all `steps` counted, with WGAN-GP. The penalty goes through D forwards and back to
+    the image, and through these latter products again, to the weights and along: LeakyReLU has no second derivative, so
+    that nothing comes back to the forward pass."""
+    each = g.macs + 2 * (3 * d.macs - d.first) + 4 * d.macs
+    return 2 * (steps * each + 3 * g.macs - g.first + 2 * d.macs) // steps
+
+
+class Line(NamedTuple):
+    """images: real ones that an iteration takes. flop: of one of them, by hand. recipe: PyTorch's, by name."""
+
+    title: str
+    build: Callable[[Any, DataSpec], GAN]
+    options: Any
+    data: DataSpec
+    images: int
+    flop: int
+    recipe: str
+
+
+def _line(title: str, module: Any, recipe: str, options: Any, size: int, channels: int, flop: int) -> Line:
+    build = residual if recipe == "residual" else module.build
+    images = options.batch_size * getattr(options, "critic_steps", 1)
+    return Line(
+        title, build, options, DataSpec.single("random", 10_000, (size, size, channels), 10), images, flop, recipe
+    )
+
+
+def _dcgan(size: int, channels: int, batch: int) -> Line:
+    options = dcgan_mnist.Options(batch_size=batch)
+    flop = joint(*dcgan(size, channels, options.features, options.latent_size))
+    title = f"DCGAN {size}×{size}×{channels}, batch {batch}"
+    return _line(title, dcgan_mnist, "dcgan_mnist", options, size, channels, flop)
+
+
+def _lines() -> dict[str, Line]:
+    mlp, gp = gan_mnist.Options(), wgan_gp_mnist.Options(features=64)
+    res = dcgan_mnist.Options(features=128)
+    widths = [mlp.width, 2 * mlp.width, 4 * mlp.width]
+    dense_flop = joint(dense([mlp.latent_size, *widths, 784]), dense([784, *widths[::-1], 1]))
+    gp_flop = critic(*dcgan(32, 3, gp.features, gp.latent_size), gp.critic_steps)
+    res_flop = joint(*resnet(32, 3, res.features, res.latent_size))
+    return {
+        "mlp": _line("MLP GAN 28×28×1, batch 64", gan_mnist, "gan_mnist", mlp, 28, 1, dense_flop),
+        "dcgan32": _dcgan(32, 1, 64),
+        "dcgan64": _dcgan(64, 3, 128),
+        "wgan_gp32": _line("WGAN-GP 32×32×3, 5 critic steps", wgan_gp_mnist, "wgan_gp_mnist", gp, 32, 3, gp_flop),
+        "residual32": _line("residual 32×32×3, batch 64", dcgan_mnist, "residual", res, 32, 3, res_flop),
+    }
+
+
+LINES = _lines()

@@ -1,0 +1,175 @@
+"""Times a training iteration beside PyTorch's: the same architecture, batch and optimiser, on the CPU or the GPU.
+
+    pip install -e '.[benchmark]'
+    python -m scripts.benchmarks.steps
+    python -m scripts.benchmarks.steps --lines dcgan32 --rounds 20 --json speed.json
+
+Ours is the program that a run is, many iterations in one dispatch. PyTorch is timed as it is (eager), with
+`torch.compile`, and both with `channels_last`, on a GPU with autocast to bfloat16 where ours has --dtype bfloat16;
+Adam's updates are fused. Each is a process of its own, of which one works at a time: round after round by turns,
+medians count, and the ratio is PyTorch's time to ours, round by round, in that setting of PyTorch's that is fastest.
+What is printed beside it: images that are trained on in a second; the first iteration, with compiling; peak memory (on
+a CPU what the process grew by, on a GPU what was in use); FLOP of an image, counted by hand and by XLA, which counts
+elementwise work too and a loop's body once; and the share of the largest rate that a matrix product of 2,048 by 2,048
+reached in the same run. Without PyTorch ours is timed alone.
+"""
+
+import dataclasses
+import importlib.util
+import json
+import multiprocessing
+import os
+import statistics
+from collections.abc import Callable
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any, Literal
+
+from jaxgan.training.cli.command_line import command_line
+from jaxgan.training.cli.exits import plain_exits
+from jaxgan.training.errors.usage import UsageError, require, writing
+from jaxgan.training.output.atomic import whole
+from jaxgan.training.scoring.report import aligned
+from scripts.benchmarks.lines import LINES
+from scripts.benchmarks.seeds import spread
+from scripts.benchmarks.sides import SETTINGS, ours, theirs
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    lines: tuple[str, ...] = ()
+    """Which of mlp, dcgan32, dcgan64, wgan_gp32, residual32; all unless told otherwise."""
+    rounds: int = 10
+    """How often each is timed."""
+    seconds: float = 2.0
+    """About how long one timing takes, or one iteration where that is longer."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """What networks compute in."""
+    json: Path | None = None
+    """File for all numbers, .json."""
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.lines) - set(LINES))
+        require(self, "lines", not unknown, f"of {', '.join(LINES)}")
+        require(self, "rounds", self.rounds >= 1, "at least 1")
+        require(self, "seconds", 0 < self.seconds < float("inf"), "above 0 and finite")
+
+
+class Side:
+    """One contestant: a process that does as many iterations as it is told, and says how long they took."""
+
+    def __init__(self, target: Any, *arguments: Any) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe: Connection
+        self.pipe, other = context.Pipe()
+        self.process = context.Process(target=target, args=(other, *arguments), daemon=True)
+        self.process.start()
+        other.close()
+        self.first = self.answer()
+
+    def answer(self, question: int | None = None) -> dict[str, Any]:
+        try:
+            if question is not None:
+                self.pipe.send(question)
+            # The pipe alone may stay open longer than the process, in children that it has started.
+            if self.pipe not in wait([self.pipe, self.process.sentinel]):
+                raise EOFError
+            said: dict[str, Any] = self.pipe.recv()
+        except (EOFError, ConnectionError):
+            raise UsageError("a timed process ended before its time; what it printed above says why") from None
+        return said
+
+    def run(self, iterations: int) -> float:
+        seconds: float = self.answer(iterations)["seconds"]
+        return seconds / iterations
+
+    def end(self) -> dict[str, Any]:
+        last = self.answer(0)
+        self.process.join()
+        return last
+
+
+def measured(name: str, options: Options, torch: bool) -> dict[str, Any]:
+    """All numbers of a line."""
+    sides: dict[str, Side] = {}
+    lengths: dict[str, int] = {}
+
+    def begin(who: str) -> None:
+        print(f"{LINES[name].title}: compiling {who}", flush=True)
+        sides[who] = Side(ours, name, options.dtype) if who == "ours" else Side(theirs, name, options.dtype, who)
+        lengths[who] = max(1, round(options.seconds / sides[who].run(1)))
+
+    for who in ("ours", *SETTINGS) if torch else ("ours",):
+        _unless_it_fails(sides, name, who, begin)
+    seconds: dict[str, list[float]] = {who: [] for who in sides}
+    for _ in range(options.rounds):
+        for who in list(sides):
+            _unless_it_fails(sides, name, who, lambda who: seconds[who].append(sides[who].run(lengths[who])))
+    ends: dict[str, dict[str, Any]] = {}
+    for who in list(sides):
+        _unless_it_fails(sides, name, who, lambda who: ends.update({who: sides[who].end()}))
+    return result_of(name, {who: sides[who].first | ends[who] | {"seconds": seconds[who]} for who in sides})
+
+
+def _unless_it_fails(sides: dict[str, Side], name: str, who: str, do: Callable[[str], None]) -> None:
+    """`do(who)`; a setting of PyTorch's that ends in it is a side no longer. UsageError where ours does."""
+    try:
+        do(who)
+    except UsageError:
+        if who == "ours":
+            raise
+        print(f"{LINES[name].title}: PyTorch {who} fails (above), and is left out", flush=True)
+        sides.pop(who, None)
+
+
+def result_of(name: str, sides: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """What the sides said, which of PyTorch's settings is fastest ("ours" without PyTorch), and its time to ours."""
+    best = min(sides, key=lambda who: (who == "ours", statistics.median(sides[who]["seconds"])))
+    ratios = [a / b for a, b in zip(sides[best]["seconds"], sides["ours"]["seconds"], strict=True)]
+    return {"line": name, "best": best, "ratios": ratios, "sides": sides}
+
+
+def row(result: dict[str, Any]) -> list[str]:
+    line, sides, best = LINES[result["line"]], result["sides"], result["best"]
+    rates = {who: line.images / statistics.median(sides[who]["seconds"]) for who in sides}
+    peak = max(side["product"] for side in sides.values())
+    whose = ["ours"] if best == "ours" else ["ours", best]
+    return [
+        line.title,
+        *(f"{rates['ours']:,.0f}", "" if best == "ours" else f"{rates[best]:,.0f} ({best})"),
+        "" if best == "ours" else spread(result["ratios"]),
+        " / ".join(f"{sides[who]['first']:.1f}" for who in whose),
+        " / ".join(f"{sides[who]['peak'] / 1e6:,.0f}" for who in whose),
+        f"{line.flop / 1e6:,.0f} / {sides['ours']['flop'] / line.images / 1e6:,.0f}",
+        f"{100 * rates['ours'] * line.flop / peak:.0f} %",
+    ]
+
+
+HEAD = [
+    *("", "ours, images/s", "PyTorch", "ratio (quartiles)", "first, s", "peak, MB"),
+    *("MFLOP an image, by hand / XLA", "of the peak"),
+]
+
+
+def benchmark(options: Options) -> None:
+    torch = importlib.util.find_spec("torch") is not None
+    if not torch:
+        print("PyTorch isn't installed, ours is timed alone: pip install -e '.[benchmark]'", flush=True)
+    results = []
+    for name in options.lines or tuple(LINES):
+        results.append(measured(name, options, torch))
+        print(aligned([HEAD, row(results[-1])]), flush=True)
+    sides = [side for result in results for side in result["sides"].values()]
+    product, copy = (max(side[what] for side in sides) for what in ("product", "copy"))
+    print(f"\n{sides[0]['device']}, {os.cpu_count()} cores, {options.dtype}, {options.rounds} rounds by turns")
+    print(f"largest matrix product {product / 1e9:,.0f} GFLOP/s, copy {copy / 1e9:,.1f} GB/s\n")
+    print(aligned([HEAD, *map(row, results)]))
+    if options.json:
+        plain = dataclasses.asdict(options) | {"json": None}
+        with writing(options.json), whole(options.json) as temporary:
+            temporary.write_text(json.dumps({"options": plain, "lines": results}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    with plain_exits():
+        benchmark(command_line(Options))

@@ -1,0 +1,266 @@
+"""Every experiment at its smallest, its sizes and common options, and the list that `python -m experiments` prints."""
+
+import dataclasses
+import importlib
+import json
+import os
+import pathlib
+import subprocess
+import sys
+from typing import ClassVar
+
+import jax
+import numpy as np
+import pytest
+from conftest import assert_same
+
+from experiments import __main__ as listing
+from jaxgan.training import DataSpec, UsageError, train
+from jaxgan.training import open as open_run
+from jaxgan.training.options.options import Options, differing, of_size
+from jaxgan.training.options.parsing import parse
+from jaxgan.training.recipe.loading import load
+
+pytestmark = pytest.mark.usefixtures("as_users_have_it")
+
+ROOT = pathlib.Path(__file__).parents[2]
+NAMES = sorted(path.stem for path in (ROOT / "experiments").glob("*.py") if not path.stem.startswith("_"))
+MODULES = {name: importlib.import_module(f"experiments.{name}") for name in NAMES}
+SMOKE = ["--size", "smoke", "--devices", "1"]
+
+
+# Each compiles some seconds: the fast suite has one of each kind, the slow one all.
+FAST = ("gan_ring", "dcgan_mnist")
+every_experiment = pytest.mark.parametrize(
+    "name", [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in NAMES]
+)
+
+
+@every_experiment
+def test_two_steps_are_trained_saved_continued_and_sampled(name, tmp_path, capsys):
+    module, run = MODULES[name], [*SMOKE, "--workdir", str(tmp_path / "run")]
+    state = train(module.build, parse(module.Options, run))
+    assert int(state.step) == 2
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((state.generator.params, state.ema)))
+    opened = open_run(tmp_path / "run")
+    assert opened.step == 2 and opened.options.size == "smoke"
+    assert_same(jax.tree.leaves(opened.state), jax.tree.leaves(state))
+    assert opened.sample(3).shape[0] == 3
+    keys, labels = jax.random.split(jax.random.key(0), 3), {"label": np.arange(3) % max(opened.data.classes, 1)}
+    drawn = opened.gan.sample(opened.state, labels, keys)[opened.data.main]  # before it is rounded: two steps are few
+    drawn = np.asarray(drawn)
+    assert len(np.unique(drawn.reshape(3, -1), axis=0)) == 3
+    capsys.readouterr()
+    longer = [*run, "--steps", "3"]
+    if opened.options.schedule != "constant":  # which goes over the run that was begun
+        longer += ["--schedule-images", str(2 * opened.options.batch_size)]
+    state = train(module.build, parse(module.Options, longer))
+    assert int(state.step) == 3 and "continuing at step 2" in capsys.readouterr().out
+
+
+@pytest.fixture(scope="module")
+def made():
+    """`(name, arguments) -> state, jaxpr of its iteration`: what an experiment makes of its options, traced only."""
+    specs = {}
+
+    def make(name, *arguments):
+        module = MODULES[name]
+        options = parse(module.Options, [*SMOKE, *arguments])
+        if name not in specs:
+            specs[name] = DataSpec.of(load(options), options.crop_shape)
+        gan, spec = module.build(options, specs[name]), specs[name]
+        key = jax.random.key(0)
+        state = jax.eval_shape(gan.init, key)
+        batch = spec.batch(gan.batch_size)
+        return state, str(jax.make_jaxpr(gan.iteration)(state, batch))
+
+    return make
+
+
+@every_experiment
+@pytest.mark.filterwarnings("ignore:.* parts of an accumulated batch by itself:UserWarning")
+def test_the_common_options_reach_the_players(name, made):
+    """An experiment that forgets one of them would train on without a word."""
+    adam, plain = made(name, "--optimizer", "adam", "--schedule", "constant")
+    sgd, _ = made(name, "--optimizer", "sgd", "--momentum", "0", "--clip-gradient-norm", "1")
+    for player in ("generator", "discriminator"):
+        assert "mu=" in str(getattr(adam, player).opt_state)
+        assert jax.tree.leaves(getattr(sgd, player).opt_state) == []
+    assert made(name, "--schedule", "cosine")[1].count("= cos ") >= plain.count("= cos ") + 2
+    assert made(name, "--accumulate", "2")[1] != plain
+    assert "lookahead" in made(name, "--lookahead", "5")[0].extras and "lookahead" not in adam.extras
+    module = MODULES[name]
+    options = parse(module.Options, [*SMOKE, "--generator-learning-rate", "0.25", "--ema-half-life", "77"])
+    options = dataclasses.replace(options, discriminator_learning_rate=0.125)
+    gan = module.build(options, DataSpec.of(load(options), options.crop_shape))
+    numbers = jax.jit(lambda key: gan.init(key).hyper)(jax.random.key(0))
+    assert numbers["generator/learning_rate"] == 0.25 and numbers["discriminator/learning_rate"] == 0.125
+    assert numbers["ema_half_life"] == 77
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_sizes_name_options_and_can_be_had(name):
+    options = MODULES[name].Options
+    assert set(options.SIZES) == {"paper", "smoke"}
+    fields = {field.name for field in dataclasses.fields(options)}
+    for size, changes in options.SIZES.items():
+        assert set(changes) <= fields - {"size"}
+        made = parse(options, ["--size", size])
+        assert made == of_size(options, size) and made.size == size
+        assert {key: getattr(made, key) for key in changes} == changes
+    assert parse(options, []) == options() == of_size(options, "laptop")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_the_papers_size_trains(name, tmp_path):
+    """One step of its networks, on few and other images."""
+    module, stacked = MODULES[name], "stacked" in name
+    few = [] if name.endswith(("ring", "vectors")) else ["--dataset", "digits", "--channels", "3" if stacked else "1"]
+    few += ["--batch-size", "8", "--steps", "1", "--devices", "1", "--workdir", str(tmp_path / "run")]
+    options = parse(module.Options, ["--size", "paper", *few])
+    assert int(train(module.build, options).step) == 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Sized(Options):
+    """An experiment with a paper size."""
+
+    features: int = 8
+    flip: bool = True
+    images: str | None = "10%"
+
+    SIZES: ClassVar = {"paper": {"steps": 200_000, "features": 64, "flip": False, "images": None}}
+
+
+@pytest.mark.parametrize("flags", [["--size", "paper"], ["--size=paper"], ["--size", "laptop", "--size", "paper"]])
+def test_what_is_typed_wins_over_the_size(flags):
+    paper = Sized(size="paper", steps=200_000, features=64, flip=False, images=None)
+    assert parse(Sized, flags) == paper
+    assert parse(Sized, ["--features", "3", *flags]) == dataclasses.replace(paper, features=3)
+    assert parse(Sized, [*flags, "--features", "3", "--flip"]) == dataclasses.replace(paper, features=3, flip=True)
+    assert of_size(Sized, "paper", features=3) == dataclasses.replace(paper, features=3)
+    assert parse(Sized, ["--no-flip"]) == Sized(flip=False)
+
+
+def test_help_shows_the_defaults_of_the_size(capsys):
+    for arguments, features in (([], 8), (["--size", "paper"], 64)):
+        with pytest.raises(SystemExit):
+            parse(Sized, [*arguments, "--help"])
+        said = " ".join(capsys.readouterr().out.split())
+        assert f"(default: {features})" in said and "--size paper has --steps 200000, --features 64," in said
+
+
+@pytest.mark.parametrize("size", ["smoke", "huge", ""])
+def test_a_size_that_is_not_there_is_refused_with_those_that_are(size):
+    with pytest.raises(UsageError, match=f"^--size must be laptop or paper, got {size}$"):
+        parse(Sized, ["--size", size])
+    with pytest.raises(UsageError, match=f"^--size must be laptop or paper, got {size}$"):
+        Sized(size=size)
+
+
+def written(path, options):
+    record = {"experiment": Sized.__module__, "options": dataclasses.asdict(options)}
+    path.write_text(json.dumps(record))
+    return str(path)
+
+
+def test_a_file_of_options_repeats_a_size(tmp_path):
+    """Whatever it has that its size hasn't, switches that are off and nothing at all among it."""
+    off = {"flip": False, "images": None}
+    for options in (
+        *(Sized(), Sized(**off), of_size(Sized, "paper")),
+        *(of_size(Sized, "paper", flip=True, images="5"), of_size(Sized, "paper", features=8)),
+    ):
+        file = written(tmp_path / "options.json", options)
+        assert parse(Sized, ["--options", file]) == options
+        assert parse(Sized, ["--options", file, "--size", options.size, "--seed", "3"]).seed == 3
+    with pytest.raises(UsageError, match="is of size paper and has all values; leave out --size laptop"):
+        parse(Sized, ["--options", file, "--size", "laptop"])
+    before = {key: value for key, value in dataclasses.asdict(Sized(features=9)).items() if key != "size"}
+    (tmp_path / "options.json").write_text(json.dumps({"experiment": Sized.__module__, "options": before}))
+    assert parse(Sized, ["--options", str(tmp_path / "options.json")]) == Sized(features=9)
+
+
+def test_a_continued_run_needs_its_values_by_whatever_size():
+    paper = of_size(Sized, "paper")
+    assert differing(dataclasses.replace(paper, size="laptop"), dataclasses.asdict(paper)) == []
+    assert differing(Sized(flip=False, images=None), dataclasses.asdict(paper)) == [
+        "--size laptop (the run has paper)",
+        "--features 8 (the run has 64)",
+    ]
+
+
+def test_the_list_has_a_line_for_each(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["experiments"])
+    listing.main()
+    *lines, empty, hint = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == NAMES and empty == "" and "NAME" in hint
+    assert max(map(len, lines)) <= 120
+    for each, module in zip(listing.experiments(), MODULES.values(), strict=True):
+        assert each.note == module.__doc__.rstrip("\n") and each.note.startswith(each.first)
+        assert each.sizes == ("laptop", *module.Options.SIZES)
+        assert f"python -m experiments.{each.name}" in each.note
+
+
+@pytest.mark.parametrize(
+    "note, first",
+    [
+        ("A GAN. And more.", "A GAN"),
+        ("GANs by J. Doe et al. in\n2014. And more.", "GANs by J. Doe et al. in 2014"),
+        ("Version 1.5 of it.", "Version 1.5 of it"),
+        ("", ""),
+    ],
+)
+def test_the_first_sentence(note, first):
+    assert listing.Experiment("name", note, ()).first == first
+
+
+@pytest.mark.parametrize("name", ["gan_ring", "experiments.gan_ring"])
+def test_a_name_says_how_to_run_it(name, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["experiments", name])
+    listing.main()
+    said = capsys.readouterr().out
+    assert "Goodfellow et al. 2014" in said and "python -m experiments.gan_ring --help" in said
+    assert "laptop, paper, smoke" in said
+
+
+@pytest.mark.parametrize(
+    "name, hint", [("gan_rong", "do you mean gan_ring?"), ("zzz", "python -m experiments lists them")]
+)
+def test_an_unknown_name_is_told_in_a_line(name, hint, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["experiments", name])
+    with pytest.raises(SystemExit, match="2"):
+        listing.main()
+    assert capsys.readouterr().err == f"error: no experiment is named {name}; {hint}\n"
+
+
+def test_the_list_needs_nothing_but_python():
+    """`-S` leaves out all that is installed."""
+    done = subprocess.run(
+        [sys.executable, "-S", "-m", "experiments"],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": ""},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert all(name in done.stdout for name in NAMES)
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"], ids=["in the end", "at once"])
+def test_help_ends_quietly_where_nobody_reads_it(unbuffered):
+    """As after `| head`, which leaves when it has what it wants; here it is gone before the first line."""
+    program = (
+        "from jaxgan.training.errors.usage import command_line as c; from jaxgan.training import DataSpec; c(DataSpec)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, "--help"],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": unbuffered},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        process.stdout.close()
+        assert process.stderr.read() == "" and process.wait(60) == 0

@@ -1,0 +1,179 @@
+"""Real processes, as users start and lose them: kills, signals, and the commands of the README."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import TINY_RUN
+from PIL import Image
+
+from jaxgan import training
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[3]
+STEPS = 4000
+
+
+def command(*arguments):
+    return [sys.executable, "-m", *map(str, arguments)]
+
+
+def experiment(directory, *more):
+    often = ["--steps", STEPS, "--checkpoint-every", 25, "--sample-every", 500]
+    return command("experiments.dcgan_mnist", *TINY_RUN, *often, "--workdir", directory, *more)
+
+
+def start(arguments):
+    return subprocess.Popen(arguments, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def finish(arguments, status=0, **environment):
+    done = subprocess.run(
+        arguments, cwd=ROOT, capture_output=True, text=True, check=False, env=os.environ | environment, timeout=1500
+    )
+    assert done.returncode == status, done.stderr
+    return done
+
+
+def newest(directory):
+    steps = [int(path.name) for path in (directory / "checkpoints").glob("*") if path.name.isdigit()]
+    return max(steps, default=0)
+
+
+def wait_until(condition, process, seconds=180):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end, "nothing happened"
+        time.sleep(0.01)
+
+
+def final_arrays(directory):
+    import jax
+
+    run = training.open(directory)
+    assert run.step == STEPS
+    state = run.state.replace(key=jax.random.key_data(run.state.key))
+    return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in jax.tree.leaves_with_path(state)}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("undisturbed") / "run"
+    finish(experiment(directory))
+    return directory
+
+
+def test_killed_at_any_moment_and_started_again_it_ends_with_the_same_bits(undisturbed, tmp_path):
+    """kill -9 eight times: while it starts, between checkpoints, and (every 25 steps of some milliseconds) within
+    one."""
+    directory, moments, landed = tmp_path / "run", np.random.default_rng(0), 0
+    for attempt in range(8):
+        process = start(experiment(directory))
+        before = newest(directory)
+        if attempt == 0:  # before there is any checkpoint
+            wait_until((directory / "options.json").exists, process)
+        else:
+            wait_until(lambda before=before: newest(directory) > before, process)
+        time.sleep(moments.uniform(0, 0.3))
+        process.kill()
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL, "it ended before the kill: the test needs more steps"
+        landed += newest(directory) > before
+    assert landed == 7 and newest(directory) < STEPS
+    finish(experiment(directory))
+    expected, actual = final_arrays(undisturbed), final_arrays(directory)
+    assert actual.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_array_equal(actual[name], value, err_msg=name)
+    assert (directory / "metrics.jsonl").read_text() == (undisturbed / "metrics.jsonl").read_text()
+    grids = sorted(path.name for path in (undisturbed / "samples").iterdir())
+    for name in grids:
+        assert (directory / "samples" / name).read_bytes() == (undisturbed / "samples" / name).read_bytes()
+
+
+@pytest.mark.parametrize("number, status", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_saves_and_says_how_to_go_on(number, status, undisturbed, tmp_path):
+    directory = tmp_path / "run"
+    process = start(experiment(directory))
+    wait_until(lambda: newest(directory) > 0, process)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == status and "Traceback" not in said
+    last = said.splitlines()[-1]
+    assert last.startswith(f"stopped by {number.name} at step {newest(directory)}, which is saved; continue with")
+    finish(experiment(directory))
+    for name, value in final_arrays(undisturbed).items():
+        np.testing.assert_array_equal(final_arrays(directory)[name], value, err_msg=name)
+
+
+@pytest.mark.parametrize("number, status", [(signal.SIGINT, 130), (signal.SIGKILL, -9)])
+def test_an_interrupted_compile_harms_nothing(number, status, tmp_path):
+    """With an empty compilation cache, so that the signal finds XLA at work, and entries half written."""
+    cache = {"JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache")}
+    run = [*experiment(tmp_path / "run"), "--steps", "20"]
+    process = subprocess.Popen(
+        run, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | cache
+    )
+    wait_until((tmp_path / "run" / "options.json").exists, process)
+    time.sleep(1.0)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == status and "Traceback" not in said
+    if number == signal.SIGINT:
+        assert said.splitlines()[-1].startswith("stopped by SIGINT before the first step; continue with")
+    done = finish(run, **cache)
+    assert "has no checkpoint: starting from step 0" in done.stdout and "done: 20 steps" in done.stdout
+
+
+def test_a_repeated_run_is_the_same_run(undisturbed, tmp_path):
+    options = undisturbed / "options.json"
+    finish(command("experiments.dcgan_mnist", "--options", options, "--workdir", tmp_path / "run"))
+    for name, value in final_arrays(undisturbed).items():
+        np.testing.assert_array_equal(final_arrays(tmp_path / "run")[name], value, err_msg=name)
+
+
+def test_samples_from_a_run_directory(undisturbed, tmp_path):
+    out, grid, walk = tmp_path / "samples.npz", tmp_path / "grid.png", tmp_path / "walk.gif"
+    finish(command("scripts.sample", undisturbed, "--count", 1000, "--out", out, "--grid", grid, "--interpolate", walk))
+    images = np.load(out)["images"]
+    assert images.shape == (1000, 28, 28, 1) and images.dtype == np.uint8 and images.std() > 10
+    with Image.open(grid) as picture, Image.open(walk) as animation:
+        assert picture.size[0] > 400 and animation.n_frames > 50
+    finish(command("scripts.sample", undisturbed, "--count", 300, "--out", tmp_path / "few.npz"))
+    np.testing.assert_array_equal(np.load(tmp_path / "few.npz")["images"], images[:300])
+    finish(command("scripts.sample", undisturbed, "--count", 300, "--out", tmp_path / "raw.npz", "--weights", "raw"))
+    assert not np.array_equal(np.load(tmp_path / "raw.npz")["images"], images[:300])
+
+
+def test_the_first_command_without_any_data(tmp_path):
+    """`python -m experiments.dcgan_mnist` at its default size, but for 60 steps, where no MNIST can be had."""
+    short = ["--devices", 1, "--steps", 60, "--sample-every", 30]
+    arguments = command("experiments.dcgan_mnist", *short, "--workdir", tmp_path / "run")
+    done = finish(arguments, TFDS_DATA_DIR=str(tmp_path))
+    assert done.stdout.startswith("NOTE: training on scikit-learn's 1,797 digits instead of MNIST")
+    assert json.loads((tmp_path / "run" / "options.json").read_text())["options"]["dataset"] == "digits"
+    assert len(list((tmp_path / "run" / "samples").iterdir())) == 3 and (tmp_path / "run" / "training.gif").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["experiments.dcgan_mnist", "--stepz", "3"], "--stepz"),
+        (["experiments.dcgan_mnist", "--image-size", "30"], "'30'"),
+        (["experiments.dcgan_mnist", "--steps", "0"], "--steps must be at least 1, got 0"),
+        (["experiments.dcgan_mnist", "--dataset", "mnist", "--data-dir", "nowhere"], "nowhere"),
+        (["experiments.dcgan_mnist", "--dataset", "digits", "--workdir", "README.md/run"], "README.md/run"),
+        (["scripts.sample", "nowhere", "--grid", "g.png"], "nowhere is no run directory"),
+    ],
+)
+def test_a_users_mistake_is_one_line_and_status_2(arguments, message):
+    done = finish(command(*arguments), status=2)
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1 and message in done.stderr

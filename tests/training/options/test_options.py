@@ -1,0 +1,111 @@
+"""Command lines: every mistake is one line, every option is explained, a file of options repeats a run."""
+
+import dataclasses
+import json
+import warnings
+
+import pytest
+
+from experiments.dcgan_mnist import Options
+from jaxgan.training.cli.exits import plain_exits
+from jaxgan.training.errors.usage import UsageError
+from jaxgan.training.options.options import differing, flag
+from jaxgan.training.options.parsing import parse
+
+
+def test_defaults_and_given_values():
+    assert parse(Options, []) == Options()
+    given = parse(Options, ["--steps", "7", "--batch-size=3", "--image-size", "64", "--fresh", "--data-dir", "d"])
+    assert given == Options(steps=7, batch_size=3, image_size=64, fresh=True, data_dir="d")
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--stepz", "3"], "--stepz"),
+        (["--steps", "many"], "--steps.*'many'"),
+        (["--steps"], "--steps"),
+        (["--steps", "0"], "--steps must be at least 1, got 0"),
+        (["--batch-size", "-4"], "--batch-size must be at least 1, got -4"),
+        (["--dry-run", "--coordinator", "auto"], "--dry-run must be used without --coordinator"),
+        (["--sample-every", "0"], "--sample-every must be at least 1, got 0"),
+        (["--image-size", "30"], "30.*28.*32.*64.*128"),
+        (["--options"], "--options needs a file"),
+        (["--options", "nowhere.json"], "--options nowhere.json can't be read"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_it(arguments, message, capsys):
+    with pytest.raises(UsageError, match=message) as error:
+        parse(Options, arguments)
+    assert "\n" not in str(error.value) and "│" not in str(error.value)
+    assert capsys.readouterr().err == ""
+
+
+def test_a_warning_is_one_line_that_says_it(capsys):
+    shown = warnings.showwarning
+    with plain_exits(), warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.warn("parts of a batch", stacklevel=1)
+    assert capsys.readouterr().err == "warning: parts of a batch\n"
+    assert warnings.showwarning is shown
+
+
+def test_help_explains_every_option_with_its_default(capsys):
+    with pytest.raises(SystemExit) as stop:
+        parse(Options, ["--help"])
+    assert stop.value.code == 0
+    said = " ".join(capsys.readouterr().out.split())
+    for field in dataclasses.fields(Options):
+        assert f"--{flag(field.name)} " in said and f"(default: {field.default}" in said
+    assert "--options FILE" in said and "Radford" in said
+
+
+def test_a_file_repeats_a_run_in_a_new_directory(tmp_path):
+    options = Options(steps=5, features=8, dataset="digits", workdir="old")
+    path = tmp_path / "options.json"
+    path.write_text(json.dumps({"experiment": "experiments.dcgan_mnist", "options": dataclasses.asdict(options)}))
+    assert parse(Options, ["--options", str(path)]) == dataclasses.replace(options, workdir=None)
+    assert parse(Options, [f"--options={path}", "--steps", "9"]).steps == 9
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", '{"experiment": "e", "options": 3}', '{"experiment": "e", "options": {}}']
+)
+def test_a_file_of_something_else_is_refused(content, tmp_path):
+    path = tmp_path / "options.json"
+    path.write_text(content)
+    with pytest.raises(UsageError, match=r"--options .*options\.json"):
+        parse(Options, ["--options", str(path)])
+
+
+@pytest.mark.parametrize(
+    "name, value", [("no_such", 1), ("features", "abc"), ("image_size", 30), ("seed", 0.5), ("batch_size", 8.5)]
+)
+def test_a_file_is_checked_like_a_command_line(name, value, tmp_path):
+    path = tmp_path / "options.json"
+    path.write_text(json.dumps({"experiment": "experiments.dcgan_mnist", "options": {name: value}}))
+    with pytest.raises(UsageError, match=name.replace("_", "-")):
+        parse(Options, ["--options", str(path)])
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"features": 0}, {"latent_size": 0}, {"seed": -1}, {"seed": 2**32}, {"learning_rate": float("nan")}),
+        *({"learning_rate": 0.0}, {"beta1": 1.0}, {"ema_half_life": -5.0}, {"dataset": ""}, {"rotate": 200.0}),
+    ],
+)
+def test_values_that_cannot_work_are_refused_in_a_program_too(changes):
+    (name,) = changes
+    with pytest.raises(UsageError, match=f"--{name.replace('_', '-')} must be .*, got"):
+        Options(**changes)
+
+
+def test_only_what_changes_no_number_may_differ():
+    before = dataclasses.asdict(Options())
+    allowed = Options(steps=1, checkpoint_every=1, sample_every=1, workdir="w", data_dir="d", fresh=True)
+    assert differing(allowed, before) == []
+    assert differing(Options(beta1=0.9, batch_size=32), before) == [
+        "--batch-size 32 (the run has 64)",
+        "--beta1 0.9 (the run has 0.5)",
+    ]

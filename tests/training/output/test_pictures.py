@@ -1,0 +1,74 @@
+"""Pictures of all that a GAN draws, and files of them."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxgan.media import Image as Shown
+from jaxgan.media import Points, Vectors, grid
+from jaxgan.media.grid import LABEL
+from jaxgan.training.output.pictures import animate, picture, save_gif, save_png
+
+
+def flat(value, height=8, width=8, channels=1, count=3):
+    return np.full((count, height, width, channels), value, np.uint8)
+
+
+def test_a_picture_of_one_output_is_its_mediums():
+    images = flat(7, count=5)
+    np.testing.assert_array_equal(picture({"image": Shown()}, {"image": images}, 2), grid(images, 2))
+    members = np.stack([images, images + 1])
+    np.testing.assert_array_equal(
+        picture({"image": Shown()}, {"image": members}, members=2), Shown().show_members(members)
+    )
+
+
+def test_several_outputs_stand_side_by_side_example_by_example():
+    """A grey source of 8×8, a coloured image of 8×6 and its target: three of each, in rows of two."""
+    drawn = {"source": flat(50), "image": flat(100, 8, 6, 3), "target": flat(150, 8, 6, 3)}
+    drawn["image"][1] = 101
+    sheet = picture(dict.fromkeys(drawn, Shown()), drawn, 2)
+    wide = 2 * (8 + 6 + 6)  # doubled, as they are low
+    assert sheet.shape == (2 * 18 + 2, 2 * (wide + 2) + 2, 3)
+    row = sheet[10, :, 0]
+    assert [row[2 + x] for x in (4, 16 + 4, 28 + 4)] == [50, 100, 150]
+    assert [row[4 + wide + x] for x in (4, 16 + 4, 28 + 4)] == [50, 101, 150]
+    assert sheet[10, 5].tolist() == [50, 50, 50]
+    members = {name: np.stack([each, each]) for name, each in drawn.items()}
+    of_two = picture(dict.fromkeys(drawn, Shown()), members, members=2)
+    assert of_two.shape == (2 * 18 + 2, LABEL + 3 * (wide + 2) + 2, 3)
+
+
+def test_media_without_tiles_stand_as_sheets_beside_each_other():
+    drawn = {"vector": np.zeros((9, 2), np.float32), "image": np.zeros((9, 1, 1, 2), np.float32)}
+    media = {"vector": Vectors((0.0, 0.0), (1.0, 1.0)), "image": Points()}
+    sheet = picture(media, drawn)
+    alone = [media[name].show(drawn[name]) for name in drawn]
+    assert sheet.shape == (512, alone[0].shape[1] + 512, 3)
+    np.testing.assert_array_equal(sheet[:, alone[0].shape[1] :, :1], alone[1])
+
+
+def test_an_animation_has_its_frames(tmp_path):
+    frames = [np.full((8, 8, 1), value, np.uint8) for value in (0, 100, 200)]
+    save_gif(tmp_path / "walk.gif", frames)
+    with Image.open(tmp_path / "walk.gif") as file:
+        assert file.n_frames == 3 and file.size == (8, 8)
+
+
+def test_a_run_is_animated_in_the_order_of_its_steps(tmp_path):
+    animate(tmp_path, tmp_path / "training.gif")
+    assert not (tmp_path / "training.gif").exists()
+    for step in (20, 0, 5):
+        save_png(tmp_path / f"{step:08d}.png", np.full((8, 8, 1), 10 * step, np.uint8))
+    animate(tmp_path, tmp_path / "training.gif")
+    with Image.open(tmp_path / "training.gif") as file:
+        shades = []
+        for frame in range(file.n_frames):
+            file.seek(frame)
+            shades.append(file.convert("L").getpixel((0, 0)))
+    assert shades == [0, 50, 200]
+
+
+def test_nothing_is_no_animation(tmp_path):
+    with pytest.raises(ValueError, match="at least one frame"):
+        save_gif(tmp_path / "walk.gif", [])
