@@ -148,7 +148,7 @@ def refused(root, name="mnist", *parts):
 
 def test_tfds_registers_the_files_and_needs_no_tensorflow():
     code = (
-        "import sys; from jaxgan.data import fetch\n"
+        "import sys; from jaxgan.data.sources import fetch\n"
         "for name in fetch.FETCHABLE:\n"
         "    for file in fetch.registered(name): print(name, *file)\n"
         "print('tensorflow' in sys.modules)"
@@ -443,7 +443,7 @@ def test_a_killed_download_leaves_nothing_that_looks_finished(server, offer, tmp
 
     server.answers[IMAGES] = half
     code = (
-        "import json, pathlib, sys; from jaxgan.data import fetch\n"
+        "import json, pathlib, sys; from jaxgan.data.sources import fetch\n"
         "fetch.registered = lambda name: [fetch.Remote(*file) for file in json.loads(sys.argv[1])]\n"
         "fetch.fetched('mnist', pathlib.Path(sys.argv[2]))"
     )

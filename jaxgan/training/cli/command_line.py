@@ -4,7 +4,8 @@ import contextlib
 import io
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import TypeVar
 
 from jaxgan.training.errors.usage import UsageError
@@ -16,11 +17,22 @@ T = TypeVar("T")
 
 
 def command_line(
-    options_type: type[T], arguments: Sequence[str] | None = None, *, epilogue: str = "", default: T | None = None
+    options_type: type[T],
+    arguments: Sequence[str] | None = None,
+    *,
+    epilogue: str = "",
+    default: T | None = None,
+    renamed: Mapping[str, str] = MappingProxyType({}),
 ) -> T:
-    """`options_type`, a dataclass, from command-line arguments; UsageError in one line where they are wrong. What they
-    don't give is as in `default`, or else as the fields have it. `--help` shows the docstring of the type's module,
-    then `epilogue`, then the fields with their docstrings."""
+    """Makes `options_type`, a dataclass, of command-line arguments. What they don't give is as in `default`, or else as
+    the fields have it. `--help` shows the docstring of the type's module, then `epilogue`, then the fields with their
+    docstrings. renamed: by an option that there was, such as "--grid", how it is said now, such as "--out FILE.png".
+
+    UsageError in one line where the arguments are wrong, or have a name that there was."""
+    given = sys.argv[1:] if arguments is None else arguments
+    for name in (argument.partition("=")[0] for argument in given):
+        if name in renamed:
+            raise UsageError(f"{name} is now {renamed[name]} (--help lists the options)")
     import tyro
 
     said = io.StringIO()
@@ -30,7 +42,7 @@ def command_line(
             return tyro.cli(
                 options_type,
                 prog=f"python -m {main.name}" if main else None,
-                args=arguments,
+                args=given,
                 default=tyro.MISSING_NONPROP if default is None else default,
                 description=f"{sys.modules[options_type.__module__].__doc__ or ''}\n{epilogue}",
                 config=(tyro.conf.FlagCreatePairsOff,),

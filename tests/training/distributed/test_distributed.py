@@ -203,8 +203,10 @@ def test_a_disk_that_is_not_shared_is_a_users_mistake_and_nothing_is_moved(tmp_p
 
 def refused(*arguments):
     """What `join(*arguments)` says on stderr in a program that ends with status 2."""
-    program = "from jaxgan.training import processes as p, usage; p.MEET = 2"
-    program += f"\nwith usage.plain_exits(): p.join(*{arguments})"
+    program = (
+        "from jaxgan.training.distributed import processes as p; from jaxgan.training.cli.exits import plain_exits"
+    )
+    program += f"\np.MEET = 2\nwith plain_exits(): p.join(*{arguments})"
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
     )

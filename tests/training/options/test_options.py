@@ -7,6 +7,7 @@ import warnings
 import pytest
 
 from experiments.dcgan_mnist import Options
+from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
 from jaxgan.training.errors.usage import UsageError
 from jaxgan.training.options.options import differing, flag
@@ -109,3 +110,8 @@ def test_only_what_changes_no_number_may_differ():
         "--batch-size 32 (the run has 64)",
         "--beta1 0.9 (the run has 0.5)",
     ]
+
+
+def test_a_name_that_there_was_is_refused_with_the_one_there_is():
+    with pytest.raises(UsageError, match=r"^--rate is now --learning-rate \(--help lists the options\)$"):
+        command_line(Options, ["--rate=1"], renamed={"--rate": "--learning-rate"})
