@@ -22,7 +22,7 @@ from jaxgan.evaluation import HIGHER_IS_BETTER, ONE_IS_BEST
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
 from jaxgan.training.errors.usage import UsageError, writing
-from jaxgan.training.output.atomic import whole
+from jaxgan.training.output.atomic import atomic_write
 from jaxgan.training.run.directory import Run
 from jaxgan.training.scoring.judge import read
 from jaxgan.training.scoring.report import aligned, over, spread
@@ -136,7 +136,7 @@ def plot(path: Path, groups: Sequence[Sequence[Line]]) -> None:
         axes.invert_yaxis()  # the best on top
         axes.set_title(heading(group).replace(": ", "\n", 1), fontsize=9, loc="left")
         axes.spines[["top", "right"]].set_visible(False)
-    with writing(path), whole(path) as temporary:
+    with writing(path), atomic_write(path) as temporary:
         figure.savefig(temporary, format="png", dpi=120)
 
 

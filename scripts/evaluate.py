@@ -35,7 +35,7 @@ from jaxgan.training.recipe.loading import Given, held_out
 from jaxgan.training.run.open_run import OpenRun
 from jaxgan.training.scoring.judge import Judge, about_state, append, judge_by, judge_of
 from jaxgan.training.scoring.measures import Measure, measure_for, measures_for
-from jaxgan.training.scoring.real_data import Real
+from jaxgan.training.scoring.real_data import RealData
 from jaxgan.training.scoring.report import aligned, over, spread
 
 Record = dict[str, Any]
@@ -79,7 +79,7 @@ def of_run(options: Options, directory: Path, given: Given | None = None) -> tup
     theirs: DataOptions = run.options
     if options.data_dir:
         theirs = dataclasses.replace(theirs, data_dir=options.data_dir)
-    real = Real.of_run(theirs, given)
+    real = RealData.of_run(theirs, given)
     for name, now in real.spec.contents.items():
         if now != (was := run.data.contents.get(name)):
             raise UsageError(
@@ -157,7 +157,7 @@ def _held(
         what = f"one half of the training {plural} against the other"
         return other, judge.real[first], labels if labels is None else labels[first], what
     spec = DataSpec.of(held, theirs.crop_shape)
-    one = Real(held, spec, real_transform(theirs)).of(output)
+    one = RealData(held, spec, real_transform(theirs)).of(output)
     images = one.examples(min(count, one.spec.count))
     return judge, images, one.labels[: len(images)], what
 

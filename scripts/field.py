@@ -21,7 +21,7 @@ from jaxgan.training import OpenRun, open  # noqa: A004 - the library's name for
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
 from jaxgan.training.errors.usage import UsageError, writing
-from jaxgan.training.output.atomic import whole
+from jaxgan.training.output.atomic import atomic_write
 
 SIDE, ARROWS, REACH = 128, 16, 1.5  # points of a side of the field, arrows along it, half of it in the data's units
 
@@ -78,7 +78,7 @@ def draw(run: OpenRun, data: np.ndarray, samples: np.ndarray, path: Path) -> Non
     right.set_title("the discriminator: white is real; arrows up its slope")
     for axes in (left, right):
         axes.set(xlim=square[0], ylim=square[1], aspect="equal")
-    with writing(path), whole(path) as temporary:
+    with writing(path), atomic_write(path) as temporary:
         figure.savefig(temporary, format="png", dpi=100)
 
 

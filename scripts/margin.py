@@ -28,7 +28,7 @@ from jaxgan.training.errors.usage import UsageError
 from jaxgan.training.options.data import DataOptions, real_transform
 from jaxgan.training.recipe.data_spec import DataSpec
 from jaxgan.training.recipe.loading import held_out, load
-from jaxgan.training.scoring.real_data import Real
+from jaxgan.training.scoring.real_data import RealData
 from jaxgan.training.scoring.report import aligned
 
 MOST, AT_ONCE = 10_000, 256
@@ -95,7 +95,9 @@ def measure(run: OpenRun, options: DataOptions) -> Margin:
 
     known, others = load(options), unseen(options)
     count = min(MOST, len(known), len(others))
-    real = [Real(each, DataSpec.of(each, options.crop_shape), transform).examples(count) for each in (known, others)]
+    real = [
+        RealData(each, DataSpec.of(each, options.crop_shape), transform).examples(count) for each in (known, others)
+    ]
     sets = (*real, run.sample(count, ema=False))
     parts = [np.split(images, range(AT_ONCE, count, AT_ONCE)) for images in sets]
     logits = [np.concatenate([judge(some) for some in of_one]) for of_one in parts]

@@ -27,7 +27,7 @@ from jaxgan.training import OpenRun, open  # noqa: A004 - the library's name for
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
 from jaxgan.training.errors.usage import UsageError, writing
-from jaxgan.training.output.atomic import whole
+from jaxgan.training.output.atomic import atomic_write
 from jaxgan.training.output.pictures import save_gif, save_png
 
 WALKERS, STOPS, FRAMES = 16, 6, 15  # latents that walk side by side, stops on the way, frames from stop to stop
@@ -81,11 +81,11 @@ def walk(run: OpenRun, *, ema: bool = True, seed: int = 0, label: int | None = N
 
 
 def save(path: Path, run: OpenRun, count: int, **how: Any) -> None:
-    """What a run draws, as a file that is there whole or not at all."""
+    """What a run draws, as a file written atomically."""
     drawn = run.draw(count, **how)
     names = {LABEL: "labels"}
     beside = {names.get(name, name): array for name, array in drawn.items() if name != run.drawing.main}
-    with whole(path) as temporary, temporary.open("wb") as file:
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
         run.drawing.medium(run.drawing.main).save(file, path.suffix, drawn[run.drawing.main], beside)
 
 
@@ -102,7 +102,7 @@ def run(options: Options) -> None:
             raise UsageError(f"can't write {path}: the folder {path.absolute().parent} doesn't exist")
     arguments = {"ema": options.weights == "ema", "seed": options.seed, "label": options.label}
     square = bool(opened.members) or options.label is not None
-    shown, columns = opened.drawing.sheet(square=square)
+    shown, columns = opened.drawing.grid(square=square)
     writers: list[tuple[Path | None, Callable[[Path], None]]] = [
         (options.out, lambda path: save(path, opened, options.count, **arguments)),
         (options.grid, lambda path: save_png(path, opened.picture(shown, columns, **arguments))),

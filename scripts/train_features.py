@@ -37,7 +37,7 @@ from jaxgan.networks.classifier import Classifier
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
 from jaxgan.training.errors.usage import require, writing
-from jaxgan.training.output.atomic import whole
+from jaxgan.training.output.atomic import atomic_write
 
 BATCH = 256
 RATE = 0.2  # the highest, after a fifth of all steps
@@ -160,7 +160,7 @@ def run(options: Options) -> None:
             bar.update()
 
         path.parent.mkdir(parents=True, exist_ok=True)
-        with whole(path) as temporary:
+        with atomic_write(path) as temporary:
             temporary.touch()  # what can't be written is known before the training, not after
             module = HOUSE[recipe.network].module
             variables = train(module, recipe, images, labels, epochs=epochs, seed=options.seed, batch=BATCH, seen=seen)

@@ -1,4 +1,7 @@
-"""The training loop: `main` for a command line, `train` for a program. Reads from top to bottom."""
+"""The training loop: `main` for a command line, `train` for a program.
+
+`train` is the table of contents: a `Setup` is made of what the options ask for, before anything is written; a `Session`
+claims the run directory, restores or initialises the state, and trains until the last step."""
 
 import contextlib
 import dataclasses
@@ -6,7 +9,7 @@ import functools
 import shlex
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,34 +18,42 @@ import numpy as np
 from tqdm import tqdm
 
 from jaxgan.data import DataError
+from jaxgan.parallel import Layout
 from jaxgan.state import ROLES
 from jaxgan.training.checkpoints.checkpoints import Checkpoints
 from jaxgan.training.cli.exits import plain_exits
-from jaxgan.training.compiled.compile import check_counts, compile_for, taken
-from jaxgan.training.compiled.divergence import Watch
+from jaxgan.training.compiled.compile import batch_sizes, check_counts, compile_for
+from jaxgan.training.compiled.divergence import DivergenceCheck
 from jaxgan.training.compiled.dry_run import dry_run
-from jaxgan.training.compiled.program import CHUNK, all_finite
+from jaxgan.training.compiled.program import CHUNK, Program, all_finite
 from jaxgan.training.distributed import processes
-from jaxgan.training.errors.stopping import Stopped, catch_signals, diverged, kept, out_of_memory, writing_in
+from jaxgan.training.errors.stopping import (
+    Stopped,
+    catch_signals,
+    diverged,
+    out_of_memory,
+    resume_point,
+    writing_in,
+)
 from jaxgan.training.errors.usage import UsageError
 from jaxgan.training.options.data import real_transform
-from jaxgan.training.options.devices import compiler_options, in_words, layout_for
+from jaxgan.training.options.devices import compiler_options, describe, layout_for
 from jaxgan.training.options.options import Options, alike, name_of
 from jaxgan.training.options.parsing import parse
 from jaxgan.training.output.drawing import Drawing
 from jaxgan.training.output.log import Log, progress_bar
 from jaxgan.training.output.pictures import animate, save_png
 from jaxgan.training.recipe.data_spec import DataSpec
-from jaxgan.training.recipe.gan import Build, made
+from jaxgan.training.recipe.gan import GAN, Build, build_gan
 from jaxgan.training.recipe.loading import Given, address, drawn_from, load
-from jaxgan.training.recipe.members import ensemble_of, members_of
+from jaxgan.training.recipe.members import Member, ensemble_of, members_of
 from jaxgan.training.run.directory import Run, new_directory
-from jaxgan.training.run.fork import forked, settled
+from jaxgan.training.run.fork import fork, resolve_fork
 from jaxgan.training.run.lock import locked
-from jaxgan.training.scoring.measures import measures_for
+from jaxgan.training.scoring.measures import Measure, measures_for
 from jaxgan.training.scoring.member_report import report_members
-from jaxgan.training.scoring.monitor import COLLAPSED, Evaluation
-from jaxgan.training.scoring.real_data import Real
+from jaxgan.training.scoring.monitor import COLLAPSED, Monitor
+from jaxgan.training.scoring.real_data import RealData
 
 __all__ = ["main", "train"]
 
@@ -50,22 +61,17 @@ SECONDS = 1.0  # a chunk should take at most this long, so that the bar moves an
 
 State = Any
 Metrics = dict[str, np.ndarray]
+OnChunk = Callable[[State, Metrics], None]
 
 
 def main(options_type: type[Options], build: Build) -> None:
-    """An experiment's command line: parses options, trains, exits with 0, 1 (diverged), 2 (usage), 3
-    (collapsed) or 128 + signal."""
+    """Runs an experiment's command line: parses options, trains, exits with 0, 1 (diverged), 2 (usage), 3 (collapsed)
+    or 128 + signal."""
     with processes.leaving(), plain_exits():
         train(build, parse(options_type))
 
 
-def train(
-    build: Build,
-    options: Options,
-    on_chunk: Callable[[State, Metrics], None] | None = None,
-    *,
-    data: Given | None = None,
-) -> State:
+def train(build: Build, options: Options, on_chunk: OnChunk | None = None, *, data: Given | None = None) -> State:
     """Trains what `build(options, data)` makes until `options.steps` and returns the final state.
 
     Continues the run that is in `options.workdir`; with `options.dry_run` only says what it would cost. `data` is a set
@@ -82,217 +88,373 @@ def train(
     processes.join(options.coordinator, options.processes, options.process)
     try:
         with processes.aborts_say(), contextlib.ExitStack() as stack:
-            return _train(build, options, on_chunk, data, stack)
+            setup = set_up(build, options, data)
+            if options.dry_run:
+                return estimate(setup)
+            session = Session(setup, stack)
+            session.claim_directory()
+            session.restore_state()
+            session.start_monitors()
+            if session.step >= options.steps:
+                session.finish_again()
+            else:
+                session.write_record()
+                session.announce()
+                session.train(on_chunk)
+            session.conclude()
+            return session.state
     except Exception as error:
         if end := processes.lost(error) or out_of_memory(error, options.batch_size):
             raise end from error
         raise
 
 
-def _train(
-    build: Build,
-    options: Options,
-    on_chunk: Callable[[State, Metrics], None] | None,
-    given: Given | None,
-    stack: contextlib.ExitStack,
-) -> State:
-    # --- the data ----------------------------------------------------------------------------------------------------
+# --- the setup: options, data, GAN ------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """A run before anything of it is written.
+
+    run, record: the directory that the options name, and what it says of the run that it holds; None for none.
+    gan: of several members their ensemble. like: the state's abstract arrays, on their devices. init: makes the state
+    of step 0. compile: makes the program that trains from a state, and says how many bytes the data take.
+    """
+
+    build: Build
+    options: Options
+    run: Run | None
+    record: dict[str, Any] | None
+    spec: DataSpec
+    gan: GAN
+    members: list[Member]
+    layout: Layout
+    like: State
+    init: Callable[[], State]
+    compile: Callable[[State], tuple[Program, int]]
+    drawing: Drawing
+    real: RealData
+    measures: Mapping[str, Measure]
+    begun: tuple[int, State] | None  # the step and state of another run that this one begins with
+
+    @property
+    def frozen(self) -> dict[str, str]:
+        """The digests of the networks that nobody trains, by name."""
+        return {name: network.digest for name, network in self.gan.frozen.items()}
+
+    def fork(self) -> tuple[int, State] | None:
+        """Reads the step and state that `--from` names, None without it."""
+        return fork(self.options, self.build, self.like, self.init()) if self.options.from_run else None
+
+
+def set_up(build: Build, options: Options, given: Given | None) -> Setup:
+    """Loads the data, builds the GAN (or several) and decides where its arrays lie. UsageError for wrong options."""
     run = Run(Path(options.workdir).expanduser()) if options.workdir else None
     record = processes.from_first(run.record) if run else None
+    options = _resolve(options, run, record)
+    data = load(options, given)
+    spec = DataSpec.of(data, options.crop_shape)
+    options = dataclasses.replace(options, dataset=spec.name if given else address(options.dataset, spec.name))
+    processes.all_alike({**alike(options), **spec.facts()})
+
+    alone = build_gan(build, options, spec)
+    check_counts(alone, spec)
+    members = members_of(options)
+    layout = layout_for(options, options.batch_size, batch_sizes(alone, spec).values(), len(members))
+    gan = ensemble_of(alone, members) if members else alone
+    like, init = _state_of(gan, layout, options.seed)
+    drawing = Drawing(
+        *(gan, spec, like, lambda: drawn_from(options, spec, given, data)),
+        members=len(members),
+        everywhere=layout.everywhere,
+    )
+    transform = real_transform(options)
+    program = functools.partial(compile_for, gan, spec=spec, data=data, transform=transform)
+    program = functools.partial(program, layout=layout, options=compiler_options(options))
+    setup = Setup(
+        build=build,
+        options=options,
+        run=run,
+        record=record,
+        spec=spec,
+        gan=gan,
+        members=members,
+        layout=layout,
+        like=like,
+        init=init,
+        compile=program,
+        drawing=drawing,
+        real=RealData(data, spec, transform),
+        measures=measures_for(options, drawing) if options.eval_every or members else {},
+        begun=None,
+    )
+    return setup if record else dataclasses.replace(setup, begun=setup.fork())
+
+
+def _resolve(options: Options, run: Run | None, record: dict[str, Any] | None) -> Options:
+    """The options with what a run's record has decided before."""
     if run and record and options.fresh:
         raise UsageError(
             f"--fresh, but {run.directory} holds a run already; choose another --workdir or remove it first"
         )
     if record and options.dataset == "auto":  # decided once in a run
         options = dataclasses.replace(options, dataset=record["options"]["dataset"])
-    options = settled(options, record)
-    data = load(options, given)
-    spec = DataSpec.of(data, options.crop_shape)
-    options = dataclasses.replace(options, dataset=spec.name if given else address(options.dataset, spec.name))
+    return resolve_fork(options, record)
 
-    processes.all_alike({**alike(options), **spec.facts()})
 
-    # --- the GAN, or several, and where they lie ---------------------------------------------------------------------
-    gan = made(build, options, spec)
-    check_counts(gan, spec)
-    helpers = {name: network.digest for name, network in gan.frozen.items()}
-    members = members_of(options)
-    layout = layout_for(options, options.batch_size, taken(gan, spec).values(), len(members))
-    gan = ensemble_of(gan, members) if members else gan
-    key = jax.random.key(options.seed)
+def _state_of(gan: GAN, layout: Layout, seed: int) -> tuple[State, Callable[[], State]]:
+    """The abstract arrays of a GAN's state, on their devices, and a function that makes the state of step 0."""
+    key = jax.random.key(seed)
     like = layout.abstract(layout.gathering(jax.eval_shape(gan.init, key)))
     tree = jax.tree.structure(like)  # another call of init may make other functions, which are part of a tree
-    begin = jax.jit(lambda key: jax.tree.unflatten(tree, jax.tree.leaves(gan.init(key))), out_shardings=layout.of(like))
-    transform, xla = real_transform(options), compiler_options(options)
-    begun = forked(options, build, like, begin(key)) if options.from_run and not record else None
-    compiled_for = functools.partial(
-        compile_for, gan, spec=spec, data=data, transform=transform, layout=layout, options=xla
-    )
-    drawing = Drawing(
-        *(gan, spec, like, lambda: drawn_from(options, spec, given, data)),
-        members=len(members),
-        everywhere=layout.everywhere,
-    )
-    real = Real(data, spec, transform)
-    measures = measures_for(options, drawing) if options.eval_every or members else {}
+    init = jax.jit(lambda key: jax.tree.unflatten(tree, jax.tree.leaves(gan.init(key))), out_shardings=layout.of(like))
+    return like, lambda: init(key)
 
-    if options.dry_run:
-        program, size = compiled_for(state := begin(key))
-        with contextlib.closing(program):
-            dry_run(gan, options, state, program.run, program.compiled, size)
-        return like
 
-    # --- the run directory, in which the first process writes --------------------------------------------------------
-    caught = stack.enter_context(catch_signals())
-    first = processes.first()
-    run = run or Run(Path(processes.from_first(lambda: str(new_directory(name_of(build))))))
-    directory = run.directory
-    options = dataclasses.replace(options, workdir=str(directory), step=begun[0] if begun else options.step)
+def estimate(setup: Setup) -> State:
+    """Prints what the run would cost, and returns the abstract state."""
+    state = setup.init()
+    program, size = setup.compile(state)
+    with contextlib.closing(program):
+        dry_run(setup.gan, setup.options, state, program.run, program.compiled, size)
+    return setup.like
 
-    def claim() -> None:
-        run.make()
-        stack.enter_context(locked(directory))
-        run.check(build, options, spec, helpers)
 
-    processes.from_first(claim)
+# --- the session: directory, state, loop ------------------------------------------------------------------------------
 
-    # --- the state: as it was saved, from another run, or from the beginning -----------------------------------------
-    checkpoints = Checkpoints(directory)
-    found = checkpoints.restore_newest(like)
-    if record and not found:
-        processes.from_first(lambda: run.refuse_to_begin_again(record["options"]))
-        begun = forked(options, build, like, begin(key)) if options.from_run else None
-    done, state = found or begun or (0, begin(key))
 
-    def finish(state: State, stopped: int = 0) -> None:
-        if first:
-            animate(directory / "samples", directory / "training.gif")
-        if members and not stopped:
-            report_members(directory, drawing, state, members, real, measures, layout)
+class Session:
+    """One call of `train` on a run directory: its state, the step it is at, and what is saved, shown and scored.
 
-    # --- scores on the way, the best checkpoint, whether it collapsed ------------------------------------------------
-    watch = Watch(members, state, layout)
-    evaluation = (
-        Evaluation(directory, drawing, measures, options.eval_samples, real, members, options.seed)
-        if options.eval_every
-        else None
-    )
+    `stack` holds what must be released in the end: signal handlers, the directory's lock, the compiled program."""
 
-    def evaluate(state: State, step: int, metrics: Metrics, log: Log | None) -> None:
-        if evaluation and (step % (options.eval_every or 1) == 0 or step == options.steps):
-            for line in evaluation(state, step, watch.frozen, metrics, log):
+    def __init__(self, setup: Setup, stack: contextlib.ExitStack) -> None:
+        self.setup, self.stack, self.options = setup, stack, setup.options
+        self.signals = stack.enter_context(catch_signals())
+        self.first = processes.first()  # the process that writes and speaks
+        self.log: Log | None = None
+        self.state: State = None
+        self.step = self.saved = 0
+
+    def claim_directory(self) -> None:
+        """Makes and locks the run directory, and checks that a run in it is this one."""
+        setup = self.setup
+        self.run = setup.run or Run(Path(processes.from_first(lambda: str(new_directory(name_of(setup.build))))))
+        self.directory = self.run.directory
+        step = setup.begun[0] if setup.begun else self.options.step
+        self.options = dataclasses.replace(self.options, workdir=str(self.directory), step=step)
+
+        def claim() -> None:
+            self.run.make()
+            self.stack.enter_context(locked(self.directory))
+            self.run.check(setup.build, self.options, setup.spec, setup.frozen)
+
+        processes.from_first(claim)
+
+    def restore_state(self) -> None:
+        """Takes the state as it was saved, or from another run, or from the beginning."""
+        setup, record = self.setup, self.setup.record
+        self.checkpoints = Checkpoints(self.directory)
+        self.restored = self.checkpoints.restore_newest(setup.like)
+        begun = setup.begun
+        if record and not self.restored:
+            processes.from_first(lambda: self.run.refuse_to_begin_again(record["options"]))
+            begun = setup.fork()
+        self.step, self.state = self.restored or begun or (0, setup.init())
+        self.done = self.step  # where this session began
+        self.saved = self.step if self.restored else 0
+
+    def start_monitors(self) -> None:
+        """Starts what looks for NaN, and what scores on the way, keeps the best checkpoint and tells a collapse."""
+        setup, options = self.setup, self.options
+        self.divergence = DivergenceCheck(setup.members, self.state, setup.layout)
+        self.monitor: Monitor | None = None
+        if options.eval_every:
+            self.monitor = Monitor(
+                *(self.directory, setup.drawing, setup.measures, options.eval_samples, setup.real, setup.members),
+                seed=options.seed,
+            )
+
+    def finish_again(self) -> None:
+        """Writes what a kill at the very end may have prevented."""
+        self.checkpoints.close()
+        with writing_in(self.directory):
+            self._evaluate({})
+            self._finish()
+        if self.first:
+            print(f"{self.directory} is at step {self.step} already; a larger --steps would train it further")
+
+    def write_record(self) -> None:
+        """Writes the record of the run, from which it is continued and reopened."""
+        setup = self.setup
+        processes.from_first(lambda: self.run.write(setup.build, self.options, setup.spec, setup.frozen))
+
+    def announce(self) -> None:
+        """Prints where the run writes, where it begins, and on which devices it computes."""
+        if not self.first:
+            return
+        record, options, directory = self.setup.record, self.options, self.directory
+        where = f"step {self.done} of {options.from_run}" if options.from_run else f"step {self.done}"
+        if self.restored:
+            print(f"continuing at step {self.done} in {directory}", flush=True)
+        elif record:
+            print(f"{directory} has no checkpoint: starting from {where}", flush=True)
+        else:
+            print(f"writing to {directory}" + (f", beginning with {where}" if self.setup.begun else ""), flush=True)
+        print(describe(self.setup.layout, deterministic=options.deterministic), flush=True)
+        if frozen := self.divergence.frozen.nonzero()[0].tolist():
+            print(f"frozen: members {', '.join(map(str, frozen))}", flush=True)
+
+    def train(self, on_chunk: OnChunk | None) -> None:
+        """Trains until the last step, saves and shows on the way. Stopped where something ends it earlier."""
+        self.show = self._display()
+        members = len(self.setup.members)
+        log = Log(self.directory, self.done, self.setup.gan.taken(), members) if self.first else None
+        files = contextlib.closing(log) if log else contextlib.nullcontext()
+        try:
+            with writing_in(self.directory), contextlib.closing(self.checkpoints), files as self.log:
+                with progress_bar(self.done, self.options.steps, hidden=not self.first) as self.bar:
+                    self._begin()
+                    stop = self._iterate(on_chunk)
+                if self.step > self.saved:
+                    self._save()
+                self._finish(stopped=bool(stop))
+        except DataError as error:
+            raise Stopped(f"{error}; {resume_point(self.directory, self.saved)}", 1) from error
+        if stop:
+            raise self._stopped_by(stop)
+        if self.first:
+            samples, animation = self.directory / "samples", self.directory / "training.gif"
+            print(f"done: {self.step} steps, pictures in {samples}, animation {animation}")
+
+    def conclude(self) -> None:
+        """Says what the scores on the way have shown. Stopped, with its own status, where every GAN has collapsed."""
+        if not self.monitor:
+            return
+        monitor, frozen = self.monitor, self.divergence.frozen
+        lines, collapsed = processes.from_first(lambda: monitor.verdict(frozen))
+        if self.first:
+            print(*lines, sep="\n", flush=True)
+        if collapsed:
+            raise Stopped(collapsed, COLLAPSED)
+
+    # --- one dispatch after another -----------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        """Compiles, and does what the first step needs or a kill has prevented."""
+        self.bar.set_postfix_str("compiling")
+        self.program, _ = self.setup.compile(self.state)
+        self.stack.enter_context(contextlib.closing(self.program))
+        if not self.restored:
+            self._show()
+            if self.done:  # the new run has all that it needs, whatever becomes of the one that it began with
+                self._save()
+        if self.done:
+            self._evaluate({})  # which a kill may have prevented
+
+    def _iterate(self, on_chunk: OnChunk | None) -> int:
+        """Dispatches chunks of iterations until the last step; returns the signal that ended them earlier, or 0."""
+        count = 1
+        while self.step < self.options.steps:
+            caught = self.signals[0] if self.signals else 0
+            stop, count = processes.agree(caught, min(count, self._until_next_event()))
+            if stop:
+                return stop
+            began = time.perf_counter()
+            self.state, buffer = self.program.run(self.state, count)
+            metrics = {name: values[:count] for name, values in jax.device_get(buffer).items()}
+            seconds = time.perf_counter() - began
+            self._record(metrics)
+            self.step += count
+            if on_chunk:
+                on_chunk(self.state, metrics)
+            self._show_progress(metrics, count, seconds)
+            self._handle_events(metrics)
+            count = min(CHUNK, max(1, int(SECONDS * count / seconds)))
+        return 0
+
+    def _until_next_event(self) -> int:
+        """How many steps there are until the next picture, checkpoint, score or the end."""
+        options = self.options
+        every = (options.sample_every, options.checkpoint_every, options.eval_every or options.steps)
+        return min(options.steps - self.step, *(n - self.step % n for n in every))
+
+    def _record(self, metrics: Metrics) -> None:
+        """Logs the metrics of the chunk after `step`, as far as they are finite. Stopped where the run has diverged."""
+        good, what, news = self.divergence(self.state, metrics, self.step)
+        for line in news if self.first else []:
+            self.bar.write(line)
+        if self.log:
+            self.log.rows(self.step + 1, {name: values[:good] for name, values in metrics.items()})
+        if what:
+            raise diverged(what, self.directory, self.saved)
+
+    def _show_progress(self, metrics: Metrics, count: int, seconds: float) -> None:
+        images = count * self.setup.gan.taken() * max(1, len(self.setup.members))
+        rate = self.program.hint() or f"{images / seconds:,.0f} images/s"
+        self.bar.set_postfix_str(_summary(metrics, rate), refresh=False)
+        self.bar.update(count)
+
+    def _handle_events(self, metrics: Metrics) -> None:
+        """Shows, saves and scores where it is time to."""
+        if self.step % self.options.sample_every == 0 or self.step == self.options.steps:
+            self._show()
+        if self.step % self.options.checkpoint_every == 0:
+            self._save()
+        self._evaluate(metrics)
+
+    def _display(self) -> Callable[[State], np.ndarray | None]:
+        """A function that makes the picture of a state, always of the same latents; None where this process writes
+        none."""
+        setup = self.setup
+        drawing = setup.drawing
+        shown, columns = drawing.grid(square=bool(setup.members))
+        key = jax.random.fold_in(jax.random.key(self.options.seed), ROLES["display"])
+        draw = drawing.of(shown, key=key, run=columns or 1, at_once=shown)
+        beside = setup.real.beside(drawing, shown)
+
+        def picture(state: State) -> np.ndarray | None:
+            drawn = draw(state)  # by all processes
+            return drawing.picture(drawn, columns, real=beside) if self.log else None
+
+        return picture
+
+    def _show(self) -> None:
+        picture = self.show(self.state)
+        if self.log and picture is not None:
+            save_png(self.directory / "samples" / f"{self.step:08d}.png", picture)
+            self.log.image(self.step, picture)
+
+    def _save(self) -> None:
+        if not all_finite(self.state):
+            raise diverged(f"the state of step {self.step} is not finite", self.directory, self.saved)
+        self.checkpoints.save(self.step, self.state)
+        self.saved = self.step
+
+    def _evaluate(self, metrics: Metrics) -> None:
+        """Scores the state where it is time to; `metrics` are those of the steps before."""
+        every, last = self.options.eval_every or 1, self.step == self.options.steps
+        if self.monitor and (self.step % every == 0 or last):
+            for line in self.monitor(self.state, self.step, self.divergence.frozen, metrics, self.log):
                 tqdm.write(line)
 
-    def conclude() -> None:
-        if evaluation:
-            lines, collapsed = processes.from_first(lambda: evaluation.verdict(watch.frozen))
-            if first:
-                print(*lines, sep="\n", flush=True)
-            if collapsed:
-                raise Stopped(collapsed, COLLAPSED)
+    # --- the end ------------------------------------------------------------------------------------------------------
 
-    if done >= options.steps:
-        checkpoints.close()
-        with writing_in(directory):
-            evaluate(state, done, {}, None)  # which a kill may have prevented
-            finish(state)
-        if first:
-            print(f"{directory} is at step {done} already; a larger --steps would train it further")
-        conclude()
-        return state
-    processes.from_first(lambda: run.write(build, options, spec, helpers))
-    if first:
-        where = f"step {done} of {options.from_run}" if options.from_run else f"step {done}"
-        again = f"{directory} has no checkpoint: starting from {where}" if record else f"writing to {directory}"
-        again += f", beginning with {where}" if begun and not record else ""
-        print(f"continuing at step {done} in {directory}" if found else again, flush=True)
-        print(in_words(layout, deterministic=options.deterministic), flush=True)
+    def _finish(self, *, stopped: bool = False) -> None:
+        """Writes the animation and, of several GANs that have come to the end, their table."""
+        setup = self.setup
+        if self.first:
+            animate(self.directory / "samples", self.directory / "training.gif")
+        if setup.members and not stopped:
+            report_members(
+                *(self.directory, setup.drawing, self.state, setup.members, setup.real, setup.measures, setup.layout)
+            )
 
-    # --- the pictures: always of the same latents --------------------------------------------------------------------
-    shown, columns = drawing.sheet(square=bool(members))
-    draw = drawing.of(shown, key=jax.random.fold_in(key, ROLES["display"]), run=columns or 1, at_once=shown)
-    beside = real.beside(drawing, shown)
-
-    def show(state: State, step: int) -> None:
-        drawn = draw(state)
-        if log:
-            picture = drawing.picture(drawn, columns, real=beside)
-            save_png(directory / "samples" / f"{step:08d}.png", picture)
-            log.image(step, picture)
-
-    def save(state: State, step: int) -> None:
-        if not all_finite(state):
-            raise diverged(f"the state of step {step} is not finite", directory, saved)
-        checkpoints.save(step, state)
-
-    # --- the loop ----------------------------------------------------------------------------------------------------
-    step, saved, stop, count = done, done if found else 0, 0, 1
-    if first and (frozen := watch.frozen.nonzero()[0].tolist()):
-        print(f"frozen: members {', '.join(map(str, frozen))}", flush=True)
-    files = contextlib.closing(Log(directory, done, gan.taken(), len(members))) if first else contextlib.nullcontext()
-    try:
-        with writing_in(directory), contextlib.closing(checkpoints), files as log:
-            with progress_bar(done, options.steps, hidden=not first) as bar:
-                bar.set_postfix_str("compiling")
-                program, _ = compiled_for(state)
-                stack.enter_context(contextlib.closing(program))
-                if not found:
-                    show(state, done)
-                    if done:  # the new run has all that it needs, whatever becomes of the one that it began with
-                        save(state, done)
-                        saved = done
-                if done:
-                    evaluate(state, done, {}, log)  # which a kill may have prevented
-                while step < options.steps:
-                    every = (options.sample_every, options.checkpoint_every, options.eval_every or options.steps)
-                    events = (n - step % n for n in every)
-                    count = min(count, *events, options.steps - step)
-                    stop, count = processes.agree(caught[0] if caught else 0, count)
-                    if stop:
-                        break
-                    began = time.perf_counter()
-                    state, buffer = program.run(state, count)
-                    metrics = {name: values[:count] for name, values in jax.device_get(buffer).items()}
-                    seconds = time.perf_counter() - began
-                    good, what, news = watch(state, metrics, step)
-                    for line in news if first else []:
-                        bar.write(line)
-                    if log:
-                        log.rows(step + 1, {name: values[:good] for name, values in metrics.items()})
-                    if what:
-                        raise diverged(what, directory, saved)
-                    step += count
-                    if on_chunk:
-                        on_chunk(state, metrics)
-                    images = count * gan.taken() * max(1, len(members))
-                    bar.set_postfix_str(
-                        _summary(metrics, program.hint() or f"{images / seconds:,.0f} images/s"), refresh=False
-                    )
-                    bar.update(count)
-                    if step % options.sample_every == 0 or step == options.steps:
-                        show(state, step)
-                    if step % options.checkpoint_every == 0:
-                        save(state, step)
-                        saved = step
-                    evaluate(state, step, metrics, log)
-                    count = min(CHUNK, max(1, int(SECONDS * count / seconds)))
-            if step > saved:
-                save(state, step)
-            finish(state, stop)
-    except DataError as error:
-        raise Stopped(f"{error}; {kept(directory, saved)}", 1) from error
-
-    # --- the end -----------------------------------------------------------------------------------------------------
-    if stop:
-        where = f"at step {step}, which is saved" if step else "before the first step"
-        again = (
-            f"the same command{' without --fresh' if options.fresh else ''} and --workdir {shlex.quote(str(directory))}"
-        )
-        raise Stopped(f"stopped by {signal.Signals(stop).name} {where}; continue with {again}", 128 + stop)
-    if first:
-        print(f"done: {step} steps, pictures in {directory / 'samples'}, animation {directory / 'training.gif'}")
-    conclude()
-    return state
+    def _stopped_by(self, number: int) -> Stopped:
+        where = f"at step {self.step}, which is saved" if self.step else "before the first step"
+        fresh = " without --fresh" if self.options.fresh else ""
+        again = f"the same command{fresh} and --workdir {shlex.quote(str(self.directory))}"
+        return Stopped(f"stopped by {signal.Signals(number).name} {where}; continue with {again}", 128 + number)
 
 
 def _summary(metrics: Metrics, rate: str) -> str:

@@ -34,7 +34,7 @@ from jaxgan.evaluation.neighbours import prdc
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
 from jaxgan.training.errors.usage import UsageError, require, writing
-from jaxgan.training.output.atomic import whole
+from jaxgan.training.output.atomic import atomic_write
 from scripts.benchmarks import resident
 
 PACKAGES = ("torch", "torch-fidelity", "prdc")  # those compared with, which nothing else needs
@@ -215,7 +215,7 @@ def benchmark(options: Options) -> None:
     if options.json:
         plain = dataclasses.asdict(options) | {"json": None}
         record = {"device": device, "cores": os.cpu_count(), "versions": versions, "options": plain, "cases": rows}
-        with writing(options.json), whole(options.json) as temporary:
+        with writing(options.json), atomic_write(options.json) as temporary:
             temporary.write_text(json.dumps(record, indent=1) + "\n")
 
 

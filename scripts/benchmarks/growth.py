@@ -25,7 +25,7 @@ from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
 from jaxgan.training.compiled.program import CHUNK, compile_chunk
 from jaxgan.training.errors.usage import require, writing
-from jaxgan.training.output.atomic import whole
+from jaxgan.training.output.atomic import atomic_write
 from jaxgan.training.recipe.members import ensemble_of, members_of
 from jaxgan.training.scoring.report import aligned
 from scripts.benchmarks.lines import lowered
@@ -133,7 +133,7 @@ def draw(found: dict[str, list[Point]], path: Path) -> None:
             panel.set_ylim(low / 2, high * 2)  # where nothing grows a line is to look flat
     panels[0, 0].set_ylabel("ms an iteration (broken: work)")
     panels[1, 0].set_ylabel("MB beside the arguments")
-    with writing(path), whole(path) as temporary:
+    with writing(path), atomic_write(path) as temporary:
         figure.savefig(temporary, format="png", dpi=100)
 
 

@@ -22,7 +22,7 @@ from jaxgan.training import UsageError, train
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
 from jaxgan.training.errors.usage import require
-from jaxgan.training.output.atomic import whole
+from jaxgan.training.output.atomic import atomic_write
 from scripts.benchmarks.resident import peak
 
 SETTLED = 2000  # iterations by which everything that is made once has been made
@@ -107,7 +107,7 @@ def draw(path: Path, samples: list[Sample]) -> None:
         axes.set(ylabel=label, ylim=(0, 1.1 * max(values)))
         axes.spines[["top", "right"]].set_visible(False)
     below.set_xlabel("iterations")
-    with whole(path) as temporary:
+    with atomic_write(path) as temporary:
         figure.savefig(temporary, format="png", dpi=120)
 
 

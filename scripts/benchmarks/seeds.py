@@ -29,7 +29,7 @@ from jaxgan.training import DataSpec
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
 from jaxgan.training.errors.usage import require, writing
-from jaxgan.training.output.atomic import whole
+from jaxgan.training.output.atomic import atomic_write
 
 Form = Literal["vmap", "map", "products"]
 State = Any
@@ -130,7 +130,7 @@ def benchmark(options: Options) -> None:
         )
     if options.out:
         record = {"device": device.device_kind, "jax": jax.__version__, "network": options.network, "cases": rows}
-        with writing(options.out), whole(options.out) as temporary:
+        with writing(options.out), atomic_write(options.out) as temporary:
             temporary.write_text(json.dumps(record, indent=1) + "\n")
 
 

@@ -28,7 +28,7 @@ from typing import Any, Literal
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
 from jaxgan.training.errors.usage import UsageError, require, writing
-from jaxgan.training.output.atomic import whole
+from jaxgan.training.output.atomic import atomic_write
 from jaxgan.training.scoring.report import aligned
 from scripts.benchmarks.lines import LINES
 from scripts.benchmarks.seeds import spread
@@ -166,7 +166,7 @@ def benchmark(options: Options) -> None:
     print(aligned([HEAD, *map(row, results)]))
     if options.json:
         plain = dataclasses.asdict(options) | {"json": None}
-        with writing(options.json), whole(options.json) as temporary:
+        with writing(options.json), atomic_write(options.json) as temporary:
             temporary.write_text(json.dumps({"options": plain, "lines": results}, indent=1) + "\n")
 
 

@@ -251,7 +251,8 @@ def test_the_list_needs_nothing_but_python():
 @pytest.mark.parametrize("unbuffered", ["", "1"], ids=["in the end", "at once"])
 def test_help_ends_quietly_where_nobody_reads_it(unbuffered):
     """As after `| head`, which leaves when it has what it wants; here it is gone before the first line."""
-    program = "from jaxgan.training.cli.command_line import command_line as c; from jaxgan.training import DataSpec; c(DataSpec)"
+    program = "from jaxgan.training.cli.command_line import command_line; "
+    program += "from jaxgan.training import DataSpec; command_line(DataSpec)"
     with subprocess.Popen(
         [sys.executable, "-c", program, "--help"],
         cwd=ROOT,

@@ -203,7 +203,7 @@ class Checkpoints:
             raise self._failed(step, failed) from failed
 
     def _failed(self, step: int, error: Exception) -> SaveError:
-        """What to raise. The next save starts anew, with the space that this one took."""
+        """Returns the error to raise, and clears away what failed, so that the next save starts anew with its space."""
         self._shut()
         with contextlib.suppress(OSError):
             if first():
@@ -211,7 +211,7 @@ class Checkpoints:
         return SaveError(f"checkpoint {self._path(step)} can't be saved: {self._reason(error)}")
 
     def _listed(self) -> list[Path]:
-        """What is in the folder. OSError where it can't be read: that is not the same as nothing."""
+        """Lists the folder. OSError where it can't be read, which is not the same as an empty one."""
         return list(self.folder.iterdir()) if self.folder.exists() else []
 
     def _saved(self) -> list[int]:

@@ -24,7 +24,8 @@ def _words(leaf: jax.Array) -> jax.Array:
 
 
 def _positions(shape: tuple[int, ...]) -> jax.Array:
-    """Which place in C order an element has, uint32 of that shape. Not by a reshape, which would move sharded data."""
+    """Returns each element's place in C order, uint32 of that shape. Not by a reshape, which would move sharded
+    data."""
     places = jnp.zeros(shape, jnp.uint32)
     for axis in range(len(shape)):
         stride = jnp.uint32(np.prod(shape[axis + 1 :], dtype=np.uint64) % 2**32)

@@ -1,4 +1,4 @@
-"""What Orbax and TensorStore say when something fails: in one line, and once."""
+"""Errors of Orbax and TensorStore, told in one line, and once."""
 
 import functools
 import logging
@@ -43,8 +43,8 @@ def reason_of(error: BaseException, folder: Path, late: str) -> str:
 
 @functools.cache
 def hear_failures_once() -> None:
-    """What fails in Orbax is raised here. That it comes as a hundred tracebacks on stderr as well is prevented, for the
-    rest of the process: they come whenever the remains are collected."""
+    """Silences, for the rest of the process, the tracebacks that Orbax prints on stderr beside the error that it
+    raises: they come by the hundred, whenever its remains are collected."""
     logging.getLogger("absl").setLevel(logging.CRITICAL)  # it warns of what read-only implies, too
     logging.getLogger("asyncio").addFilter(lambda record: not _of_orbax(logging.Formatter().format(record)))
     warnings.filterwarnings("ignore", f"coroutine '({ABANDONED}).*' was never awaited", RuntimeWarning)

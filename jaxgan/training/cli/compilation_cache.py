@@ -1,4 +1,4 @@
-"""XLA's programs, kept in the user's cache folder."""
+"""XLA's compiled programs, cached in the user's cache folder."""
 
 import contextlib
 import os
@@ -20,7 +20,7 @@ def _programs() -> Path:
 
 
 def _folder() -> str | None:
-    """Where jax keeps what it compiles."""
+    """Returns the folder in which jax caches what it compiles."""
     folder: str | None = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
     return folder
 

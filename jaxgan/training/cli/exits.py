@@ -1,4 +1,4 @@
-"""How a program ends: with a line and a status, without a traceback."""
+"""Ends of programs: a line and an exit status instead of a traceback."""
 
 import contextlib
 import sys

@@ -12,19 +12,19 @@ from jaxgan.training.options.data import RealTransform
 from jaxgan.training.recipe.data_spec import Data, DataSpec
 from jaxgan.training.recipe.gan import GAN
 
-__all__ = ["check_counts", "compile_for", "taken"]
+__all__ = ["batch_sizes", "check_counts", "compile_for"]
 
 State = Any
 
 
-def taken(gan: GAN, data: DataSpec) -> dict[str | None, int]:
-    """How many examples an iteration takes, of each set by its name, of a single one by None."""
+def batch_sizes(gan: GAN, data: DataSpec) -> dict[str | None, int]:
+    """Returns how many examples an iteration takes, of each set by its name, of a single one by None."""
     return {name: gan.taken(name) for name in data.sets} if data.sets else {None: gan.taken()}
 
 
 def check_counts(gan: GAN, data: DataSpec) -> None:
     """UsageError where an iteration takes more examples than a set has."""
-    for name, count in taken(gan, data).items():
+    for name, count in batch_sizes(gan, data).items():
         one = data if name is None else data.sets[name]
         if count > one.count:
             raise UsageError(

@@ -1,4 +1,4 @@
-"""Whether the numbers of a run, or of its members, have become NaN or infinite."""
+"""Divergence: numbers of a run, or of its members, that have become NaN or infinite."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,13 +9,13 @@ import numpy as np
 from jaxgan.parallel import Layout
 from jaxgan.training.recipe.members import Member
 
-__all__ = ["Watch", "finite_rows"]
+__all__ = ["DivergenceCheck", "finite_rows"]
 
 State = Any
 
 
-class Watch:
-    """Tells, chunk after chunk, whether a run or a member of it has become NaN or infinite."""
+class DivergenceCheck:
+    """Checks, chunk after chunk, whether a run or a member of it has become NaN or infinite."""
 
     def __init__(self, members: Sequence[Member], state: State, layout: Layout) -> None:
         self.members = members
@@ -23,8 +23,8 @@ class Watch:
         self.frozen = np.asarray(self.read(state)) if members else np.zeros(0)
 
     def __call__(self, state: State, metrics: dict[str, np.ndarray], done: int) -> tuple[int, str | None, list[str]]:
-        """Of the chunk after step `done`: how many of its steps came before the end, what ended the run, if anything
-        did, and a line for each member that froze."""
+        """Checks the chunk after step `done`. Returns how many of its steps came before the end, what ended the run, if
+        anything did, and a line for each member that froze."""
         if not self.members:
             return *finite_rows(metrics, done), []
         before, self.frozen = self.frozen, np.asarray(self.read(state))
@@ -44,7 +44,8 @@ class Watch:
 
 
 def finite_rows(metrics: dict[str, np.ndarray], done: int) -> tuple[int, str | None]:
-    """How many of the steps after `done` come before the first that isn't finite in metrics `[count]`, and which."""
+    """Returns how many of the steps after `done` come before the first that isn't finite in metrics `[count]`, and what
+    became not finite there."""
     finite = {name: np.isfinite(values) for name, values in metrics.items()}
     good = np.logical_and.reduce(list(finite.values()))
     count = len(good)

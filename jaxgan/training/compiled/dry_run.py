@@ -1,4 +1,4 @@
-"""What a run costs, known before it starts: its networks, its memory, its time."""
+"""The cost of a run, estimated before it starts: its networks, its memory, its time."""
 
 import itertools
 import math
@@ -150,7 +150,7 @@ def memory(compiled: jax.stages.Compiled, state: State, data_bytes: int) -> list
 
 
 def _bytes_here(leaf: jax.Array) -> int:
-    """Of an array that is spread over devices, the bytes of one part."""
+    """Returns the bytes of an array on one device."""
     return leaf.nbytes // max(leaf.size, 1) * math.prod(leaf.sharding.shard_shape(leaf.shape))
 
 
@@ -159,7 +159,7 @@ def _size(count: int) -> str:
 
 
 def seconds_a_step(state: State, run: Run) -> float:
-    """How long an iteration takes in `run(state, count) -> (state, metrics)`: the median of a few chunks that fill
+    """Times an iteration of `run(state, count) -> (state, metrics)`: returns the median of a few chunks that fill
     about 2.5 seconds, after one that doesn't count. `run` may donate the state, which is used up then."""
 
     def timed(state: State, count: int) -> tuple[State, float]:
@@ -179,7 +179,7 @@ def seconds_a_step(state: State, run: Run) -> float:
 
 
 def cost(state: State, run: Run, steps: int) -> str:
-    """How long a run of `steps` takes, as text. `state` and `run` as for `seconds_a_step`."""
+    """Estimates how long a run of `steps` takes, as text. `state` and `run` as for `seconds_a_step`."""
     seconds = seconds_a_step(state, run)
     return f"{_pace(seconds)} a step, {steps:,} steps: about {_duration(seconds * steps)}"
 

@@ -38,7 +38,7 @@ class Program(NamedTuple):
 
 
 def order_key(key: jax.Array) -> jax.Array:
-    """What the order of a single set follows from, for a run's key."""
+    """Derives the key of a single set's order from a run's key."""
     return jax.random.fold_in(key, ROLES["order"])
 
 

@@ -1,4 +1,4 @@
-"""Where the leaves of a state lie that is saved or restored, on devices of one process or of several."""
+"""Placement of a state that is saved or restored, on devices of one process or of several."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ __all__ = ["abstract", "placed"]
 
 
 def _everywhere() -> jax.sharding.Sharding:
-    """Where something is of which nobody has said where: on the first device here, or on every device of all."""
+    """Returns the sharding of an array that has none: the first device here, or every device of all processes."""
     if several():
         mesh = jax.sharding.Mesh(np.array(jax.devices()), "all")
         return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
@@ -28,7 +28,8 @@ def placed(leaf: Any) -> jax.Array:
 
 
 def abstract(leaf: Any) -> jax.ShapeDtypeStruct:
-    """What Orbax is to make of a leaf. Without a device it would take the one that the file names, if there is one."""
+    """Returns the shape, type and sharding that Orbax is to restore a leaf with. Without a device it would take the one
+    that the file names, if there is one."""
     leaf = leaf if hasattr(leaf, "dtype") else jnp.asarray(leaf)
     sharding = getattr(leaf, "sharding", None)
     if sharding is None or (several() and sharding.is_fully_addressable):

@@ -113,7 +113,7 @@ def _check(coordinator: str | None, processes: int | None, process: int | None) 
 
 
 def _check_port(address: str) -> None:
-    """Where the port is taken, jax 0.10.2 crashes (SIGSEGV), or shares it with another run."""
+    """Checks that the port is free: where it isn't, jax 0.10.2 crashes (SIGSEGV), or shares it with another run."""
     port = int(address.rpartition(":")[2])
     try:
         socket.create_server(("", port)).close()
@@ -125,12 +125,12 @@ def _check_port(address: str) -> None:
 
 
 def several() -> bool:
-    """Whether the run has more than one process. Starts no backend where it hasn't."""
+    """Tells whether the run has more than one process. Starts no backend where it hasn't."""
     return jax.distributed.is_initialized() and jax.process_count() > 1
 
 
 def first() -> bool:
-    """Whether this process is the one that writes pictures and logs, and holds the run's lock."""
+    """Tells whether this process is the one that writes pictures and logs, and holds the run's lock."""
     return not jax.distributed.is_initialized() or jax.process_index() == 0
 
 
@@ -151,8 +151,8 @@ def agree(stop: int, count: int) -> tuple[int, int]:
 
 
 def from_first(make: Callable[[], T]) -> T:
-    """What `make()` returns on the first process, the only one that calls it; it must be something that JSON keeps. A
-    UsageError, Stopped or OSError that it raises there is raised on all."""
+    """Calls `make()` on the first process alone, and returns its result, which JSON must keep, on all. A UsageError,
+    Stopped or OSError that it raises is raised on all."""
     if not several():
         return make()
     said: dict[str, Any] = {}
@@ -219,7 +219,7 @@ def global_array(sharding: jax.sharding.Sharding, shape: tuple[int, ...], local:
 
 
 def lost(error: BaseException) -> Stopped | None:
-    """The end of a run whose other processes are gone, where this is what the error says; None for any other error."""
+    """Returns the end of a run whose other processes are gone, where the error says so; None for any other error."""
     if not several() or isinstance(error, UsageError | DataError):
         return None
     chain: list[BaseException] = []
@@ -235,8 +235,8 @@ def lost(error: BaseException) -> Stopped | None:
 
 @contextlib.contextmanager
 def aborts_say() -> Iterator[None]:
-    """Where jax aborts the process in the block, as it does when it finds another one lost, the last line on stderr
-    says what to do, and the exit status is 1."""
+    """Makes the last line on stderr say what to do, and the exit status 1, where jax aborts the process in the block,
+    as it does when it finds another one lost."""
     if not several():
         yield
         return

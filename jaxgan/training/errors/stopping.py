@@ -10,7 +10,7 @@ from types import FrameType
 
 import jax
 
-__all__ = ["Stopped", "catch_signals", "diverged", "kept", "out_of_memory", "writing_in"]
+__all__ = ["Stopped", "catch_signals", "diverged", "out_of_memory", "resume_point", "writing_in"]
 
 
 class Stopped(Exception):
@@ -42,14 +42,14 @@ def catch_signals() -> Iterator[list[int]]:
             signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None is one that C had set
 
 
-def kept(directory: Path, saved: int) -> str:
-    """What is there to go on from; `saved` is the last checkpoint, 0 for none."""
+def resume_point(directory: Path, saved: int) -> str:
+    """Says which checkpoint a run can go on from; `saved` is the step of the last one, 0 for none."""
     return f"the checkpoint of step {saved} in {directory} is good" if saved else "no checkpoint was saved before"
 
 
 def diverged(what: str, directory: Path, saved: int) -> Stopped:
-    """The end of a run whose numbers are no longer finite."""
-    return Stopped(f"diverged: {what}; {kept(directory, saved)}. Lower the learning rates or add a penalty", 1)
+    """Returns the end of a run whose numbers are no longer finite."""
+    return Stopped(f"diverged: {what}; {resume_point(directory, saved)}. Lower the learning rates or add a penalty", 1)
 
 
 @contextlib.contextmanager
@@ -64,7 +64,7 @@ def writing_in(directory: Path) -> Iterator[None]:
 
 
 def out_of_memory(error: Exception, batch_size: int) -> Stopped | None:
-    """What to do about a device that has no more memory; None for any other error."""
+    """Returns the end of a run for which a device has no more memory; None for any other error."""
     if not isinstance(error, jax.errors.JaxRuntimeError):
         return None
     reason = str(error).partition("\n")[0]

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxgan.parallel import Layout, layout
 from jaxgan.training.errors.usage import UsageError, require
 
-__all__ = ["DeviceOptions", "compiler_options", "in_words", "layout_for"]
+__all__ = ["DeviceOptions", "compiler_options", "describe", "layout_for"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +79,7 @@ def compiler_options(options: DeviceOptions) -> dict[str, bool] | None:
     return {"xla_gpu_deterministic_ops": True} if options.deterministic else None
 
 
-def in_words(layout: Layout, *, deterministic: bool = False) -> str:
+def describe(layout: Layout, *, deterministic: bool = False) -> str:
     """A layout for a person, and in a second line what `deterministic` costs."""
     devices = layout.mesh.devices
     kind = devices.flat[0].device_kind

@@ -1,2 +1,1 @@
-"""What is drawn, shown and written: samples, pictures, metrics, progress bars, files written atomically. It
-scores nothing."""
+"""The output of a run: samples, pictures, metrics, progress bars, files written atomically. It scores nothing."""

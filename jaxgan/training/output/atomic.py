@@ -1,15 +1,15 @@
-"""Files that are there whole or not at all, whatever happens while they are written."""
+"""Files that are written atomically: there whole or not at all, whatever happens meanwhile."""
 
 import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["whole"]
+__all__ = ["atomic_write"]
 
 
 @contextlib.contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """A temporary path beside `path` to write to, which becomes `path` when the block ends well and otherwise goes."""
     temporary = path.with_name(path.name + ".tmp")
     try:

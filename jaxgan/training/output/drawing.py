@@ -72,19 +72,19 @@ class Drawing:
         return (*self.scored, *self.outputs)[0]
 
     def pair(self, output: str, drawn: Drawn, member: int | None = None) -> tuple[np.ndarray, np.ndarray | None]:
-        """Of what was drawn (by one member of an ensemble) an output, and what it should be equal to, if there is
-        such."""
+        """Returns an output of what was drawn (by one member of an ensemble), and its target, None where it has
+        none."""
         target = self.gan.pairs.get(output)
         pair = drawn[output], None if target is None else drawn[target]
         return pair if member is None else (pair[0][member], None if pair[1] is None else pair[1][member])
 
     @property
     def twins(self) -> dict[str, str]:
-        """By the name of a target that of the output that should be equal to it, whose medium it has."""
+        """Maps the name of a target to that of the output that should be equal to it, whose medium it has."""
         return {target: name for name, target in self.gan.pairs.items()}
 
     def medium(self, output: str) -> Medium:
-        """What an output is made of."""
+        """Returns the medium of an output."""
         return self.data.like(self.twins.get(output, output)).medium
 
     def picture(
@@ -103,7 +103,7 @@ class Drawing:
         return self._read
 
     def about(self, *, label: int | None = None, run: int | None = None) -> dict[str, str]:
-        """What a score's record says of how examples were drawn; nothing of a GAN that takes none."""
+        """Returns what a score's record says of how examples were drawn; nothing for a GAN that takes none."""
         if self.held:
             return {"examples": self.examples().about}
         if not self.by_label:
@@ -143,15 +143,15 @@ class Drawing:
         examples = self.examples().examples
         return {name: some(examples[name]) for name in examples} if self.data.sets else some(examples)
 
-    def sheet(self, *, square: bool = False) -> tuple[int, int | None]:
-        """How many make a picture, and in how many columns: a class a row where there are labels to draw by, and no
-        more than 16, otherwise, or where it is to be `square`, as square as can be."""
+    def grid(self, *, square: bool = False) -> tuple[int, int | None]:
+        """Returns how many examples make a picture, and its columns: a class a row where up to 16 labels are drawn by;
+        otherwise, or where `square` is asked for, None, which is as square as can be."""
         if not square and self.by_label and 1 < self.data.classes <= 16:
             return OF_A_CLASS * self.data.classes, OF_A_CLASS
         return max(1, self.medium(self.main).shown // len(self.outputs)), None
 
     def stored(self, state: State, examples: Any, keys: jax.Array, **how: Any) -> dict[str, jax.Array]:
-        """What a state draws of stored examples, as it is stored; pure."""
+        """Draws from a state, for stored examples, and encodes what it drew for storage; pure."""
         if self.data.sets:
             examples = {name: _decoded(self.data.sets[name], part) for name, part in examples.items()}
         else:
@@ -221,7 +221,7 @@ def _dependencies(gan: GAN, data: DataSpec, state: State) -> tuple[set[tuple[str
 
 
 def _needed(traced: ClosedJaxpr, wanted: list[bool]) -> list[bool]:
-    """Which inputs of a program the wanted ones of its outputs follow from."""
+    """Tells for each input of a program whether a wanted output depends on it."""
     program = traced.jaxpr
     known = {id(x) for x, wants in zip(program.outvars, wanted, strict=True) if wants}
     for equation in reversed(program.eqns):

@@ -1,4 +1,4 @@
-"""What a run leaves to read: metrics as JSON lines and TensorBoard events, and one progress bar."""
+"""Metrics as JSON lines and TensorBoard events, and the progress bar."""
 
 import contextlib
 import json
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from jaxgan.training.output.atomic import whole
+from jaxgan.training.output.atomic import atomic_write
 
 __all__ = ["Log", "bar_interval", "last_step", "progress_bar", "read_rows", "write_json"]
 
@@ -18,8 +18,8 @@ LOG_EVERY = 10  # steps between two rows; the rows that are logged must not depe
 
 
 def write_json(path: Path, value: Any) -> None:
-    """`value` as a JSON file, which is there whole or not at all."""
-    with whole(path) as temporary:
+    """`value` as a JSON file, written atomically."""
+    with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2) + "\n")
 
 
@@ -79,7 +79,7 @@ class Log:
         if not self.path.exists():
             return
         kept = [line for line in self.path.read_text().splitlines() if (row := _row(line)) and row["step"] <= done]
-        with whole(self.path) as temporary:
+        with atomic_write(self.path) as temporary:
             temporary.write_text("".join(line + "\n" for line in kept))
 
     def rows(self, first_step: int, metrics: dict[str, np.ndarray]) -> None:
@@ -155,7 +155,7 @@ def _floats(values: dict[str, np.ndarray]) -> dict[str, float | None]:
 def _over_members(
     values: dict[str, np.ndarray],
 ) -> tuple[dict[str, float | None], dict[str, list[float | None]]]:
-    """Of values `[S]` the means and standard deviations of those that are finite, and all of them."""
+    """Returns of values `[S]` the means and standard deviations of the finite ones, and all values."""
     row: dict[str, float | None] = {}
     members = {}
     for name, each in values.items():

@@ -1,4 +1,4 @@
-"""Pictures of what a GAN draws, of all its outputs together, as PNG files and animated GIFs, each written whole."""
+"""Pictures of all that a GAN draws, as PNG files and animated GIFs, each written atomically."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from PIL import Image
 
 from jaxgan.media import Image as Shown
 from jaxgan.media import Medium, side_by_side
-from jaxgan.training.output.atomic import whole
+from jaxgan.training.output.atomic import atomic_write
 
 FRAMES = 100  # most frames in the animation of a run
 
@@ -54,8 +54,8 @@ def _picture(array: np.ndarray) -> Image.Image:
 
 
 def save_png(path: Path, array: np.ndarray) -> None:
-    """uint8 `[H, W, C]` as a PNG file, which is there whole or not at all."""
-    with whole(path) as temporary:
+    """uint8 `[H, W, C]` as a PNG file, written atomically."""
+    with atomic_write(path) as temporary:
         _picture(array).save(temporary, format="PNG")
 
 
@@ -65,7 +65,7 @@ def save_gif(path: Path, frames: Sequence[np.ndarray], milliseconds: int = 120) 
         raise ValueError("an animation needs at least one frame, got none")
     first, *rest = [_picture(frame) for frame in frames]
     durations = [milliseconds] * len(rest) + [1500]
-    with whole(path) as temporary:
+    with atomic_write(path) as temporary:
         first.save(temporary, format="GIF", save_all=True, append_images=rest, duration=durations, loop=0)
 
 

@@ -1,2 +1,2 @@
-"""What is trained: the data as they are described and loaded, the GAN that an experiment builds of its options, and
-ensembles of it. Nothing here runs a step."""
+"""The recipe of a run: its data, described and loaded, the GAN that an experiment builds of its options, and ensembles
+of that GAN. Nothing here runs a step."""

@@ -1,4 +1,4 @@
-"""What networks and the host side must know of a run's data: its fields, described once."""
+"""The description of a run's data, for networks and for the host: its fields, each described once."""
 
 import dataclasses
 import zlib
@@ -45,7 +45,7 @@ class Field:
         return stored if self.kind == LABEL else self.medium.decode(stored)
 
     def batch(self, count: int) -> jax.ShapeDtypeStruct:
-        """What a network is given of it."""
+        """Converts stored values to what a network takes."""
         return jax.ShapeDtypeStruct((count, *self.shape), jnp.int32 if self.kind == LABEL else jnp.float32)
 
     @property
@@ -73,7 +73,7 @@ class DataSpec:
     def single(
         cls, name: str, count: int, shape: tuple[int, ...], classes: int = 0, *, kind: str = Image.kind
     ) -> "DataSpec":
-        """Of `count` images `[H, W, C]` (or another kind), with so many classes."""
+        """Describes `count` images `[H, W, C]` (or another kind), with so many classes."""
         label = {LABEL: Field(LABEL, classes=classes)} if classes else {}
         return cls(name, count, {"image": Field(kind, shape), **label})
 
@@ -98,8 +98,8 @@ class DataSpec:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> "DataSpec":
-        """From what `record` made of one, and JSON of that; also of runs from before there were fields,
-        which were of square images, or of points, as images of one pixel with two channels."""
+        """Rebuilds a description from its `record`, also from JSON; runs from before there were fields had square
+        images, or points, stored as images of one pixel with two channels."""
         if "fields" not in record:
             size, channels = record["size"], record["channels"]
             kind = Points.kind if (size, channels) == (1, 2) else Image.kind
@@ -120,7 +120,7 @@ class DataSpec:
         return {"name": self.name, "count": self.count, **both, "content": self.content}
 
     def facts(self) -> dict[str, Any]:
-        """What a continued run must find unchanged, by what it is called; a set may be renamed."""
+        """Returns by name what a continued run must find unchanged; a set may be renamed."""
         if self.sets:
             return {f"{name} of {key}": value for key, one in self.sets.items() for name, value in one.facts().items()}
         return {
@@ -156,7 +156,7 @@ class DataSpec:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of one example of the main field as networks take it, `(H, W, C)` for images."""
+        """The shape of one example of the main field as networks take it, `(H, W, C)` for images."""
         return self.field.shape
 
     @property
@@ -179,8 +179,8 @@ class DataSpec:
         return self.fields[LABEL].classes if LABEL in self.fields else 0
 
     def like(self, output: str) -> Field:
-        """What an output of a GAN is examples of: the field, or the set's main field, of that name, or else the main
-        field of all."""
+        """Returns the field that an output of a GAN imitates: the field of that name, or the main field of the set of
+        that name, or else the main field of all."""
         if output in self.sets:
             return self.sets[output].field
         return (

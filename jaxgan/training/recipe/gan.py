@@ -1,4 +1,4 @@
-"""What an experiment hands to the loop."""
+"""The GAN that an experiment hands to the loop, and what most experiments make one of."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -16,7 +16,7 @@ from jaxgan.state import ROLES, GANState, TrainState
 from jaxgan.training.errors.usage import UsageError, refusals
 from jaxgan.training.recipe.data_spec import DataSpec
 
-__all__ = ["GAN", "Build", "Sample", "generate_with", "init_with", "made", "sample_with"]
+__all__ = ["GAN", "Build", "Sample", "build_gan", "generate_with", "init_with", "sample_with"]
 
 State = Any  # a pytree with `step` and `key`
 
@@ -50,7 +50,7 @@ class GAN(NamedTuple):
     frozen: Mapping[str, Frozen] = MappingProxyType({})
 
     def taken(self, name: str | None = None) -> int:
-        """How many examples an iteration takes of a set, by default the most of any."""
+        """Returns how many examples an iteration takes of a set, by default the most of any."""
         if isinstance(self.batch_size, int):
             return self.batch_size
         return max(self.batch_size.values()) if name is None else self.batch_size[name]
@@ -125,8 +125,8 @@ def _between(start: jax.Array, end: jax.Array, share: jax.Array | float) -> jax.
     return between.reshape(start.shape)
 
 
-def made(build: Build, options: Any, data: DataSpec) -> GAN:
-    """What `build` makes. UsageError for what the library refuses, and for data that the GAN doesn't take."""
+def build_gan(build: Build, options: Any, data: DataSpec) -> GAN:
+    """Calls `build(options, data)`. UsageError for what the library refuses, and for data that the GAN doesn't take."""
     with refusals():
         gan = build(options, data)
     if not isinstance(gan.batch_size, int) and gan.batch_size.keys() != data.sets.keys():

@@ -1,4 +1,4 @@
-"""From options to examples: what is trained on, and what is held out of it."""
+"""Loads the examples that the options name: those to train on, and those held out."""
 
 import dataclasses
 import importlib.util
@@ -76,7 +76,7 @@ def held_out(options: DataOptions, given: Given | None = None) -> tuple[Data, st
 
 
 def drawn_from(options: DataOptions, spec: DataSpec, given: Given | None = None, training: Data | None = None) -> Held:
-    """What is drawn from where a generator needs examples: those that are held out or, of a set without, the training
+    """Returns the examples that a generator which needs some is shown: held-out ones or, of a set without, training
     examples; of each set up to 10,000, in the order of `drawn_order`, cut to the size that a step takes."""
     several = _several(options, given)
     if several is None:
@@ -125,7 +125,7 @@ def _middle(images: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _several(options: DataOptions, given: Given | None) -> dict[str, tuple[DataOptions, data.Source | None]] | None:
-    """By name the options of each of several sets, and the set where it is given; None for a single one."""
+    """Returns by name the options of each of several sets, and the set where it is given; None for a single set."""
     if isinstance(given, Mapping):
         return {name: (options, source) for name, source in given.items()}
     parts = re.split(r",(?=[A-Za-z_]\w*=)", options.dataset)
@@ -151,7 +151,7 @@ def _opened(options: DataOptions, given: data.Source | None) -> data.Source:
 
 
 def _chosen(options: DataOptions, source: data.Source, *, held: bool) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-    """What `choose` chooses, but for what is held out, or only that."""
+    """Returns the numbers that `choose` chooses without those that are held out, or, with `held`, only the latter."""
     chosen, labels, names = data.choose(source, options.classes, options.images)
     if not options.hold_out:
         return chosen, labels, names
@@ -200,7 +200,7 @@ def _whole(options: DataOptions, source: data.Source, *, held: bool) -> data.Dat
 def _good(
     source: data.Source, chosen: np.ndarray, prepared: Sequence[tuple[data.Source, data.Preparation]]
 ) -> np.ndarray:
-    """Which of the chosen examples can be used, as a mask, after a note on the others."""
+    """Returns a mask of the chosen examples that can be used, and notes the others on stderr."""
     found = [readable(one, chosen, prepare) for one, prepare in prepared]
     good = np.all([each for each, _ in found], axis=0)
     if faults := [fault for _, faults in found for fault in faults]:
@@ -227,7 +227,7 @@ def _refuse(options: DataOptions, source: data.DataSet, images: Sequence[data.Da
 
 
 def _preparation(options: DataOptions, source: data.Source, chosen: np.ndarray) -> data.Preparation:
-    """What the options leave open is as in the first image (that can be read)."""
+    """Returns the transform that the options ask for; what they leave open is as in the first readable image."""
     asked = options.load_size or options.image_size
     shape, fit = shape_of(asked) if asked else None, options.fit if asked else None
     channels: int | None = options.channels or (3 if source.name.startswith("folder:") else None)
@@ -259,7 +259,7 @@ def _check_room(size: int, name: str) -> None:
 
 
 def address(asked: str, name: str) -> str:
-    """What the record says of where the data is: `auto` resolved, a path that holds from every folder."""
+    """Returns where the data is, for the record: `auto` resolved, paths made absolute."""
     several = _several(DataOptions(dataset=asked), None) or {}
     if several:
         return ",".join(f"{key}={address(one.dataset, one.dataset)}" for key, (one, _) in several.items())

@@ -1,4 +1,4 @@
-"""A run directory, and how it says which experiment it was."""
+"""A run directory: its record of experiment, options and data, written, checked and read."""
 
 import contextlib
 import dataclasses
@@ -30,7 +30,7 @@ class Run:
         self.path = directory / "options.json"
 
     def record(self) -> dict[str, Any] | None:
-        """What options.json says: `experiment`, `options` and `data`; None where there is no run."""
+        """Reads options.json: `experiment`, `options` and `data`; None where there is no run."""
         try:
             record = json.loads(self.path.read_text())
             return {

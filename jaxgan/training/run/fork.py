@@ -16,13 +16,13 @@ from jaxgan.training.recipe.members import ensemble_of, members_of
 from jaxgan.training.run.directory import Run
 from jaxgan.training.run.open_run import saved
 
-__all__ = ["forked", "settled"]
+__all__ = ["fork", "resolve_fork"]
 
 State = Any
 OWN = ("key", "hyper")  # what a new run does not take from the other
 
 
-def settled(options: Options, record: dict[str, Any] | None) -> Options:
+def resolve_fork(options: Options, record: dict[str, Any] | None) -> Options:
     """The options with `--from` as an absolute path. A run that has a `record` began where that says, which needn't be
     said again. UsageError where the other run is the one in `--workdir`."""
     if options.from_run is None:
@@ -42,7 +42,7 @@ def settled(options: Options, record: dict[str, Any] | None) -> Options:
     return options
 
 
-def forked(options: Options, build: Build, like: State, fresh: State) -> tuple[int, State]:
+def fork(options: Options, build: Build, like: State, fresh: State) -> tuple[int, State]:
     """A step of the run `options.from_run`, by default its newest, and its state as a new run takes it: all that was
     learned, with the key and the `hyper` of the `fresh` state. `like` is as in `Checkpoints.restore`.
 

@@ -1,4 +1,4 @@
-"""A run from a notebook or another program: `run = jaxgan.training.open(RUN)`, `run.sample(64)`, `run.state`."""
+"""Opens a run in a notebook or another program: `run = jaxgan.training.open(RUN)`, `run.sample(64)`, `run.state`."""
 
 import contextlib
 import dataclasses
@@ -57,7 +57,7 @@ class OpenRun:
 
     @functools.cached_property
     def drawing(self) -> Drawing:
-        """How it is drawn from."""
+        """What draws from it."""
 
         def read() -> Held:
             try:

@@ -1,4 +1,4 @@
-"""The course of a run's scores: which step was best, and whether the last one is a collapse.
+"""The history of a run's scores: which step was best, and whether the last one is a collapse.
 
 What counts as a collapse was set before any run was looked at. From the third evaluation on, it is that
 
@@ -62,7 +62,8 @@ def best(records: Sequence[Record], metric: str, members: Iterable[int | None] =
 
 
 def collapse(records: Sequence[Record], metric: str, member: int | None = None) -> str | None:
-    """What says that the last of a GAN's evaluations, at least the third, is of a collapsed generator, or None."""
+    """Returns the reason for which the last of a GAN's evaluations, at least the third, is of a collapsed generator, or
+    None."""
     steps = _by_step(records, member)
     if len(steps) < AT_LEAST:
         return None
@@ -82,7 +83,7 @@ def collapse(records: Sequence[Record], metric: str, member: int | None = None) 
 
 
 def unlearned(records: Sequence[Record], member: int | None = None) -> str | None:
-    """What says that a GAN's images have not come to differ at any of at least three evaluations, or None."""
+    """Returns the reason for which a GAN has not begun to learn at any of at least three evaluations, or None."""
     steps = _by_step(records, member).values()
     distinct, spread = (max((each.get(key, 1.0) for each in steps), default=1.0) for key in ("distinct", "spread"))
     if len(steps) < AT_LEAST or (distinct >= DISTINCT and spread >= SPREAD):

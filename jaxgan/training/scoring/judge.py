@@ -13,7 +13,7 @@ from jaxgan.evaluation import content_of, record, scores
 from jaxgan.training.errors.usage import UsageError
 from jaxgan.training.output.log import bar_interval, read_rows
 from jaxgan.training.scoring.measures import Measure
-from jaxgan.training.scoring.real_data import Real
+from jaxgan.training.scoring.real_data import RealData
 
 __all__ = ["Judge", "about_state", "append", "judge_by", "judge_of", "read"]
 
@@ -67,7 +67,7 @@ class Judge:
         return [one if one["real"] else {**one, "content": None} for one in records]
 
 
-def judge_of(measure: Measure, data: Real) -> Judge:
+def judge_of(measure: Measure, data: RealData) -> Judge:
     """The judge by a run's own data, a single set, of which it takes up to 100,000 examples (and 2 GiB)."""
     first = data.examples(1)
     most = min(MOST, ROOM // first.nbytes) if set(measure.metrics) & MANY else FEW
@@ -84,7 +84,7 @@ def judge_by(
 
 
 def about_state(step: int, seed: int, member: int | None, *, ema: bool = True, **more: Any) -> dict[str, Any]:
-    """What a record says of the state whose samples were scored."""
+    """Returns what a record says of the state whose samples were scored."""
     about = {"step": step, "seed": seed, "member": member, "weights": "ema" if ema else "raw"}
     return {**about, "batch_norm": "running averages", **more}
 

@@ -1,4 +1,4 @@
-"""Which scores suit a set of data, and what they are measured with."""
+"""Measures: the scores that suit a set of data, and the networks that they are computed with."""
 
 import contextlib
 import os
@@ -32,7 +32,7 @@ SUITS = {"mnist": "mnist-v1", "cifar10": "cifar10-v1"}  # the features of its ow
 
 
 class Measure(NamedTuple):
-    """What a set's samples are scored by: metrics, the network that they need, the name of the set, and LPIPS."""
+    """How a set's samples are scored: the metrics, the network that they need, the name of the set, and LPIPS."""
 
     metrics: tuple[str, ...]
     network: FeatureNetwork | None
@@ -46,7 +46,7 @@ class Measure(NamedTuple):
 
 
 def measures_for(options: FeatureOptions, drawing: Drawing, *, conditional: bool = False) -> dict[str, Measure]:
-    """By each output that is scored what `measure_for` says of its data. UsageError where there is none."""
+    """Returns the measure of each output that is scored, by name. UsageError where no output is."""
     data = drawing.data
     if not drawing.scored:
         raise UsageError(
@@ -60,10 +60,10 @@ def measures_for(options: FeatureOptions, drawing: Drawing, *, conditional: bool
 
 
 def measure_for(options: FeatureOptions, data: DataSpec, *, conditional: bool = False, paired: bool = False) -> Measure:
-    """What the options ask for, or what suits the data. conditional: whether images were asked for by their label.
-    paired: whether each has a target.
-    UsageError where a set has no features of its own and none are named, where those that are named don't take its
-    images, and for "classes" where there is no label or the network tells other classes apart."""
+    """Returns the measure that the options ask for, or that suits the data. conditional: whether images were asked for
+    by their label. paired: whether each has a target. UsageError where a set has no features of its own and none are
+    named, where those that are named don't take its images, and for "classes" where there is no label or the network
+    tells other classes apart."""
     name = data.name.partition(":")[0]
     network, lpips = _network(options, data), _lpips(options)
     told_apart = conditional and network is not None and network.name == SUITS.get(data.name)

@@ -16,7 +16,7 @@ from jaxgan.training.output.log import read_rows
 from jaxgan.training.recipe.members import Member
 from jaxgan.training.scoring import report
 from jaxgan.training.scoring.measures import Measure
-from jaxgan.training.scoring.real_data import Real
+from jaxgan.training.scoring.real_data import RealData
 
 __all__ = ["last_metrics", "report_members"]
 
@@ -32,7 +32,7 @@ def report_members(
     drawing: Drawing,
     state: State,
     members: Sequence[Member],
-    real: Real,
+    real: RealData,
     measures: Mapping[str, Measure],
     layout: Layout,
 ) -> None:

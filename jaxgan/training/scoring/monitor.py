@@ -1,4 +1,4 @@
-"""Evaluation on the way: every so many steps samples are scored, the best checkpoint is kept, a collapse is told."""
+"""Monitor on the way: every so many steps samples are scored, the best checkpoint is kept, a collapse is told."""
 
 import contextlib
 import functools
@@ -21,10 +21,10 @@ from jaxgan.training.recipe.members import Member
 from jaxgan.training.scoring.history import RANKED_BY, Best, best, collapse, symptoms, unlearned
 from jaxgan.training.scoring.judge import Judge, about_state, append, judge_of, read
 from jaxgan.training.scoring.measures import Measure
-from jaxgan.training.scoring.real_data import Real
+from jaxgan.training.scoring.real_data import RealData
 from jaxgan.training.scoring.report import over, spread
 
-__all__ = ["COLLAPSED", "Evaluation"]
+__all__ = ["COLLAPSED", "Monitor"]
 
 COLLAPSED = 3  # exit status of a run that ended so
 
@@ -32,7 +32,7 @@ State = Any
 Record = dict[str, Any]
 
 
-class Evaluation:
+class Monitor:
     """Scores a run's states, each output by the first metric of its measure and, of images, their diversity; `count`
     examples are drawn with the averaged weights. Checkpoints are ranked by the mean over the outputs. All processes
     call its methods alike; the first scores and writes `evaluations.jsonl`.
@@ -46,7 +46,7 @@ class Evaluation:
         drawing: Drawing,
         measures: Mapping[str, Measure],
         count: int,
-        real: Real,
+        real: RealData,
         members: Sequence[Member],
         seed: int,
     ) -> None:
@@ -70,7 +70,7 @@ class Evaluation:
 
     @functools.cached_property
     def course(self) -> str:
-        """What tells this run's records from those that were made with other options before it was continued."""
+        """A digest that tells this run's records from those made with other scoring options before it was continued."""
         made_by: list[Any] = []
         for name, measure in self.measures.items():
             network, judge = measure.network and (measure.network.name, measure.network.sha256), self.judges[name]
@@ -79,7 +79,7 @@ class Evaluation:
         return hashlib.sha256(json.dumps(made_by).encode()).hexdigest()[:16]
 
     def records(self) -> list[Record]:
-        """Of this course, in the order in which they were made."""
+        """Returns the records that were made with these options, in the order in which they were made."""
         return [record for record in read(self.directory) if record.get("during_training") == self.course]
 
     def live(self, frozen: np.ndarray) -> list[int | None]:
@@ -124,12 +124,13 @@ class Evaluation:
         return [_said(step, new, Best(*top) if top else None, metrics, log)]
 
     def _scored(self, step: int, live: list[int | None]) -> bool:
-        """Whether all records of a step are there: a full disk or a kill may have cut them short."""
+        """Tells whether all records of a step are there: a full disk or a kill may have cut them short."""
         found = [record for record in self.records() if record["step"] == step and record["member"] in live]
         return bool(found) and len(found) >= found[-1]["together"]
 
     def verdict(self, frozen: np.ndarray) -> tuple[list[str], str]:
-        """What is to be said at the end of a run, and where all of its GANs have collapsed, what ends it."""
+        """Returns the lines to print at the end of a run and, where all of its GANs have collapsed, the error that ends
+        it."""
         records, live = self.records(), self.live(frozen)
         lines, kept = [], ""
         if top := best(records, self.metric, live):
@@ -149,7 +150,7 @@ def _whose(number: int | None) -> str:
 
 
 def _place(record: Record) -> str:
-    """What tells a score from the others of a step: its key and, of several outputs, which it is of."""
+    """Names a score among the others of a step: by its key and, where there are several outputs, by output."""
     return f"{record['output']}/{record['key']}" if "output" in record else str(record["key"])
 
 

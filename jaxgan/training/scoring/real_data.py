@@ -1,4 +1,4 @@
-"""The end of an ensemble: what its members draw, scored; a table, `members.json` and `members.png`."""
+"""A run's real examples, as its discriminator sees them, for scores and pictures."""
 
 import dataclasses
 from typing import Any, NamedTuple
@@ -15,14 +15,14 @@ from jaxgan.training.output.drawing import Drawing
 from jaxgan.training.recipe.data_spec import Data, DataSpec
 from jaxgan.training.recipe.loading import Given, drawn_order, load
 
-__all__ = ["Real", "real_examples"]
+__all__ = ["RealData", "real_examples"]
 
 AT_ONCE = 256  # images that are transformed in one dispatch
 
 State = Any
 
 
-class Real(NamedTuple):
+class RealData(NamedTuple):
     """A run's own data, as a discriminator sees them."""
 
     data: Data
@@ -30,17 +30,17 @@ class Real(NamedTuple):
     transform: RealTransform | None
 
     @classmethod
-    def of_run(cls, options: DataOptions, given: Given | None = None) -> "Real":
-        """What a run with these options is trained on."""
+    def of_run(cls, options: DataOptions, given: Given | None = None) -> "RealData":
+        """Loads what a run with these options is trained on."""
         data = load(options, given)
         return cls(data, DataSpec.of(data, options.crop_shape), real_transform(options))
 
-    def of(self, output: str) -> "Real":
-        """What an output is compared with: the data, or of several sets the one of its name, or the first."""
+    def of(self, output: str) -> "RealData":
+        """Returns what an output is compared with: the data, or of several sets the one of its name, or the first."""
         if not isinstance(self.data, dict):
             return self
         name = output if output in self.data else next(iter(self.data))
-        return Real(self.data[name], self.spec.sets[name], self.transform)
+        return RealData(self.data[name], self.spec.sets[name], self.transform)
 
     def examples(self, count: int, field: str | None = None) -> np.ndarray:
         """See `real_examples`; of a single set."""
@@ -50,7 +50,7 @@ class Real(NamedTuple):
 
     @property
     def labels(self) -> np.ndarray:
-        """Of a single set's examples, in the order of `examples`."""
+        """The labels of a single set's examples, in the order of `examples`."""
         if isinstance(self.data, dict):
             raise TypeError("there are several sets: ask for that of an output")
         return self.data.labels[drawn_order(self.data)]

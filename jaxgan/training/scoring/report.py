@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jaxgan.training.output.atomic import whole
+from jaxgan.training.output.atomic import atomic_write
 from jaxgan.training.output.log import write_json
 
 __all__ = ["Row", "Summary", "aligned", "over", "plot", "spread", "summaries", "table", "write"]
@@ -137,7 +137,7 @@ def plot(path: Path, rows: Sequence[Row], swept: str | None = None, score_name: 
     _crosses(axes, [x for x, row in zip(places, rows, strict=True) if row.get("frozen") is not None])
     if dots:
         figure.legend(loc="outside upper center", ncols=3, frameon=False)
-    with whole(path) as temporary:
+    with atomic_write(path) as temporary:
         figure.savefig(temporary, format="png", dpi=120)
 
 

@@ -17,7 +17,7 @@ from PIL import Image
 
 from jaxgan.training import UsageError
 from jaxgan.training.checkpoints.checkpoints import Checkpoints, SaveError
-from jaxgan.training.output.atomic import whole
+from jaxgan.training.output.atomic import atomic_write
 from jaxgan.training.output.log import Log
 from jaxgan.training.output.pictures import save_png
 from jaxgan.training.run.lock import locked
@@ -159,14 +159,14 @@ def test_whole_removes_its_temporary_file_whatever_ends_the_block(tmp_path):
     path = tmp_path / "file"
     path.write_text("before")
     for error in (OSError(28, "No space left on device"), KeyboardInterrupt(), ValueError("no")):
-        with pytest.raises(type(error)), whole(path) as temporary:  # noqa: PT012 - both statements belong to the block
+        with pytest.raises(type(error)), atomic_write(path) as temporary:  # noqa: PT012 - both statements belong to the block
             temporary.write_text("half")
             raise error
-    with pytest.raises(ValueError, match="before it was there"), whole(path):
+    with pytest.raises(ValueError, match="before it was there"), atomic_write(path):
         raise ValueError("before it was there")
     assert path.read_text() == "before" and list(tmp_path.iterdir()) == [path]
     (tmp_path / "folder").mkdir()
-    with pytest.raises(OSError, match="folder"), whole(tmp_path / "folder") as temporary:
+    with pytest.raises(OSError, match="folder"), atomic_write(tmp_path / "folder") as temporary:
         temporary.write_text("can't become a folder")
     assert len(list(tmp_path.iterdir())) == 2
 

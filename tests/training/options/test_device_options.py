@@ -21,7 +21,7 @@ from jaxgan.networks.mlp import Discriminator, Generator
 from jaxgan.terms.penalties import r1
 from jaxgan.training import GAN, DataSpec, UsageError, init_with, sample_with, train
 from jaxgan.training.compiled.program import compile_chunk
-from jaxgan.training.options.devices import DeviceOptions, compiler_options, in_words, layout_for
+from jaxgan.training.options.devices import DeviceOptions, compiler_options, describe, layout_for
 from jaxgan.training.options.options import of_size
 from jaxgan.training.recipe.members import ensemble_of, members_of
 
@@ -230,7 +230,7 @@ WHOLE = "parameters whole: --shard-parameters needs devices that share a batch"
     ],
 )
 def test_a_layout_in_words(changes, members, words):
-    assert in_words(layout_for(DeviceOptions(**changes), 8, [8], members)) == words
+    assert describe(layout_for(DeviceOptions(**changes), 8, [8], members)) == words
 
 
 # --- precision ---
@@ -325,5 +325,5 @@ def test_the_compiler_knows_the_option():
 def test_on_a_gpu_it_says_what_it_costs():
     device = SimpleNamespace(platform="gpu", device_kind="NVIDIA")
     mesh = SimpleNamespace(devices=np.array([device]), shape={"data": 1})
-    words = in_words(parallel.Layout(mesh), deterministic=True)
+    words = describe(parallel.Layout(mesh), deterministic=True)
     assert words.splitlines()[1].startswith("--deterministic costs time: kernels are not tuned")

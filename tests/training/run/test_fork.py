@@ -13,7 +13,7 @@ from experiments import dcgan_mnist, gan_ring
 from jaxgan.training import UsageError, train
 from jaxgan.training import open as open_run
 from jaxgan.training.options.parsing import parse
-from jaxgan.training.run.fork import settled
+from jaxgan.training.run.fork import resolve_fork
 
 pytestmark = pytest.mark.usefixtures("as_users_have_it")
 
@@ -197,7 +197,7 @@ def test_a_relative_path_is_written_down_in_full(sources, tmp_path, monkeypatch)
     monkeypatch.chdir(folder)
     monkeypatch.setenv("HOME", str(folder))
     for path in ("one", "./one/", "~/one"):
-        assert settled(ring(tmp_path, "fork", from_run=path), None).from_run == str(folder / "one")
+        assert resolve_fork(ring(tmp_path, "fork", from_run=path), None).from_run == str(folder / "one")
     train(gan_ring.build, ring(tmp_path, "fork", from_run="one", step=4))
     monkeypatch.chdir("/")
     monkeypatch.setattr("jaxgan.training.options.options.name_of", lambda thing: "experiments.gan_ring")

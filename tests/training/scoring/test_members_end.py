@@ -16,9 +16,9 @@ from jaxgan import data
 from jaxgan.training import open, train  # noqa: A004 - the library's name for it
 from jaxgan.training.output.log import Log
 from jaxgan.training.recipe.data_spec import DataSpec
-from jaxgan.training.scoring import real_data as score_module
+from jaxgan.training.scoring import member_report
 from jaxgan.training.scoring.member_report import last_metrics
-from jaxgan.training.scoring.real_data import Real
+from jaxgan.training.scoring.real_data import RealData
 
 pytestmark = pytest.mark.usefixtures("as_users_have_it")
 
@@ -85,16 +85,16 @@ def test_last_metrics_are_means_over_a_tenth_of_the_steps(tmp_path):
 def test_real_images_are_as_the_discriminator_sees_them():
     numbered = data.from_arrays("numbered", (np.arange(600) // 3).astype(np.uint8).repeat(9).reshape(600, 3, 3, 1))
     spec = DataSpec.of(numbered)
-    assert sorted(Real(numbered, spec, None).examples(600)[:, 0, 0, 0]) == sorted(numbered.images[:, 0, 0, 0])
+    assert sorted(RealData(numbered, spec, None).examples(600)[:, 0, 0, 0]) == sorted(numbered.images[:, 0, 0, 0])
 
     def brighter(images, keys):
         assert images.shape[1:] == (3, 3, 1) and keys.shape == images.shape[:1]
         return jnp.where(jax.random.key_data(keys).sum() > 0, images[:, :2, :2] + 2 / 127.5, jnp.nan)
 
-    plain, changed = (Real(numbered, spec, transform).examples(300) for transform in (None, brighter))
+    plain, changed = (RealData(numbered, spec, transform).examples(300) for transform in (None, brighter))
     assert changed.shape == (300, 2, 2, 1) and changed.dtype == np.uint8
     np.testing.assert_array_equal(changed, plain[:, :2, :2] + 2)
-    assert Real(numbered, spec, brighter).examples(0).shape[0] == 0
+    assert RealData(numbered, spec, brighter).examples(0).shape[0] == 0
 
 
 @pytest.mark.parametrize("count", [1, *(pytest.param(count, marks=pytest.mark.slow) for count in (2, 3, 9))])
@@ -134,7 +134,7 @@ def test_a_report_that_fails_costs_no_run(tmp_path, capsys, monkeypatch):
 
     run_points(tmp_path, seeds=2, steps=4)
     assert len(report(tmp_path / "run")["members"]) == 2
-    monkeypatch.setattr(score_module, "scores", fail(RuntimeError))
+    monkeypatch.setattr(member_report, "scores", fail(RuntimeError))
     assert int(run_points(tmp_path, seeds=2, steps=8).step) == 8
     said = capsys.readouterr().err
     assert "warning: no report of the members (no such luck); the run is complete without it" in said
