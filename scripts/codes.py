@@ -30,7 +30,7 @@ from jaxgan.training.errors.usage import UsageError, writing
 from jaxgan.training.options.evaluation import FeatureOptions
 from jaxgan.training.output.pictures import save_png
 from jaxgan.training.scoring.measures import measure_for
-from jaxgan.training.scoring.report import aligned
+from jaxgan.training.scoring.report import align_columns
 
 ROWS, COLUMNS, REACH = 4, 10, 2.0  # of a code in the picture, and how far a continuous one goes
 READ, STEPS = 500, 8  # images for each value, and steps of a walk, that are read
@@ -130,7 +130,7 @@ def run(options: Options) -> None:
     print(f"{options.out}: {options.weights} weights of step {opened.step}")
     network = measure_for(FeatureOptions(), opened.data).network
     if network and network.classes == opened.data.classes:
-        print(aligned(readings(opened, network, categories, continuous, **how)))
+        print(align_columns(readings(opened, network, categories, continuous, **how)))
 
 
 if __name__ == "__main__":

@@ -25,14 +25,14 @@ from jaxgan.training.errors.usage import UsageError, writing
 from jaxgan.training.output.atomic import atomic_write
 from jaxgan.training.run.directory import Run
 from jaxgan.training.scoring.judge import read
-from jaxgan.training.scoring.report import aligned, over, spread
+from jaxgan.training.scoring.report import align_columns, mean_and_std, mean_std_text
 
 Record = dict[str, Any]
 
 # What may differ between two numbers that are compared: whose they are, and what they came out as.
 OWN = (
     *("value", "std", "run", "step", "seed", "member", "latents_seed", "frozen", "dataset"),
-    *("libraries", "during_training", "together"),
+    *("libraries", "during_training", "records_of_step", "together"),
 )
 
 
@@ -61,11 +61,11 @@ class Line(NamedTuple):
 
     @property
     def std(self) -> float | None:
-        return over(self.values)[1]
+        return mean_and_std(self.values)[1]
 
     @property
     def text(self) -> str:
-        return spread(self.mean, self.std)
+        return mean_std_text(self.mean, self.std)
 
 
 def lines_of(run: Path) -> list[Line]:
@@ -160,7 +160,7 @@ def run(options: Options) -> None:
     for group in ranked:
         print(heading(group))
         rows = [[str(line.run), line.text, f"step {line.step}", _gans(len(line.values))] for line in group]
-        print(f"{aligned(rows)}\n")
+        print(f"{align_columns(rows)}\n")
     print(*others, sep="\n", end="\n" * bool(others))
     if options.plot:
         plot(options.plot, ranked)

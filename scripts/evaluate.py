@@ -33,10 +33,10 @@ from jaxgan.training.output.log import bar_interval, write_json
 from jaxgan.training.recipe.data_spec import DataSpec
 from jaxgan.training.recipe.loading import Given, held_out
 from jaxgan.training.run.open_run import OpenRun
-from jaxgan.training.scoring.judge import Judge, about_state, append, judge_by, judge_of
+from jaxgan.training.scoring.judge import Judge, about_state, append, judge_against, judge_for
 from jaxgan.training.scoring.measures import Measure, measure_for, measures_for
 from jaxgan.training.scoring.real_data import RealData
-from jaxgan.training.scoring.report import aligned, over, spread
+from jaxgan.training.scoring.report import align_columns, mean_and_std, mean_std_text
 
 Record = dict[str, Any]
 
@@ -93,7 +93,7 @@ def of_run(options: Options, directory: Path, given: Given | None = None) -> tup
     records, floor = [], []
     for output, measure in measures_for(options, run.drawing, conditional=conditional).items():
         for part, turn in _by_labels(measure):
-            judge = judge_of(part, real.of(output))
+            judge = judge_for(part, real.of(output))
             records += _scored(run, options, judge, output, count, turn)
             if (sets := part.without_pairs()) is not None:
                 floor += _floor(*_held(dataclasses.replace(judge, measure=sets), theirs, given, output, count))
@@ -178,7 +178,7 @@ def of_files(options: Options, images: str, reference: str) -> tuple[list[Record
     mine, real = (np.random.default_rng(0).permutation(_read(path)) for path in (images, reference))
     kind = Image.kind if real.dtype == np.uint8 else Vectors.kind
     spec = DataSpec.single(f"files:{reference}", len(real), real.shape[1:], kind=kind)
-    judge = judge_by(measure_for(options, spec), real, reference, None)
+    judge = judge_against(measure_for(options, spec), real, reference, None)
     half = len(real) // 2
     floor = _floor(
         dataclasses.replace(judge, real=real[half:]), real[:half], None, "one half of the reference, by the other"
@@ -213,17 +213,19 @@ def table(records: Sequence[Record], floor: Sequence[Record]) -> str:
     lowest = {record["key"]: record for record in floor}
     numbers = list(dict.fromkeys(record.get("member") for record in records))
     several = [f"member {number}" for number in numbers] if len(numbers) > 1 else []
-    lines = [["", *several, f"mean ± std over {len(several)} GANs" if several else "score", "samples"]]
+    lines = [["", *several, f"mean ± std mean_and_std {len(several)} GANs" if several else "score", "samples"]]
     lines[0] += ["real images", "samples"] if floor else []
     for key in dict.fromkeys(record["key"] for record in records):
         these = [record for record in records if record["key"] == key]
         values = [record["value"] for record in these]
-        mean, std = over(values)
+        mean, std = mean_and_std(values)
         each = [f"{value:.4g}" for value in values] if several else []
-        lines.append([these[0]["name"], *each, spread(mean, std if several else these[0]["std"]), _counts(these[0])])
+        lines.append(
+            [these[0]["name"], *each, mean_std_text(mean, std if several else these[0]["std"]), _counts(these[0])]
+        )
         if key in lowest:
-            lines[-1] += [spread(lowest[key]["value"], lowest[key]["std"]), _counts(lowest[key])]
-    return aligned([[*line, *[""] * (len(lines[0]) - len(line))] for line in lines])
+            lines[-1] += [mean_std_text(lowest[key]["value"], lowest[key]["std"]), _counts(lowest[key])]
+    return align_columns([[*line, *[""] * (len(lines[0]) - len(line))] for line in lines])
 
 
 def _counts(record: Record) -> str:

@@ -29,7 +29,7 @@ from jaxgan.training.options.data import DataOptions, real_transform
 from jaxgan.training.recipe.data_spec import DataSpec
 from jaxgan.training.recipe.loading import held_out, load
 from jaxgan.training.scoring.real_data import RealData
-from jaxgan.training.scoring.report import aligned
+from jaxgan.training.scoring.report import align_columns
 
 MOST, AT_ONCE = 10_000, 256
 
@@ -120,7 +120,7 @@ def run(options: Options) -> None:
     found = measure(opened, theirs)
     rows = [("training images", found.seen), ("unseen images", found.unseen), ("generated images", found.generated)]
     rows += [("margin", found.margin), ("r_v", found.share), ("training above unseen", found.above)]
-    print(aligned([["mean logit of", f"step {opened.step}"], *([name, f"{value:.4g}"] for name, value in rows)]))
+    print(align_columns([["mean logit of", f"step {opened.step}"], *([name, f"{value:.4g}"] for name, value in rows)]))
 
 
 if __name__ == "__main__":

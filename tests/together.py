@@ -108,7 +108,7 @@ def read(run):
 
 def train(run, what):
     checkpoints = Checkpoints(run)
-    with processes.aborts_say(), catch_signals() as caught:
+    with processes.explain_aborts(), catch_signals() as caught:
         done, state = checkpoints.restore_newest(like()) or (0, jax.jit(init, out_shardings=layout())())
         print(f"begins at {done}", flush=True)
         try:
@@ -128,14 +128,14 @@ def train(run, what):
                 print(f"step {done}", flush=True)
             checkpoints.close()
         except (ValueError, RuntimeError, OSError) as error:
-            raise processes.lost(error) or error from error
+            raise processes.lost_process(error) or error from error
     print(f"done {done}", flush=True)
 
 
 if __name__ == "__main__":
     _, what, address, count, number, run = sys.argv
     processes.HEARTBEAT, checkpoints.SIGHT = HEARTBEAT, 1
-    with processes.leaving(), plain_exits():
+    with processes.exit_at_once(), plain_exits():
         if int(count) > 1:
             processes.join(address, int(count), int(number))
         if what in ("meet", "read"):

@@ -67,7 +67,7 @@ OnChunk = Callable[[State, Metrics], None]
 def main(options_type: type[Options], build: Build) -> None:
     """Runs an experiment's command line: parses options, trains, exits with 0, 1 (diverged), 2 (usage), 3 (collapsed)
     or 128 + signal."""
-    with processes.leaving(), plain_exits():
+    with processes.exit_at_once(), plain_exits():
         train(build, parse(options_type))
 
 
@@ -87,7 +87,7 @@ def train(build: Build, options: Options, on_chunk: OnChunk | None = None, *, da
     """
     processes.join(options.coordinator, options.processes, options.process)
     try:
-        with processes.aborts_say(), contextlib.ExitStack() as stack:
+        with processes.explain_aborts(), contextlib.ExitStack() as stack:
             setup = set_up(build, options, data)
             if options.dry_run:
                 return estimate(setup)
@@ -104,7 +104,7 @@ def train(build: Build, options: Options, on_chunk: OnChunk | None = None, *, da
             session.conclude()
             return session.state
     except Exception as error:
-        if end := processes.lost(error) or out_of_memory(error, options.batch_size):
+        if end := processes.lost_process(error) or out_of_memory(error, options.batch_size):
             raise end from error
         raise
 
@@ -155,7 +155,7 @@ def set_up(build: Build, options: Options, given: Given | None) -> Setup:
     data = load(options, given)
     spec = DataSpec.of(data, options.crop_shape)
     options = dataclasses.replace(options, dataset=spec.name if given else address(options.dataset, spec.name))
-    processes.all_alike({**alike(options), **spec.facts()})
+    processes.check_alike({**alike(options), **spec.facts()})
 
     alone = build_gan(build, options, spec)
     check_counts(alone, spec)

@@ -25,7 +25,7 @@ from jaxgan.training.cli.exits import plain_exits
 from jaxgan.training.errors.usage import UsageError
 from jaxgan.training.options.options import differing
 from jaxgan.training.recipe.loading import load
-from jaxgan.training.scoring.report import aligned
+from jaxgan.training.scoring.report import align_columns
 
 SAMPLES = 10_000
 
@@ -85,7 +85,7 @@ def compare(options: Options) -> None:
         found = np.array([scores(["fid"], network, each, data)[0].value for each in sets])
         error = f" ± {found.std(ddof=1) / np.sqrt(len(found)):.2f}" if len(found) > 1 else ""
         lines.append([whose, f"{found.mean():.2f}{error}", ", ".join(f"{value:.2f}" for value in found)])
-    print(aligned(lines))
+    print(align_columns(lines))
 
 
 if __name__ == "__main__":

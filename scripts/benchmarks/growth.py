@@ -27,7 +27,7 @@ from jaxgan.training.compiled.program import CHUNK, compile_chunk
 from jaxgan.training.errors.usage import require, writing
 from jaxgan.training.output.atomic import atomic_write
 from jaxgan.training.recipe.members import ensemble_of, members_of
-from jaxgan.training.scoring.report import aligned
+from jaxgan.training.scoring.report import align_columns
 from scripts.benchmarks.lines import lowered
 
 MIDDLE = {"batch": 64, "resolution": 32, "width": 32, "seeds": 1, "images": 10_000}
@@ -147,7 +147,7 @@ def growth(options: Options) -> None:
         for value in VALUES[axis][: options.values]:
             found[axis].append(point(options, axis, value))
             print(f"{axis} {value:,}: {found[axis][-1].seconds * 1e3:,.1f} ms", flush=True)
-    print(aligned([HEAD, *(row for axis, points in found.items() for row in rows(axis, points))]))
+    print(align_columns([HEAD, *(row for axis, points in found.items() for row in rows(axis, points))]))
     draw(found, options.out)
 
 

@@ -29,7 +29,7 @@ from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
 from jaxgan.training.errors.usage import UsageError, require, writing
 from jaxgan.training.output.atomic import atomic_write
-from jaxgan.training.scoring.report import aligned
+from jaxgan.training.scoring.report import align_columns
 from scripts.benchmarks.lines import LINES
 from scripts.benchmarks.seeds import spread
 from scripts.benchmarks.sides import SETTINGS, ours, theirs
@@ -158,12 +158,12 @@ def benchmark(options: Options) -> None:
     results = []
     for name in options.lines or tuple(LINES):
         results.append(measured(name, options, torch))
-        print(aligned([HEAD, row(results[-1])]), flush=True)
+        print(align_columns([HEAD, row(results[-1])]), flush=True)
     sides = [side for result in results for side in result["sides"].values()]
     product, copy = (max(side[what] for side in sides) for what in ("product", "copy"))
     print(f"\n{sides[0]['device']}, {os.cpu_count()} cores, {options.dtype}, {options.rounds} rounds by turns")
     print(f"largest matrix product {product / 1e9:,.0f} GFLOP/s, copy {copy / 1e9:,.1f} GB/s\n")
-    print(aligned([HEAD, *map(row, results)]))
+    print(align_columns([HEAD, *map(row, results)]))
     if options.json:
         plain = dataclasses.asdict(options) | {"json": None}
         with writing(options.json), atomic_write(options.json) as temporary:

@@ -13,7 +13,7 @@ from jaxgan.evaluation import FeatureNetwork, class_scores, scores
 from jaxgan.training import UsageError, train
 from jaxgan.training.options.parsing import parse
 from jaxgan.training.recipe.data_spec import DataSpec
-from jaxgan.training.scoring.judge import judge_of
+from jaxgan.training.scoring.judge import judge_for
 from jaxgan.training.scoring.measures import Measure
 from jaxgan.training.scoring.real_data import RealData
 from scripts import evaluate
@@ -96,7 +96,7 @@ def test_the_scores_name_takes_the_networks_reading_and_as_many_real_images(tmp_
 def test_the_judge_has_the_labels_of_all_its_real_images():
     labels = RANDOM.integers(0, 7, 3000)
     data = from_arrays("mine", np.broadcast_to(labels.astype(np.uint8)[:, None, None], (3000, 2, 2)).copy(), labels)
-    judge = judge_of(Measure(("classes",), None, "mine"), RealData(data, DataSpec.of(data), None))
+    judge = judge_for(Measure(("classes",), None, "mine"), RealData(data, DataSpec.of(data), None))
     assert len(judge.real) == 3000 > 2048
     np.testing.assert_array_equal(judge.labels, judge.real[:, 0, 0, 0])
     assert (judge.labels != labels).any(), "drawn, not as they lie"

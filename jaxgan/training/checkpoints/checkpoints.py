@@ -21,7 +21,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from jaxgan.training.checkpoints.digest import digests
-from jaxgan.training.checkpoints.orbax_errors import LEFTOVERS, hear_failures_once, reason_of
+from jaxgan.training.checkpoints.orbax_errors import LEFTOVERS, reason_of, silence_tracebacks
 from jaxgan.training.checkpoints.version_0_1 import of_version_0_1
 from jaxgan.training.distributed.placement import abstract, placed
 from jaxgan.training.distributed.processes import first, from_first, gather, several
@@ -60,14 +60,14 @@ class Checkpoints:
     def __init__(
         self, directory: Path, name: str = "checkpoints", *, kept: int | None = KEPT, read_only: bool = False
     ) -> None:
-        hear_failures_once()
+        silence_tracebacks()
         self.folder, self.kept = (directory / name).absolute(), kept
         self.aside = self.folder.with_name("damaged")
         self.read_only = read_only
         self.saving: int | None = None  # the step that is written in the background
         self.manager: Any = None
         try:
-            from_first(self._saved)
+            from_first(self._saved_steps)
             self._open()
         except OSError as error:
             use = "read" if read_only else "write in"
@@ -77,7 +77,7 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """The steps that are saved or being saved, ascending. Whether they are whole, only restoring them shows."""
-        saved = from_first(self._saved)
+        saved = from_first(self._saved_steps)
         return sorted(saved if self.saving is None else {*saved, self.saving})
 
     def newest(self) -> int | None:
@@ -88,7 +88,7 @@ class Checkpoints:
         """Saves unless this step is saved already. Returns when the state is copied and may be donated.
 
         SaveError where this save fails at once or the one before has failed since."""
-        self._settle()
+        self._wait()
         try:
             if step in self.steps():
                 return
@@ -98,12 +98,12 @@ class Checkpoints:
             if not self._open().save(step, args=ocp.args.StandardSave(saved), force=self.kept is None):
                 raise ValueError(f"step {self.newest()} is saved already")
         except Exception as error:  # Orbax raises many kinds, bare Exception among them
-            raise self._failed(step, error) from error
+            raise self._save_error(step, error) from error
         self.saving = step
 
     def keep_only(self, step: int) -> None:
         """Waits until `step` is on the disk, then removes the others. SaveError where it could not be saved."""
-        self._settle()
+        self._wait()
         for other in self.steps():
             if other != step:
                 self._open().delete(other)
@@ -134,7 +134,7 @@ class Checkpoints:
             except _Damaged as error:
                 damaged[step] = str(error)
                 continue
-            self._put_aside(damaged, step)
+            self._move_damaged(damaged, step)
             return step, state
         if not damaged:
             return None
@@ -148,18 +148,18 @@ class Checkpoints:
         """Waits until everything is on the disk. SaveError where that has failed. Asks no other process, lest one that
         ends by an error of its own wait for those that still compute."""
         try:
-            self._settle(alone=True)
+            self._wait(alone=True)
         finally:
-            self._shut()
+            self._close_manager()
 
     def _open(self) -> Any:
         """Orbax' manager, a new one where there is none: it remembers steps, and errors that are told already."""
         if self.manager is None:
             if not self.read_only:
                 from_first(self._prepare)
-                self._seen_by_all(self.folder)
+                self._check_shared_disk(self.folder)
             # Named, they meet in jax's coordination service rather than in a collective, which the training may be in.
-            together = ocp.options.MultiprocessingOptions(
+            processes = ocp.options.MultiprocessingOptions(
                 active_processes=set(range(jax.process_count())) if several() else None,
                 barrier_sync_key_prefix=self.folder.name,  # or two folders that are written at once share a barrier
             )
@@ -168,24 +168,24 @@ class Checkpoints:
                 read_only=self.read_only,
                 create=False,  # it is there
                 lightweight_initialize=True,  # reads no checkpoint, so that a damaged one does no harm
-                multiprocessing_options=together,
+                multiprocessing_options=processes,
                 # Otherwise, where a folder can't be made, threads wait for it and keep the process for five minutes.
                 async_options=ocp.options.AsyncOptions(
                     create_directories_asynchronously=False, **({"timeout_secs": PATIENCE} if several() else {})
                 ),
             )
             # Without the handler it decides by the first folder it sees, which may be damaged, what all of them are.
-            handler = ocp.StandardCheckpointHandler(multiprocessing_options=together)
+            handler = ocp.StandardCheckpointHandler(multiprocessing_options=processes)
             self.manager = ocp.CheckpointManager(self.folder, options=options, item_handlers=handler)
         return self.manager
 
-    def _shut(self) -> None:
+    def _close_manager(self) -> None:
         manager, self.manager = self.manager, None
         if manager is not None:
-            with contextlib.suppress(Exception):  # whatever went wrong is told by _settle
+            with contextlib.suppress(Exception):  # whatever went wrong is told by _wait
                 manager.close()
 
-    def _settle(self, *, alone: bool = False) -> None:
+    def _wait(self, *, alone: bool = False) -> None:
         """Waits for the save in the background. SaveError where it failed, here or, unless `alone`, elsewhere."""
         step, self.saving = self.saving, None
         if step is None:
@@ -200,28 +200,28 @@ class Checkpoints:
         if not alone and gather(failed is not None).any():
             failed = failed or OSError("another process has failed to write its part")
         if failed:
-            raise self._failed(step, failed) from failed
+            raise self._save_error(step, failed) from failed
 
-    def _failed(self, step: int, error: Exception) -> SaveError:
+    def _save_error(self, step: int, error: Exception) -> SaveError:
         """Returns the error to raise, and clears away what failed, so that the next save starts anew with its space."""
-        self._shut()
+        self._close_manager()
         with contextlib.suppress(OSError):
             if first():
                 self._remove_leftovers()
         return SaveError(f"checkpoint {self._path(step)} can't be saved: {self._reason(error)}")
 
-    def _listed(self) -> list[Path]:
+    def _entries(self) -> list[Path]:
         """Lists the folder. OSError where it can't be read, which is not the same as an empty one."""
         return list(self.folder.iterdir()) if self.folder.exists() else []
 
-    def _saved(self) -> list[int]:
-        return [int(path.name) for path in self._listed() if path.name.isdecimal() and path.is_dir()]
+    def _saved_steps(self) -> list[int]:
+        return [int(path.name) for path in self._entries() if path.name.isdecimal() and path.is_dir()]
 
     def _prepare(self) -> None:
         self._remove_leftovers()
         self.folder.mkdir(parents=True, exist_ok=True)
 
-    def _seen_by_all(self, path: Path) -> None:
+    def _check_shared_disk(self, path: Path) -> None:
         """UsageError where a process doesn't find what the first has: its disk is another one."""
         until = time.monotonic() + SIGHT
         while several() and not path.is_dir() and time.monotonic() < until:
@@ -233,15 +233,15 @@ class Checkpoints:
             )
 
     def _remove_leftovers(self) -> None:
-        for path in self._listed():
+        for path in self._entries():
             if path.match(LEFTOVERS):
                 shutil.rmtree(path, ignore_errors=True)  # a save that failed may still write to it
 
     def _read(self, step: int, like: State) -> State:
         """The state saved at `step`. _Damaged where it can't be restored or its digests differ, SaveError where a save
         that was going on failed."""
-        self._settle()
-        self._seen_by_all(self._path(step))
+        self._wait()
+        self._check_shared_disk(self._path(step))
         reason, restored, wanted, today = "", {}, [], lambda state: state
         try:
             # Not by the manager, where those who can read would wait for those who can't.
@@ -252,23 +252,23 @@ class Checkpoints:
             restored = reader.restore(file, args=ocp.args.StandardRestore(target))
         except Exception as error:  # noqa: BLE001 - as in save
             reason = self._reason(error)
-        self._whole_for_all(reason)
+        self._raise_if_damaged(reason)
         saved = restored["state"]
         wrong = np.asarray(digests(jax.tree.leaves(saved))) != np.asarray(restored["digest"])
         for (path, leaf), want, differs in zip(jax.tree.leaves_with_path(saved), wanted, wrong, strict=True):
             if differs or leaf.dtype != want.dtype:  # Orbax restores a key whatever was asked for
                 is_not = "what was saved" if differs else f"of type {want.dtype} but {leaf.dtype}"
                 reason = reason or f"{jax.tree_util.keystr(path)} is not {is_not}"
-        self._whole_for_all(reason)
+        self._raise_if_damaged(reason)
         state: State = today(saved)
         return state
 
-    def _whole_for_all(self, reason: str) -> None:
+    def _raise_if_damaged(self, reason: str) -> None:
         """_Damaged on all processes where one has a reason."""
         if gather(bool(reason)).any():
             raise _Damaged(reason or "another process can't restore it")
 
-    def _put_aside(self, damaged: dict[int, str], good: int) -> None:
+    def _move_damaged(self, damaged: dict[int, str], good: int) -> None:
         for step, reason in sorted(damaged.items()):
             moved = "" if self.read_only else f"; it is now {from_first(functools.partial(self._move, step))}"
             if first():
@@ -277,7 +277,7 @@ class Checkpoints:
                     file=sys.stderr,
                 )
         if damaged and not self.read_only:
-            self._shut()
+            self._close_manager()
 
     def _move(self, step: int) -> str:
         try:

@@ -10,7 +10,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-__all__ = ["LEFTOVERS", "hear_failures_once", "reason_of"]
+__all__ = ["LEFTOVERS", "reason_of", "silence_tracebacks"]
 
 LEFTOVERS = "*.orbax-checkpoint-tmp*"  # what a save that was killed leaves
 LONGEST = 150  # characters of a reason
@@ -42,7 +42,7 @@ def reason_of(error: BaseException, folder: Path, late: str) -> str:
 
 
 @functools.cache
-def hear_failures_once() -> None:
+def silence_tracebacks() -> None:
     """Silences, for the rest of the process, the tracebacks that Orbax prints on stderr beside the error that it
     raises: they come by the hundred, whenever its remains are collected."""
     logging.getLogger("absl").setLevel(logging.CRITICAL)  # it warns of what read-only implies, too

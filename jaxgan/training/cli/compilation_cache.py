@@ -9,7 +9,7 @@ import jax
 
 from jaxgan.data.cache import cache_folder, make_room
 
-__all__ = ["forget_programs", "keep_programs"]
+__all__ = ["clear_damaged_cache", "enable_cache"]
 
 SIZE = 2 << 30  # bytes of programs, of which one has 1 to 3 MB
 OURS = re.compile(r".+-[0-9a-f]{64}-(cache|atime)")  # how jax calls them
@@ -25,7 +25,7 @@ def _folder() -> str | None:
     return folder
 
 
-def keep_programs() -> None:
+def enable_cache() -> None:
     """Makes jax keep what it compiles, so that the same program starts at once the next time; nothing is done where
     `$JAX_COMPILATION_CACHE_DIR` says where to, or the folder can't be made. What is oldest goes when it grows large."""
     if _folder() is not None:
@@ -38,7 +38,7 @@ def keep_programs() -> None:
         make_room(_programs(), SIZE, OURS)
 
 
-def forget_programs(warning: str) -> None:
+def clear_damaged_cache(warning: str) -> None:
     """Empties the folder where jax warns that it can't read an entry, as after a crash while one was written: jax never
     replaces an entry."""
     ours = _folder() == str(_programs())

@@ -9,7 +9,7 @@ from typing import Any
 from tqdm import tqdm
 
 from jaxgan.data.errors import DataError
-from jaxgan.training.cli.compilation_cache import forget_programs, keep_programs
+from jaxgan.training.cli.compilation_cache import clear_damaged_cache, enable_cache
 from jaxgan.training.errors.stopping import Stopped
 from jaxgan.training.errors.usage import UsageError
 
@@ -23,10 +23,10 @@ def plain_exits() -> Iterator[None]:
 
     def say(message: Warning | str, *where: Any, **how: Any) -> None:
         tqdm.write(f"warning: {message}", file=sys.stderr)
-        forget_programs(str(message))
+        clear_damaged_cache(str(message))
 
     shown, warnings.showwarning = warnings.showwarning, say
-    keep_programs()
+    enable_cache()
     try:
         yield
     except (UsageError, DataError) as error:

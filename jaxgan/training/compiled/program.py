@@ -18,7 +18,17 @@ from jaxgan.training.options.data import RealTransform
 from jaxgan.training.recipe.data_spec import DataSpec
 from jaxgan.training.recipe.gan import GAN
 
-__all__ = ["CHUNK", "Program", "all_finite", "compile_chunk", "empty", "iterate", "order_key", "put", "seen"]
+__all__ = [
+    "CHUNK",
+    "Program",
+    "all_finite",
+    "compile_chunk",
+    "decode_examples",
+    "empty_buffer",
+    "iterate",
+    "order_key",
+    "store_metrics",
+]
 
 State = Any
 Buffer = dict[str, jax.Array]
@@ -42,12 +52,12 @@ def order_key(key: jax.Array) -> jax.Array:
     return jax.random.fold_in(key, ROLES["order"])
 
 
-def of_set(key: jax.Array, name: str) -> jax.Array:
+def set_key(key: jax.Array, name: str) -> jax.Array:
     """A key of a set's own."""
     return jax.random.fold_in(key, np.uint32(zlib.crc32(name.encode())))
 
 
-def seen(
+def decode_examples(
     data: DataSpec, stored: Stored, transform: RealTransform | None, key: jax.Array, numbers: jax.Array
 ) -> dict[str, jax.Array]:
     """Stored examples of one set, `[B, ...]` by field, as networks take them; images are changed at random by `key` and
@@ -67,11 +77,13 @@ def iterate(
     key = jax.random.fold_in(jax.random.fold_in(state.key, ROLES["transform"]), state.step)
 
     def decoded(data: DataSpec, stored: Stored, key: jax.Array) -> dict[str, jax.Array]:
-        return seen(data, stored, transform, key, jnp.arange(len(next(iter(stored.values()))), dtype=jnp.int32))
+        return decode_examples(
+            data, stored, transform, key, jnp.arange(len(next(iter(stored.values()))), dtype=jnp.int32)
+        )
 
     if not data.sets:
         return gan.iteration(state, decoded(data, stored, key))
-    batch: Any = {name: decoded(one, stored[name], of_set(key, name)) for name, one in data.sets.items()}
+    batch: Any = {name: decoded(one, stored[name], set_key(key, name)) for name, one in data.sets.items()}
     return gan.iteration(state, batch)
 
 
@@ -91,7 +103,7 @@ def compile_chunk(
 
     def some(state: State, stored: Stored, size: int, name: str | None = None) -> Stored:
         count = len(next(iter(stored.values())))
-        key = order_key(state.key) if name is None else of_set(order_key(state.key), name)
+        key = order_key(state.key) if name is None else set_key(order_key(state.key), name)
         chosen = layout.split(batch_indices(key, state.step, size, count))
         return layout.split({name: array[chosen] for name, array in stored.items()})
 
@@ -107,9 +119,9 @@ def compile_chunk(
         def body(i: jax.Array, carry: tuple[State, Buffer]) -> tuple[State, Buffer]:
             state, buffer = carry
             state, metrics = one(state)
-            return layout.keep(state), put(buffer, i, metrics)
+            return layout.keep(state), store_metrics(buffer, i, metrics)
 
-        return jax.lax.fori_loop(0, count, body, (state, empty(jax.eval_shape(one, state)[1])))
+        return jax.lax.fori_loop(0, count, body, (state, empty_buffer(jax.eval_shape(one, state)[1])))
 
     lies, everywhere = layout.of(state), layout.everywhere
     inputs = (lies, everywhere, everywhere)
@@ -118,13 +130,13 @@ def compile_chunk(
     return Program(lambda state, count: compiled(state, examples, np.int32(count)), compiled)
 
 
-def empty(metrics: Buffer) -> Buffer:
+def empty_buffer(metrics: Buffer) -> Buffer:
     """Room for the metrics, which may be abstract, of `CHUNK` iterations."""
     floats = {name: jnp.float64 if value.dtype == jnp.float64 else jnp.float32 for name, value in metrics.items()}
     return {name: jnp.zeros((CHUNK, *value.shape), floats[name]) for name, value in metrics.items()}
 
 
-def put(buffer: Buffer, i: jax.Array, metrics: Buffer) -> Buffer:
+def store_metrics(buffer: Buffer, i: jax.Array, metrics: Buffer) -> Buffer:
     """The buffer with the metrics of the chunk's iteration `i`."""
     return {name: rows.at[i].set(metrics[name]) for name, rows in buffer.items()}
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxgan.data.stream import Stream, batches
 from jaxgan.parallel import Layout
-from jaxgan.training.compiled.program import Buffer, Program, empty, iterate, order_key, put
+from jaxgan.training.compiled.program import Buffer, Program, empty_buffer, iterate, order_key, store_metrics
 from jaxgan.training.distributed import processes
 from jaxgan.training.options.data import RealTransform
 from jaxgan.training.recipe.data_spec import DataSpec
@@ -71,13 +71,13 @@ def _compile(
 
     def one(state: State, buffer: Buffer, i: jax.Array, batch: dict[str, jax.Array]) -> tuple[State, Buffer]:
         state, metrics = each(state, batch)
-        return layout.keep(state), put(buffer, i, metrics)
+        return layout.keep(state), store_metrics(buffer, i, metrics)
 
     lies, everywhere = layout.of(state), layout.everywhere
     inputs = (lies, everywhere, everywhere, layout.batch)
     jitted = jax.jit(one, donate_argnums=(0, 1), in_shardings=inputs, out_shardings=(lies, everywhere))
     said_of = jax.eval_shape(each, state, ready[0])[1]
-    blank = jax.jit(lambda: empty(said_of), out_shardings=layout.everywhere)
+    blank = jax.jit(lambda: empty_buffer(said_of), out_shardings=layout.everywhere)
     compiled = jitted.lower(state, blank(), np.int32(0), ready[0]).compile(options)
     images = math.prod(shape)
     said = ""

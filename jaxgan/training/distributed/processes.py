@@ -1,10 +1,10 @@
 """Several processes that train one run, with `jax.distributed`: how they meet, agree, share the batches, and end.
 
 What is said of a lost process was tried out on CPUs with kill -9, SIGSTOP and jax 0.10.2. Where a collective is going
-on, gloo raises at once in Python: `lost` knows its texts, and what NCCL says. Otherwise a thread of jax's notices, at
-once where process 0 is gone and else by the heartbeat, and aborts the process from C++: `aborts_say` ends that with the
-same line. After either, the interpreter's end would wait for the lost one and then abort: `leaving` goes without it.
-"""
+on, gloo raises at once in Python: `lost_process` knows its texts, and what NCCL says. Otherwise a thread of jax's
+notices, at once where process 0 is gone and else by the heartbeat, and aborts the process from C++: `explain_aborts`
+ends that with the same line. After either, the interpreter's end would wait for the lost one and then abort:
+`exit_at_once` goes without it."""
 
 import contextlib
 import ctypes
@@ -28,16 +28,16 @@ from jaxgan.training.errors.stopping import Stopped
 from jaxgan.training.errors.usage import UsageError
 
 __all__ = [
-    "aborts_say",
     "agree",
-    "all_alike",
+    "check_alike",
+    "exit_at_once",
+    "explain_aborts",
     "first",
     "from_first",
     "gather",
     "global_array",
     "join",
-    "leaving",
-    "lost",
+    "lost_process",
     "several",
     "share",
 ]
@@ -178,7 +178,7 @@ def from_first(make: Callable[[], T]) -> T:
     return said["value"]
 
 
-def all_alike(values: dict[str, Any]) -> None:
+def check_alike(values: dict[str, Any]) -> None:
     """UsageError on all processes where one has other values than the first: they would train a mixture."""
     mine = {name: str(value) for name, value in values.items()}
     others = from_first(lambda: mine)
@@ -218,7 +218,7 @@ def global_array(sharding: jax.sharding.Sharding, shape: tuple[int, ...], local:
 # --- the end ----------------------------------------------------------------------------------------------------------
 
 
-def lost(error: BaseException) -> Stopped | None:
+def lost_process(error: BaseException) -> Stopped | None:
     """Returns the end of a run whose other processes are gone, where the error says so; None for any other error."""
     if not several() or isinstance(error, UsageError | DataError):
         return None
@@ -234,7 +234,7 @@ def lost(error: BaseException) -> Stopped | None:
 
 
 @contextlib.contextmanager
-def aborts_say() -> Iterator[None]:
+def explain_aborts() -> Iterator[None]:
     """Makes the last line on stderr say what to do, and the exit status 1, where jax aborts the process in the block,
     as it does when it finds another one lost."""
     if not several():
@@ -265,7 +265,7 @@ def _aborting(line: str, status: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def leaving() -> Iterator[None]:
+def exit_at_once() -> Iterator[None]:
     """Ends the process where one of several leaves the block by an exception: with its status or its traceback, but
     without the interpreter's end, where jax waits for the others, who wait for this one. They notice its end."""
     try:

@@ -14,7 +14,7 @@ from jaxgan.training.recipe.data_spec import DataSpec
 from jaxgan.training.recipe.gan import Build
 from jaxgan.training.recipe.members import ensemble_of, members_of
 from jaxgan.training.run.directory import Run
-from jaxgan.training.run.open_run import saved
+from jaxgan.training.run.open_run import read_checkpoint
 
 __all__ = ["fork", "resolve_fork"]
 
@@ -55,7 +55,7 @@ def fork(options: Options, build: Build, like: State, fresh: State) -> tuple[int
     if record["experiment"] != name_of(build):
         raise UsageError(f"--from {source} is a run of {record['experiment']}, not of {name_of(build)}")
     _check(source, record, options, build, like)
-    done, state = saved(source, options.step, like)
+    done, state = read_checkpoint(source, options.step, like)
     if done >= options.steps:
         raise UsageError(
             f"--steps {options.steps}, but --from {source} is at step {done} and steps are counted from 0; "
@@ -67,8 +67,8 @@ def fork(options: Options, build: Build, like: State, fresh: State) -> tuple[int
 def _check(source: Path, record: dict[str, Any], options: Options, build: Build, like: State) -> None:
     """UsageError where the other run's state is not like this one's, before it is read."""
     theirs = record["options"]
-    together = dataclasses.replace(options, seed=0, seeds=theirs.get("seeds", 1), sweep=theirs.get("sweep"))
-    members, mine = members_of(together), members_of(options)
+    alike = dataclasses.replace(options, seed=0, seeds=theirs.get("seeds", 1), sweep=theirs.get("sweep"))
+    members, mine = members_of(alike), members_of(options)
     if len(members) != len(mine):
         raise UsageError(
             f"--from {source} is a run of {_gans(len(members))}, not of {_gans(len(mine))}; "

@@ -21,7 +21,7 @@ from jaxgan.training.recipe.loading import Given, Held, drawn_from
 from jaxgan.training.recipe.members import Member, ensemble_of, members_of
 from jaxgan.training.run.directory import Run
 
-__all__ = ["OpenRun", "open", "saved"]
+__all__ = ["OpenRun", "open", "read_checkpoint"]
 
 State = Any
 
@@ -134,11 +134,11 @@ def open(  # noqa: A001
     members = members_of(options)
     gan = ensemble_of(alone, members) if members else alone
     like = jax.eval_shape(gan.init, jax.random.key(options.seed))
-    run = OpenRun(where, options, spec, *saved(where, step, like), gan, alone, tuple(members), given=data)
+    run = OpenRun(where, options, spec, *read_checkpoint(where, step, like), gan, alone, tuple(members), given=data)
     return run if member is None else run.member(member)
 
 
-def saved(directory: Path, step: int | Literal["best"] | None, like: State) -> tuple[int, State]:
+def read_checkpoint(directory: Path, step: int | Literal["best"] | None, like: State) -> tuple[int, State]:
     """A run's checkpoint of `step`, by default its newest, as from `Checkpoints.restore`. UsageError where there is
     none."""
     name = BEST if step == "best" else "checkpoints"

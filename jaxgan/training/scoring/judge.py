@@ -15,7 +15,7 @@ from jaxgan.training.output.log import bar_interval, read_rows
 from jaxgan.training.scoring.measures import Measure
 from jaxgan.training.scoring.real_data import RealData
 
-__all__ = ["Judge", "about_state", "append", "judge_by", "judge_of", "read"]
+__all__ = ["Judge", "about_state", "append", "judge_against", "judge_for", "read"]
 
 FILE = "evaluations.jsonl"
 MOST, FEW = 100_000, 2048  # real images for distances of features, and for what takes no more than that
@@ -67,15 +67,15 @@ class Judge:
         return [one if one["real"] else {**one, "content": None} for one in records]
 
 
-def judge_of(measure: Measure, data: RealData) -> Judge:
+def judge_for(measure: Measure, data: RealData) -> Judge:
     """The judge by a run's own data, a single set, of which it takes up to 100,000 examples (and 2 GiB)."""
     first = data.examples(1)
     most = min(MOST, ROOM // first.nbytes) if set(measure.metrics) & MANY else FEW
     real = data.examples(min(most, data.spec.count))
-    return judge_by(measure, real, data.spec.name, "train", data.labels[: len(real)])
+    return judge_against(measure, real, data.spec.name, "train", data.labels[: len(real)])
 
 
-def judge_by(
+def judge_against(
     measure: Measure, real: np.ndarray, dataset: str, split: str | None, labels: np.ndarray | None = None
 ) -> Judge:
     """The judge by these images, whose order is taken as drawn."""

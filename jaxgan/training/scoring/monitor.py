@@ -19,10 +19,10 @@ from jaxgan.training.output.drawing import Drawing
 from jaxgan.training.output.log import Log
 from jaxgan.training.recipe.members import Member
 from jaxgan.training.scoring.history import RANKED_BY, Best, best, collapse, symptoms, unlearned
-from jaxgan.training.scoring.judge import Judge, about_state, append, judge_of, read
+from jaxgan.training.scoring.judge import Judge, about_state, append, judge_for, read
 from jaxgan.training.scoring.measures import Measure
 from jaxgan.training.scoring.real_data import RealData
-from jaxgan.training.scoring.report import over, spread
+from jaxgan.training.scoring.report import mean_and_std, mean_std_text
 
 __all__ = ["COLLAPSED", "Monitor"]
 
@@ -66,10 +66,10 @@ class Monitor:
 
     @functools.cached_property
     def judges(self) -> dict[str, Judge]:
-        return {name: judge_of(measure, self.real.of(name)) for name, measure in self.measures.items()}
+        return {name: judge_for(measure, self.real.of(name)) for name, measure in self.measures.items()}
 
     @functools.cached_property
-    def course(self) -> str:
+    def protocol(self) -> str:
         """A digest that tells this run's records from those made with other scoring options before it was continued."""
         made_by: list[Any] = []
         for name, measure in self.measures.items():
@@ -80,7 +80,7 @@ class Monitor:
 
     def records(self) -> list[Record]:
         """Returns the records that were made with these options, in the order in which they were made."""
-        return [record for record in read(self.directory) if record.get("during_training") == self.course]
+        return [record for record in read(self.directory) if record.get("during_training") == self.protocol]
 
     def live(self, frozen: np.ndarray) -> list[int | None]:
         """The GANs that have not diverged."""
@@ -102,7 +102,7 @@ class Monitor:
         def score() -> str:
             try:
                 for number, (name, judge) in itertools.product(live, self.judges.items()):
-                    about = about_state(step, self.seeds[number], number, latents_seed=0, during_training=self.course)
+                    about = about_state(step, self.seeds[number], number, latents_seed=0, during_training=self.protocol)
                     about |= self.drawing.about() | ({"output": name} if len(self.judges) > 1 else {})
                     images, targets = self.drawing.pair(name, drawn, number)
                     new.extend(judge(images, targets=targets, **about))
@@ -120,13 +120,18 @@ class Monitor:
             return []
         if problem:
             return [problem]
-        append(self.directory, [{**record, "together": len(new)} for record in new])  # now that the best is there
-        return [_said(step, new, Best(*top) if top else None, metrics, log)]
+        append(
+            self.directory, [{**record, "records_of_step": len(new)} for record in new]
+        )  # now that the best is there
+        return [_line(step, new, Best(*top) if top else None, metrics, log)]
 
     def _scored(self, step: int, live: list[int | None]) -> bool:
         """Tells whether all records of a step are there: a full disk or a kill may have cut them short."""
         found = [record for record in self.records() if record["step"] == step and record["member"] in live]
-        return bool(found) and len(found) >= found[-1]["together"]
+        if not found:
+            return False
+        count: int = found[-1].get("records_of_step") or found[-1]["together"]  # its name before 0.2
+        return len(found) >= count
 
     def verdict(self, frozen: np.ndarray) -> tuple[list[str], str]:
         """Returns the lines to print at the end of a run and, where all of its GANs have collapsed, the error that ends
@@ -137,35 +142,37 @@ class Monitor:
             kept = f"; the best state, of step {top.step}, is in {self.directory / BEST}"
             lines.append(f"best: {top.name} {top.value:.4g} at step {top.step}, kept in {self.directory / BEST}")
         idle = {number: why for number in live if (why := unlearned(records, number))}
-        lines += [f"not learned yet{_whose(number)}: {why}" for number, why in idle.items()]
+        lines += [f"not learned yet{_member_suffix(number)}: {why}" for number, why in idle.items()]
         fallen = {number: why for number in live if (why := collapse(records, self.metric, number))}
         if fallen.keys() == {None}:
             return lines, f"collapsed: {fallen[None]}{kept}"
-        lines += [f"collapsed{_whose(number)}: {why}" for number, why in fallen.items()]
+        lines += [f"collapsed{_member_suffix(number)}: {why}" for number, why in fallen.items()]
         return lines, f"all members have collapsed{kept}" if fallen and len(fallen) == len(live) else ""
 
 
-def _whose(number: int | None) -> str:
+def _member_suffix(number: int | None) -> str:
     return "" if number is None else f", member {number}"
 
 
-def _place(record: Record) -> str:
+def _score_label(record: Record) -> str:
     """Names a score among the others of a step: by its key and, where there are several outputs, by output."""
     return f"{record['output']}/{record['key']}" if "output" in record else str(record["key"])
 
 
-def _said(step: int, records: Sequence[Record], top: Best | None, metrics: Any, log: Log | None) -> str:
+def _line(step: int, records: Sequence[Record], top: Best | None, metrics: Any, log: Log | None) -> str:
     """A line on a step's records, which are logged too."""
     values: dict[str, list[float]] = {}
     for record in records:
-        values.setdefault(_place(record), []).append(record["value"])
+        values.setdefault(_score_label(record), []).append(record["value"])
     if log:
         log.scalars(step, {f"evaluation/{key}": float(np.mean(each)) for key, each in values.items()})
-    names = {_place(record): record["name"].partition(",")[0] for record in records}
+    names = {_score_label(record): record["name"].partition(",")[0] for record in records}
     names |= {
-        _place(record): f"{record['output']}: {names[_place(record)]}" for record in records if "output" in record
+        _score_label(record): f"{record['output']}: {names[_score_label(record)]}"
+        for record in records
+        if "output" in record
     }
-    said = [f"{names[key]} {spread(*over(each))}" for key, each in values.items()]
+    said = [f"{names[key]} {mean_std_text(*mean_and_std(each))}" for key, each in values.items()]
     if top:
         said.append("the best so far" if top.step == step else f"best so far {top.value:.4g} at step {top.step}")
     return f"step {step}: {', '.join([*said, *symptoms(metrics)])}"

@@ -9,7 +9,7 @@ import numpy as np
 from jaxgan.data import DataSet, in_memory
 from jaxgan.data.stream import Stream
 from jaxgan.media import Image
-from jaxgan.training.compiled.program import seen
+from jaxgan.training.compiled.program import decode_examples
 from jaxgan.training.options.data import DataOptions, RealTransform, real_transform
 from jaxgan.training.output.drawing import Drawing
 from jaxgan.training.recipe.data_spec import Data, DataSpec
@@ -76,7 +76,7 @@ def real_examples(
 
     @jax.jit
     def changed(images: jax.Array, numbers: jax.Array) -> jax.Array:
-        return one.medium.encode(seen(one, {name: images}, transform, jax.random.key(0), numbers)[name])
+        return one.medium.encode(decode_examples(one, {name: images}, transform, jax.random.key(0), numbers)[name])
 
     numbers = np.arange(count)
     parts = [slice(first, first + AT_ONCE) for first in range(0, count, AT_ONCE)]

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from jaxgan.training.output.atomic import atomic_write
 from jaxgan.training.output.log import write_json
 
-__all__ = ["Row", "Summary", "aligned", "over", "plot", "spread", "summaries", "table", "write"]
+__all__ = ["Row", "Summary", "align_columns", "mean_and_std", "mean_std_text", "plot", "summaries", "table", "write"]
 
 Row = dict[str, Any]
 
@@ -47,7 +47,7 @@ def _plain(row: Row) -> Row:
     return first | {name: _number(value) for name, value in row.items() if name not in first}
 
 
-def over(values: Sequence[float]) -> tuple[float | None, float | None]:
+def mean_and_std(values: Sequence[float]) -> tuple[float | None, float | None]:
     """Mean, None without a value, and standard deviation with n - 1, None below two."""
     mean = statistics.fmean(values) if values else None
     return mean, statistics.stdev(values) if len(values) > 1 else None
@@ -65,7 +65,7 @@ def summaries(rows: Sequence[Row], swept: str | None = None, name: str = "score"
     for value, members in sorted(groups.items(), key=lambda item: item[0] or 0.0):
         numbers = [_number(row.get(name)) for row in members if row.get("frozen") is None]
         finite = [number for number in numbers if number is not None]
-        found.append(Summary(value, len(members), len(finite), *over(finite)))
+        found.append(Summary(value, len(members), len(finite), *mean_and_std(finite)))
     return found
 
 
@@ -85,21 +85,21 @@ def table(rows: Sequence[Row], swept: str | None = None, score_name: str = "scor
     below = [[*parameter, *names.values(), "members"]]
     for group in zip(*columns, strict=True):
         value = [] if swept is None else [_text(group[0].value)]
-        spreads = [spread(each.mean, each.std) for each in group]
+        spreads = [mean_std_text(each.mean, each.std) for each in group]
         below.append([*value, *spreads, f"{group[0].counted} of {group[0].members}"])
-    return f"{aligned(lines)}\n\n{aligned(below)}"
+    return f"{align_columns(lines)}\n\n{align_columns(below)}"
 
 
 def _text(number: float | None) -> str:
     return "-" if number is None else f"{number:.4g}"
 
 
-def spread(mean: float | None, std: float | None) -> str:
+def mean_std_text(mean: float | None, std: float | None) -> str:
     """A mean and, where there is one, its standard deviation, as tables have them."""
     return _text(mean) + ("" if std is None else f" ± {std:.2g}")
 
 
-def aligned(lines: Sequence[Sequence[str]]) -> str:
+def align_columns(lines: Sequence[Sequence[str]]) -> str:
     """Lines of cells as columns, left-justified."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     texts = ["  ".join(f"{text:<{width}}" for text, width in zip(line, widths, strict=True)) for line in lines]

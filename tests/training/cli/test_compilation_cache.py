@@ -9,7 +9,7 @@ import pytest
 from conftest import TINY_RUN
 
 from jaxgan.training.cli import compilation_cache
-from jaxgan.training.cli.compilation_cache import forget_programs, keep_programs
+from jaxgan.training.cli.compilation_cache import clear_damaged_cache, enable_cache
 
 
 def program(number):
@@ -29,16 +29,16 @@ def nothing_said(tmp_path, monkeypatch):
 
 
 def test_the_folder_is_ours_unless_the_user_named_one(nothing_said, tmp_path):
-    keep_programs()
+    enable_cache()
     assert jax.config.jax_compilation_cache_dir == str(nothing_said) and nothing_said.is_dir()
     jax.config.update("jax_compilation_cache_dir", str(tmp_path / "own"))
-    keep_programs()
+    enable_cache()
     assert jax.config.jax_compilation_cache_dir == str(tmp_path / "own")
 
 
 def test_where_no_folder_can_be_made_nothing_is_kept(nothing_said):
     nothing_said.write_text("in the way")
-    keep_programs()
+    enable_cache()
     assert jax.config.jax_compilation_cache_dir is None
 
 
@@ -51,16 +51,16 @@ def test_the_oldest_go_when_there_are_too_many(nothing_said, monkeypatch):
         os.utime(path, (1e9 - age, 1e9 - age))
     (nothing_said / "not ours").write_bytes(b"x" * 100)
     os.utime(nothing_said / "not ours", (1, 1))
-    keep_programs()
+    enable_cache()
     assert {path.name for path in nothing_said.iterdir()} == {program(0), program(1), "not ours"}
 
 
 def test_only_an_entry_that_cannot_be_read_empties_the_folder(nothing_said):
-    keep_programs()
+    enable_cache()
     (nothing_said / program(0)).write_bytes(b"half")
-    forget_programs("packs in accumulated batches")
+    clear_damaged_cache("packs in accumulated batches")
     assert list(nothing_said.iterdir())
-    forget_programs("Error reading persistent compilation cache entry for 'jit_chunk': ZlibError")
+    clear_damaged_cache("Error reading persistent compilation cache entry for 'jit_chunk': ZlibError")
     assert not list(nothing_said.iterdir())
 
 

@@ -49,8 +49,8 @@ def test_a_single_process_needs_nobody():
     processes.join(None)
     assert processes.first() and not processes.several() and processes.agree(15, 7) == (15, 7)
     assert processes.from_first(lambda: "mine") == "mine"
-    assert processes.lost(ValueError("Gloo all-reduce failed")) is None
-    with processes.aborts_say(), pytest.raises(ZeroDivisionError), processes.leaving():
+    assert processes.lost_process(ValueError("Gloo all-reduce failed")) is None
+    with processes.explain_aborts(), pytest.raises(ZeroDivisionError), processes.exit_at_once():
         raise ZeroDivisionError
     four = NamedSharding(Mesh(np.array(jax.devices()).reshape(2, 2), ("seed", "data")), PartitionSpec("seed", "data"))
     whole = np.arange(24).reshape(4, 6)

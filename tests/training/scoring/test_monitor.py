@@ -121,7 +121,7 @@ def test_scores_by_other_options_are_another_course(tmp_path, monkeypatch):
     scored(monkeypatch, [0.15])
     evaluated(tmp_path, steps=6, metrics="swd", checkpoint_every=5)
     assert open(tmp_path / "run", "best").step == 2, "the same options go on"
-    monkeypatch.setattr(monitor.Monitor, "course", "another")
+    monkeypatch.setattr(monitor.Monitor, "protocol", "another")
     scored(monkeypatch, [40.0, 50.0])
     evaluated(tmp_path, steps=8)
     assert open(tmp_path / "run", "best").step == 6
