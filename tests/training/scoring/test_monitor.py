@@ -35,7 +35,7 @@ def scored(monkeypatch, values):
             numbers = {"swd": next(values), "distinct": 0.9, "spread": 0.9}
             return [{"key": key, "name": f"the {key}", "value": value, **about} for key, value in numbers.items()]
 
-    monkeypatch.setattr(monitor, "judge_of", lambda measure, real: Judge())
+    monkeypatch.setattr(monitor, "judge_for", lambda measure, real: Judge())
 
 
 def evaluated(tmp_path, **more):
@@ -167,7 +167,7 @@ def test_a_state_that_cannot_be_scored_ends_no_run(tmp_path, monkeypatch, capsys
         raise UsageError("no such thing")
 
     scored(monkeypatch, [])
-    monkeypatch.setattr(monitor.judge_of(None, None).__class__, "__call__", refuse)
+    monkeypatch.setattr(monitor.judge_for(None, None).__class__, "__call__", refuse)
     evaluated(tmp_path, steps=4)
     assert not (tmp_path / "run" / "best").exists() and "step 4: no score (no such thing)" in capsys.readouterr().out
 
