@@ -173,7 +173,7 @@ def _train(
     # --- scores on the way, the best checkpoint, whether it collapsed ------------------------------------------------
     watch = Watch(members, state, layout)
     evaluation = (
-        Evaluation(directory, drawing, measures, options.eval_samples, real, members, options.seed)
+        Evaluation(directory, drawing, measures, options.eval_count, real, members, options.seed)
         if options.eval_every
         else None
     )
