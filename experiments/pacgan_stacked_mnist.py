@@ -10,7 +10,7 @@ paper 1,000 against 79 of 1,000.
 The first takes 2.4 minutes on two cores of an AMD EPYC; pictures and numbers are in docs/results.md.
 
 The discriminator judges m images at once, stacked as channels, so that it sees where they are too much alike; the
-generator is as it was. DCGAN of `experiments.dcgan_mnist` at 28 pixels with 32 features and an Adam as in
+generator is as it was. Networks and recipe of `experiments.dcgan_mnist` at 28 pixels with 32 features, its Adam as in
 the paper; --discriminator-features makes the discriminator weaker than the generator, which is where methods come
 apart. --minibatch-std is ProGAN's other way to show it variety (Karras et al. 2018, arXiv 1710.10196).
 """
@@ -25,18 +25,12 @@ from jaxgan.networks.minibatch import MinibatchStdDev
 from jaxgan.samplers import pack
 from jaxgan.training import GAN, DataSpec, compose, main
 from jaxgan.training.errors.usage import require
-from jaxgan.training.options.optimizer import OptimizerName
 
 
 @dataclasses.dataclass(frozen=True)
 class Options(dcgan_mnist.Options):
     dataset: str = "stacked_mnist"
     image_size: dcgan_mnist.ImageSize = 28
-    batch_size: int = 64
-    optimizer: OptimizerName = "adam"
-    learning_rate: float = 2e-4
-    beta1: float = 0.5
-    beta2: float = 0.999
     features: int = 32
     pack: int = 2
     """Images that the discriminator judges together, m in the paper; a divisor of the batch."""
