@@ -9,15 +9,17 @@ import difflib
 import pathlib
 import re
 import sys
+from collections.abc import Mapping
 from typing import NamedTuple
 
 
 class Experiment(NamedTuple):
-    """What an experiment's source says of it: `note` is the module's docstring, `sizes` the values of `--size`."""
+    """What an experiment's source says of it: `note` is the module's docstring, `presets` the values of
+    `--preset`."""
 
     name: str
     note: str
-    sizes: tuple[str, ...]
+    presets: tuple[str, ...]
 
     @property
     def first(self) -> str:
@@ -29,16 +31,18 @@ def experiments() -> list[Experiment]:
     """All that lie beside this file, by name."""
     paths = sorted(path for path in pathlib.Path(__file__).parent.glob("*.py") if not path.name.startswith("_"))
     trees = {path.stem: ast.parse(path.read_text(encoding="utf-8")) for path in paths}
-    return [Experiment(name, ast.get_docstring(tree) or "", _sizes(tree)) for name, tree in trees.items()]
+    return [Experiment(name, ast.get_docstring(tree) or "", _presets(name, trees)) for name, tree in trees.items()]
 
 
-def _sizes(tree: ast.Module) -> tuple[str, ...]:
-    """The keys of `SIZES` in the class `Options`, and laptop, which all have."""
-    classes = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Options"]
-    fields = [node for options in classes for node in options.body if isinstance(node, ast.AnnAssign)]
-    tables = [node.value for node in fields if ast.unparse(node.target) == "SIZES" and isinstance(node.value, ast.Dict)]
-    keys = [key.value for table in tables for key in table.keys if isinstance(key, ast.Constant)]
-    return ("laptop", *(str(key) for key in keys))
+def _presets(name: str, trees: Mapping[str, ast.Module]) -> tuple[str, ...]:
+    """The keys of `PRESETS` in the class `Options`, or in that of the experiment which it inherits, and laptop, which
+    all have."""
+    classes = [node for node in trees[name].body if isinstance(node, ast.ClassDef) and node.name == "Options"]
+    for field in (node for options in classes for node in options.body if isinstance(node, ast.AnnAssign)):
+        if ast.unparse(field.target) == "PRESETS" and isinstance(field.value, ast.Dict):
+            return ("laptop", *(str(key.value) for key in field.value.keys if isinstance(key, ast.Constant)))
+    bases = [ast.unparse(base).removesuffix(".Options") for options in classes for base in options.bases]
+    return next((_presets(base, trees) for base in bases if base in trees), ("laptop",))
 
 
 def main() -> None:
@@ -50,7 +54,8 @@ def main() -> None:
     if asked is None:
         width = max(map(len, known))
         for each in known.values():
-            print(f"{each.name:<{width}}  {each.first}  [{', '.join(size for size in each.sizes if size != 'smoke')}]")
+            presets = ", ".join(preset for preset in each.presets if preset != "smoke")
+            print(f"{each.name:<{width}}  {each.first}  [{presets}]")
         print("\npython -m experiments NAME says how to run one")
         return
     name = asked.removeprefix("experiments.")
@@ -60,9 +65,10 @@ def main() -> None:
         print(f"error: no experiment is named {asked}; {hint}", file=sys.stderr)
         sys.exit(2)
     print(known[name].note)
-    print(f"\npython -m experiments.{name}           trains it")
-    print(f"python -m experiments.{name} --size S  with S one of {', '.join(known[name].sizes)}; laptop is the default")
-    print(f"python -m experiments.{name} --help    lists its options")
+    presets = ", ".join(known[name].presets)
+    print(f"\npython -m experiments.{name}             trains it")
+    print(f"python -m experiments.{name} --preset P  with P one of {presets}; laptop is the default")
+    print(f"python -m experiments.{name} --help      lists its options")
 
 
 if __name__ == "__main__":

@@ -8,13 +8,13 @@ samples of a class towards what is easily told apart, at the price of variety.
 
 The first took 19 minutes on two cores of an AMD EPYC, beside other work; pictures and numbers are in docs/results.md.
 
-Networks and options of `experiments.dcgan_mnist`. The generator is given the label as one-hot beside the latent; the
+Networks and recipe of `experiments.dcgan_mnist`. The generator is given the label as one-hot beside the latent; the
 discriminator is not, but says what it takes an image for: both players are paid for the right class, the
 discriminator also on real images.
 """
 
 import dataclasses
-from typing import ClassVar
+import math
 
 from experiments import dcgan_mnist
 from jaxgan import d_loss, g_loss
@@ -24,19 +24,13 @@ from jaxgan.networks.heads import AuxiliaryClassifier
 from jaxgan.samplers import labelled_latents
 from jaxgan.terms.auxiliary import classify_fake, classify_real_and_fake
 from jaxgan.training import GAN, DataSpec, compose, labels_needed, main
-from jaxgan.training.errors.usage import require
+from jaxgan.training.options.fields import bounded
 
 
 @dataclasses.dataclass(frozen=True)
 class Options(dcgan_mnist.Options):
-    class_weight: float = 1.0
+    class_weight: float = bounded(1.0, at_least=0, below=math.inf)
     """Weight of the classifier's cross-entropy, for both players; `class_weight` for --sweep."""
-
-    SIZES: ClassVar = {"paper": dcgan_mnist.FIFTY_EPOCHS, "smoke": dcgan_mnist.Options.SIZES["smoke"]}
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(self, "class_weight", 0 <= self.class_weight < float("inf"), "at least 0 and finite")
 
 
 def build(options: Options, data: DataSpec) -> GAN:
@@ -49,6 +43,7 @@ def build(options: Options, data: DataSpec) -> GAN:
         labelled_latents(options.latent_size),
         [d_loss(non_saturating), classify_real_and_fake("class_weight")],
         [g_loss(non_saturating), classify_fake("class_weight")],
+        updates="joint",
         weights={"class_weight": options.class_weight},
     )
 

@@ -9,7 +9,7 @@ What it should reach: at least nine of ten samples are read as the digit that wa
 
 The first takes 14 minutes on two cores of an AMD EPYC; pictures and numbers are in docs/results.md.
 
-Networks and options of `experiments.dcgan_mnist`. The label reaches both: concatenated as one-hot to the latent and,
+Networks and recipe of `experiments.dcgan_mnist`. The label reaches both: concatenated as one-hot to the latent and,
 as constant feature maps, to the image (concatenate, as in the paper), the same learned (embed), or as conditional
 batch norm in the generator and a projection in the discriminator (projection; Miyato & Koyama 2018, arXiv 1802.05637,
 with this experiment's loss).
@@ -17,7 +17,7 @@ with this experiment's loss).
 
 import dataclasses
 import functools
-from typing import ClassVar, Literal
+from typing import Literal
 
 import flax.linen as nn
 
@@ -36,8 +36,6 @@ class Options(dcgan_mnist.Options):
     condition: Literal["concatenate", "embed", "projection"] = "concatenate"
     """How the label reaches the networks."""
 
-    SIZES: ClassVar = {"paper": dcgan_mnist.FIFTY_EPOCHS, "smoke": dcgan_mnist.Options.SIZES["smoke"]}
-
 
 def build(options: Options, data: DataSpec) -> GAN:
     classes = labels_needed(data)
@@ -51,7 +49,8 @@ def build(options: Options, data: DataSpec) -> GAN:
         by_class = functools.partial(ConditionalBatchNorm, classes=classes)
         networks = generator.clone(norm=by_class), discriminator.clone(head=Projection(classes))
     terms = [d_loss(non_saturating)], [g_loss(non_saturating)]
-    return compose(options, data, networks, labelled_latents(options.latent_size), *terms, prepare=labelled)
+    sampler = labelled_latents(options.latent_size)
+    return compose(options, data, networks, sampler, *terms, updates="joint", prepare=labelled)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ with certainty.
     python -m experiments.dcgan_cifar10
     python -m experiments.dcgan_cifar10 --dataset folder:PICTURES --image-size 64 --fit crop
 
-The networks and options of `experiments.dcgan_mnist`, images mirrored at random. `--size paper` trains as long as
+Networks and recipe of `experiments.dcgan_mnist`, images mirrored at random. `--preset paper` trains as long as
 StudioGAN's DCGAN on CIFAR-10, 200,000 generator updates of batch 64, which is no laptop's work.
 """
 
@@ -23,9 +23,9 @@ class Options(dcgan_mnist.Options):
     dataset: str = "cifar10"
     flip: bool = True
 
-    SIZES: ClassVar = {
+    PRESETS: ClassVar = {
         "paper": {"steps": 200_000, "checkpoint_every": 5000, "sample_every": 5000, "ema_half_life": 100_000.0},
-        "smoke": {**dcgan_mnist.Options.SIZES["smoke"], "channels": 3},
+        "smoke": {**dcgan_mnist.Options.PRESETS["smoke"], "channels": 3},
     }
 
 

@@ -6,10 +6,10 @@ and measured numbers are in docs/results.md.
     python -m experiments.dcgan_mnist
 
 takes six minutes on two CPU cores. Generator 100 - 4x4x256 - 8x8x128 - 16x16x64 - 32x32x1, discriminator the
-mirror image, non-saturating loss, batch 64, Adam 2e-4 with beta1 0.5, as in the paper; MNIST is padded from 28 to 32
-pixels. Both players learn from one generator pass, as in PyTorch's example. What is shown and sampled is an
-exponential average of the generator's weights, which the paper doesn't have; `scripts.sample --weights raw` shows the
-others. --size paper trains for 50 epochs, as tutorials do.
+mirror image, non-saturating loss, the paper's Adam; MNIST is padded from 28 to 32 pixels. Both players learn from one
+generator pass, as in PyTorch's example. What is shown and sampled is an exponential average of the generator's weights,
+which the paper doesn't have; `scripts.sample --weights raw` shows the others. --preset paper trains for 50 epochs, as
+tutorials do.
 """
 
 import dataclasses
@@ -23,22 +23,31 @@ from jaxgan.networks.layers import BatchNorm, Layer
 from jaxgan.training import GAN, DataSpec, compose, main
 from jaxgan.training import Options as CommonOptions
 from jaxgan.training.errors.usage import require
+from jaxgan.training.options.fields import bounded
+from jaxgan.training.options.optimizer import OptimizerName
 
+ImageSize = Literal[28, 32, 64, 128]
 FIFTY_EPOCHS = {"steps": 47_000, "checkpoint_every": 5000, "sample_every": 2500}  # of MNIST
 
 
 @dataclasses.dataclass(frozen=True)
 class Options(CommonOptions):
-    image_size: Literal[28, 32, 64, 128] = 32
+    image_size: ImageSize = 32
     fit: Fit = "pad"
-    latent_size: int = 100
+    steps: int = 3000
+    batch_size: int = 64
+    optimizer: OptimizerName = "adam"
+    learning_rate: float = 2e-4
+    beta1: float = 0.5
+    beta2: float = 0.999
+    latent_size: int = bounded(100, at_least=1)
     """Numbers in a latent."""
-    features: int = 64
+    features: int = bounded(64, at_least=1)
     """Channels of the layers next to the image; deeper ones have twice as many each."""
-    discriminator_features: int | None = None
+    discriminator_features: int | None = bounded(None, at_least=1)
     """The discriminator's, by default --features."""
 
-    SIZES: ClassVar = {
+    PRESETS: ClassVar = {
         "paper": FIFTY_EPOCHS,
         "smoke": {"dataset": "digits", "steps": 2, "batch_size": 8, "image_size": 28, "features": 2, "latent_size": 8},
     }
@@ -46,10 +55,6 @@ class Options(CommonOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self, "image_size", self.image_size in SIZES, f"one of {SIZES}")
-        require(self, "latent_size", self.latent_size >= 1, "at least 1")
-        require(self, "features", self.features >= 1, "at least 1")
-        own = self.discriminator_features
-        require(self, "discriminator_features", own is None or own >= 1, "at least 1")
 
 
 def networks(options: Options, data: DataSpec, *, norm: Layer | None = BatchNorm) -> tuple[Generator, Discriminator]:
@@ -61,7 +66,7 @@ def networks(options: Options, data: DataSpec, *, norm: Layer | None = BatchNorm
 
 def build(options: Options, data: DataSpec) -> GAN:
     terms = [d_loss(non_saturating)], [g_loss(non_saturating)]
-    return compose(options, data, networks(options, data), latents(options.latent_size), *terms)
+    return compose(options, data, networks(options, data), latents(options.latent_size), *terms, updates="joint")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ sets were made to show (Metz et al. 2017, https://arxiv.org/abs/1611.02163). Pic
 
 Each takes 18 seconds on two cores of an AMD EPYC.
 
-Two hidden layers of 128 in both players, latents of 16 numbers, non-saturating loss, batch 256, Adam 1e-3, beta1 0.5.
+Two hidden layers of 128 in both players, latents of 16 numbers, non-saturating loss.
 Samples are shown as their density in the square from -1.5 to 1.5.
 """
 
@@ -20,7 +20,9 @@ from jaxgan.losses import non_saturating
 from jaxgan.networks.mlp import Discriminator, Generator
 from jaxgan.training import GAN, DataSpec, compose, main
 from jaxgan.training import Options as CommonOptions
-from jaxgan.training.errors.usage import UsageError, require
+from jaxgan.training.errors.usage import UsageError
+from jaxgan.training.options.fields import bounded
+from jaxgan.training.options.optimizer import OptimizerName
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,16 +30,19 @@ class Options(CommonOptions):
     dataset: str = "ring"
     steps: int = 10_000
     batch_size: int = 256
+    optimizer: OptimizerName = "adam"
+    learning_rate: float = 1e-3
+    beta1: float = 0.5
+    beta2: float = 0.999
+    ema_half_life: float = 100_000.0
     checkpoint_every: int = 2000
     sample_every: int = 1000
-    learning_rate: float = 1e-3
-    ema_half_life: float = 100_000.0
-    latent_size: int = 16
+    latent_size: int = bounded(16, at_least=1)
     """Numbers in a latent."""
-    width: int = 128
+    width: int = bounded(128, at_least=1)
     """Units of a hidden layer."""
 
-    SIZES: ClassVar = {
+    PRESETS: ClassVar = {
         # Metz et al.'s notebook for the ring.
         "paper": {
             "steps": 25_000,
@@ -48,11 +53,6 @@ class Options(CommonOptions):
         },
         "smoke": {"steps": 2, "batch_size": 8, "latent_size": 4, "width": 8},
     }
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(self, "latent_size", self.latent_size >= 1, "at least 1")
-        require(self, "width", self.width >= 1, "at least 1")
 
 
 def networks(options: Options, data: DataSpec) -> tuple[Generator, Discriminator]:
@@ -66,7 +66,7 @@ def networks(options: Options, data: DataSpec) -> tuple[Generator, Discriminator
 
 def build(options: Options, data: DataSpec) -> GAN:
     terms = [d_loss(non_saturating)], [g_loss(non_saturating)]
-    return compose(options, data, networks(options, data), latents(options.latent_size), *terms)
+    return compose(options, data, networks(options, data), latents(options.latent_size), *terms, updates="joint")
 
 
 if __name__ == "__main__":

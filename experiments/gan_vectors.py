@@ -12,7 +12,7 @@ between two halves of these (`scripts.evaluate`, in units of the columns' standa
 The first takes 20 seconds on two cores of an AMD EPYC.
 
 Generator 100 - 128 - 128 - D with LeakyReLU 0.2 and a sigmoid, whose range from 0 to 1 is that of each column of the
-data, discriminator D - 128 - 128 - 1 with LeakyReLU 0.2; batch 64, Adam 2e-4, beta1 0.5.
+data, discriminator D - 128 - 128 - 1 with LeakyReLU 0.2.
 """
 
 import dataclasses
@@ -26,29 +26,31 @@ from jaxgan.losses import non_saturating
 from jaxgan.networks.mlp import Discriminator, Generator
 from jaxgan.training import GAN, DataSpec, compose, main
 from jaxgan.training import Options as CommonOptions
-from jaxgan.training.errors.usage import UsageError, require
+from jaxgan.training.errors.usage import UsageError
+from jaxgan.training.options.fields import bounded
+from jaxgan.training.options.optimizer import OptimizerName
 
 
 @dataclasses.dataclass(frozen=True)
 class Options(CommonOptions):
     dataset: str = "diabetes"
     steps: int = 10_000
+    batch_size: int = 64
+    optimizer: OptimizerName = "adam"
+    learning_rate: float = 2e-4
+    beta1: float = 0.5
+    beta2: float = 0.999
     checkpoint_every: int = 2000
     sample_every: int = 1000
-    latent_size: int = 100
+    latent_size: int = bounded(100, at_least=1)
     """Numbers in a latent."""
-    width: int = 128
+    width: int = bounded(128, at_least=1)
     """Units of a hidden layer."""
 
-    SIZES: ClassVar = {
+    PRESETS: ClassVar = {
         "paper": {"beta1": 0.9},  # as tutorials have it
         "smoke": {"steps": 2, "batch_size": 8, "latent_size": 4, "width": 8},
     }
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(self, "latent_size", self.latent_size >= 1, "at least 1")
-        require(self, "width", self.width >= 1, "at least 1")
 
 
 class Sigmoid(nn.Module):
@@ -67,7 +69,8 @@ def build(options: Options, data: DataSpec) -> GAN:
     widths, dtype = (options.width, options.width), options.compute_dtype
     layers = Generator(data.shape, widths, dtype, activation=lambda x: nn.leaky_relu(x, 0.2))
     terms = [d_loss(non_saturating)], [g_loss(non_saturating)]
-    return compose(options, data, (Sigmoid(layers), Discriminator(widths, dtype)), latents(options.latent_size), *terms)
+    networks = Sigmoid(layers), Discriminator(widths, dtype)
+    return compose(options, data, networks, latents(options.latent_size), *terms, updates="joint")
 
 
 if __name__ == "__main__":

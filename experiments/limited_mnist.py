@@ -14,7 +14,7 @@ What it should reach: digits, and a discriminator that comes to tell the thousan
 The first, with scores, takes 17 minutes on one core of an Intel Xeon beside another run; `--dry-run` says 7 minutes for
 two idle ones. Numbers are in docs/results.md.
 
-Networks and options of `experiments.dcgan_mnist`. Instance noise (Sønderby et al. 2017, arXiv 1610.04490) falls
+Networks and recipe of `experiments.dcgan_mnist`. Instance noise (Sønderby et al. 2017, arXiv 1610.04490) falls
 linearly to nothing at the end of --noise-images; LeCam's term (Tseng et al. 2021, arXiv 2104.03310); consistency under
 shifts of two pixels, for real and generated images (Zhao et al. 2021, arXiv 2002.04724); dropout; real and generated
 images in one batch.
@@ -22,6 +22,7 @@ images in one batch.
 
 import dataclasses
 import functools
+import math
 from typing import ClassVar
 
 import jax
@@ -34,28 +35,29 @@ from jaxgan.state import GANState
 from jaxgan.terms import Example, regularizers
 from jaxgan.training import GAN, DataSpec, compose, main
 from jaxgan.training.errors.usage import require
+from jaxgan.training.options.fields import bounded
 
 
 @dataclasses.dataclass(frozen=True)
 class Options(dcgan_mnist.Options):
     images: str | None = "1000"
-    noise: float = 0.0
+    noise: float = bounded(0.0, at_least=0, below=math.inf)
     """Standard deviation of the noise on all that the discriminator sees, at the beginning; images are in [-1, 1]."""
-    noise_images: int = 150_000
+    noise_images: int = bounded(150_000, at_least=1)
     """Real images after which there is none."""
-    lecam: float = 0.0
+    lecam: float = bounded(0.0, at_least=0, below=math.inf)
     """Weight of LeCam's term; `lecam` for --sweep."""
-    consistency: float = 0.0
+    consistency: float = bounded(0.0, at_least=0, below=math.inf)
     """Weight of consistency under shifts; `consistency` for --sweep."""
-    dropout: float = 0.0
+    dropout: float = bounded(0.0, at_least=0, below=1)
     """The share of the discriminator's activations that is dropped in training."""
     together: bool = False
     """Show the discriminator real and generated images in one batch."""
 
-    SIZES: ClassVar = {
+    PRESETS: ClassVar = {
         "paper": dcgan_mnist.FIFTY_EPOCHS,
         "smoke": {
-            **dcgan_mnist.Options.SIZES["smoke"],
+            **dcgan_mnist.Options.PRESETS["smoke"],
             "images": "100",
             "noise": 0.5,
             "lecam": 0.1,
@@ -66,10 +68,6 @@ class Options(dcgan_mnist.Options):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("noise", "lecam", "consistency"):
-            require(self, name, 0 <= getattr(self, name) < float("inf"), "at least 0 and finite")
-        require(self, "noise_images", self.noise_images >= 1, "at least 1")
-        require(self, "dropout", 0 <= self.dropout < 1, "at least 0 and below 1")
         # Shifted images are judged by themselves, and batch norm would make that another judge.
         require(self, "together", not (self.together and self.consistency), "left out with --consistency")
 
@@ -96,6 +94,7 @@ def build(options: Options, data: DataSpec) -> GAN:
         latents(options.latent_size),
         d_terms,
         [g_loss(non_saturating)],
+        updates="joint",
         weights={name: weight for name in ("lecam", "consistency") if (weight := getattr(options, name))},
         together=options.together,
         augment=functools.partial(fading_noise, options) if options.noise else None,

@@ -9,38 +9,35 @@ minimax less, as its gradient vanishes where the discriminator is sure.
 
 The first takes 12 minutes on two cores of an AMD EPYC; pictures and numbers are in docs/results.md.
 
-Networks and options of `experiments.dcgan_mnist`. Losses that hold logits against targets (least_squares,
+Networks and recipe of `experiments.dcgan_mnist`. Losses that hold logits against targets (least_squares,
 non_saturating, minimax) can have them smoothed and flipped: one-sided smoothing is --real-target 0.9, two-sided
 --fake-target 0.1 as well. Least squares with the paper's halves.
 """
 
 import dataclasses
-from typing import ClassVar, Literal
+from typing import Literal
 
 from experiments import dcgan_mnist
 from jaxgan import d_loss, g_loss, latents, losses
 from jaxgan.training import GAN, DataSpec, compose, main
 from jaxgan.training.errors.usage import require
+from jaxgan.training.options.fields import bounded
 
 
 @dataclasses.dataclass(frozen=True)
 class Options(dcgan_mnist.Options):
     loss: Literal["least_squares", "hinge", "minimax", "non_saturating"] = "least_squares"
     """What the players pay."""
-    real_target: float = 1.0
+    real_target: float = bounded(1.0, above=0, at_most=1)
     """What the discriminator's answer to real images is held against, instead of 1."""
     fake_target: float = 0.0
     """The same for generated images, instead of 0."""
-    flip_labels: float = 0.0
+    flip_labels: float = bounded(0.0, at_least=0, at_most=0.5)
     """The share of images, real and generated, that the discriminator is told to be of the other kind."""
-
-    SIZES: ClassVar = {"paper": dcgan_mnist.FIFTY_EPOCHS, "smoke": dcgan_mnist.Options.SIZES["smoke"]}
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self, "real_target", 0 < self.real_target <= 1, "above 0 and at most 1")
         require(self, "fake_target", 0 <= self.fake_target < self.real_target, "at least 0 and below --real-target")
-        require(self, "flip_labels", 0 <= self.flip_labels <= 0.5, "from 0 to 0.5")
         changed = (self.real_target, self.fake_target, self.flip_labels) != (1, 0, 0)
         require(self, "loss", self.loss != "hinge" or not changed, "one with targets, when targets are changed")
 
@@ -51,7 +48,8 @@ def build(options: Options, data: DataSpec) -> GAN:
     if (options.real_target, options.fake_target) != (1, 0):
         smoothed = losses.smoothed(loss, options.real_target, options.fake_target)
     terms = [d_loss(smoothed, options.flip_labels)], [g_loss(loss)]
-    return compose(options, data, dcgan_mnist.networks(options, data), latents(options.latent_size), *terms)
+    networks = dcgan_mnist.networks(options, data)
+    return compose(options, data, networks, latents(options.latent_size), *terms, updates="joint")
 
 
 if __name__ == "__main__":

@@ -10,13 +10,13 @@ paper 1,000 against 79 of 1,000.
 The first takes 2.4 minutes on two cores of an AMD EPYC; pictures and numbers are in docs/results.md.
 
 The discriminator judges m images at once, stacked as channels, so that it sees where they are too much alike; the
-generator is as it was. DCGAN of `experiments.dcgan_mnist` at 28 pixels with 32 features and an Adam of 2e-4, as in
+generator is as it was. Networks and recipe of `experiments.dcgan_mnist` at 28 pixels with 32 features, its Adam as in
 the paper; --discriminator-features makes the discriminator weaker than the generator, which is where methods come
 apart. --minibatch-std is ProGAN's other way to show it variety (Karras et al. 2018, arXiv 1710.10196).
 """
 
 import dataclasses
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from experiments import dcgan_mnist
 from jaxgan import d_loss, g_loss, latents
@@ -30,16 +30,16 @@ from jaxgan.training.errors.usage import require
 @dataclasses.dataclass(frozen=True)
 class Options(dcgan_mnist.Options):
     dataset: str = "stacked_mnist"
-    image_size: Literal[28, 32, 64, 128] = 28
+    image_size: dcgan_mnist.ImageSize = 28
     features: int = 32
     pack: int = 2
     """Images that the discriminator judges together, m in the paper; a divisor of the batch."""
     minibatch_std: int = 0
     """Packs in a group whose standard deviation the discriminator is shown; 0 for none."""
 
-    SIZES: ClassVar = {
+    PRESETS: ClassVar = {
         "paper": {"steps": 100_000, "features": 64, "checkpoint_every": 5000, "sample_every": 5000},
-        "smoke": {**dcgan_mnist.Options.SIZES["smoke"], "channels": 3},
+        "smoke": {**dcgan_mnist.Options.PRESETS["smoke"], "channels": 3},
     }
 
     def __post_init__(self) -> None:
@@ -58,7 +58,8 @@ def build(options: Options, data: DataSpec) -> GAN:
     if options.minibatch_std:
         discriminator = discriminator.clone(minibatch=MinibatchStdDev(options.minibatch_std))
     terms = [d_loss(non_saturating)], [g_loss(non_saturating)]
-    return compose(options, data, (generator, discriminator), sampler, *terms, prepare=pack(options.pack))
+    networks, packed = (generator, discriminator), pack(options.pack)
+    return compose(options, data, networks, sampler, *terms, updates="joint", prepare=packed)
 
 
 if __name__ == "__main__":

@@ -10,12 +10,13 @@ What it should reach: all 1,000 modes without batch norm, packing or other trick
 The first takes 4 minutes on two cores of an AMD EPYC; pictures and numbers are in docs/results.md.
 
 Each real image is judged against one generated image; both penalties in every step, at γ/2 times the squared norm of
-the gradient, so that --r1 and --r2 are the paper's γ. Adam with beta1 0 and beta2 0.99, no normalisation in either
+the gradient, so that --r1 and --r2 are the paper's γ. Adam without a first moment, no normalisation in either
 network: DCGAN's shapes with He initialisation at 28 pixels and 32 features, in place of the paper's residual
 networks.
 """
 
 import dataclasses
+import math
 from typing import ClassVar, Literal
 
 from experiments import dcgan_mnist
@@ -23,32 +24,31 @@ from jaxgan import d_loss, g_loss, latents, losses
 from jaxgan.terms import Term
 from jaxgan.terms.penalties import r1, r2
 from jaxgan.training import GAN, DataSpec, compose, main
-from jaxgan.training.errors.usage import require
+from jaxgan.training.options.fields import bounded
+from jaxgan.training.options.optimizer import OptimizerName
 
 
 @dataclasses.dataclass(frozen=True)
 class Options(dcgan_mnist.Options):
     dataset: str = "stacked_mnist"
-    image_size: Literal[28, 32, 64, 128] = 28
+    image_size: dcgan_mnist.ImageSize = 28
     features: int = 32
+    batch_size: int = 64
+    optimizer: OptimizerName = "adam"
+    learning_rate: float = 2e-4
     beta1: float = 0.0
     beta2: float = 0.99
     loss: Literal["relativistic", "relativistic_average"] = "relativistic"
     """Whether an image is judged against one of the other kind or against their mean."""
-    r1: float = 1.0
+    r1: float = bounded(1.0, at_least=0, below=math.inf)
     """The gamma of the penalty on real images; its weight, half of it, is `r1` for --sweep."""
-    r2: float = 1.0
+    r2: float = bounded(1.0, at_least=0, below=math.inf)
     """The gamma of the penalty on generated images; its weight, half of it, is `r2` for --sweep."""
 
-    SIZES: ClassVar = {
+    PRESETS: ClassVar = {
         "paper": {"steps": 100_000, "features": 64, "checkpoint_every": 5000, "sample_every": 5000},
-        "smoke": {**dcgan_mnist.Options.SIZES["smoke"], "channels": 3},
+        "smoke": {**dcgan_mnist.Options.PRESETS["smoke"], "channels": 3},
     }
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("r1", "r2"):
-            require(self, name, 0 <= getattr(self, name) < float("inf"), "at least 0 and finite")
 
 
 def gradient_penalties(gammas: dict[str, float]) -> tuple[list[Term], dict[str, float]]:
@@ -68,6 +68,7 @@ def build(options: Options, data: DataSpec) -> GAN:
         latents(options.latent_size),
         [d_loss(loss), *terms],
         [g_loss(loss)],
+        updates="joint",
         weights=weights,
     )
 

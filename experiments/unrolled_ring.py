@@ -17,10 +17,11 @@ The generator's gradient flows through --unroll updates of the discriminator, Ad
 learns as ever. Beside it stand packing (Lin et al. 2018, arXiv 1712.04086), the relativistic loss with both gradient
 penalties (Huang et al. 2024, arXiv 2501.05441), minibatch discrimination, feature matching and historical averaging
 (Salimans et al. 2016, arXiv 1606.03498), and minibatch standard deviation (Karras et al. 2018, arXiv 1710.10196); they
-go together. Networks, latents and batch of `experiments.gan_ring`; --dataset grid has 25 modes.
+go together. Networks and recipe of `experiments.gan_ring`; --dataset grid has 25 modes.
 """
 
 import dataclasses
+import math
 from typing import ClassVar, Literal
 
 import flax.linen as nn
@@ -34,6 +35,7 @@ from jaxgan.terms.adversarial import unrolled
 from jaxgan.terms.regularizers import feature_matching, historical_averaging
 from jaxgan.training import GAN, DataSpec, compose, main
 from jaxgan.training.errors.usage import require
+from jaxgan.training.options.fields import bounded
 from jaxgan.training.options.optimizer import schedule
 
 KERNELS = 5  # numbers that one measure compares, as in the code of Salimans et al.
@@ -42,30 +44,30 @@ EPS_ROOT = 1e-12  # under Adam's root, through which the generator's gradient fl
 
 @dataclasses.dataclass(frozen=True)
 class Options(gan_ring.Options):
-    unroll: int = 5
+    unroll: int = bounded(5, at_least=0)
     """Discriminator steps that the generator looks ahead; 0 for none."""
     pack: int = 1
     """Points that the discriminator judges together; a divisor of the batch."""
     loss: Literal["non_saturating", "relativistic", "relativistic_average"] = "non_saturating"
     """What the players pay."""
-    r1: float = 0.0
+    r1: float = bounded(0.0, at_least=0, below=math.inf)
     """The gamma of the penalty on real points; its weight, half of it, is `r1` for --sweep."""
-    r2: float = 0.0
+    r2: float = bounded(0.0, at_least=0, below=math.inf)
     """The gamma of the penalty on generated points; its weight, half of it, is `r2` for --sweep."""
 
-    minibatch: int = 0
+    minibatch: int = bounded(0, at_least=0)
     """Measures of minibatch discrimination, which the discriminator is shown beside its features; 0 for none."""
-    minibatch_std: int = 0
+    minibatch_std: int = bounded(0, at_least=0)
     """Examples (or packs) in a group whose standard deviation the discriminator is shown; 0 for none."""
-    feature_matching: float = 0.0
+    feature_matching: float = bounded(0.0, at_least=0, below=math.inf)
     """Weight of feature matching beside the generator's loss; `feature_matching` for --sweep."""
-    historical_averaging: float = 0.0
+    historical_averaging: float = bounded(0.0, at_least=0, below=math.inf)
     """Weight of historical averaging, for both players; `historical_averaging` for --sweep."""
 
-    SIZES: ClassVar = {
-        "paper": gan_ring.Options.SIZES["paper"],
+    PRESETS: ClassVar = {
+        "paper": gan_ring.Options.PRESETS["paper"],
         "smoke": {
-            **gan_ring.Options.SIZES["smoke"],
+            **gan_ring.Options.PRESETS["smoke"],
             "unroll": 2,
             "pack": 2,
             "r1": 1.0,
@@ -78,8 +80,6 @@ class Options(gan_ring.Options):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("unroll", "minibatch", "minibatch_std"):
-            require(self, name, getattr(self, name) >= 0, "at least 0")
         smooth = not self.unroll or self.optimizer != "rmsprop"
         require(self, "optimizer", smooth, "another one with --unroll: RMSprop has no derivative where a gradient is 0")
         parts = self.batch_size // self.accumulate
@@ -88,8 +88,6 @@ class Options(gan_ring.Options):
         seen = parts // self.pack
         divides = seen % (self.minibatch_std or 1) == 0
         require(self, "minibatch_std", divides, f"0 or a divisor of {seen}, which the discriminator sees at once")
-        for name in ("r1", "r2", "feature_matching", "historical_averaging"):
-            require(self, name, 0 <= getattr(self, name) < float("inf"), "at least 0 and finite")
 
 
 def build(options: Options, data: DataSpec) -> GAN:
@@ -119,6 +117,7 @@ def build(options: Options, data: DataSpec) -> GAN:
         sampler,
         d_terms,
         [g_term, *g_more],
+        updates="joint",
         weights=weights,
         eps_root=EPS_ROOT if options.unroll else 0.0,
         prepare=prepare,

@@ -271,7 +271,7 @@ class Session:
         self.monitor: Monitor | None = None
         if options.eval_every:
             self.monitor = Monitor(
-                *(self.directory, setup.drawing, setup.measures, options.eval_samples, setup.real, setup.members),
+                *(self.directory, setup.drawing, setup.measures, options.eval_count, setup.real, setup.members),
                 seed=options.seed,
             )
 

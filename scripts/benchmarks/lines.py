@@ -27,7 +27,7 @@ def residual(options: dcgan_mnist.Options, data: DataSpec) -> GAN:
         Discriminator(options.features, options.compute_dtype),
     )
     terms = [d_loss(non_saturating)], [g_loss(non_saturating)]
-    return compose(options, data, networks, latents(options.latent_size), *terms)
+    return compose(options, data, networks, latents(options.latent_size), *terms, updates="joint")
 
 
 class Network(NamedTuple):

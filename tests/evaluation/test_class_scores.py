@@ -108,7 +108,7 @@ def test_the_judge_has_the_labels_of_all_its_real_images():
 @pytest.mark.usefixtures("as_users_have_it")
 def test_a_conditional_run_is_scored_beside_real_images_and_not_on_the_way(tmp_path, monkeypatch):
     monkeypatch.setenv("JAXGAN_CACHE", str(tmp_path / "cache"))
-    arguments = ["--size", "smoke", "--dataset", "mnist", "--images", "1000", "--workdir", str(tmp_path / "run")]
+    arguments = ["--preset", "smoke", "--dataset", "mnist", "--images", "1000", "--workdir", str(tmp_path / "run")]
     train(cgan_mnist.build, parse(cgan_mnist.Options, arguments))
 
     def scored(**how):

@@ -1,4 +1,4 @@
-"""Every experiment at its smallest, its sizes and common options, and the list that `python -m experiments` prints."""
+"""Every experiment at its smallest, its presets and options, and the list that `python -m experiments` prints."""
 
 import dataclasses
 import importlib
@@ -17,7 +17,8 @@ from conftest import assert_same
 from experiments import __main__ as listing
 from jaxgan.training import DataSpec, UsageError, train
 from jaxgan.training import open as open_run
-from jaxgan.training.options.options import Options, differing, of_size
+from jaxgan.training.options.fields import bounds_of
+from jaxgan.training.options.options import Options, differing, of_preset
 from jaxgan.training.options.parsing import parse
 from jaxgan.training.recipe.loading import load
 
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("as_users_have_it")
 ROOT = pathlib.Path(__file__).parents[2]
 NAMES = sorted(path.stem for path in (ROOT / "experiments").glob("*.py") if not path.stem.startswith("_"))
 MODULES = {name: importlib.import_module(f"experiments.{name}") for name in NAMES}
-SMOKE = ["--size", "smoke", "--devices", "1"]
+SMOKE = ["--preset", "smoke", "--devices", "1"]
 
 
 # Each compiles some seconds: the fast suite has one of each kind, the slow one all.
@@ -43,7 +44,7 @@ def test_two_steps_are_trained_saved_continued_and_sampled(name, tmp_path, capsy
     assert int(state.step) == 2
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((state.generator.params, state.ema)))
     opened = open_run(tmp_path / "run")
-    assert opened.step == 2 and opened.options.size == "smoke"
+    assert opened.step == 2 and opened.options.preset == "smoke"
     assert_same(jax.tree.leaves(opened.state), jax.tree.leaves(state))
     assert opened.sample(3).shape[0] == 3
     keys, labels = jax.random.split(jax.random.key(0), 3), {"label": np.arange(3) % max(opened.data.classes, 1)}
@@ -99,94 +100,169 @@ def test_the_common_options_reach_the_players(name, made):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_sizes_name_options_and_can_be_had(name):
+def test_a_reader_sees_the_recipe_in_the_file_or_in_the_one_it_inherits(name):
+    classes = [one for one in MODULES[name].Options.__mro__ if one.__module__.startswith("experiments.")]
+    stated = {field for one in classes for field in one.__annotations__}
+    assert {"steps", "batch_size", "optimizer", "learning_rate"} <= stated
+    if MODULES[name].Options().optimizer == "adam":
+        assert {"beta1", "beta2"} <= stated
+
+
+# A value outside the bounds of each common option that has any, and what is said of it.
+REFUSED = {
+    **dict.fromkeys(("steps", "batch_size", "accumulate", "seeds", "workers", "devices"), (0, "at least 1")),
+    **dict.fromkeys(("checkpoint_every", "sample_every", "eval_every", "schedule_images"), (0, "at least 1")),
+    **dict.fromkeys(("warmup_images", "lookahead"), (-1, "at least 0")),
+    **dict.fromkeys(("generator_learning_rate", "discriminator_learning_rate"), (0.0, "above 0 and finite")),
+    **dict.fromkeys(("weight_decay", "l2", "ema_half_life", "scale"), (np.inf, "at least 0 and finite")),
+    **dict.fromkeys(("beta1", "beta2", "momentum"), (1.0, "at least 0 and below 1")),
+    "learning_rate": (np.nan, "above 0 and finite"),
+    "clip_gradient_norm": (-1.0, "above 0 and finite"),
+    "final_rate": (1.5, "from 0 to 1"),
+    "lookahead_alpha": (0.0, "above 0 and at most 1"),
+    "rotate": (181.0, "from 0 to 180 degrees"),
+    "eval_count": (15, "at least 16"),
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_experiment_keeps_the_bounds_of_the_common_options(name):
+    """Also of those to which it gives another default."""
+    assert set(REFUSED) == set(bounds_of(Options))
+    for option, (value, expected) in REFUSED.items():
+        with pytest.raises(UsageError) as refused:
+            MODULES[name].Options(**{option: value})
+        assert str(refused.value) == f"--{option.replace('_', '-')} must be {expected}, got {value}"
+
+
+@pytest.mark.parametrize(
+    "name, option, value, expected",
+    [
+        ("dcgan_mnist", "features", 0, "at least 1"),
+        ("wgan_mnist", "features", 0, "at least 1"),
+        ("dcgan_mnist", "discriminator_features", 0, "at least 1"),
+        ("infogan_mnist", "latent_size", 0, "at least 1"),
+        ("infogan_mnist", "categories", 1, "at least 2"),
+        ("infogan_mnist", "continuous", -1, "at least 0"),
+        ("infogan_mnist", "information", -1.0, "at least 0 and finite"),
+        ("acgan_mnist", "class_weight", float("inf"), "at least 0 and finite"),
+        ("dragan_mnist", "penalty", float("nan"), "at least 0 and finite"),
+        ("wgan_gp_mnist", "penalty", -0.1, "at least 0 and finite"),
+        ("wgan_gp_mnist", "critic_steps", 0, "at least 1"),
+        ("wgan_mnist", "critic_steps", 0, "at least 1"),
+        ("wgan_mnist", "clip", 0.0, "above 0 and finite"),
+        ("gan_mnist", "dropout", 1.0, "at least 0 and below 1"),
+        ("gan_mnist", "width", 0, "at least 1"),
+        ("gan_ring", "width", 0, "at least 1"),
+        ("unrolled_ring", "latent_size", 0, "at least 1"),
+        ("gan_vectors", "latent_size", 0, "at least 1"),
+        ("limited_mnist", "noise", -1.0, "at least 0 and finite"),
+        ("limited_mnist", "noise_images", 0, "at least 1"),
+        ("limited_mnist", "dropout", -0.1, "at least 0 and below 1"),
+        ("lsgan_mnist", "real_target", 0.0, "above 0 and at most 1"),
+        ("lsgan_mnist", "flip_labels", 0.6, "from 0 to 0.5"),
+        ("rpgan_stacked_mnist", "r2", -1.0, "at least 0 and finite"),
+        ("unrolled_ring", "unroll", -1, "at least 0"),
+        ("unrolled_ring", "historical_averaging", -1.0, "at least 0 and finite"),
+    ],
+)
+def test_an_experiment_refuses_what_its_own_options_cannot_be(name, option, value, expected):
+    with pytest.raises(UsageError) as refused:
+        parse(MODULES[name].Options, [f"--{option.replace('_', '-')}={value}"])
+    assert str(refused.value) == f"--{option.replace('_', '-')} must be {expected}, got {value}"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_presets_name_options_and_can_be_had(name):
     options = MODULES[name].Options
-    assert set(options.SIZES) == {"paper", "smoke"}
+    assert set(options.PRESETS) == {"paper", "smoke"}
     fields = {field.name for field in dataclasses.fields(options)}
-    for size, changes in options.SIZES.items():
-        assert set(changes) <= fields - {"size"}
-        made = parse(options, ["--size", size])
-        assert made == of_size(options, size) and made.size == size
+    for preset, changes in options.PRESETS.items():
+        assert set(changes) <= fields - {"preset"}
+        made = parse(options, ["--preset", preset])
+        assert made == of_preset(options, preset) and made.preset == preset
         assert {key: getattr(made, key) for key in changes} == changes
-    assert parse(options, []) == options() == of_size(options, "laptop")
+    assert parse(options, []) == options() == of_preset(options, "laptop")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
-def test_the_papers_size_trains(name, tmp_path):
+def test_the_papers_preset_trains(name, tmp_path):
     """One step of its networks, on few and other images."""
     module, stacked = MODULES[name], "stacked" in name
     few = [] if name.endswith(("ring", "vectors")) else ["--dataset", "digits", "--channels", "3" if stacked else "1"]
     few += ["--batch-size", "8", "--steps", "1", "--devices", "1", "--workdir", str(tmp_path / "run")]
-    options = parse(module.Options, ["--size", "paper", *few])
+    options = parse(module.Options, ["--preset", "paper", *few])
     assert int(train(module.build, options).step) == 1
 
 
 @dataclasses.dataclass(frozen=True)
-class Sized(Options):
-    """An experiment with a paper size."""
+class PaperToo(Options):
+    """An experiment with a paper preset."""
 
     features: int = 8
     flip: bool = True
     images: str | None = "10%"
 
-    SIZES: ClassVar = {"paper": {"steps": 200_000, "features": 64, "flip": False, "images": None}}
+    PRESETS: ClassVar = {"paper": {"steps": 200_000, "features": 64, "flip": False, "images": None}}
 
 
-@pytest.mark.parametrize("flags", [["--size", "paper"], ["--size=paper"], ["--size", "laptop", "--size", "paper"]])
-def test_what_is_typed_wins_over_the_size(flags):
-    paper = Sized(size="paper", steps=200_000, features=64, flip=False, images=None)
-    assert parse(Sized, flags) == paper
-    assert parse(Sized, ["--features", "3", *flags]) == dataclasses.replace(paper, features=3)
-    assert parse(Sized, [*flags, "--features", "3", "--flip"]) == dataclasses.replace(paper, features=3, flip=True)
-    assert of_size(Sized, "paper", features=3) == dataclasses.replace(paper, features=3)
-    assert parse(Sized, ["--no-flip"]) == Sized(flip=False)
+@pytest.mark.parametrize(
+    "flags", [["--preset", "paper"], ["--preset=paper"], ["--preset", "laptop", "--preset", "paper"]]
+)
+def test_what_is_typed_wins_over_the_preset(flags):
+    paper = PaperToo(preset="paper", steps=200_000, features=64, flip=False, images=None)
+    assert parse(PaperToo, flags) == paper
+    assert parse(PaperToo, ["--features", "3", *flags]) == dataclasses.replace(paper, features=3)
+    assert parse(PaperToo, [*flags, "--features", "3", "--flip"]) == dataclasses.replace(paper, features=3, flip=True)
+    assert of_preset(PaperToo, "paper", features=3) == dataclasses.replace(paper, features=3)
+    assert parse(PaperToo, ["--no-flip"]) == PaperToo(flip=False)
 
 
-def test_help_shows_the_defaults_of_the_size(capsys):
-    for arguments, features in (([], 8), (["--size", "paper"], 64)):
+def test_help_shows_the_defaults_of_the_preset(capsys):
+    for arguments, features in (([], 8), (["--preset", "paper"], 64)):
         with pytest.raises(SystemExit):
-            parse(Sized, [*arguments, "--help"])
+            parse(PaperToo, [*arguments, "--help"])
         said = " ".join(capsys.readouterr().out.split())
-        assert f"(default: {features})" in said and "--size paper has --steps 200000, --features 64," in said
+        assert f"(default: {features})" in said and "--preset paper has --steps 200000, --features 64," in said
 
 
-@pytest.mark.parametrize("size", ["smoke", "huge", ""])
-def test_a_size_that_is_not_there_is_refused_with_those_that_are(size):
-    with pytest.raises(UsageError, match=f"^--size must be laptop or paper, got {size}$"):
-        parse(Sized, ["--size", size])
-    with pytest.raises(UsageError, match=f"^--size must be laptop or paper, got {size}$"):
-        Sized(size=size)
+@pytest.mark.parametrize("preset", ["smoke", "huge", ""])
+def test_a_preset_that_is_not_there_is_refused_with_those_that_are(preset):
+    with pytest.raises(UsageError, match=f"^--preset must be laptop or paper, got {preset}$"):
+        parse(PaperToo, ["--preset", preset])
+    with pytest.raises(UsageError, match=f"^--preset must be laptop or paper, got {preset}$"):
+        PaperToo(preset=preset)
 
 
 def written(path, options):
-    record = {"experiment": Sized.__module__, "options": dataclasses.asdict(options)}
+    record = {"experiment": PaperToo.__module__, "options": dataclasses.asdict(options)}
     path.write_text(json.dumps(record))
     return str(path)
 
 
-def test_a_file_of_options_repeats_a_size(tmp_path):
-    """Whatever it has that its size hasn't, switches that are off and nothing at all among it."""
+def test_a_file_of_options_repeats_a_preset(tmp_path):
+    """Whatever it has that its preset hasn't, switches that are off and nothing at all among it."""
     off = {"flip": False, "images": None}
     for options in (
-        *(Sized(), Sized(**off), of_size(Sized, "paper")),
-        *(of_size(Sized, "paper", flip=True, images="5"), of_size(Sized, "paper", features=8)),
+        *(PaperToo(), PaperToo(**off), of_preset(PaperToo, "paper")),
+        *(of_preset(PaperToo, "paper", flip=True, images="5"), of_preset(PaperToo, "paper", features=8)),
     ):
         file = written(tmp_path / "options.json", options)
-        assert parse(Sized, ["--options", file]) == options
-        assert parse(Sized, ["--options", file, "--size", options.size, "--seed", "3"]).seed == 3
-    with pytest.raises(UsageError, match="is of size paper and has all values; leave out --size laptop"):
-        parse(Sized, ["--options", file, "--size", "laptop"])
-    before = {key: value for key, value in dataclasses.asdict(Sized(features=9)).items() if key != "size"}
-    (tmp_path / "options.json").write_text(json.dumps({"experiment": Sized.__module__, "options": before}))
-    assert parse(Sized, ["--options", str(tmp_path / "options.json")]) == Sized(features=9)
+        assert parse(PaperToo, ["--options", file]) == options
+        assert parse(PaperToo, ["--options", file, "--preset", options.preset, "--seed", "3"]).seed == 3
+    with pytest.raises(UsageError, match="is of preset paper and has all values; leave out --preset laptop"):
+        parse(PaperToo, ["--options", file, "--preset", "laptop"])
+    before = {key: value for key, value in dataclasses.asdict(PaperToo(features=9)).items() if key != "preset"}
+    (tmp_path / "options.json").write_text(json.dumps({"experiment": PaperToo.__module__, "options": before}))
+    assert parse(PaperToo, ["--options", str(tmp_path / "options.json")]) == PaperToo(features=9)
 
 
-def test_a_continued_run_needs_its_values_by_whatever_size():
-    paper = of_size(Sized, "paper")
-    assert differing(dataclasses.replace(paper, size="laptop"), dataclasses.asdict(paper)) == []
-    assert differing(Sized(flip=False, images=None), dataclasses.asdict(paper)) == [
-        "--size laptop (the run has paper)",
+def test_a_continued_run_needs_its_values_by_whatever_preset():
+    paper = of_preset(PaperToo, "paper")
+    assert differing(dataclasses.replace(paper, preset="laptop"), dataclasses.asdict(paper)) == []
+    assert differing(PaperToo(flip=False, images=None), dataclasses.asdict(paper)) == [
+        "--preset laptop (the run has paper)",
         "--features 8 (the run has 64)",
     ]
 
@@ -199,7 +275,7 @@ def test_the_list_has_a_line_for_each(capsys, monkeypatch):
     assert max(map(len, lines)) <= 120
     for each, module in zip(listing.experiments(), MODULES.values(), strict=True):
         assert each.note == module.__doc__.rstrip("\n") and each.note.startswith(each.first)
-        assert each.sizes == ("laptop", *module.Options.SIZES)
+        assert each.presets == ("laptop", *module.Options.PRESETS)
         assert f"python -m experiments.{each.name}" in each.note
 
 

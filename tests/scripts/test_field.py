@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("as_users_have_it")
 
 def a_run(directory, minibatch):
     plain = ["--unroll", "0", "--pack", "2", "--minibatch", str(minibatch), "--minibatch-std", "0"]
-    options = ["--size", "smoke", "--devices", "1", *plain, "--workdir", str(directory)]
+    options = ["--preset", "smoke", "--devices", "1", *plain, "--workdir", str(directory)]
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         train(unrolled_ring.build, parse(unrolled_ring.Options, options))
     return directory

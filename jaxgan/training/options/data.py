@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 import re
 from collections.abc import Callable
 from typing import Literal
@@ -11,6 +12,7 @@ import jax
 from jaxgan import augment
 from jaxgan.data.transform import Filter, Fit
 from jaxgan.training.errors.usage import require
+from jaxgan.training.options.fields import Bounded, bounded
 
 __all__ = ["DataOptions", "RealTransform", "Size", "real_transform", "shape_of"]
 
@@ -21,7 +23,7 @@ RealTransform = Callable[[jax.Array, jax.Array], jax.Array]
 
 
 @dataclasses.dataclass(frozen=True)
-class DataOptions:
+class DataOptions(Bounded):
     """What an experiment's options, and those of `scripts.data`, inherit."""
 
     dataset: str = "auto"
@@ -56,17 +58,18 @@ class DataOptions:
     """Bring images to this size first; the step then cuts out a random square of --image-size, another each time."""
     flip: bool = False
     """Mirror half of the real images left to right, at random."""
-    rotate: float = 0.0
+    rotate: float = bounded(0.0, at_least=0, at_most=180, unit="degrees")
     """Turn real images by up to so many degrees, at random."""
-    scale: float = 0.0
+    scale: float = bounded(0.0, at_least=0, below=math.inf)
     """Scale real images by up to this share, at random: 0.1 is from 1/1.1 to 1.1."""
     stream: bool = False
     """Read images as they are needed, in processes of their own, instead of keeping the set on the device. Needs Grain:
     pip install 'jaxgan[grain]'."""
-    workers: int = 2
+    workers: int = bounded(2, at_least=1)
     """Processes that read, with --stream."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require(self, "dataset", bool(self.dataset.strip("/.: ")), "the name of a data set")
         for name in ("image_size", "load_size"):
             right = getattr(self, name) is None or shape_of(getattr(self, name)) is not None
@@ -83,9 +86,6 @@ class DataOptions:
             require(
                 self, "image_size", height == width, "a square with --load-size, of which random squares are cut out"
             )
-        require(self, "rotate", 0 <= self.rotate <= 180, "from 0 to 180 degrees")
-        require(self, "scale", 0 <= self.scale < float("inf"), "at least 0 and finite")
-        require(self, "workers", self.workers >= 1, "at least 1")
 
     @property
     def crop_shape(self) -> tuple[int, int] | None:

@@ -8,16 +8,17 @@ import jax
 import jax.numpy as jnp
 
 from jaxgan.parallel import Layout, layout
-from jaxgan.training.errors.usage import UsageError, require
+from jaxgan.training.errors.usage import UsageError
+from jaxgan.training.options.fields import Bounded, bounded
 
 __all__ = ["DeviceOptions", "compiler_options", "describe", "layout_for"]
 
 
 @dataclasses.dataclass(frozen=True)
-class DeviceOptions:
+class DeviceOptions(Bounded):
     """What every experiment's options inherit."""
 
-    devices: int | None = None
+    devices: int | None = bounded(None, at_least=1)
     """How many devices share the work; by default all there are, of all processes."""
     shard_parameters: bool = False
     """Spread parameters, averages and optimiser state over the devices and gather parameters where they are used
@@ -34,9 +35,6 @@ class DeviceOptions:
     """How many processes, with --coordinator HOST:PORT."""
     process: int | None = None
     """Which of them this is, from 0, with --coordinator HOST:PORT."""
-
-    def __post_init__(self) -> None:
-        require(self, "devices", self.devices is None or self.devices >= 1, "at least 1")
 
     @property
     def compute_dtype(self) -> jnp.dtype:

@@ -3,16 +3,15 @@
 import dataclasses
 from typing import Literal
 
-from jaxgan.evaluation import (
-    METRICS,
-)
+from jaxgan.evaluation import METRICS
 from jaxgan.training.errors.usage import require
+from jaxgan.training.options.fields import Bounded, bounded
 
 __all__ = ["EvaluationOptions", "FeatureOptions"]
 
 
 @dataclasses.dataclass(frozen=True)
-class FeatureOptions:
+class FeatureOptions(Bounded):
     """What scores are measured with."""
 
     metrics: str = "auto"
@@ -31,6 +30,7 @@ class FeatureOptions:
     package's weights/v0.1."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         names = self.metrics.split(",")
         right = self.metrics == "auto" or all(name in METRICS for name in names)
         require(self, "metrics", right, f"auto or some of {', '.join(METRICS)}, with commas between")
@@ -40,13 +40,8 @@ class FeatureOptions:
 class EvaluationOptions(FeatureOptions):
     """What an experiment's options inherit."""
 
-    eval_every: int | None = None
+    eval_every: int | None = bounded(None, at_least=1)
     """Generator updates between two scores on the way, by the first of --metrics and by diversity. The best checkpoint
     is then kept too, and a collapse told. By default none."""
-    eval_samples: int = 2048
+    eval_count: int = bounded(2048, at_least=16)
     """Images that are drawn for each of them."""
-
-    def __post_init__(self) -> None:
-        FeatureOptions.__post_init__(self)
-        require(self, "eval_every", self.eval_every is None or self.eval_every >= 1, "at least 1")
-        require(self, "eval_samples", self.eval_samples >= 16, "at least 16")

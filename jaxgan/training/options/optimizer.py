@@ -10,83 +10,74 @@ import jax.numpy as jnp
 import optax
 
 from jaxgan.training.errors.usage import require
+from jaxgan.training.options.fields import Bounded, bounded
 
-__all__ = ["OptimizerOptions", "hyper", "optimizer", "schedule", "schedule_length"]
+__all__ = ["OptimizerName", "OptimizerOptions", "hyper", "optimizer", "schedule", "schedule_length"]
+
+OptimizerName = Literal["adam", "adamw", "rmsprop", "sgd"]
 
 RMS_DECAY = 0.99  # of the average of squared gradients; PyTorch's, with which WGANs were trained
 
 
 @dataclasses.dataclass(frozen=True)
-class OptimizerOptions:
+class OptimizerOptions(Bounded):
     """What every experiment's options inherit."""
 
-    steps: int = 3000
+    steps: int = bounded(3000, at_least=1)
     """Generator updates, counted from the beginning of the run."""
-    batch_size: int = 64
+    batch_size: int = bounded(64, at_least=1)
     """Images in a batch."""
-    optimizer: Literal["adam", "adamw", "rmsprop", "sgd"] = "adam"
+    optimizer: OptimizerName = "adam"
     """How both players learn. adamw is adam with --weight-decay, which others may have too."""
-    learning_rate: float = 2e-4
+    learning_rate: float = bounded(2e-4, above=0, below=math.inf)
     """The rate of both players."""
-    generator_learning_rate: float | None = None
+    generator_learning_rate: float | None = bounded(None, above=0, below=math.inf)
     """The generator's own; by default --learning-rate."""
-    discriminator_learning_rate: float | None = None
+    discriminator_learning_rate: float | None = bounded(None, above=0, below=math.inf)
     """The discriminator's own; by default --learning-rate."""
-    beta1: float = 0.5
+    beta1: float = bounded(0.5, at_least=0, below=1)
     """How much of the gradients' average stays in an update, with adam and adamw."""
-    beta2: float = 0.999
+    beta2: float = bounded(0.999, at_least=0, below=1)
     """The same for the average of squared gradients."""
-    momentum: float = 0.0
+    momentum: float = bounded(0.0, at_least=0, below=1)
     """How much of the last update goes into the next, with sgd and rmsprop."""
-    weight_decay: float = 0.0
+    weight_decay: float = bounded(0.0, at_least=0, below=math.inf)
     """In an update a parameter shrinks by so much times the rate, beside what its gradient says (decoupled)."""
-    l2: float = 0.0
+    l2: float = bounded(0.0, at_least=0, below=math.inf)
     """So much of a parameter is added to its gradient, before the optimiser sees it."""
-    clip_gradient_norm: float | None = None
+    clip_gradient_norm: float | None = bounded(None, above=0, below=math.inf)
     """Scale a player's whole gradient down to this length where it is longer. By default never."""
 
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     """How the rates fall over --schedule-images, to --final-rate of what they were."""
-    schedule_images: int | None = None
+    schedule_images: int | None = bounded(None, at_least=1)
     """Images after which they have fallen; by default --steps batches, and --steps is then part of the numbers."""
-    final_rate: float = 0.0
+    final_rate: float = bounded(0.0, at_least=0, at_most=1)
     """What is left of the rates in the end, from 0 to 1."""
-    warmup_images: int = 0
+    warmup_images: int = bounded(0, at_least=0)
     """Images over which the rates first rise from 0."""
 
-    ema_half_life: float = 10_000.0
+    ema_half_life: float = bounded(10_000.0, at_least=0, below=math.inf)
     """Images after which a weight counts half in the generator's average; 0 for none."""
-    lookahead: int = 0
+    lookahead: int = bounded(0, at_least=0)
     """Generator updates after which both players step back towards where they last did so; 0 for never."""
-    lookahead_alpha: float = 0.5
+    lookahead_alpha: float = bounded(0.5, above=0, at_most=1)
     """The share of that way which they keep, from 0 to 1."""
-    accumulate: int = 1
-    """Parts into which a batch is cut, one in memory at a time, for one update by the mean of their gradients."""
+    accumulate: int = bounded(1, at_least=1)
+    """Parts into which a batch is cut, one in memory at a time, for one update by the mean of their gradients.
+    Above 1 each player has latents of its own, also where an experiment's updates are joint and share them."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "accumulate"):
-            require(self, name, getattr(self, name) >= 1, "at least 1")
+        super().__post_init__()
         divides = self.batch_size % self.accumulate == 0
         require(self, "accumulate", divides, f"a divisor of --batch-size, which is {self.batch_size}")
-        for name in ("learning_rate", "generator_learning_rate", "discriminator_learning_rate", "clip_gradient_norm"):
-            value = getattr(self, name)
-            require(self, name, value is None or 0 < value < math.inf, "above 0 and finite")
-        for name in ("beta1", "beta2", "momentum"):
-            require(self, name, 0 <= getattr(self, name) < 1, "at least 0 and below 1")
-        for name in ("weight_decay", "l2", "ema_half_life"):
-            require(self, name, 0 <= getattr(self, name) < math.inf, "at least 0 and finite")
         fits = self.optimizer in ("sgd", "rmsprop") or self.momentum == 0
         require(self, "momentum", fits, f"0 with --optimizer {self.optimizer}, which has --beta1 instead")
         fits = self.optimizer != "adamw" or self.weight_decay > 0
         require(self, "weight_decay", fits, "above 0, such as 0.01, with --optimizer adamw, which is adam without it")
-        require(self, "schedule_images", self.schedule_images is None or self.schedule_images >= 1, "at least 1")
         for name, unused in (("schedule_images", None), ("final_rate", 0)):
             fits = self.schedule != "constant" or getattr(self, name) == unused
             require(self, name, fits, "given together with --schedule linear or cosine")
-        require(self, "final_rate", 0 <= self.final_rate <= 1, "from 0 to 1")
-        require(self, "warmup_images", self.warmup_images >= 0, "at least 0")
-        require(self, "lookahead", self.lookahead >= 0, "at least 0")
-        require(self, "lookahead_alpha", 0 < self.lookahead_alpha <= 1, "above 0 and at most 1")
 
 
 def optimizer(options: OptimizerOptions, eps_root: float = 0.0) -> optax.GradientTransformation:

@@ -12,31 +12,34 @@ from jaxgan.training.errors.usage import require
 from jaxgan.training.options.data import DataOptions
 from jaxgan.training.options.devices import DeviceOptions
 from jaxgan.training.options.evaluation import EvaluationOptions
+from jaxgan.training.options.fields import bounded
 from jaxgan.training.options.optimizer import OptimizerOptions, schedule_length
 
-__all__ = ["Options", "alike", "differing", "name_of", "of_size"]
+__all__ = ["RENAMED", "Options", "alike", "as_named_now", "differing", "name_of", "of_preset"]
 
 T = TypeVar("T", bound="Options")
+
+RENAMED = {"size": "preset", "eval_samples": "eval_count"}  # options that there were, as runs' records have them
 
 
 @dataclasses.dataclass(frozen=True)
 class Options(DataOptions, DeviceOptions, EvaluationOptions, OptimizerOptions):
     """An experiment's own options are fields of a frozen dataclass that inherits these."""
 
-    size: str = "laptop"
-    """The experiment's size, which sets the defaults of other options. Some have paper too; smoke is for tests."""
+    preset: str = "laptop"
+    """Which of the experiment's sets of defaults other options have. Some have paper too; smoke is for tests."""
     seed: int = 0
     """Everything random follows from it."""
-    seeds: int = 1
+    seeds: int = bounded(1, at_least=1)
     """Train so many GANs at once in one program, with seeds from --seed on."""
     sweep: str | None = None
     """NAME=VALUE,VALUE,...: train one GAN, or --seeds of them, for each value of a number that the run's state has by
     that name, such as discriminator/learning_rate=1e-4,2e-4,4e-4."""
     workdir: str | None = None
     """The run directory; a run that is in it is continued. By default a new one, runs/EXPERIMENT-TIME."""
-    checkpoint_every: int = 500
+    checkpoint_every: int = bounded(500, at_least=1)
     """Generator updates between two checkpoints."""
-    sample_every: int = 250
+    sample_every: int = bounded(250, at_least=1)
     """Generator updates between two sample grids."""
     fresh: bool = False
     """Start a new run, and refuse a run directory that holds one."""
@@ -50,36 +53,39 @@ class Options(DataOptions, DeviceOptions, EvaluationOptions, OptimizerOptions):
     """Say what the run would cost (networks, memory, time) and don't start it."""
 
     def __post_init__(self) -> None:
-        DataOptions.__post_init__(self)
-        DeviceOptions.__post_init__(self)
-        EvaluationOptions.__post_init__(self)
-        OptimizerOptions.__post_init__(self)
-        require(self, "size", self.size in ("laptop", *self.SIZES), " or ".join(("laptop", *self.SIZES)))
-        for name in ("checkpoint_every", "sample_every", "seeds"):
-            require(self, name, getattr(self, name) >= 1, "at least 1")
+        super().__post_init__()
+        presets = ("laptop", *self.PRESETS)
+        require(self, "preset", self.preset in presets, " or ".join(presets))
         require(self, "seed", 0 <= self.seed <= 2**32 - self.seeds, "from 0 to 2^32 - --seeds")
         require(self, "dry_run", not (self.dry_run and self.coordinator), "used without --coordinator")
         require(self, "step", self.step is None or self.from_run is not None, "given together with --from")
 
-    SIZES: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    """What other sizes than laptop, whose values are the fields' own, have as defaults: size -> option -> value."""
+    PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    """What other presets than laptop, whose values are the fields' own, have as defaults: preset -> option -> value."""
 
     # What a continued run may have otherwise than before: nothing here changes a number that it computes, but for the
     # rounding of sums that other devices add in another order.
     # (Whether a data set elsewhere is the same one is for its content to say: see DataSpec.)
     MAY_CHANGE = (
-        *("size", "steps", "workdir", "checkpoint_every", "sample_every", "fresh", "dry_run"),
+        *("preset", "steps", "workdir", "checkpoint_every", "sample_every", "fresh", "dry_run"),
         *("dataset", "data_dir", "skip_bad_images", "workers"),
-        *("metrics", "feature_network", "inception_weights", "lpips_weights", "eval_every", "eval_samples"),
+        *("metrics", "feature_network", "inception_weights", "lpips_weights", "eval_every", "eval_count"),
         *("devices", "shard_parameters", "deterministic", "coordinator", "processes", "process"),
         "schedule_images",  # what it comes to may not differ
     )
 
 
-def of_size(options_type: type[T], size: str, **values: Any) -> T:
-    """The options of a size, but for some values, as `--size` and other flags give them. UsageError where the
-    experiment has no such size."""
-    return options_type(**{"size": size, **options_type.SIZES.get(size, {}), **values})
+def of_preset(options_type: type[T], preset: str, **values: Any) -> T:
+    """The options of a preset, but for some values, as `--preset` and other flags give them. UsageError where the
+    experiment has no such preset."""
+    return options_type(**{"preset": preset, **options_type.PRESETS.get(preset, {}), **values})
+
+
+def as_named_now(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a run's record, which may be older than an option's name, by the names that they have now."""
+    names = {name: RENAMED.get(name, name) for name in values}
+    # Where a record has both, the older name is by now that of another option.
+    return {name if new in values else new: values[name] for name, new in names.items()}
 
 
 def alike(options: Options) -> dict[str, Any]:
@@ -89,7 +95,7 @@ def alike(options: Options) -> dict[str, Any]:
 
 
 def differing(mine: Options, theirs: dict[str, Any]) -> list[str]:
-    """Where two runs' options contradict each other, as texts `--name value (the run has other)`. Another size is no
+    """Where two runs' options contradict each other, as texts `--name value (the run has other)`. Another preset is no
     contradiction, but named where it may be why there are any."""
     fields = [field for field in dataclasses.fields(mine) if field.name not in mine.MAY_CHANGE]
     # An option that is younger than the run had its default there.
@@ -98,8 +104,8 @@ def differing(mine: Options, theirs: dict[str, Any]) -> list[str]:
     if all(lengths):
         pairs.append(("schedule_images", *lengths))
     wrong = [pair for pair in pairs if pair[1] != pair[2]]
-    if wrong and mine.size != (size := theirs.get("size", "laptop")):
-        wrong.insert(0, ("size", mine.size, size))
+    if wrong and mine.preset != (preset := theirs.get("preset", "laptop")):
+        wrong.insert(0, ("preset", mine.preset, preset))
     return [f"--{flag(name)} {one} (the run has {other})" for name, one, other in wrong]
 
 

@@ -1,5 +1,6 @@
 """How options come from a command line or a file."""
 
+import dataclasses
 import json
 import sys
 from collections.abc import Sequence
@@ -8,7 +9,7 @@ from typing import Any, TypeVar
 
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.errors.usage import UsageError
-from jaxgan.training.options.options import Options, flag, name_of, of_size
+from jaxgan.training.options.options import RENAMED, Options, as_named_now, flag, name_of, of_preset
 
 __all__ = ["parse"]
 
@@ -17,22 +18,26 @@ T = TypeVar("T", bound="Options")
 
 
 def parse(options_type: type[T], arguments: Sequence[str] | None = None) -> T:
-    """`command_line` for an experiment. Its arguments may name a size, whose defaults are then those that `--help`
-    shows, or a file of options to start from, `--options FILE`."""
+    """`command_line` for an experiment. Its arguments may name a preset, whose defaults are then those that
+    `--help` shows, or a file of options to start from, `--options FILE`."""
     rest = list(sys.argv[1:] if arguments is None else arguments)
     file, rest = _taken(rest, "--options")
-    size, rest = _taken(rest, "--size")
+    preset, rest = _taken(rest, "--preset")
     if file == "":
         raise UsageError("--options needs a file, such as RUN/options.json")
     values = _from_file(options_type, Path(file)) if file else {}
-    of_file = str(values.pop("size", "laptop"))
-    if file and size not in (None, of_file):
-        raise UsageError(f"--options {file} is of size {of_file} and has all values; leave out --size {size}")
-    default = of_size(options_type, of_file if size is None else size)
+    of_file = str(values.pop("preset", "laptop"))
+    if file and preset not in (None, of_file):
+        raise UsageError(f"--options {file} is of preset {of_file} and has all values; leave out --preset {preset}")
+    default = of_preset(options_type, of_file if preset is None else preset)
     epilogue = "--options FILE starts from a run's options.json."
-    for name, changes in options_type.SIZES.items():
-        epilogue += f" --size {name} has {', '.join(f'--{flag(key)} {value}' for key, value in changes.items())}."
-    return command_line(options_type, _arguments(values, default) + rest, epilogue=epilogue, default=default)
+    for name, changes in options_type.PRESETS.items():
+        epilogue += f" --preset {name} has {', '.join(f'--{flag(key)} {value}' for key, value in changes.items())}."
+    fields = {field.name for field in dataclasses.fields(options_type)}
+    renamed = {f"--{flag(old)}": f"--{flag(new)}" for old, new in RENAMED.items() if old not in fields}
+    return command_line(
+        options_type, _arguments(values, default) + rest, epilogue=epilogue, default=default, renamed=renamed
+    )
 
 
 def _taken(arguments: Sequence[str], name: str) -> tuple[str | None, list[str]]:
@@ -51,7 +56,7 @@ def _from_file(options_type: type[Options], path: Path) -> dict[str, Any]:
     """A run's options by name, but for those that a new run has of its own."""
     try:
         record = json.loads(path.read_text())
-        experiment, values = record["experiment"], dict(record["options"])
+        experiment, values = record["experiment"], as_named_now(dict(record["options"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f"--options {path} can't be read as a run's options.json: {error!r}") from None
     if experiment != name_of(options_type):

@@ -1,7 +1,7 @@
 """What most experiments' `build` returns: a GAN of networks, a sampler and terms, with the common options."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
@@ -18,9 +18,10 @@ from jaxgan.training.options.options import Options
 from jaxgan.training.recipe.data_spec import DataSpec
 from jaxgan.training.recipe.gan import GAN, init_with, sample_with
 
-__all__ = ["compose", "labels_needed", "looking_ahead", "taking_turns"]
+__all__ = ["Updates", "compose", "labels_needed", "looking_ahead", "taking_turns"]
 
 PyTree = Any
+Updates = Literal["joint", "alternating"]
 
 
 def compose(
@@ -31,6 +32,7 @@ def compose(
     d_terms: Sequence[Term],
     g_terms: Sequence[Term],
     *,
+    updates: Updates,
     critic_steps: int = 1,
     weights: Mapping[str, float] | None = None,
     eps_root: float = 0.0,
@@ -41,12 +43,17 @@ def compose(
 ) -> GAN:
     """The GAN of a generator and a discriminator that learn as the options say.
 
-    critic_steps: the discriminator's updates for one of the generator, each on `options.batch_size` images of its own.
+    updates: "joint" is one pass through the generator in an iteration, from whose images the discriminator learns and
+        then the generator; "alternating" is a pass for each update, from latents of its own. With `--accumulate` above
+        1 updates alternate in any case: a pass that both learn from would have to hold the whole batch.
+    critic_steps: the discriminator's updates for one of the generator, each on `options.batch_size` images of its own;
+        more than one must alternate.
     weights: numbers by name that terms are weighted with, and that `--sweep` may vary.
     eps_root: under Adam's root, for steps that are differentiated.
     prepare, augment, together, project: as for `make_d_step`.
 
     What the networks are given follows from the sampler and `prepare`; what is generated is the data's main field.
+    ValueError where `updates` is another word, or doesn't go with `critic_steps`.
     """
     fed, seen = _examples(options, data, sampler, prepare)
     init = init_with(
@@ -63,6 +70,7 @@ def compose(
         sampler,
         d_terms,
         g_terms,
+        updates=updates,
         critic_steps=critic_steps,
         field=data.main,
         prepare=prepare,
@@ -80,6 +88,7 @@ def taking_turns(
     d_terms: Sequence[Term],
     g_terms: Sequence[Term],
     *,
+    updates: Updates,
     critic_steps: int = 1,
     field: str = "image",
     prepare: Prepare | None = None,
@@ -87,8 +96,12 @@ def taking_turns(
     together: bool = False,
     project: Project | None = None,
 ) -> Step:
-    """An iteration in which the discriminator learns `critic_steps` times and the generator once. At one each they
-    share a pass through the generator, unless `--accumulate` cuts the batch. Other options as for `make_d_step`."""
+    """An iteration in which the discriminator learns `critic_steps` times and the generator once, with `updates` as for
+    `compose` and other options as for `make_d_step`. ValueError as there."""
+    if updates not in ("joint", "alternating"):
+        raise ValueError(f"updates must be 'joint' or 'alternating', got {updates!r}")
+    if updates == "joint" and critic_steps != 1:
+        raise ValueError(f"joint updates are one of each player, got critic_steps={critic_steps}: use 'alternating'")
     how: dict[str, Any] = {
         "field": field,
         "prepare": prepare,
@@ -96,7 +109,7 @@ def taking_turns(
         "together": together,
         "project": project,
     }
-    if critic_steps == 1 and options.accumulate == 1:
+    if updates == "joint" and options.accumulate == 1:
         return iteration(make_joint_step(sampler, d_terms, g_terms, schedule=schedule(options), **how))
     how["accumulate"] = options.accumulate
     d_step = make_d_step(sampler, d_terms, schedule=schedule(options, critic_steps), **how)

@@ -14,7 +14,7 @@ from typing import Any
 
 from jaxgan import __version__
 from jaxgan.training.errors.usage import UsageError
-from jaxgan.training.options.options import Options, differing, name_of
+from jaxgan.training.options.options import Options, as_named_now, differing, name_of
 from jaxgan.training.output.log import last_step, write_json
 from jaxgan.training.recipe.data_spec import DataSpec
 from jaxgan.training.recipe.gan import Build
@@ -30,12 +30,12 @@ class Run:
         self.path = directory / "options.json"
 
     def record(self) -> dict[str, Any] | None:
-        """Reads options.json: `experiment`, `options` and `data`; None where there is no run."""
+        """Reads options.json: `experiment`, `options` by today's names, and `data`; None where there is no run."""
         try:
             record = json.loads(self.path.read_text())
             return {
                 "experiment": record["experiment"],
-                "options": dict(record["options"]),
+                "options": as_named_now(dict(record["options"])),
                 "data": dict(record["data"]),
                 "frozen": dict(record.get("frozen", {})),
             }

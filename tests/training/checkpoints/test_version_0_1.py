@@ -1,6 +1,7 @@
 """Runs that jaxgan 0.1 wrote (`tests/golden/runs_of_0.1.zip`: `experiments.gan_ring --size smoke --steps 2`, alone and
 with `--seeds 2`) are opened and continued: `runs_of_0.1.npz` has what 0.1 made of them by step 4."""
 
+import dataclasses
 import json
 import pathlib
 import zipfile
@@ -16,7 +17,8 @@ from experiments import gan_ring
 from jaxgan import training
 from jaxgan.training.checkpoints.checkpoints import Checkpoints
 from jaxgan.training.checkpoints.version_0_1 import of_version_0_1
-from jaxgan.training.options.options import of_size
+from jaxgan.training.options.options import of_preset
+from jaxgan.training.options.parsing import parse
 
 GOLDEN = pathlib.Path(__file__).parents[2] / "golden"
 
@@ -42,7 +44,7 @@ def leaves(state):
 @pytest.mark.usefixtures("as_users_have_it")
 def test_a_run_of_0_1_goes_on_as_it_would_have(name, seeds, runs):
     how = {"steps": 4, "seeds": seeds, "devices": 1, "checkpoint_every": seeds, "workdir": str(runs / name)}
-    options = of_size(gan_ring.Options, "smoke", **how)
+    options = of_preset(gan_ring.Options, "smoke", **how)
     state = training.train(gan_ring.build, options)
     with np.load(GOLDEN / "runs_of_0.1.npz") as golden:
         wanted = {key.partition("/")[2]: golden[key] for key in golden.files if key.startswith(f"{name}/")}
@@ -58,7 +60,18 @@ def test_a_run_of_0_1_goes_on_as_it_would_have(name, seeds, runs):
 def test_an_opened_run_of_0_1_has_players(runs):
     run = training.open(runs / "one")
     assert run.step == 2 and set(run.state.players) == {"generator", "discriminator"}
-    assert json.loads((runs / "one" / "options.json").read_text())["data"]["size"] == 1
+    record = json.loads((runs / "one" / "options.json").read_text())
+    assert record["data"]["size"] == 1
+    assert record["options"]["size"] == run.options.preset == "smoke"  # options have other names now
+    assert record["options"]["eval_samples"] == run.options.eval_count == 2048
+
+
+@pytest.mark.usefixtures("as_users_have_it")
+def test_a_run_of_0_1_is_repeated_and_begun_with(runs):
+    options = parse(gan_ring.Options, ["--options", str(runs / "one" / "options.json"), "--preset", "smoke"])
+    assert options == of_preset(gan_ring.Options, "smoke", devices=1, checkpoint_every=1, sample_every=1000)
+    begun = dataclasses.replace(options, steps=3, from_run=str(runs / "one"), workdir=str(runs / "fork"))
+    assert int(training.train(gan_ring.build, begun).step) == 3
 
 
 def test_another_game_refuses_what_0_1_wrote_in_a_line(runs):

@@ -126,7 +126,7 @@ def test_a_preempted_process_saves_and_stops_both(tmp_path):
 
 
 def test_a_streamed_ensemble_on_two_is_the_one_in_memory_on_one(tmp_path):
-    options = ["--seeds", "2", "--flip", "--sample-every", "10", "--eval-every", "5", "--eval-samples", "64"]
+    options = ["--seeds", "2", "--flip", "--sample-every", "10", "--eval-every", "5", "--eval-count", "64"]
     to_the_end(tmp_path / "two", 10, 2, *options, "--stream")
     to_the_end(tmp_path / "one", 10, 1, *options)
     (two,), (one,) = rows(tmp_path / "two"), rows(tmp_path / "one")

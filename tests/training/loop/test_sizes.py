@@ -15,7 +15,7 @@ from jaxgan.training import DataSpec, UsageError, train
 from jaxgan.training import open as open_run
 from jaxgan.training.options.data import DataOptions, shape_of
 from jaxgan.training.options.evaluation import FeatureOptions
-from jaxgan.training.options.options import of_size
+from jaxgan.training.options.options import of_preset
 from jaxgan.training.options.parsing import parse
 from jaxgan.training.recipe.loading import load
 from jaxgan.training.scoring.measures import measure_for
@@ -97,7 +97,7 @@ def test_a_folder_of_one_size_needs_no_option(tmp_path):
 
 def test_the_dense_gan_trains_on_them(tmp_path):
     small = {"image_size": "20x28", "steps": 2, "width": 4, "latent_size": 2, "batch_size": 8, "devices": 1}
-    options = of_size(gan_mnist.Options, "smoke", workdir=str(tmp_path / "run"), **small)
+    options = of_preset(gan_mnist.Options, "smoke", workdir=str(tmp_path / "run"), **small)
     train(gan_mnist.build, options, data=data.from_arrays("wide", WIDE))
     run = open_run(tmp_path / "run")
     assert run.data.shape == (20, 28, 1) and run.sample(3).shape == (3, 20, 28, 1)
@@ -114,7 +114,7 @@ def test_dcgan_refuses_them_in_a_line(tmp_path):
     with pytest.raises(
         UsageError, match=r"wide is image 20×28×1, and this experiment needs square images: --image-size"
     ):
-        dcgan_mnist.build(of_size(dcgan_mnist.Options, "smoke"), DataSpec.single("wide", 30, (20, 28, 1)))
+        dcgan_mnist.build(of_preset(dcgan_mnist.Options, "smoke"), DataSpec.single("wide", 30, (20, 28, 1)))
     with pytest.raises(UsageError, match="invalid choice '20x28' for argument '--image-size'"):
         parse(dcgan_mnist.Options, ["--image-size", "20x28"])
 

@@ -98,7 +98,7 @@ def test_pictures_show_what_belongs_together(tmp_path):
 
 def test_every_score_of_a_translator(tmp_path):
     """What auto takes; windows of SSIM need 11 pixels."""
-    train(build, options(tmp_path, eval_every=3, eval_samples=16, metrics="psnr", seeds=2), data=PAIRS)
+    train(build, options(tmp_path, eval_every=3, eval_count=16, metrics="psnr", seeds=2), data=PAIRS)
     on_the_way = records(tmp_path / "run")
     assert {(record["key"], record["member"]) for record in on_the_way} == {
         (key, member) for key in ("psnr", "distinct", "spread") for member in (0, 1)
@@ -146,8 +146,8 @@ def test_each_set_has_an_order_of_its_own(tmp_path):
 
 def test_several_sets_are_drawn_scored_and_continued(tmp_path):
     straight = train(build, options(tmp_path, "straight"), data=SETS)
-    train(build, options(tmp_path, steps=3, eval_every=3, eval_samples=16), data=SETS)
-    state = train(build, options(tmp_path, eval_every=3, eval_samples=16), data=SETS)
+    train(build, options(tmp_path, steps=3, eval_every=3, eval_count=16), data=SETS)
+    state = train(build, options(tmp_path, eval_every=3, eval_count=16), data=SETS)
     assert_same(jax.tree.leaves(state), jax.tree.leaves(straight))
     kept = {(record["step"], record["output"], record["key"]) for record in records(tmp_path / "run")}
     assert kept == {(s, o, k) for s in (3, 6) for o in ("a", "b") for k in ("swd", "distinct", "spread")}

@@ -67,7 +67,7 @@ def scores(directory, given, metrics):
 )
 def test_pix2pix_learns_its_pairs(given, tmp_path):
     pairs = given()
-    how = {"hold_out": "25%", "eval_every": 20, "eval_samples": 16, "metrics": "l1", "checkpoint_every": 20}
+    how = {"hold_out": "25%", "eval_every": 20, "eval_count": 16, "metrics": "l1", "checkpoint_every": 20}
     state = train(pix2pix.build, options(tmp_path, steps=40, **how), data=pairs)
     assert set(state.players) == {"generator", "discriminator"} and int(state.step) == 40
     kept = [json.loads(line) for line in (tmp_path / "run" / "evaluations.jsonl").read_text().splitlines()]

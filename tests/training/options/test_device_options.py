@@ -22,7 +22,7 @@ from jaxgan.terms.penalties import r1
 from jaxgan.training import GAN, DataSpec, UsageError, init_with, sample_with, train
 from jaxgan.training.compiled.program import compile_chunk
 from jaxgan.training.options.devices import DeviceOptions, compiler_options, describe, layout_for
-from jaxgan.training.options.options import of_size
+from jaxgan.training.options.options import of_preset
 from jaxgan.training.recipe.members import ensemble_of, members_of
 
 pytestmark = pytest.mark.usefixtures("as_users_have_it")
@@ -253,7 +253,7 @@ def operations(jaxpr):
 )
 def test_only_products_in_networks_are_of_low_precision(name, dtype):
     module = importlib.import_module(f"experiments.{name}")
-    options = of_size(module.Options, "smoke", dtype=dtype, batch_size=4)
+    options = of_preset(module.Options, "smoke", dtype=dtype, batch_size=4)
     digits, points = ("digits", 64, (28, 28, 1), 10), ("points", 64, (1, 1, 2), 8)
     spec = DataSpec.single(*points, kind="points") if name.endswith("ring") else DataSpec.single(*digits)
     spec = DataSpec.of(data.open_source("diabetes")) if name == "gan_vectors" else spec

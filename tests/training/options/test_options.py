@@ -10,7 +10,7 @@ from experiments.dcgan_mnist import Options
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
 from jaxgan.training.errors.usage import UsageError
-from jaxgan.training.options.options import differing, flag
+from jaxgan.training.options.options import as_named_now, differing, flag
 from jaxgan.training.options.parsing import parse
 
 
@@ -110,6 +110,36 @@ def test_only_what_changes_no_number_may_differ():
         "--batch-size 32 (the run has 64)",
         "--beta1 0.9 (the run has 0.5)",
     ]
+
+
+@pytest.mark.parametrize("old, new", [("--size", "--preset"), ("--eval-samples", "--eval-count")])
+def test_options_that_there_were_are_refused_with_those_there_are(old, new):
+    for arguments in [old, "64"], [f"{old}=64"]:
+        with pytest.raises(UsageError, match=rf"^{old} is now {new} \(--help lists the options\)$"):
+            parse(Options, arguments)
+
+
+def test_a_file_from_before_has_its_options_by_the_names_that_they_have_now(tmp_path):
+    path = tmp_path / "options.json"
+    options = Options(preset="paper", eval_count=99, features=8)
+    old = dataclasses.asdict(options)
+    old |= {"size": old.pop("preset"), "eval_samples": old.pop("eval_count")}
+    path.write_text(json.dumps({"experiment": "experiments.dcgan_mnist", "options": old}))
+    assert parse(Options, ["--options", str(path)]) == options
+    with pytest.raises(UsageError, match="is of preset paper and has all values; leave out --preset smoke"):
+        parse(Options, ["--options", str(path), "--preset", "smoke"])
+
+
+@dataclasses.dataclass(frozen=True)
+class OfOnesOwn(Options):
+    size: int = 3
+    """An experiment's option by a name that a common one had once."""
+
+
+def test_an_older_name_may_be_that_of_another_option_by_now():
+    options = OfOnesOwn(size=4, preset="paper")
+    assert as_named_now(dataclasses.asdict(options)) == dataclasses.asdict(options)
+    assert parse(OfOnesOwn, ["--size", "4"]) == OfOnesOwn(size=4)
 
 
 def test_a_name_that_there_was_is_refused_with_the_one_there_is():

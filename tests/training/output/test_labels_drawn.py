@@ -80,7 +80,7 @@ def sliced(images, real):
 def test_a_perfect_generator_of_unbalanced_classes_is_perfect(tmp_path):
     given = unbalanced()
     options = {"steps": 2, "checkpoint_every": 2, "sample_every": 2, "batch_size": 4, "devices": 1}
-    options |= {"eval_every": 2, "eval_samples": 200, "metrics": "swd"}
+    options |= {"eval_every": 2, "eval_count": 200, "metrics": "swd"}
     train(perfect.build, Options(workdir=str(tmp_path / "run"), **options), data=given)
     run = open_run(tmp_path / "run")
     drawn, turns = run.draw(200), run.draw(200, run=1)

@@ -7,7 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import cgan_mnist, dcgan_mnist, gan_ring, pacgan_stacked_mnist, rpgan_stacked_mnist, unrolled_ring
+from experiments import (
+    cgan_mnist,
+    dcgan_mnist,
+    gan_ring,
+    pacgan_stacked_mnist,
+    rpgan_stacked_mnist,
+    unrolled_ring,
+    wgan_mnist,
+)
 from jaxgan import d_loss, g_loss, latents, terms
 from jaxgan.data import from_arrays
 from jaxgan.losses import non_saturating
@@ -17,7 +25,7 @@ from jaxgan.terms import Term, auxiliary
 from jaxgan.training import DataSpec, UsageError, compose, labels_needed, train
 from jaxgan.training import open as open_run
 from jaxgan.training.errors.usage import refusals
-from jaxgan.training.options.options import of_size
+from jaxgan.training.options.options import of_preset
 from jaxgan.training.options.parsing import parse
 from scripts import sample
 
@@ -31,10 +39,10 @@ def shapes(tree):
 
 
 def test_networks_are_initialised_for_what_they_will_be_given():
-    packed = pacgan_stacked_mnist.build(of_size(pacgan_stacked_mnist.Options, "smoke", pack=4), DIGITS)
+    packed = pacgan_stacked_mnist.build(of_preset(pacgan_stacked_mnist.Options, "smoke", pack=4), DIGITS)
     state = jax.eval_shape(packed.init, jax.random.key(0))
     assert state.discriminator.params["down0"]["kernel"].shape[2] == 4
-    options = of_size(cgan_mnist.Options, "smoke")
+    options = of_preset(cgan_mnist.Options, "smoke")
     state = jax.eval_shape(cgan_mnist.build(options, DIGITS).init, jax.random.key(0))
     assert state.generator.params["generator"]["project"]["kernel"].shape[0] == options.latent_size + 10
     assert state.discriminator.params["discriminator"]["down0"]["kernel"].shape[2] == 1 + 10
@@ -50,7 +58,7 @@ def count(players):
 
 
 def test_weights_extras_and_critic_steps():
-    options = of_size(dcgan_mnist.Options, "smoke")
+    options = of_preset(dcgan_mnist.Options, "smoke")
     networks = dcgan_mnist.networks(options, DIGITS)
     gan = compose(
         options,
@@ -59,6 +67,7 @@ def test_weights_extras_and_critic_steps():
         labelled_latents(options.latent_size),
         [Term("kept", lambda view: view.fake["logits"], init=count)],
         [],
+        updates="alternating",
         critic_steps=3,
         weights={"gamma": 0.5},
     )
@@ -70,9 +79,47 @@ def test_weights_extras_and_critic_steps():
     )
 
 
+def traced(options, **how):
+    """The jaxpr of an iteration of `dcgan_mnist` with these updates, and how often it draws latents."""
+    draws = []
+
+    def counted(batch, keys):
+        draws.append(len(keys))
+        return latents(options.latent_size)(batch, keys)
+
+    networks, terms = dcgan_mnist.networks(options, DIGITS), ([d_loss(non_saturating)], [g_loss(non_saturating)])
+    gan = compose(options, DIGITS, networks, counted, *terms, **how)
+    state, batch = jax.eval_shape(gan.init, jax.random.key(0)), DIGITS.batch(gan.batch_size)
+    draws.clear()
+    return str(jax.make_jaxpr(gan.iteration)(state, batch)), len(draws)
+
+
+@pytest.mark.filterwarnings("ignore:.* parts of an accumulated batch by itself:UserWarning")
+def test_updates_are_joint_or_alternate_as_the_experiment_says():
+    """Alternating ones draw latents of their own, and in parts they alternate in any case."""
+    options = of_preset(dcgan_mnist.Options, "smoke")
+    assert traced(options, updates="joint")[1] == 1 and traced(options, updates="alternating")[1] == 2
+    parts = dataclasses.replace(options, accumulate=2)
+    assert traced(parts, updates="joint") == traced(parts, updates="alternating")
+    critic = wgan_mnist.build(of_preset(wgan_mnist.Options, "smoke", critic_steps=1), DIGITS)
+    assert critic.iteration.repeats == 1
+
+
+@pytest.mark.parametrize(
+    "how, message",
+    [
+        ({"updates": "joint", "critic_steps": 2}, "got critic_steps=2: use 'alternating'"),
+        ({"updates": "both"}, "updates must be 'joint' or 'alternating', got 'both'"),
+    ],
+)
+def test_updates_that_cannot_be_had_are_refused(how, message):
+    with pytest.raises(ValueError, match=message):
+        traced(of_preset(dcgan_mnist.Options, "smoke"), **how)
+
+
 def test_a_penalty_of_weight_zero_is_left_out_and_others_have_half_their_gamma():
     build = lambda **values: rpgan_stacked_mnist.build(  # noqa: E731
-        of_size(rpgan_stacked_mnist.Options, "smoke", **values), DIGITS
+        of_preset(rpgan_stacked_mnist.Options, "smoke", **values), DIGITS
     )
     state = build(r1=3.0, r2=0.0).init(jax.random.key(0))
     assert state.hyper["r1"] == 1.5 and "r2" not in state.hyper
@@ -90,7 +137,7 @@ def test_an_unlabelled_set_is_refused():
 def conditional(tmp_path_factory):
     directory = tmp_path_factory.mktemp("cgan") / "run"
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        options = ["--size", "smoke", "--devices", "1", "--condition", "projection", "--workdir", str(directory)]
+        options = ["--preset", "smoke", "--devices", "1", "--condition", "projection", "--workdir", str(directory)]
         train(cgan_mnist.build, parse(cgan_mnist.Options, options))
     return directory
 
@@ -119,7 +166,7 @@ def test_a_label_outside_the_classes_is_refused(conditional, label, tmp_path):
 
 
 def test_a_generator_without_labels_is_asked_for_none(tmp_path):
-    options = ["--size", "smoke", "--devices", "1", "--workdir", str(tmp_path / "run")]
+    options = ["--preset", "smoke", "--devices", "1", "--workdir", str(tmp_path / "run")]
     train(dcgan_mnist.build, parse(dcgan_mnist.Options, options))
     run = open_run(tmp_path / "run")
     assert run.drawing.takes == set() and run.drawing.grid() == (64, None)
@@ -130,11 +177,11 @@ def test_a_generator_without_labels_is_asked_for_none(tmp_path):
 def test_a_pack_that_does_not_divide_the_batch_is_refused():
     for arguments in ["--pack", "3"], ["--pack", "0"], ["--pack", "8", "--accumulate", "2"]:
         with pytest.raises(UsageError, match="--pack must be a divisor of"):
-            parse(pacgan_stacked_mnist.Options, ["--size", "smoke", *arguments])
+            parse(pacgan_stacked_mnist.Options, ["--preset", "smoke", *arguments])
 
 
 def test_heads_are_what_their_experiments_say():
-    options = of_size(cgan_mnist.Options, "smoke", condition="projection")
+    options = of_preset(cgan_mnist.Options, "smoke", condition="projection")
     gan = cgan_mnist.build(options, DIGITS)
     state = gan.init(jax.random.key(0))
     assert isinstance(state.discriminator.apply_fn.module.head, Projection)
@@ -146,7 +193,8 @@ def of_ones_own(sampler, d_terms, head=None):
     def build(options, data):
         generator, discriminator = dcgan_mnist.networks(options, data)
         discriminator = discriminator.clone(head=head) if head else discriminator
-        return compose(options, data, (generator, discriminator), sampler, d_terms, [g_loss(non_saturating)])
+        networks, g_terms = (generator, discriminator), [g_loss(non_saturating)]
+        return compose(options, data, networks, sampler, d_terms, g_terms, updates="joint")
 
     return build
 
@@ -164,7 +212,7 @@ def of_ones_own(sampler, d_terms, head=None):
 )
 def test_what_the_library_refuses_of_ones_own_experiment_is_one_line(build, message, tmp_path):
     data = from_arrays("mine", np.zeros((16, 28, 28, 1), np.uint8))
-    options = of_size(dcgan_mnist.Options, "smoke", devices=1, workdir=str(tmp_path / "run"))
+    options = of_preset(dcgan_mnist.Options, "smoke", devices=1, workdir=str(tmp_path / "run"))
     with pytest.raises(UsageError, match=message):
         train(build, options, data=data)
 
@@ -181,7 +229,7 @@ def test_unrolled_steps_have_the_rate_that_the_discriminator_has():
     for schedule, same in (({"schedule": "linear", "schedule_images": 1}, True), ({}, False)):
         said = []
         for unroll in (0, 2):
-            options = of_size(unrolled_ring.Options, "smoke", unroll=unroll, **schedule)
+            options = of_preset(unrolled_ring.Options, "smoke", unroll=unroll, **schedule)
             gan = unrolled_ring.build(options, DataSpec.single("ring", 100, (1, 1, 2), 8, kind="points"))
             state = jax.jit(gan.init)(jax.random.key(0))
             batch = {"image": jax.random.normal(jax.random.key(1), (options.batch_size, 1, 1, 2))}
@@ -206,11 +254,11 @@ def test_what_does_not_go_together_is_refused(options, changes, message):
 def test_points_are_not_drawn_for_images():
     for module in (gan_ring, unrolled_ring):
         with pytest.raises(UsageError, match="--dataset digits has images, and this experiment draws points"):
-            module.build(of_size(module.Options, "smoke"), DIGITS)
+            module.build(of_preset(module.Options, "smoke"), DIGITS)
 
 
 def test_a_discriminator_is_shown_the_deviation_of_packs():
-    options = of_size(pacgan_stacked_mnist.Options, "smoke", pack=2, minibatch_std=2)
+    options = of_preset(pacgan_stacked_mnist.Options, "smoke", pack=2, minibatch_std=2)
     state = jax.eval_shape(pacgan_stacked_mnist.build(options, DIGITS).init, jax.random.key(0))
     assert "across_examples" in state.discriminator.variables
     assert state.discriminator.params["judge"]["kernel"].shape == (7 * 7 * (2 * options.features + 1), 1)

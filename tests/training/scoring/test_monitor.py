@@ -40,7 +40,7 @@ def scored(monkeypatch, values):
 
 def evaluated(tmp_path, **more):
     """A run of a GAN that draws points, which compiles fast."""
-    options = points(tmp_path, **({"eval_every": 2, "eval_samples": 16, "checkpoint_every": 4} | more))
+    options = points(tmp_path, **({"eval_every": 2, "eval_count": 16, "checkpoint_every": 4} | more))
     return train(gan_ring.build, options, data=some_points())
 
 
@@ -129,7 +129,7 @@ def test_scores_by_other_options_are_another_course(tmp_path, monkeypatch):
 
 def test_real_scores_carry_their_protocol(tmp_path, capsys):
     """Nothing is replaced here: a GAN of twelve steps draws one grey image, and is not told to collapse."""
-    train(dcgan_mnist.build, tiny(tmp_path, eval_every=4, eval_samples=16, metrics="swd"))
+    train(dcgan_mnist.build, tiny(tmp_path, eval_every=4, eval_count=16, metrics="swd"))
     assert "not learned yet: never more than" in capsys.readouterr().out
     found = records(tmp_path / "run")
     assert {row["key"] for row in found} == {"swd", "distinct", "spread"}
@@ -153,7 +153,7 @@ def test_an_ensemble_is_ranked_by_its_mean_and_judged_by_member(tmp_path, monkey
 def test_a_member_that_diverged_is_scored_no_more_and_counts_nowhere(tmp_path, monkeypatch, capsys):
     """Member 1 turns NaN in step 5: at step 4 it was scored, and the mean of then is not compared with one GAN's."""
     scored(monkeypatch, [3.0, 1.0, 2.5, 2.6])
-    options = points(tmp_path, eval_every=4, eval_samples=16, seeds=2, checkpoint_every=4)
+    options = points(tmp_path, eval_every=4, eval_count=16, seeds=2, checkpoint_every=4)
     train(bombs({1: 5}), options, data=some_points())
     assert [(row["step"], row["member"]) for row in records(tmp_path / "run") if row["key"] == "swd"] == [
         *[(4, 0), (4, 1)],
@@ -173,7 +173,7 @@ def test_a_state_that_cannot_be_scored_ends_no_run(tmp_path, monkeypatch, capsys
 
 
 def test_points_are_scored_by_their_modes(tmp_path):
-    train(gan_ring.build, points(tmp_path, eval_every=10, eval_samples=32, steps=20))
+    train(gan_ring.build, points(tmp_path, eval_every=10, eval_count=32, steps=20))
     found = records(tmp_path / "run")
     assert {row["key"] for row in found} == {"modes", "quality"} and {row["step"] for row in found} == {10, 20}
 

@@ -1,0 +1,77 @@
+"""Fields of option classes that say which numbers they take."""
+
+import dataclasses
+import math
+from typing import NamedTuple, TypeVar
+
+from jaxgan.training.errors.usage import require
+
+__all__ = ["Bounded", "bounded", "bounds_of"]
+
+T = TypeVar("T", bound=float | None)
+
+
+class Bounds(NamedTuple):
+    """The numbers between two ends, of which each belongs to them or not."""
+
+    at_least: float | None
+    above: float | None
+    at_most: float | None
+    below: float | None
+    unit: str
+
+    def hold(self, value: float) -> bool:
+        """Whether the number lies within them; NaN never does."""
+        return (
+            (self.at_least is None or value >= self.at_least)
+            and (self.above is None or value > self.above)
+            and (self.at_most is None or value <= self.at_most)
+            and (self.below is None or value < self.below)
+        )
+
+    def __str__(self) -> str:
+        if self.at_least is not None and self.at_most is not None:
+            words = f"from {self.at_least} to {self.at_most}"
+        else:
+            ends = {"at least": self.at_least, "above": self.above, "at most": self.at_most, "below": self.below}
+            parts = [f"{word} {end}" for word, end in ends.items() if end is not None]
+            words = " and ".join("finite" if part == f"below {math.inf}" else part for part in parts)
+        return f"{words} {self.unit}".rstrip()
+
+
+def bounded(
+    default: T,
+    *,
+    at_least: float | None = None,
+    above: float | None = None,
+    at_most: float | None = None,
+    below: float | None = None,
+    unit: str = "",
+) -> T:
+    """Declares a dataclass field with this default whose value must lie within the bounds, in a class that inherits
+    `Bounded`: `features: int = bounded(64, at_least=1)`. `below=math.inf` asks for a finite number, `unit` is a word
+    for errors, such as "degrees". None always passes, where the field's type has it."""
+    bounds = Bounds(at_least, above, at_most, below, unit)
+    return dataclasses.field(default=default, metadata={Bounds: bounds})
+
+
+def bounds_of(options_type: type) -> dict[str, Bounds]:
+    """The bounds of a dataclass's fields by name. A class that declares a field again with another default alone keeps
+    the bounds that it inherits."""
+    return {
+        field.name: field.metadata[Bounds]
+        for base in reversed(options_type.__mro__)
+        if dataclasses.is_dataclass(base)
+        for field in dataclasses.fields(base)
+        if Bounds in field.metadata
+    }
+
+
+class Bounded:
+    """A dataclass that inherits this refuses, with a UsageError, values that lie outside their fields' bounds. What
+    relates two options is for its own `__post_init__` to check, after that of `super()`."""
+
+    def __post_init__(self) -> None:
+        for name, bounds in bounds_of(type(self)).items():
+            value = getattr(self, name)
+            require(self, name, value is None or bounds.hold(value), str(bounds))
