@@ -4,7 +4,7 @@ What it should reach: at least nine of ten samples are read as the digit that wa
 samples of a class towards what is easily told apart, at the price of variety.
 
     python -m experiments.acgan_mnist
-    python -m scripts.sample RUN --label 7 --grid sevens.png
+    python -m scripts.sample RUN --label 7 --out sevens.png
 
 The first took 19 minutes on two cores of an AMD EPYC, beside other work; pictures and numbers are in docs/results.md.
 

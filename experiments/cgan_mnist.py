@@ -5,7 +5,7 @@ What it should reach: at least nine of ten samples are read as the digit that wa
     python -m experiments.cgan_mnist
     python -m experiments.cgan_mnist --condition embed
     python -m experiments.cgan_mnist --condition projection
-    python -m scripts.sample RUN --label 7 --grid sevens.png
+    python -m scripts.sample RUN --label 7 --out sevens.png
 
 The first takes 14 minutes on two cores of an AMD EPYC; pictures and numbers are in docs/results.md.
 

@@ -14,7 +14,7 @@ changes nothing, it would be half of the steps.
 
 import dataclasses
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -26,33 +26,30 @@ from jaxgan.media import grid
 from jaxgan.training import OpenRun, open  # noqa: A004 - the library's name for it
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
-from jaxgan.training.errors.usage import UsageError, writing
+from jaxgan.training.errors.usage import UsageError, require_ending, writing
 from jaxgan.training.options.evaluation import FeatureOptions
 from jaxgan.training.output.pictures import save_png
+from jaxgan.training.recipe.gan import Weights
 from jaxgan.training.scoring.measures import measure_for
 from jaxgan.training.scoring.report import align_columns
+from scripts.checkpoint_options import CheckpointOptions
 
 ROWS, COLUMNS, REACH = 4, 10, 2.0  # of a code in the picture, and how far a continuous one goes
 READ, STEPS = 500, 8  # images for each value, and steps of a walk, that are read
 
 
-@dataclasses.dataclass(frozen=True)
-class Options:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options(CheckpointOptions):
     run: tyro.conf.Positional[Path]
     """A run of experiments.infogan_mnist."""
     out: Path
     """File for the picture, .png."""
-    weights: Literal["ema", "raw"] = "ema"
-    """The generator's averaged weights, or those of the last step."""
-    step: int | Literal["best"] | None = None
-    """Which checkpoint; by default the newest."""
-    member: int | None = None
-    """Which GAN of a run with --seeds or --sweep."""
-    seed: int = 0
-    """Of the noise."""
+
+    def __post_init__(self) -> None:
+        require_ending(self, "out", ".png")
 
 
-def drawn(run: OpenRun, seed: int, classes: np.ndarray, values: np.ndarray, *, ema: bool = True) -> np.ndarray:
+def drawn(run: OpenRun, seed: int, classes: np.ndarray, values: np.ndarray, *, weights: Weights = "ema") -> np.ndarray:
     """uint8 images `[R, C, ...]` for codes `classes` `[R, C]` and `values` `[R, C, continuous]`, each row with noise of
     its own."""
     keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(seed), i))(jnp.arange(len(classes)))
@@ -60,7 +57,7 @@ def drawn(run: OpenRun, seed: int, classes: np.ndarray, values: np.ndarray, *, e
     @jax.jit
     def column(state: object, classes: jax.Array, values: jax.Array) -> jax.Array:
         given = {"code_class": classes[:, None], "code_value": values}
-        return run.drawing.stored(state, given, keys, ema=ema)[run.drawing.main]
+        return run.drawing.stored(state, given, keys, weights=weights)[run.drawing.main]
 
     images = [np.asarray(column(run.state, classes[:, i], values[:, i])) for i in range(classes.shape[1])]
     return np.stack(images, axis=1)
@@ -116,7 +113,7 @@ def run(options: Options) -> None:
     if categories is None or continuous is None or opened.members:
         what = "several GANs; name one with --member" if opened.members else "no codes; name one of infogan_mnist"
         raise UsageError(f"{options.run} is a run with {what}")
-    how = {"seed": options.seed, "ema": options.weights == "ema"}
+    how = {"seed": options.seed, "weights": options.weights}
     stops = np.linspace(-REACH, REACH, COLUMNS, dtype=np.float32)
     with writing(options.out):
         sheets = [

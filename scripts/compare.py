@@ -1,7 +1,7 @@
 """Puts the scores of several runs side by side, where they were made alike.
 
     python -m scripts.compare RUN RUN ...
-    python -m scripts.compare RUN RUN --key fid --plot fid.png
+    python -m scripts.compare RUN RUN --key fid --out fid.png
 
 It reads what `python -m scripts.evaluate` and --eval-every have written to each run's evaluations.jsonl, and ranks
 numbers of one protocol only: metric and version, features and the hash of their weights, resize, rounding, numbers of
@@ -21,7 +21,7 @@ import tyro
 from jaxgan.evaluation import HIGHER_IS_BETTER, ONE_IS_BEST
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
-from jaxgan.training.errors.usage import UsageError, writing
+from jaxgan.training.errors.usage import UsageError, require_ending, writing
 from jaxgan.training.output.atomic import atomic_write
 from jaxgan.training.run.directory import Run
 from jaxgan.training.scoring.judge import read
@@ -42,8 +42,11 @@ class Options:
     """Run directories, at least two."""
     key: str | None = None
     """Only this score, such as fid or recall; by default all that the runs have."""
-    plot: Path | None = None
+    out: Path | None = None
     """File for a plot of the scores that are ranked, .png."""
+
+    def __post_init__(self) -> None:
+        require_ending(self, "out", ".png")
 
 
 class Line(NamedTuple):
@@ -162,9 +165,9 @@ def run(options: Options) -> None:
         rows = [[str(line.run), line.text, f"step {line.step}", _gans(len(line.values))] for line in group]
         print(f"{align_columns(rows)}\n")
     print(*others, sep="\n", end="\n" * bool(others))
-    if options.plot:
-        plot(options.plot, ranked)
-        print(options.plot)
+    if options.out:
+        plot(options.out, ranked)
+        print(options.out)
 
 
 def _gans(count: int) -> str:
@@ -173,4 +176,4 @@ def _gans(count: int) -> str:
 
 if __name__ == "__main__":
     with plain_exits():
-        run(command_line(Options))
+        run(command_line(Options, renamed={"--plot": "--out FILE.png"}))

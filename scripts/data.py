@@ -23,7 +23,7 @@ from jaxgan.data.stream import Stream
 from jaxgan.media import Image, Vectors
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
-from jaxgan.training.errors.usage import UsageError, writing
+from jaxgan.training.errors.usage import UsageError, require_ending, writing
 from jaxgan.training.options.data import DataOptions, real_transform
 from jaxgan.training.output.pictures import save_png
 from jaxgan.training.recipe.data_spec import DataSpec
@@ -37,8 +37,12 @@ BLOCK = 1024  # images that are looked at together
 @dataclasses.dataclass(frozen=True)
 class Options(DataOptions):
     dataset: tyro.conf.Positional[str] = "auto"
-    picture: Path | None = None
+    out: Path | None = None
     """File for the picture, .png; by default runs/data/NAME.png."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_ending(self, "out", ".png")
 
 
 def seen(options: DataOptions, images: np.ndarray) -> np.ndarray:
@@ -136,10 +140,10 @@ def run(options: Options) -> None:
         raise UsageError(f"--dataset {options.dataset} is several sets; name one")
     spec = DataSpec.of(data, options.crop_shape)
     print(describe(data, spec))
-    path = options.picture or Path("runs/data") / f"{data.name.replace(':', '-').replace('/', '-')}.png"
+    path = options.out or Path("runs/data") / f"{data.name.replace(':', '-').replace('/', '-')}.png"
     chosen = np.random.default_rng(0).permutation(len(data))[: spec.medium.shown]
     with writing(path):
-        if not options.picture:
+        if not options.out:
             path.parent.mkdir(parents=True, exist_ok=True)
         save_png(path, spec.medium.show(seen(options, images_at(data, chosen))))
     print(f"{path}: {len(chosen)} of them, as a network gets them")
@@ -147,4 +151,4 @@ def run(options: Options) -> None:
 
 if __name__ == "__main__":
     with plain_exits():
-        run(command_line(Options))
+        run(command_line(Options, renamed={"--picture": "--out FILE.png"}))

@@ -1,8 +1,8 @@
 """Scores what a run draws, or a folder or file of images or vectors, and says how each number was made.
 
     python -m scripts.evaluate RUN                                  what suits the run's data
-    python -m scripts.evaluate RUN --metrics fid,kid,is,prdc,modes --samples 10000
-    python -m scripts.evaluate --images A --reference B --feature-network cifar10-v1
+    python -m scripts.evaluate RUN --metrics fid,kid,is,prdc,modes --count 10000
+    python -m scripts.evaluate --generated A --reference B --feature-network cifar10-v1
 
 The real images are those that the run was trained on. Beside each score stands what real images score: the set's test
 images, or where it has none, one half against the other. Below that, nothing can be told. Every number is kept with its
@@ -13,7 +13,7 @@ import dataclasses
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import tyro
@@ -26,7 +26,7 @@ from jaxgan.media import Image, Vectors
 from jaxgan.training import open  # noqa: A004 - the library's name for it
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
-from jaxgan.training.errors.usage import UsageError, require, writing
+from jaxgan.training.errors.usage import UsageError, require, require_ending, writing
 from jaxgan.training.options.data import DataOptions, real_transform
 from jaxgan.training.options.evaluation import FeatureOptions
 from jaxgan.training.output.log import bar_interval, write_json
@@ -37,40 +37,37 @@ from jaxgan.training.scoring.judge import Judge, about_state, append, judge_agai
 from jaxgan.training.scoring.measures import Measure, measure_for, measures_for
 from jaxgan.training.scoring.real_data import RealData
 from jaxgan.training.scoring.report import align_columns, mean_and_std, mean_std_text
+from scripts.checkpoint_options import CheckpointOptions
 
 Record = dict[str, Any]
 
 SAMPLES = 10_000
 A_CLASS = 50  # images, at least
 STACKS = 26_000  # of three digits, as in PacGAN's code
+RENAMED = {"--images": "--generated PATH", "--samples": "--count N", "--json": "--out FILE.json"}
 
 
-@dataclasses.dataclass(frozen=True)
-class Options(FeatureOptions):
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options(CheckpointOptions, FeatureOptions):
     run: tyro.conf.Positional[Path | None] = None
     """A run directory."""
-    images: str | None = None
+    generated: str | None = None
     """Instead of a run: a folder of pictures, an .npz file with uint8 `images` or float `vectors`, or a .csv file."""
     reference: str | None = None
-    """The real images (or vectors) for --images, a folder or file too."""
-    samples: int | None = None
-    """Images to score; by default 10,000, of stacked digits 26,000, and of --images all."""
-    step: int | Literal["best"] | None = None
-    """Which checkpoint; by default the newest."""
+    """The real images (or vectors) for --generated, a folder or file too."""
+    count: int | None = None
+    """Images to score; by default 10,000, of stacked digits 26,000, and of --generated all."""
     member: int | None = None
     """Which GAN of a run with --seeds or --sweep; by default each, and their mean."""
-    weights: Literal["ema", "raw"] = "ema"
-    """The generator's averaged weights, or those of the last step."""
-    seed: int = 0
-    """Of the latents."""
     data_dir: str | None = None
     """Folder of TFDS's data sets; by default the run's."""
-    json: Path | None = None
+    out: Path | None = None
     """File for the records of all scores, the floor's too, .json."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self, "samples", self.samples is None or self.samples >= 2, "at least 2")
+        require(self, "count", self.count is None or self.count >= 2, "at least 2")
+        require_ending(self, "out", ".json")
 
 
 def of_run(options: Options, directory: Path, given: Given | None = None) -> tuple[list[Record], list[Record]]:
@@ -86,7 +83,7 @@ def of_run(options: Options, directory: Path, given: Given | None = None) -> tup
                 f"{theirs.dataset} is not what {directory} was trained on: its checksum is {now}, was {was}"
             )
     run = dataclasses.replace(run, options=theirs, data=real.spec)
-    count = options.samples or (STACKS if run.data.name == "stacked_mnist" else SAMPLES)
+    count = options.count or (STACKS if run.data.name == "stacked_mnist" else SAMPLES)
     # By themselves, scores by class are left out where a class has few images.
     enough = min(count, run.data.count) >= A_CLASS * run.data.classes or options.metrics != "auto"
     conditional = run.drawing.by_label and enough and not theirs.classes
@@ -114,10 +111,10 @@ def _scored(
     run: OpenRun, options: Options, judge: Judge, output: str, count: int, turn: int | None
 ) -> Iterator[Record]:
     """Records of one of a run's outputs, of each of its GANs."""
-    ema = options.weights == "ema"
-    drawn = run.draw(count, seed=options.seed, ema=ema, run=turn)
+    weights = options.weights
+    drawn = run.draw(count, seed=options.seed, weights=weights, run=turn)
     for member, seed in _members(run, options):
-        about = about_state(run.step, seed, member, ema=ema, latents_seed=options.seed, run=str(run.directory))
+        about = about_state(run.step, seed, member, weights=weights, latents_seed=options.seed, run=str(run.directory))
         about |= run.drawing.about(run=turn) | ({"output": output} if len(run.drawing.scored) > 1 else {})
         about |= {"frozen": run.frozen} if run.frozen else {}
         images, targets = run.drawing.pair(output, drawn, member if run.members else None)
@@ -171,11 +168,11 @@ def _floor(judge: Judge, held: np.ndarray, labels: np.ndarray | None, what: str)
         return []
 
 
-def of_files(options: Options, images: str, reference: str) -> tuple[list[Record], list[Record]]:
+def of_files(options: Options, generated: str, reference: str) -> tuple[list[Record], list[Record]]:
     """Scores of a folder's or an .npz file's images against those of another, and the floor's."""
     for name in ("step", "member", "data_dir"):
-        require(options, name, getattr(options, name) is None, "given with a run, not with --images")
-    mine, real = (np.random.default_rng(0).permutation(_read(path)) for path in (images, reference))
+        require(options, name, getattr(options, name) is None, "given with a run, not with --generated")
+    mine, real = (np.random.default_rng(0).permutation(_read(path)) for path in (generated, reference))
     kind = Image.kind if real.dtype == np.uint8 else Vectors.kind
     spec = DataSpec.single(f"files:{reference}", len(real), real.shape[1:], kind=kind)
     judge = judge_against(measure_for(options, spec), real, reference, None)
@@ -184,7 +181,7 @@ def of_files(options: Options, images: str, reference: str) -> tuple[list[Record
         dataclasses.replace(judge, real=real[half:]), real[:half], None, "one half of the reference, by the other"
     )
     rounding = {"rounding": "uint8, as stored"} if kind == Image.kind else {}
-    return judge(mine[: options.samples], scored=images, **rounding), floor
+    return judge(mine[: options.count], scored=generated, **rounding), floor
 
 
 def _read(path: str) -> np.ndarray:
@@ -251,23 +248,23 @@ def notes(records: Sequence[Record], floor: Sequence[Record]) -> Iterator[str]:
 
 
 def run(options: Options) -> None:
-    if (options.run is None) == (options.images is None):
-        raise UsageError("name a run directory, or --images and --reference")
-    if (options.images is None) != (options.reference is None):
-        raise UsageError("--images and --reference are given together: a folder or an .npz file each")
+    if (options.run is None) == (options.generated is None):
+        raise UsageError("name a run directory, or --generated and --reference")
+    if (options.generated is None) != (options.reference is None):
+        raise UsageError("--generated and --reference are given together: a folder or an .npz file each")
     if options.run:
         records, floor = of_run(options, options.run)
     else:
-        records, floor = of_files(options, str(options.images), str(options.reference))
+        records, floor = of_files(options, str(options.generated), str(options.reference))
     print("\n".join([table(records, floor), *notes(records, floor)]), flush=True)
     if options.run:
         with writing(options.run / "evaluations.jsonl"):
             append(options.run, records)
-    if options.json:
-        with writing(options.json):
-            write_json(options.json, [*records, *floor])
+    if options.out:
+        with writing(options.out):
+            write_json(options.out, [*records, *floor])
 
 
 if __name__ == "__main__":
     with plain_exits():
-        run(command_line(Options))
+        run(command_line(Options, renamed=RENAMED))

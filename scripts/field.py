@@ -9,7 +9,6 @@ to, up the slope of its logit. Of a run with --seeds or --sweep, --member 3 take
 
 import dataclasses
 from pathlib import Path
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -20,26 +19,27 @@ from jaxgan.data.sources import toys
 from jaxgan.training import OpenRun, open  # noqa: A004 - the library's name for it
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
-from jaxgan.training.errors.usage import UsageError, writing
+from jaxgan.training.errors.usage import UsageError, require_ending, writing
 from jaxgan.training.output.atomic import atomic_write
+from jaxgan.training.recipe.gan import Weights
+from scripts.checkpoint_options import CheckpointOptions
 
 SIDE, ARROWS, REACH = 128, 16, 1.5  # points of a side of the field, arrows along it, half of it in the data's units
 
 
-@dataclasses.dataclass(frozen=True)
-class Options:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options(CheckpointOptions):
     run: tyro.conf.Positional[Path]
     """A run directory of a GAN of points."""
     out: Path
     """File for the picture, .png."""
-    weights: Literal["ema", "raw"] = "ema"
-    """The generator's averaged weights, or those of the last step. Of the discriminator it is always the last step."""
-    step: int | None = None
-    """Which checkpoint; by default the newest."""
     member: int | None = None
-    """Which of the GANs of a run with --seeds or --sweep; by default the first."""
-    seed: int = 0
-    """Of the latents."""
+    """Which GAN of a run with --seeds or --sweep; by default the first."""
+    weights: Weights = "ema"
+    """The generator's averaged weights, or those of the last step. Of the discriminator it is always the last step."""
+
+    def __post_init__(self) -> None:
+        require_ending(self, "out", ".png")
 
 
 def field(run: OpenRun, side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -87,7 +87,7 @@ def run(options: Options) -> None:
     if opened.data.kind != "points":
         raise UsageError(f"{options.run} is a run on {opened.data.field.text}; a field needs points of the plane")
     opened = opened.member(0) if opened.members else opened
-    samples = opened.sample(1000, ema=options.weights == "ema", seed=options.seed)[:, 0, 0]
+    samples = opened.sample(1000, weights=options.weights, seed=options.seed)[:, 0, 0]
     points, _ = toys.ring() if opened.data.name == "ring" else toys.grid()
     draw(opened, points[:, 0, 0], samples, options.out)
     print(f"{options.out}: {options.weights} weights of step {opened.step}")

@@ -3,17 +3,17 @@
     python -m scripts.margin RUN
 
 prints its mean logit, in evaluation mode, of up to 10,000 training images, of as many that it has never seen, and of as
-many that the generator's last weights draw; the margin, which is the difference of the first two; r_v, the margin
-as a share of the difference of the first and the last: about 0 where nothing is learned by heart, 1 where unseen images
-pass for generated ones (Karras et al. 2020, arXiv 2006.06676, equation 1); and how often a training image stands above
-an unseen one (the area under the ROC curve), which doesn't depend on the logits' scale: half of all pairs where nothing
-is learned by heart. Unseen are the set's test images or, where
-it has none, those that --images left out.
+many that the generator draws, by default with its last weights; the margin, which is the difference of the first two;
+r_v, the margin as a share of the difference of the first and the last: about 0 where nothing is learned by heart, 1
+where unseen images pass for generated ones (Karras et al. 2020, arXiv 2006.06676, equation 1); and how often a training
+image stands above an unseen one (the area under the ROC curve), which doesn't depend on the logits' scale: half of all
+pairs where nothing is learned by heart. Unseen are the set's test images or, where it has none, those that the run's
+--images left out.
 """
 
 import dataclasses
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -27,21 +27,21 @@ from jaxgan.training.cli.exits import plain_exits
 from jaxgan.training.errors.usage import UsageError
 from jaxgan.training.options.data import DataOptions, real_transform
 from jaxgan.training.recipe.data_spec import DataSpec
+from jaxgan.training.recipe.gan import Weights
 from jaxgan.training.recipe.loading import held_out, load
 from jaxgan.training.scoring.real_data import RealData
 from jaxgan.training.scoring.report import align_columns
+from scripts.checkpoint_options import CheckpointOptions
 
 MOST, AT_ONCE = 10_000, 256
 
 
-@dataclasses.dataclass(frozen=True)
-class Options:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options(CheckpointOptions):
     run: tyro.conf.Positional[Path]
     """A run directory."""
-    step: int | Literal["best"] | None = None
-    """Which checkpoint; by default the newest."""
-    member: int | None = None
-    """Which GAN of a run with --seeds or --sweep."""
+    weights: Weights = "raw"
+    """The generator's weights of the last step, or its averaged ones."""
     data_dir: str | None = None
     """Folder of TFDS's data sets; by default the run's."""
 
@@ -79,7 +79,7 @@ def unseen(options: DataOptions) -> Any:
     return whole.take(rest)
 
 
-def measure(run: OpenRun, options: DataOptions) -> Margin:
+def measure(run: OpenRun, options: DataOptions, *, weights: Weights = "raw", seed: int = 0) -> Margin:
     """The margin of a run's discriminator on images as the options have them. UsageError for discriminators that judge
     packs, or images by their labels, and for points."""
     if run.members:
@@ -98,7 +98,7 @@ def measure(run: OpenRun, options: DataOptions) -> Margin:
     real = [
         RealData(each, DataSpec.of(each, options.crop_shape), transform).examples(count) for each in (known, others)
     ]
-    sets = (*real, run.sample(count, ema=False))
+    sets = (*real, run.sample(count, weights=weights, seed=seed))
     parts = [np.split(images, range(AT_ONCE, count, AT_ONCE)) for images in sets]
     logits = [np.concatenate([judge(some) for some in of_one]) for of_one in parts]
     return Margin(*(float(each.mean()) for each in logits), above(*logits[:2]))
@@ -117,7 +117,7 @@ def run(options: Options) -> None:
     theirs = opened.options
     if options.data_dir:
         theirs = dataclasses.replace(theirs, data_dir=options.data_dir)
-    found = measure(opened, theirs)
+    found = measure(opened, theirs, weights=options.weights, seed=options.seed)
     rows = [("training images", found.seen), ("unseen images", found.unseen), ("generated images", found.generated)]
     rows += [("margin", found.margin), ("r_v", found.share), ("training above unseen", found.above)]
     print(align_columns([["mean logit of", f"step {opened.step}"], *([name, f"{value:.4g}"] for name, value in rows)]))

@@ -36,7 +36,7 @@ from jaxgan.evaluation.features.network import FeatureNetwork, extract
 from jaxgan.networks.classifier import Classifier
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
-from jaxgan.training.errors.usage import require, writing
+from jaxgan.training.errors.usage import require, require_ending, writing
 from jaxgan.training.output.atomic import atomic_write
 
 BATCH = 256
@@ -69,7 +69,7 @@ class Options:
     epochs: int | None = None
     """How often it sees the training set; by default 10 for mnist and 20 for cifar10."""
     seed: int = 0
-    output: Path | None = None
+    out: Path | None = None
     """File for the weights, .npz; by default runs/features/NAME.npz."""
     data_dir: str | None = None
     """Folder of TFDS's data sets; by default $TFDS_DATA_DIR, or ~/tensorflow_datasets."""
@@ -77,7 +77,7 @@ class Options:
     def __post_init__(self) -> None:
         require(self, "epochs", self.epochs is None or self.epochs >= 1, "at least 1")
         require(self, "seed", 0 <= self.seed < 2**32, "from 0 to 2^32 - 1")
-        require(self, "output", self.output is None or self.output.suffix == ".npz", "a path that ends in .npz")
+        require_ending(self, "out", ".npz")
 
 
 def split(dataset: str, data_dir: str | None, name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -150,7 +150,7 @@ def accuracy(network: FeatureNetwork, images: np.ndarray, labels: np.ndarray) ->
 
 def run(options: Options) -> None:
     recipe = RECIPES[options.dataset]
-    path, epochs = options.output or Path("runs/features") / f"{recipe.network}.npz", options.epochs or recipe.epochs
+    path, epochs = options.out or Path("runs/features") / f"{recipe.network}.npz", options.epochs or recipe.epochs
     images, labels = split(options.dataset, options.data_dir, "train")
     test = split(options.dataset, options.data_dir, "test")
     with writing(path), tqdm(total=len(images) // BATCH * epochs, unit="step") as bar:
@@ -174,4 +174,4 @@ def run(options: Options) -> None:
 
 if __name__ == "__main__":
     with plain_exits():
-        run(command_line(Options))
+        run(command_line(Options, renamed={"--output": "--out FILE.npz"}))

@@ -17,7 +17,7 @@ class State(flax.struct.PyTreeNode):
 def build(options, spec):
     others = jnp.asarray(OTHERS[spec.name], jnp.float32) / 127.5 - 1
 
-    def sample(state, examples, keys, *, ema=True):
+    def sample(state, examples, keys, *, weights="ema"):
         places = jax.vmap(lambda key: jax.random.randint(key, (), 0, others.shape[1]))(keys)
         return {"image": others[examples["label"], places]}
 

@@ -52,8 +52,8 @@ def test_the_commands_and_options_exist():
     from scripts.benchmarks import steps as benchmark
 
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    modules = set(re.findall(r"python -m ((?:experiments|scripts)\.\w+)", text))
-    scripts = {f"scripts.{name}" for name in ("benchmark", "compare", "data", "evaluate", "sample")}
+    modules = set(re.findall(r"python -m ((?:experiments|scripts)(?:\.\w+)+)", text))
+    scripts = {f"scripts.{name}" for name in ("benchmarks.steps", "compare", "data", "evaluate", "sample")}
     assert modules == {"experiments.dcgan_mnist", "experiments.gan_ring", *scripts}
     all_options = (Options, *(module.Options for module in (benchmark, compare, data, evaluate, sample)))
     known = {flag(field.name) for of in all_options for field in dataclasses.fields(of)}
@@ -75,7 +75,7 @@ def test_every_command_line_can_be_typed(page):
     from jaxgan.training.options.options import flag
 
     lines = re.findall(
-        r"python -m ((?:experiments|scripts)\.\w+)([^\n`#|]*)", (ROOT / page).read_text(encoding="utf-8")
+        r"python -m ((?:experiments|scripts)(?:\.\w+)+)([^\n`#|]*)", (ROOT / page).read_text(encoding="utf-8")
     )
     assert lines
     for module, rest in lines:

@@ -66,7 +66,7 @@ def paired(options):
         )
         return after, {"generator/loss": value}
 
-    def sample(state, examples, keys, *, ema=True, flipped=False):
+    def sample(state, examples, keys, *, weights="ema", flipped=False):
         source = examples["source"][:, ::-1] if flipped else examples["source"]
         return {"source": source, "image": translate(state, source), "target": examples["image"]}
 
@@ -85,7 +85,7 @@ def unpaired(options, spec):
         bias = state.bias + 0.001 * batch["a"]["image"].mean() - 0.001 * batch["b"]["image"].mean()
         return state.replace(step=state.step + 1, bias=bias), numbers
 
-    def sample(state, examples, keys, *, ema=True):
+    def sample(state, examples, keys, *, weights="ema"):
         means = {name: each["image"].mean((1, 2, 3), keepdims=True) for name, each in examples.items()}
         grey = means["b"] + 0.01 * jax.vmap(lambda key: jax.random.normal(key, (8, 8, 1)))(keys)
         coloured = jnp.broadcast_to(means["a"], (len(keys), 6, 12, 3)) * state.weight + state.bias

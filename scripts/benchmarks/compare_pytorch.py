@@ -78,7 +78,7 @@ def compare(options: Options) -> None:
             np.save(kept, pytorch_recipes.samples(name, run.options, seed, run.step, data, SAMPLES))
             print(f"PyTorch, seed {seed}: {time.perf_counter() - began:.0f} s", flush=True)
         drawn["PyTorch"].append(np.load(kept))
-        drawn["jaxgan, raw weights"].append(run.sample(SAMPLES, ema=False, seed=seed))
+        drawn["jaxgan, raw weights"].append(run.sample(SAMPLES, weights="raw", seed=seed))
         drawn["jaxgan, averaged weights"].append(run.sample(SAMPLES, seed=seed))
     lines = [[f"{name}, {first.step:,} steps", "mean ± standard error", "seeds"]]
     for whose, sets in drawn.items():

@@ -1,10 +1,10 @@
 """Times the arithmetic of scores beside that of torch-fidelity and prdc, on the same arrays, and measures the memory.
 
     pip install torch torch-fidelity prdc
-    python -m scripts.benchmarks.evaluation --json evaluation.json
+    python -m scripts.benchmarks.evaluation --out evaluation.json
 
-Most of the time and memory goes to the others' part, whose matrices are whole; `--samples 2000 --neighbours 1000` is a
-quick look. Each pair is timed by turns, round after round, in one process. Medians count; the ratio is
+Most of the time and memory goes to the others' part, whose matrices are whole; `--count 2000 --pairwise-count 1000` is
+a quick look. Each pair is timed by turns, round after round, in one process. Medians count; the ratio is
 theirs to ours, round by round. Our first call, which compiles, is a round of its own beside them (`first`). Peak memory
 is that of one first call in a process of its own, beyond what was resident when the arrays and libraries were loaded.
 `differ` is the largest relative difference between our results and theirs.
@@ -33,11 +33,13 @@ from jaxgan.evaluation.kernel import kernel_distance
 from jaxgan.evaluation.neighbours import prdc
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
-from jaxgan.training.errors.usage import UsageError, require, writing
+from jaxgan.training.errors.usage import UsageError, require, require_ending, writing
 from jaxgan.training.output.atomic import atomic_write
 from scripts.benchmarks import resident
 
 PACKAGES = ("torch", "torch-fidelity", "prdc")  # those compared with, which nothing else needs
+RENAMED = {"--json": "--out FILE.json", "--samples": "--count N", "--neighbours": "--pairwise-count N"}
+RENAMED |= {"--size": "--dimensions N", "--small": "--small-dimensions N", "--only": "--lines NAME ..."}
 K = 5  # nearest neighbours, for all four scores, as prdc takes one number for them
 
 Who = Literal["ours", "theirs"]
@@ -48,26 +50,27 @@ Call = Callable[[], Sequence[float]]
 class Options:
     rounds: int = 3
     """How often each is timed, beside the first time."""
-    json: Path | None = None
+    out: Path | None = None
     """File for all numbers, .json."""
-    samples: int = 50_000
+    count: int = 50_000
     """Images whose features go into the statistics of the Fréchet distance."""
-    neighbours: int = 10_000
+    pairwise_count: int = 10_000
     """Images of each set for precision, recall, density, coverage, and the kernel distance."""
-    size: int = 2048
+    dimensions: int = 2048
     """Numbers in an image's features."""
-    small: int = 64
+    small_dimensions: int = 64
     """Numbers in the features of a small network, for a second row of precision and its like."""
-    only: tuple[str, ...] = ()
-    """Rows to measure, by name; all unless told otherwise."""
+    lines: tuple[str, ...] = ()
+    """Which of statistics, distance, kernel, prdc, prdc-small; all unless told otherwise."""
 
     def __post_init__(self) -> None:
         require(self, "rounds", self.rounds >= 1, "at least 1")
-        require(self, "samples", self.samples >= 2, "at least 2")
-        require(self, "neighbours", self.neighbours >= 2 * K, f"at least {2 * K}")
-        require(self, "size", self.size >= 1, "at least 1")
-        require(self, "small", self.small >= 1, "at least 1")
-        require(self, "only", set(self.only) <= set(CASES), f"of {', '.join(CASES)}")
+        require_ending(self, "out", ".json")
+        require(self, "count", self.count >= 2, "at least 2")
+        require(self, "pairwise_count", self.pairwise_count >= 2 * K, f"at least {2 * K}")
+        require(self, "dimensions", self.dimensions >= 1, "at least 1")
+        require(self, "small_dimensions", self.small_dimensions >= 1, "at least 1")
+        require(self, "lines", set(self.lines) <= set(CASES), f"of {', '.join(CASES)}")
 
 
 @functools.cache  # both are given the same arrays
@@ -80,7 +83,7 @@ def features(count: int, size: int, seed: int) -> np.ndarray:
 
 
 def of_statistics(who: Who, options: Options) -> Call:
-    x = features(options.samples, options.size, 0)
+    x = features(options.count, options.dimensions, 0)
     if who == "ours":
         return lambda: [np.trace(gaussian(x).covariance)]
     import torch
@@ -91,8 +94,8 @@ def of_statistics(who: Who, options: Options) -> Call:
 
 
 def of_distance(who: Who, options: Options) -> Call:
-    """From statistics, those of `neighbours` images here."""
-    fitted = [gaussian(features(options.neighbours, options.size, seed)) for seed in (0, 1)]
+    """From statistics, those of `pairwise_count` images here."""
+    fitted = [gaussian(features(options.pairwise_count, options.dimensions, seed)) for seed in (0, 1)]
     if who == "ours":
         return lambda: [frechet_distance(*fitted)]
     from torch_fidelity.metric_fid import fid_statistics_to_metric
@@ -102,8 +105,8 @@ def of_distance(who: Who, options: Options) -> Call:
 
 
 def of_kernel(who: Who, options: Options) -> Call:
-    sets = [features(options.neighbours, options.size, seed) for seed in (0, 1)]
-    size = min(1000, options.neighbours)
+    sets = [features(options.pairwise_count, options.dimensions, seed) for seed in (0, 1)]
+    size = min(1000, options.pairwise_count)
     if who == "ours":
         return lambda: kernel_distance(*sets, subset_size=size)
     import torch
@@ -114,7 +117,10 @@ def of_kernel(who: Who, options: Options) -> Call:
 
 
 def of_neighbours(who: Who, options: Options, small: bool = False) -> Call:
-    sets = [features(options.neighbours, options.small if small else options.size, seed) for seed in (0, 1)]
+    sets = [
+        features(options.pairwise_count, options.small_dimensions if small else options.dimensions, seed)
+        for seed in (0, 1)
+    ]
     if who == "ours":
         return lambda: [score for scores in prdc(*sets, k=K, k_density=K) for score in scores]
     from prdc import compute_prdc
@@ -138,11 +144,11 @@ SIDES: tuple[Who, Who] = ("ours", "theirs")
 
 def described(name: str, options: Options) -> str:
     return {
-        "statistics": f"FID, statistics of {options.samples:,} × {options.size:,}",
-        "distance": f"FID, distance of two statistics, {options.size:,}",
-        "kernel": f"KID of {options.neighbours:,} × {options.size:,}",
-        "prdc": f"prdc of {options.neighbours:,} × {options.size:,}",
-        "prdc-small": f"prdc of {options.neighbours:,} × {options.small:,}",
+        "statistics": f"FID, statistics of {options.count:,} × {options.dimensions:,}",
+        "distance": f"FID, distance of two statistics, {options.dimensions:,}",
+        "kernel": f"KID of {options.pairwise_count:,} × {options.dimensions:,}",
+        "prdc": f"prdc of {options.pairwise_count:,} × {options.dimensions:,}",
+        "prdc-small": f"prdc of {options.pairwise_count:,} × {options.small_dimensions:,}",
     }[name]
 
 
@@ -199,7 +205,7 @@ def benchmark(options: Options) -> None:
         raise UsageError(
             f"{missing.name} isn't installed; this comparison alone needs it: pip install {' '.join(PACKAGES)}"
         ) from None
-    names = options.only or tuple(CASES)
+    names = options.lines or tuple(CASES)
     # First, while this process is small: a child's peak starts at that of the process that starts it.
     peaks: dict[str, dict[Who, int]] = {}
     for name in names:
@@ -212,13 +218,13 @@ def benchmark(options: Options) -> None:
     for name in names:
         rows.append(measured(name, options, peaks[name]))
         print(line(rows[-1], options), flush=True)
-    if options.json:
-        plain = dataclasses.asdict(options) | {"json": None}
+    if options.out:
+        plain = dataclasses.asdict(options) | {"out": None}
         record = {"device": device, "cores": os.cpu_count(), "versions": versions, "options": plain, "cases": rows}
-        with writing(options.json), atomic_write(options.json) as temporary:
+        with writing(options.out), atomic_write(options.out) as temporary:
             temporary.write_text(json.dumps(record, indent=1) + "\n")
 
 
 if __name__ == "__main__":
     with plain_exits():
-        benchmark(command_line(Options))
+        benchmark(command_line(Options, renamed=RENAMED))

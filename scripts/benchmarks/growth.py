@@ -24,7 +24,7 @@ from jaxgan.training import DataSpec
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
 from jaxgan.training.compiled.program import CHUNK, compile_chunk
-from jaxgan.training.errors.usage import require, writing
+from jaxgan.training.errors.usage import require, require_ending, writing
 from jaxgan.training.output.atomic import atomic_write
 from jaxgan.training.recipe.members import ensemble_of, members_of
 from jaxgan.training.scoring.report import align_columns
@@ -46,7 +46,7 @@ class Options:
     """File for the picture, .png."""
     axes: tuple[str, ...] = tuple(VALUES)
     """Which of batch, resolution, width, seeds, images."""
-    values: int = max(map(len, VALUES.values()))
+    count: int = max(map(len, VALUES.values()))
     """How many values of each, from the smallest."""
     rounds: int = 5
     """How often each is timed."""
@@ -56,8 +56,8 @@ class Options:
     def __post_init__(self) -> None:
         require(self, "axes", bool(self.axes) and set(self.axes) <= set(VALUES), f"of {', '.join(VALUES)}")
         require(self, "axes", len(set(self.axes)) == len(self.axes), "each named once")
-        require(self, "out", self.out.suffix == ".png", "a .png file")
-        require(self, "values", self.values >= 1, "at least 1")
+        require_ending(self, "out", ".png")
+        require(self, "count", self.count >= 1, "at least 1")
         require(self, "rounds", self.rounds >= 1, "at least 1")
         require(self, "seconds", 0 < self.seconds < float("inf"), "above 0 and finite")
 
@@ -144,7 +144,7 @@ def growth(options: Options) -> None:
     found: dict[str, list[Point]] = {}
     for axis in options.axes:
         found[axis] = []
-        for value in VALUES[axis][: options.values]:
+        for value in VALUES[axis][: options.count]:
             found[axis].append(point(options, axis, value))
             print(f"{axis} {value:,}: {found[axis][-1].seconds * 1e3:,.1f} ms", flush=True)
     print(align_columns([HEAD, *(row for axis, points in found.items() for row in rows(axis, points))]))
@@ -153,4 +153,4 @@ def growth(options: Options) -> None:
 
 if __name__ == "__main__":
     with plain_exits():
-        growth(command_line(Options))
+        growth(command_line(Options, renamed={"--values": "--count N"}))

@@ -1,6 +1,6 @@
 """Does memory grow while a run goes on?
 
-    python -m scripts.benchmarks.measure_memory --iterations 20000 --out docs/images/memory.png
+    python -m scripts.benchmarks.measure_memory --steps 20000 --out docs/images/memory.png
 
 trains a tiny DCGAN on digits through `jaxgan.training.train`, with checkpoints and pictures as often as by default,
 and looks after every chunk at the process's resident memory and at the arrays that live on the device. It prints both
@@ -21,7 +21,7 @@ from experiments import dcgan_mnist
 from jaxgan.training import UsageError, train
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
-from jaxgan.training.errors.usage import require
+from jaxgan.training.errors.usage import require, require_ending
 from jaxgan.training.output.atomic import atomic_write
 from scripts.benchmarks.resident import peak
 
@@ -31,7 +31,7 @@ MOMENTS = (1000, 5000, 10_000, 20_000)
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    iterations: int = 20_000
+    steps: int = 20_000
     """How long to train."""
     out: Path = Path("docs/images/memory.png")
     """File for the plot, .png."""
@@ -41,7 +41,8 @@ class Options:
     """Iterations between two sample grids."""
 
     def __post_init__(self) -> None:
-        require(self, "iterations", self.iterations > SETTLED, f"above {SETTLED}")
+        require(self, "steps", self.steps > SETTLED, f"above {SETTLED}")
+        require_ending(self, "out", ".png")
 
 
 class Sample(NamedTuple):
@@ -117,7 +118,7 @@ def run(options: Options) -> None:
     with tempfile.TemporaryDirectory() as folder:
         samples = measure(
             Path(folder) / "run",
-            options.iterations,
+            options.steps,
             checkpoint_every=options.checkpoint_every,
             sample_every=options.sample_every,
         )
@@ -128,4 +129,4 @@ def run(options: Options) -> None:
 
 if __name__ == "__main__":
     with plain_exits():
-        run(command_line(Options))
+        run(command_line(Options, renamed={"--iterations": "--steps N"}))

@@ -28,7 +28,7 @@ from jaxgan.ensemble import begin, together
 from jaxgan.training import DataSpec
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
-from jaxgan.training.errors.usage import require, writing
+from jaxgan.training.errors.usage import require, require_ending, writing
 from jaxgan.training.output.atomic import atomic_write
 
 Form = Literal["vmap", "map", "products"]
@@ -50,6 +50,7 @@ class Options:
 
     def __post_init__(self) -> None:
         require(self, "rounds", self.rounds >= 1, "at least 1")
+        require_ending(self, "out", ".json")
         require(self, "seeds", bool(self.seeds) and min(self.seeds) >= 1, "at least 1 each")
 
 

@@ -2,7 +2,7 @@
 
     pip install -e '.[benchmark]'
     python -m scripts.benchmarks.steps
-    python -m scripts.benchmarks.steps --lines dcgan32 --rounds 20 --json speed.json
+    python -m scripts.benchmarks.steps --lines dcgan32 --rounds 20 --out speed.json
 
 Ours is the program that a run is, many iterations in one dispatch. PyTorch is timed as it is (eager), with
 `torch.compile`, and both with `channels_last`, on a GPU with autocast to bfloat16 where ours has --dtype bfloat16;
@@ -27,7 +27,7 @@ from typing import Any, Literal
 
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
-from jaxgan.training.errors.usage import UsageError, require, writing
+from jaxgan.training.errors.usage import UsageError, require, require_ending, writing
 from jaxgan.training.output.atomic import atomic_write
 from jaxgan.training.scoring.report import align_columns
 from scripts.benchmarks.lines import LINES
@@ -45,13 +45,14 @@ class Options:
     """About how long one timing takes, or one iteration where that is longer."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """What networks compute in."""
-    json: Path | None = None
+    out: Path | None = None
     """File for all numbers, .json."""
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.lines) - set(LINES))
         require(self, "lines", not unknown, f"of {', '.join(LINES)}")
         require(self, "rounds", self.rounds >= 1, "at least 1")
+        require_ending(self, "out", ".json")
         require(self, "seconds", 0 < self.seconds < float("inf"), "above 0 and finite")
 
 
@@ -164,12 +165,12 @@ def benchmark(options: Options) -> None:
     print(f"\n{sides[0]['device']}, {os.cpu_count()} cores, {options.dtype}, {options.rounds} rounds by turns")
     print(f"largest matrix product {product / 1e9:,.0f} GFLOP/s, copy {copy / 1e9:,.1f} GB/s\n")
     print(align_columns([HEAD, *map(row, results)]))
-    if options.json:
-        plain = dataclasses.asdict(options) | {"json": None}
-        with writing(options.json), atomic_write(options.json) as temporary:
+    if options.out:
+        plain = dataclasses.asdict(options) | {"out": None}
+        with writing(options.out), atomic_write(options.out) as temporary:
             temporary.write_text(json.dumps({"options": plain, "lines": results}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
     with plain_exits():
-        benchmark(command_line(Options))
+        benchmark(command_line(Options, renamed={"--json": "--out FILE.json"}))

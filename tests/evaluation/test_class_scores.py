@@ -112,16 +112,16 @@ def test_a_conditional_run_is_scored_beside_real_images_and_not_on_the_way(tmp_p
     train(cgan_mnist.build, parse(cgan_mnist.Options, arguments))
 
     def scored(**how):
-        evaluate.run(evaluate.Options(run=tmp_path / "run", json=tmp_path / "scores.json", **how))
+        evaluate.run(evaluate.Options(run=tmp_path / "run", out=tmp_path / "scores.json", **how))
         return [row for row in json.loads((tmp_path / "scores.json").read_text()) if row["metric"] == "classes"]
 
-    assert scored(samples=400) == [], "too few of each to be scored unasked"
-    rows = scored(samples=600)
+    assert scored(count=400) == [], "too few of each to be scored unasked"
+    rows = scored(count=600)
     assert [row["key"] for row in rows] == 2 * ["agreement", "class_coverage", "least_class_coverage"]
     values = [row["value"] for row in rows]
     assert values[0] < 0.3 and values[3] > 0.95 and values[4] > 0.8 > values[1] >= values[2]
     with pytest.raises(UsageError, match=r"class \d has \d; score more samples"):
-        scored(samples=30, metrics="classes")
+        scored(count=30, metrics="classes")
     on_the_way = ["--eval-every", "1", "--metrics", "fid,classes"]
     options = parse(cgan_mnist.Options, [*arguments[:-1], str(tmp_path / "other"), *on_the_way])
     with pytest.raises(UsageError, match=r"scores runs of conditional GANs, in scripts\.evaluate, on all classes"):

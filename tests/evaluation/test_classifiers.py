@@ -276,7 +276,7 @@ def test_the_script_writes_weights_and_says_how_good_they_are(tmp_path, monkeypa
     monkeypatch.setattr(train_features, "split", lambda dataset, data_dir, name: few)
     monkeypatch.setattr(train_features, "BATCH", 16)  # as above: compiled already
     path = tmp_path / "deep" / "weights.npz"
-    run(Options("mnist", epochs=15, output=path))
+    run(Options("mnist", epochs=15, out=path))
     assert [file.name for file in path.parent.iterdir()] == ["weights.npz"]
     said = capsys.readouterr().out.splitlines()
     right = extract(from_file("mnist-v1", path), few[0])["logits"].argmax(1) == few[1]
@@ -287,7 +287,7 @@ def test_the_script_writes_weights_and_says_how_good_they_are(tmp_path, monkeypa
     assert said[2] == f"{path}: {path.stat().st_size:,} bytes, SHA-256 {digest}"
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match=r"can't write .*: Not a directory"):
-        run(Options("mnist", epochs=15, output=tmp_path / "file" / "deep" / "a.npz"))
+        run(Options("mnist", epochs=15, out=tmp_path / "file" / "deep" / "a.npz"))
 
 
 @pytest.mark.parametrize(
@@ -296,7 +296,7 @@ def test_the_script_writes_weights_and_says_how_good_they_are(tmp_path, monkeypa
         pytest.param(["svhn"], "mnist.*cifar10", id="dataset"),
         pytest.param(["mnist", "--epochs", "0"], "--epochs must be at least 1, got 0", id="epochs"),
         pytest.param(["mnist", "--seed", "-1"], "--seed must be from 0", id="seed"),
-        pytest.param(["mnist", "--output", "a.pth"], "ends in .npz, got a.pth", id="output"),
+        pytest.param(["mnist", "--out", "a.pth"], "ends in .npz, got a.pth", id="out"),
     ],
 )
 def test_wrong_options_of_the_script(arguments, message):

@@ -31,9 +31,14 @@ def build(options, spec):
     def on_images(state, batch):
         return step(state, {name: examples["image"] for name, examples in batch.items()})
 
-    def sample(state, examples, keys, *, ema=True):
+    def sample(state, examples, keys, *, weights="ema"):
         a, b = examples["a"]["image"], examples["b"]["image"]
-        return {"from a": a, "b": evaluated(state, "G", a, ema), "from b": b, "a": evaluated(state, "F", b, ema)}
+        return {
+            "from a": a,
+            "b": evaluated(state, "G", a, weights),
+            "from b": b,
+            "a": evaluated(state, "F", b, weights),
+        }
 
     return GAN(init, Step(on_images), {"a": options.batch_size, "b": options.batch_size}, sample)
 

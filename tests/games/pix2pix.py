@@ -40,10 +40,10 @@ def build(options, spec):
         update("generator", generator, make=translate, weights={"l1": "l1"}),
     )
 
-    def sample(state, examples, keys, *, ema=True):
+    def sample(state, examples, keys, *, weights="ema"):
         return {
             "source": examples["source"],
-            "image": evaluated(state, "generator", examples["source"], ema),
+            "image": evaluated(state, "generator", examples["source"], weights),
             "target": examples["image"],
         }
 

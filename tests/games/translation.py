@@ -20,8 +20,8 @@ def started(key, networks, inputs, weights, extras=None, averaged=("generator",)
     return GANState.of(key, players, averaged=averaged, hyper=hyper, extras=extras)
 
 
-def evaluated(state, name, source, ema):
-    variables = state.ema[name] if ema else state.players[name].all_variables
+def evaluated(state, name, source, weights):
+    variables = state.ema[name] if weights == "ema" else state.players[name].all_variables
     return state.players[name].apply_fn(variables, source, train=False)
 
 

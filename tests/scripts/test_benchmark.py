@@ -112,7 +112,7 @@ def test_a_line_is_timed(tmp_path, monkeypatch, capsys):
     """Ours alone, as where PyTorch isn't installed."""
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     out = tmp_path / "speed.json"
-    benchmark.benchmark(benchmark.Options(lines=("mlp",), rounds=2, seconds=0.05, json=out))
+    benchmark.benchmark(benchmark.Options(lines=("mlp",), rounds=2, seconds=0.05, out=out))
     (line,) = json.loads(out.read_text())["lines"]
     ours = line["sides"]["ours"]
     assert len(ours["seconds"]) == 2 and min(ours["seconds"]) > 0 and ours["peak"] > 0 and ours["product"] > 1e8

@@ -28,7 +28,7 @@ def test_the_best_is_first_by_each_scores_direction(tmp_path, capsys):
     key = {"key": "recall", "name": "recall", "metric": "prdc"}
     one = a_run(tmp_path, "one", {"value": 20.0}, {"value": 0.9, **key})
     two = a_run(tmp_path, "two", {"value": 10.0}, {"value": 0.3, **key})
-    compared(one, two, plot=tmp_path / "plot.png")
+    compared(one, two, out=tmp_path / "plot.png")
     fid, recall = capsys.readouterr().out.split("\n\n")[:2]
     assert "lower is better" in fid and fid.index("/two") < fid.index("/one")
     assert "higher is better" in recall and recall.index("/one") < recall.index("/two")
@@ -50,7 +50,7 @@ def test_runs_of_one_name_in_two_folders_have_a_bar_each(tmp_path, monkeypatch):
     monkeypatch.setattr(Axes, "set_yticks", lambda self, ticks, labels: names.append((list(ticks), labels)))
     (tmp_path / "x").mkdir()
     one, two = a_run(tmp_path, "run", {"value": 1.0}), a_run(tmp_path / "x", "run", {"value": 2.0})
-    compared(one, two, plot=tmp_path / "plot.png")
+    compared(one, two, out=tmp_path / "plot.png")
     assert names == [([0, 1], [str(one), str(two)])]
 
 
@@ -102,4 +102,4 @@ def test_what_cannot_be_compared_says_why(tmp_path):
     with pytest.raises(UsageError, match="--key nonsense: the runs have fid"):
         compared(one, a_run(tmp_path, "two", {"value": 2.0}), key="nonsense")
     with pytest.raises(UsageError, match="can't write"):
-        compared(one, tmp_path / "two", plot=tmp_path / "no" / "plot.png")
+        compared(one, tmp_path / "two", out=tmp_path / "no" / "plot.png")

@@ -34,7 +34,7 @@ def a_run(folder, *more, dataset="digits"):
 def test_a_run_is_scored_against_its_own_images(tmp_path, capsys):
     run = a_run(tmp_path / "run")
     capsys.readouterr()
-    evaluated(run, samples=40)
+    evaluated(run, count=40)
     said = capsys.readouterr().out
     assert "sliced Wasserstein distance of pixels" in said
     assert "real images: one half of the training images against the other" in said
@@ -42,7 +42,7 @@ def test_a_run_is_scored_against_its_own_images(tmp_path, capsys):
     assert [row["key"] for row in first] == ["swd", "distinct", "spread"], "the floor is said and not kept"
     about = {"samples": 40, "dataset": "digits", "step": 2, "seed": 0, "weights": "ema", "latents_seed": 0}
     assert all(about.items() <= row.items() for row in first)
-    evaluated(run, samples=40, weights="raw", metrics="swd")
+    evaluated(run, count=40, weights="raw", metrics="swd")
     assert [row["weights"] for row in records(run)] == ["ema"] * 3 + ["raw"]
     with pytest.raises(UsageError, match="two runs"):
         compare.run(compare.Options((run,)))
@@ -52,12 +52,12 @@ def test_a_run_is_scored_against_its_own_images(tmp_path, capsys):
 def test_members_are_scored_one_by_one(tmp_path, capsys):
     train(gan_ring.build, points(tmp_path, seeds=3, steps=4))
     capsys.readouterr()
-    evaluated(tmp_path / "run", samples=50)
+    evaluated(tmp_path / "run", count=50)
     said = capsys.readouterr().out
     values = [row["value"] for row in records(tmp_path / "run") if row["key"] == "quality"]
     assert len(values) == 3 and f"{np.mean(values):.4g} ± {np.std(values, ddof=1):.2g}" in said
     assert "member 2" in said and [row["seed"] for row in records(tmp_path / "run")][::2] == [0, 1, 2]
-    evaluated(tmp_path / "run", samples=50, member=1)
+    evaluated(tmp_path / "run", count=50, member=1)
     alone = records(tmp_path / "run")[-1]
     assert (alone["member"], alone["seed"]) == (1, 1) and alone["value"] == values[1]
 
@@ -68,7 +68,7 @@ def test_a_folder_against_an_npz_file(tmp_path, capsys):
     for i, image in enumerate(images):
         Image.fromarray(image).save(tmp_path / "folder" / f"{i:02}.png")
     np.savez(tmp_path / "real.npz", images=images)
-    evaluated(images=str(tmp_path / "folder"), reference=str(tmp_path / "real.npz"), metrics="swd")
+    evaluated(generated=str(tmp_path / "folder"), reference=str(tmp_path / "real.npz"), metrics="swd")
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].split("  ")[1].strip() == "0" and "10 against 10" in lines[1]
     assert lines[2] == "real images: one half of the reference, by the other"
@@ -89,7 +89,7 @@ def test_images_that_do_not_fit_are_refused_in_a_line(images, said, tmp_path):
     np.savez(tmp_path / "a.npz", images=images)
     np.savez(tmp_path / "b.npz", images=real)
     with pytest.raises(Exception, match=said) as error:
-        evaluated(images=str(tmp_path / "a.npz"), reference=str(tmp_path / "b.npz"))
+        evaluated(generated=str(tmp_path / "a.npz"), reference=str(tmp_path / "b.npz"))
     assert type(error.value).__name__ in ("UsageError", "DataError") and "\n" not in str(error.value)
 
 
@@ -97,13 +97,13 @@ def test_a_folder_of_mixed_sizes_is_refused(tmp_path):
     for name, size in (("a", 9), ("b", 8)):
         Image.fromarray(np.zeros((size, size), np.uint8)).save(tmp_path / f"{name}.png")
     with pytest.raises(Exception, match=r"b\.png has 8×8×1 pixels and channels, .*a\.png 9×9×1"):
-        evaluated(images=str(tmp_path), reference=str(tmp_path))
+        evaluated(generated=str(tmp_path), reference=str(tmp_path))
 
 
 def test_what_is_asked_for_wrongly_is_refused(tmp_path):
     run = a_run(tmp_path / "run")
     for wrong, said in {
-        (): "name a run directory, or --images and --reference",
+        (): "name a run directory, or --generated and --reference",
         (tmp_path / "nothing",): "no run directory",
     }.items():
         with pytest.raises(UsageError, match=said):
@@ -114,12 +114,12 @@ def test_what_is_asked_for_wrongly_is_refused(tmp_path):
         ("step", 7): "no checkpoint of step 7",
         ("member", 0): "there is no member 0",
         ("inception_weights", str(tmp_path / "none.pth")): "it is not there",
-        ("images", "a"): "name a run directory, or",
+        ("generated", "a"): "name a run directory, or",
     }.items():
         with pytest.raises(UsageError, match=said):
             evaluated(run, **dict([options]))
-    with pytest.raises(UsageError, match="--samples must be at least 2"):
-        evaluate.Options(run=run, samples=1)
+    with pytest.raises(UsageError, match="--count must be at least 2"):
+        evaluate.Options(run=run, count=1)
 
 
 def test_data_that_changed_since_are_refused(tmp_path):
@@ -137,7 +137,7 @@ def test_data_that_changed_since_are_refused(tmp_path):
 def test_mnist_by_house_features_and_against_its_test_images(tmp_path, capsys):
     run = a_run(tmp_path / "run", dataset="mnist")
     capsys.readouterr()
-    evaluated(run, metrics="fid,kid,is,prdc,modes", samples=1500)
+    evaluated(run, metrics="fid,kid,is,prdc,modes", count=1500)
     said = capsys.readouterr().out
     assert "Fréchet distance, house features mnist-v1" in said and "FID" not in said
     assert "real images: the test images" in said and "1,500 against 60,000" in said
@@ -153,7 +153,7 @@ def test_mnist_by_house_features_and_against_its_test_images(tmp_path, capsys):
 def test_stacked_digits_are_counted_beside_their_floors(tmp_path, capsys):
     run = a_run(tmp_path / "run", dataset="stacked_mnist")
     capsys.readouterr()
-    evaluated(run, samples=2000)
+    evaluated(run, count=2000)
     said = capsys.readouterr().out
     assert "KL of a perfect sampler" in said and "real images: the test images" in said
     found = {row["key"]: row for row in records(run)}

@@ -29,7 +29,7 @@ def packed(tmp_path_factory):
 
 
 def test_a_discriminator_that_compares_points_has_no_field(tmp_path):
-    options = field.Options(a_run(tmp_path / "run", 2), tmp_path / "field.png")
+    options = field.Options(run=a_run(tmp_path / "run", 2), out=tmp_path / "field.png")
     with pytest.raises(UsageError, match="depends on the points beside it"):
         field.run(options)
     assert not (tmp_path / "field.png").exists()
@@ -60,7 +60,7 @@ def test_the_field_is_the_discriminators(packed):
 
 
 def test_a_picture_is_written(packed, tmp_path, capsys):
-    options = field.Options(packed, tmp_path / "field.png")
+    options = field.Options(run=packed, out=tmp_path / "field.png")
     field.run(options)
     assert (tmp_path / "field.png").read_bytes().startswith(b"\x89PNG")
     assert capsys.readouterr().out.endswith("field.png: ema weights of step 2\n")

@@ -20,7 +20,7 @@ def test_the_table_compares_with_the_smallest_value():
     "changes, message",
     [
         ({"axes": ("batch", "depth")}, "--axes must be of batch"),
-        ({"values": 0}, "--values"),
+        ({"count": 0}, "--count"),
         ({"rounds": 0}, "--round"),
     ],
 )

@@ -40,11 +40,11 @@ def test_the_mean_logits_of_known_unknown_and_generated_images(tmp_path, capsys)
     # As many of each, 597: of the known ones a part is drawn.
     assert found.unseen == pytest.approx(mean(rest), abs=0.02 * abs(mean(rest)) + 1e-3)
     assert found.seen == pytest.approx(mean(known), abs=0.02 * abs(mean(known)) + 1e-3)
-    assert found.generated == pytest.approx(mean(run.sample(597, ema=False)), abs=1e-4)
+    assert found.generated == pytest.approx(mean(run.sample(597, weights="raw")), abs=1e-4)
     by_hand = margin.Margin(3.0, 1.0, -1.0, 0.5)
     assert by_hand.margin == 2 and by_hand.share == 0.5 and 0 < found.above < 1
     capsys.readouterr()
-    margin.run(margin.Options(folder))
+    margin.run(margin.Options(run=folder))
     said = capsys.readouterr().out
     assert f"{found.seen:.4g}" in said and f"{found.share:.4g}" in said and "r_v" in said
 
@@ -60,7 +60,7 @@ def test_how_often_one_stands_above_the_other_is_the_area_under_the_curve():
 def test_where_nothing_is_unseen_or_no_image_is_judged_alone_it_is_refused(tmp_path):
     folder, _ = a_run(tmp_path / "whole")
     with pytest.raises(UsageError, match="no images that the run wasn't trained on"):
-        margin.run(margin.Options(folder))
+        margin.run(margin.Options(run=folder))
     folder, _ = a_run(tmp_path / "packs", "--channels", "1", "--pack", "2", experiment=pacgan_stacked_mnist)
     with pytest.raises(UsageError, match="packs or labels: it must judge single images"):
-        margin.run(margin.Options(folder))
+        margin.run(margin.Options(run=folder))

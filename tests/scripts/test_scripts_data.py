@@ -27,7 +27,7 @@ def save(path, **arrays):
 
 def test_a_set_is_described(tmp_path, capsys):
     name = save(tmp_path / "my set.npz", images=IMAGES, labels=[0, 1, 1, 1, 0, 2])
-    run(Options(name, picture=tmp_path / "a.png"))
+    run(Options(name, out=tmp_path / "a.png"))
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert lines[0] == ["npz:my", "set.npz"] and lines[1] == ["images", "6,", "4×4×1"]
     values = [*[0] * 16, *[17 * i for i in range(16)] * 3, *[0] * 30, 100, 100]
@@ -47,22 +47,22 @@ def test_a_set_is_described(tmp_path, capsys):
 
 def test_a_stream_is_described_alike(tmp_path, capsys):
     name = save(tmp_path / "a.npz", images=IMAGES, labels=[0, 1, 1, 1, 0, 2])
-    run(Options(name, picture=tmp_path / "a.png"))
+    run(Options(name, out=tmp_path / "a.png"))
     whole = capsys.readouterr().out
-    run(Options(name, stream=True, picture=tmp_path / "a.png"))
+    run(Options(name, stream=True, out=tmp_path / "a.png"))
     assert capsys.readouterr().out == whole
 
 
 def test_random_changes_are_in_the_picture(tmp_path, capsys):
     name = save(tmp_path / "a.npz", images=IMAGES)
-    run(Options(name, picture=tmp_path / "a.png"))
-    run(Options(name, picture=tmp_path / "b.png", flip=True, image_size=4, load_size=8))
+    run(Options(name, out=tmp_path / "a.png"))
+    run(Options(name, out=tmp_path / "b.png", flip=True, image_size=4, load_size=8))
     assert "6, 4×4×1" in capsys.readouterr().out
     assert (tmp_path / "a.png").read_bytes() != (tmp_path / "b.png").read_bytes()
 
 
 def test_points_are_described(tmp_path, capsys):
-    run(Options("ring", picture=tmp_path / "a.png"))
+    run(Options("ring", out=tmp_path / "a.png"))
     said = capsys.readouterr().out
     assert "100,000, points of the plane" in said and "doubles   none" in said and "empty" not in said
 
@@ -73,7 +73,7 @@ def test_the_picture_goes_beside_the_runs(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "runs" / "data" / "npz-a.npz.png").exists()
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match=r"can't write file/a\.png: Not a directory"):
-        run(Options(f"npz:{tmp_path}/a.npz", picture=Path("file/a.png")))
+        run(Options(f"npz:{tmp_path}/a.npz", out=Path("file/a.png")))
 
 
 def prepare(tmp_path):
@@ -131,7 +131,7 @@ def test_a_users_mistake_is_one_line_and_status_2(arguments, message, tmp_path):
 @pytest.mark.slow
 def test_the_command(tmp_path):
     prepare(tmp_path)
-    done = start(f"folder:{tmp_path}/cut", "--skip-bad-images", "--picture", str(tmp_path / "out.png"))
+    done = start(f"folder:{tmp_path}/cut", "--skip-bad-images", "--out", str(tmp_path / "out.png"))
     assert done.returncode == 0 and done.stderr == ""
     first, *rest = done.stdout.splitlines()
     assert first.startswith("NOTE: left out 1 of 2 images: ") and "  images    1, 4×4×3" in rest

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
 
-__all__ = ["UsageError", "refusals", "require", "writing"]
+__all__ = ["UsageError", "refusals", "require", "require_ending", "writing"]
 
 T = TypeVar("T")
 
@@ -19,6 +19,12 @@ def require(options: object, name: str, condition: bool, expected: str) -> None:
     """UsageError that names the option, its value and what was expected, unless `condition` holds."""
     if not condition:
         raise UsageError(f"--{name.replace('_', '-')} must be {expected}, got {getattr(options, name)}")
+
+
+def require_ending(options: object, name: str, ending: str) -> None:
+    """UsageError unless the option's path, where there is one, has this ending, such as ".png"."""
+    path: Path | None = getattr(options, name)
+    require(options, name, path is None or path.suffix == ending, f"a path that ends in {ending}")
 
 
 @contextlib.contextmanager

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -16,12 +16,13 @@ from jaxgan.state import ROLES, GANState, TrainState
 from jaxgan.training.errors.usage import UsageError, refusals
 from jaxgan.training.recipe.data_spec import DataSpec
 
-__all__ = ["GAN", "Build", "Sample", "build_gan", "generate_with", "init_with", "sample_with"]
+__all__ = ["GAN", "Build", "Sample", "Weights", "build_gan", "generate_with", "init_with", "sample_with"]
 
 State = Any  # a pytree with `step` and `key`
+Weights = Literal["ema", "raw"]  # a generator's averaged weights, or those of the last step
 
 
-# `(state, examples, keys, *, ema=True, **how) -> {name: array}`, see `GAN`.
+# `(state, examples, keys, *, weights="ema", **how) -> {name: array}`, see `GAN`.
 Sample = Callable[..., dict[str, jax.Array]]
 
 
@@ -32,12 +33,12 @@ class GAN(NamedTuple):
     iteration: `(state, batch) -> (state, metrics)`, one generator update; in an ensemble that of one member. The batch
         is a dict of the set's fields `[B, ...]`, or of several sets by name the dict of each.
     batch_size: examples that an iteration consumes, all critic steps together; of several sets by name, or of each.
-    sample: `(state, examples, keys, *, ema=True, **how) -> drawn`, what a state draws. examples: one for each drawn
-        one, decoded as for training, of all sets: held-out ones, or labels alone where these are all that it depends
-        on. keys: `[N]`, one an example. ema: with averaged weights instead of those of the last step. how: what else a
-        generator can be asked for, such as a truncation. drawn: arrays `[N, ...]` as networks have them, by name. Those
-        called as the main field of the data (or, of several sets, as a set) are scored against it; all are shown side
-        by side, in this order, and what is called otherwise is shown as the main field is.
+    sample: `(state, examples, keys, *, weights="ema", **how) -> drawn`, what a state draws. examples: one for each
+        drawn one, decoded as for training, of all sets: held-out ones, or labels alone where these are all that it
+        depends on. keys: `[N]`, one an example. weights: "ema", the averaged ones, or "raw", those of the last step.
+        how: what else a generator can be asked for, such as a truncation. drawn: arrays `[N, ...]` as networks have
+        them, by name. Those called as the main field of the data (or, of several sets, as a set) are scored against
+        it; all are shown side by side, in this order, and what is called otherwise is shown as the main field is.
     pairs: by an output's name that of the output that it should be equal to, example by example: `{"image": "target"}`.
     frozen: by name the networks that the iteration closes over and nobody trains; a continued run must have the same.
     """
@@ -84,10 +85,10 @@ def init_with(
     return init
 
 
-def generate_with(state: GANState, inputs: dict[str, jax.Array], ema: bool) -> jax.Array:
-    """What the generator makes of its inputs, in evaluation mode, with averaged (ema) or raw weights."""
+def generate_with(state: GANState, inputs: dict[str, jax.Array], *, weights: Weights = "ema") -> jax.Array:
+    """Applies the generator to its inputs in evaluation mode, with averaged ("ema") or raw weights."""
     generator = state.generator
-    variables = state.ema["generator"] if ema else generator.all_variables
+    variables = state.ema["generator"] if weights == "ema" else generator.all_variables
     return generator.apply_fn(variables, inputs["latent"], inputs.get("condition"), train=False)
 
 
@@ -103,7 +104,7 @@ def sample_with(sampler: Sampler, output: str = "image") -> Sample:
         examples: Any,
         keys: jax.Array,
         *,
-        ema: bool = True,
+        weights: Weights = "ema",
         toward: jax.Array | None = None,
         share: jax.Array | float = 0.0,
     ) -> dict[str, jax.Array]:
@@ -111,7 +112,7 @@ def sample_with(sampler: Sampler, output: str = "image") -> Sample:
         if toward is not None:
             end = sampler(examples, toward)["latent"]
             inputs = {**inputs, "latent": _between(inputs["latent"], end, share)}
-        return {output: generate_with(state, inputs, ema)}
+        return {output: generate_with(state, inputs, weights=weights)}
 
     return sample
 

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import functools
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import jax
 import numpy as np
@@ -16,7 +16,7 @@ from jaxgan.training.errors.usage import UsageError
 from jaxgan.training.options.options import Options
 from jaxgan.training.output.drawing import Drawing
 from jaxgan.training.recipe.data_spec import DataSpec
-from jaxgan.training.recipe.gan import GAN
+from jaxgan.training.recipe.gan import GAN, Weights
 from jaxgan.training.recipe.loading import Given, Held, drawn_from
 from jaxgan.training.recipe.members import Member, ensemble_of, members_of
 from jaxgan.training.run.directory import Run
@@ -88,25 +88,28 @@ class OpenRun:
         count: int,
         *,
         seed: int = 0,
-        ema: bool = True,
+        weights: Weights = "ema",
         label: int | None = None,
         run: int | None = None,
         **how: Any,
     ) -> dict[str, np.ndarray]:
         """All that the run draws, by name, and `label` `[count]` where it was asked for by labels alone.
 
-        ema: with the averaged weights instead of those of the last step.
-        label: of a conditional GAN, the class of all examples, from 0. run: classes take turns, after so many of each.
-        By
-            default classes come as often as the data have them.
+        weights: "ema", the averaged ones, or "raw", those of the last step.
+        label: of a conditional GAN, the class of all examples, from 0.
+        run: classes take turns, after so many of each. By default classes come as often as the data have them.
         how: what else the experiment's `sample` takes.
         A generator that needs examples is given held-out ones, see `jaxgan.training.recipe.loading.drawn_from`. The
         same seed draws the same, however many are asked for (the same floats but for rounding). UsageError for a count
-        below 1, and for a label that there is none of."""
+        below 1, for other weights, and for a label that there is none of."""
+        if "ema" in how:
+            raise UsageError('ema=True is now weights="ema", and ema=False weights="raw"')
+        if weights not in get_args(Weights):
+            raise UsageError(f"weights must be one of {', '.join(get_args(Weights))}, got {weights}")
         if count < 1:
             raise UsageError(f"the count must be at least 1, got {count}")
         self.check(label)
-        drawn = self.drawing.of(count, key=seed, label=label, run=run, ema=ema, **how)(self.state)
+        drawn = self.drawing.of(count, key=seed, label=label, run=run, weights=weights, **how)(self.state)
         asked = self.drawing.labels(0, count, label=label, run=run) if self.drawing.by_label else None
         return drawn if asked is None else {**drawn, LABEL: asked}
 

@@ -12,6 +12,7 @@ from tqdm import tqdm
 from jaxgan.evaluation import content_of, record, scores
 from jaxgan.training.errors.usage import UsageError
 from jaxgan.training.output.log import bar_interval, read_rows
+from jaxgan.training.recipe.gan import Weights
 from jaxgan.training.scoring.measures import Measure
 from jaxgan.training.scoring.real_data import RealData
 
@@ -83,9 +84,9 @@ def judge_against(
     return Judge(measure, real, about, labels)
 
 
-def about_state(step: int, seed: int, member: int | None, *, ema: bool = True, **more: Any) -> dict[str, Any]:
+def about_state(step: int, seed: int, member: int | None, *, weights: Weights = "ema", **more: Any) -> dict[str, Any]:
     """Returns what a record says of the state whose samples were scored."""
-    about = {"step": step, "seed": seed, "member": member, "weights": "ema" if ema else "raw"}
+    about = {"step": step, "seed": seed, "member": member, "weights": weights}
     return {**about, "batch_norm": "running averages", **more}
 
 

@@ -158,8 +158,8 @@ def test_members_of_a_dcgan_equal_runs_of_their_own(tmp_path, capsys):
 
     # --- its images, as a user asks for them
     out = [tmp_path / "member.npz", tmp_path / "all.npz"]
-    sample.run(sample.Options(tmp_path / "run", count=5, out=out[0], member=3, seed=1))
-    sample.run(sample.Options(tmp_path / "run", count=5, out=out[1], seed=1))
+    sample.run(sample.Options(run=tmp_path / "run", out=out[:1], count=5, member=3, seed=1))
+    sample.run(sample.Options(run=tmp_path / "run", out=out[1:], count=5, seed=1))
     drawn, of_all = (np.load(path)["images"] for path in out)
     opened = open(tmp_path / "run")
     keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(1), i))(jnp.arange(5))

@@ -142,7 +142,7 @@ def test_a_repeated_run_is_the_same_run(undisturbed, tmp_path):
 
 def test_samples_from_a_run_directory(undisturbed, tmp_path):
     out, grid, walk = tmp_path / "samples.npz", tmp_path / "grid.png", tmp_path / "walk.gif"
-    finish(command("scripts.sample", undisturbed, "--count", 1000, "--out", out, "--grid", grid, "--interpolate", walk))
+    finish(command("scripts.sample", undisturbed, "--count", 1000, "--out", out, grid, walk))
     images = np.load(out)["images"]
     assert images.shape == (1000, 28, 28, 1) and images.dtype == np.uint8 and images.std() > 10
     with Image.open(grid) as picture, Image.open(walk) as animation:
@@ -171,7 +171,7 @@ def test_the_first_command_without_any_data(tmp_path):
         (["experiments.dcgan_mnist", "--steps", "0"], "--steps must be at least 1, got 0"),
         (["experiments.dcgan_mnist", "--dataset", "mnist", "--data-dir", "nowhere"], "nowhere"),
         (["experiments.dcgan_mnist", "--dataset", "digits", "--workdir", "README.md/run"], "README.md/run"),
-        (["scripts.sample", "nowhere", "--grid", "g.png"], "nowhere is no run directory"),
+        (["scripts.sample", "nowhere", "--out", "g.png"], "nowhere is no run directory"),
     ],
 )
 def test_a_users_mistake_is_one_line_and_status_2(arguments, message):

@@ -106,7 +106,7 @@ def test_the_dense_gan_trains_on_them(tmp_path):
     record = json.loads((tmp_path / "run" / "options.json").read_text())
     assert record["options"]["image_size"] == "20x28" and record["data"]["fields"]["image"]["shape"] == [20, 28, 1]
     wide = data.from_arrays("wide", WIDE)
-    found, _ = evaluate.of_run(evaluate.Options(run=tmp_path / "run", samples=20), tmp_path / "run", wide)
+    found, _ = evaluate.of_run(evaluate.Options(run=tmp_path / "run", count=20), tmp_path / "run", wide)
     assert {record["key"] for record in found} == {"swd", "distinct", "spread"} and found[0]["size"] == [20, 28, 1]
 
 

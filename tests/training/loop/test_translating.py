@@ -61,7 +61,7 @@ def test_pairs_are_trained_drawn_and_scored(tmp_path, capsys):
     np.testing.assert_array_equal(turned["source"], drawn["source"][:, ::-1])
 
     found, floor = evaluate.of_run(
-        evaluate.Options(run=tmp_path / "run", metrics="psnr,l1,swd", samples=10), tmp_path / "run", PAIRS
+        evaluate.Options(run=tmp_path / "run", metrics="psnr,l1,swd", count=10), tmp_path / "run", PAIRS
     )
     values = {record["key"]: record for record in found}
     assert values["psnr"]["value"] == pytest.approx(psnr(drawn["image"], drawn["target"]), rel=1e-6)
@@ -106,13 +106,13 @@ def test_every_score_of_a_translator(tmp_path):
     members = json.loads((tmp_path / "run" / "members.json").read_text())
     assert members["score_name"] == "PSNR in dB" and all(row["score"] > 1 for row in members["members"])
     found, _ = evaluate.of_run(
-        evaluate.Options(run=tmp_path / "run", samples=20, metrics="psnr"), tmp_path / "run", PAIRS
+        evaluate.Options(run=tmp_path / "run", count=20, metrics="psnr"), tmp_path / "run", PAIRS
     )
     drawn = open_run(tmp_path / "run", data=PAIRS).draw(20)
     for record in found:
         images, targets = (drawn[name][record["member"]] for name in ("image", "target"))
         assert record["value"] == pytest.approx(psnr(images, targets), rel=1e-6)
-    found, _ = evaluate.of_run(evaluate.Options(run=tmp_path / "run", samples=20), tmp_path / "run", PAIRS)
+    found, _ = evaluate.of_run(evaluate.Options(run=tmp_path / "run", count=20), tmp_path / "run", PAIRS)
     assert list(dict.fromkeys(record["key"] for record in found)) == ["swd", "distinct", "spread", "psnr", "ssim", "l1"]
 
 
@@ -162,7 +162,7 @@ def test_several_sets_are_drawn_scored_and_continued(tmp_path):
     mean = (order[np.arange(60) % 50] / 127.5 - 1)[:, None] * np.asarray(state.weight) + np.asarray(state.bias)
     assert np.abs(drawn["b"][:, 0, 0] - (np.clip(mean, -1, 1) + 1) * 127.5).max() <= 0.51
     found, floor = evaluate.of_run(
-        evaluate.Options(run=tmp_path / "run", metrics="swd", samples=30), tmp_path / "run", SETS
+        evaluate.Options(run=tmp_path / "run", metrics="swd", count=30), tmp_path / "run", SETS
     )
     assert [record["output"] for record in found] == ["b", "a"] and len(floor) == 2
     assert [record["size"] for record in found] == [[6, 12, 3], [8, 8, 1]]
@@ -230,7 +230,7 @@ def gan_of_two(options, spec):
     return gan._replace(
         batch_size={"a": 3, "b": 5},
         iteration=lambda state, batch: (state.replace(step=state.step + 1), {"x": batch["b"]["image"].mean()}),
-        sample=lambda state, examples, keys, ema=True: {"a": examples["a"]["image"]},
+        sample=lambda state, examples, keys, weights="ema": {"a": examples["a"]["image"]},
     )
 
 
@@ -308,10 +308,10 @@ def test_samples_of_any_rank_are_cut_along_their_own_axis(shape, members):
         draws = jax.vmap(lambda key: jax.random.bits(key, shape, np.uint32).astype(np.float32))(keys)
         return draws % 89 / 127.5 - 1 + state["step"]
 
-    def alone(state, examples, keys, *, ema=True):
+    def alone(state, examples, keys, *, weights="ema"):
         return {"video": numbers(state, keys)}
 
-    def together(state, examples, keys, *, ema=True):
+    def together(state, examples, keys, *, weights="ema"):
         return {"video": jax.vmap(lambda member: numbers({"step": 0.1 * member}, keys))(np.arange(members) * 1.0)}
 
     gan = translating.GAN(None, None, 4, together if members else alone)

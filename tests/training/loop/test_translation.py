@@ -58,7 +58,7 @@ def mnist():
 
 
 def scores(directory, given, metrics):
-    found, _ = evaluate.of_run(evaluate.Options(run=directory, metrics=metrics, samples=16), directory, given)
+    found, _ = evaluate.of_run(evaluate.Options(run=directory, metrics=metrics, count=16), directory, given)
     return {(record.get("output"), record["key"]): record["value"] for record in found}
 
 

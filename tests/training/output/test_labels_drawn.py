@@ -89,7 +89,7 @@ def test_a_perfect_generator_of_unbalanced_classes_is_perfect(tmp_path):
     assert near < 0.02 and far > 0.9
     on_the_way = [json.loads(line) for line in (tmp_path / "run" / "evaluations.jsonl").read_text().splitlines()]
     found, _ = evaluate.of_run(
-        evaluate.Options(run=tmp_path / "run", metrics="swd", samples=200), tmp_path / "run", given
+        evaluate.Options(run=tmp_path / "run", metrics="swd", count=200), tmp_path / "run", given
     )
     for record in (*found, on_the_way[0]):
         assert record["key"] == "swd" and record["labels"] == "as often as in the data"
@@ -128,7 +128,7 @@ def test_the_frechet_distance_of_a_perfect_generator(tmp_path):
     perfect.OTHERS["mnist"] = np.stack([digits(test, label, 980) for label in (0, 1)])
     given = DataSet("mnist", {"image": images, "label": labels}, ("0", "1"))
     train(perfect.build, Options(workdir=str(tmp_path / "run"), steps=1, batch_size=4, devices=1), data=given)
-    asked = evaluate.Options(run=tmp_path / "run", metrics="fid,classes", samples=900, feature_network="mnist-v1")
+    asked = evaluate.Options(run=tmp_path / "run", metrics="fid,classes", count=900, feature_network="mnist-v1")
     found, _ = evaluate.of_run(asked, tmp_path / "run", given)
     values = {record["key"]: record for record in found}
     assert values["fid"]["value"] < 0.5 and values["fid"]["labels"] == "as often as in the data"

@@ -60,9 +60,19 @@ def test_samples_do_not_depend_on_how_many_are_asked_for(runs):
     for count in (1, 64, 256):
         np.testing.assert_array_equal(run.sample(count), many[:count])
     assert len(np.unique(many[:64], axis=0)) == 64
-    assert np.any(run.sample(64, seed=1) != many[:64]) and np.any(run.sample(64, ema=False) != many[:64])
+    assert np.any(run.sample(64, seed=1) != many[:64]) and np.any(run.sample(64, weights="raw") != many[:64])
     with pytest.raises(UsageError, match="the count must be at least 1, got 0"):
         run.sample(0)
+
+
+def test_weights_are_named(runs):
+    run = open_run(runs["digits"][0])
+    np.testing.assert_array_equal(run.sample(2, weights="ema"), run.sample(2))
+    for ema in (True, False):
+        with pytest.raises(UsageError, match=r'^ema=True is now weights="ema", and ema=False weights="raw"$'):
+            run.sample(2, ema=ema)
+    with pytest.raises(UsageError, match=r"^weights must be one of ema, raw, got EMA$"):
+        run.draw(2, weights="EMA")
 
 
 def test_members_sample_the_same_latents_together_and_alone(runs):
@@ -96,17 +106,17 @@ def test_a_step_of_training_continues_what_was_opened(runs):
 
 def test_the_command_line_draws_the_same(runs, tmp_path, capsys):
     directory, _ = runs["digits"]
-    sample.run(sample.Options(directory, count=70, out=tmp_path / "a.npz", grid=tmp_path / "a.png"))
+    sample.run(sample.Options(run=directory, out=(tmp_path / "a.npz", tmp_path / "a.png"), count=70))
     np.testing.assert_array_equal(np.load(tmp_path / "a.npz")["images"], open_run(directory).sample(70))
-    sample.run(sample.Options(directory, count=3, out=tmp_path / "b.npz", weights="raw", step=2, seed=4))
-    expected = open_run(directory, 2).sample(3, seed=4, ema=False)
+    sample.run(sample.Options(run=directory, out=(tmp_path / "b.npz",), count=3, weights="raw", step=2, seed=4))
+    expected = open_run(directory, 2).sample(3, seed=4, weights="raw")
     np.testing.assert_array_equal(np.load(tmp_path / "b.npz")["images"], expected)
     directory, _ = runs["ring"]
     capsys.readouterr()
-    sample.run(sample.Options(directory, count=9, out=tmp_path / "c.npz", grid=tmp_path / "c.png"))
+    sample.run(sample.Options(run=directory, out=(tmp_path / "c.npz", tmp_path / "c.png"), count=9))
     assert capsys.readouterr().out.splitlines()[0] == f"{tmp_path / 'c.npz'}: ema weights of step 4 of all 2 members"
     np.testing.assert_array_equal(np.load(tmp_path / "c.npz")["images"], open_run(directory).sample(9))
-    sample.run(sample.Options(directory, count=9, out=tmp_path / "d.npz", member=1))
+    sample.run(sample.Options(run=directory, out=(tmp_path / "d.npz",), count=9, member=1))
     np.testing.assert_array_equal(np.load(tmp_path / "d.npz")["images"], open_run(directory, member=1).sample(9))
 
 
@@ -115,7 +125,7 @@ def test_a_walk_of_one_and_of_all(runs, tmp_path, monkeypatch):
     monkeypatch.setattr(sample, "STOPS", 2)
     monkeypatch.setattr(sample, "FRAMES", 2)
     for name in runs:
-        sample.run(sample.Options(runs[name][0], interpolate=tmp_path / f"{name}.gif"))
+        sample.run(sample.Options(run=runs[name][0], out=(tmp_path / f"{name}.gif",)))
         assert (tmp_path / f"{name}.gif").stat().st_size > 1000
 
 
