@@ -54,8 +54,8 @@ class _Game:
         if len(set(names)) < len(names):
             raise ValueError(f"each term needs a name of its own, got {names}; rename one by `term._replace(name=...)`")
 
-        def objective(nets: Nets, batch: Example, draw: Draw, state: GANState, made: Example) -> Outcome:
-            return self.objective(player, terms, nets, batch, draw, state, made)
+        def objective(nets: Nets, batch: Example, draw: Draw, state: GANState, fake: Example) -> Outcome:
+            return self.objective(player, terms, nets, batch, draw, state, fake)
 
         factor = self.schedule
         return update(
@@ -77,7 +77,7 @@ class _Game:
         out = nets["generator"](inputs["latent"], inputs.get("condition"), key=passing)
         return {**inputs, **(out if isinstance(out, Mapping) else {self.field: out})}
 
-    def seen(self, example: Example, key: jax.Array, draw: Draw, state: GANState) -> Example:
+    def _shown(self, example: Example, key: jax.Array, draw: Draw, state: GANState) -> Example:
         """Returns of an example what the discriminator is shown, augmented."""
         if self.augment is not None:
             example = self.augment(example, draw.keys(key, len(example[self.field])), state)
@@ -88,9 +88,9 @@ class _Game:
     ) -> Example:
         """Returns what a frozen discriminator says of an example, seen through the augmentation."""
         augment_key, key = jax.random.split(key)
-        seen = self.seen(example, augment_key, draw, state)
-        said: Example = nets["discriminator"].frozen(seen[self.field], seen.get("condition"), key=key, by=by)
-        return said
+        shown = self._shown(example, augment_key, draw, state)
+        outputs: Example = nets["discriminator"].frozen(shown[self.field], shown.get("condition"), key=key, by=by)
+        return outputs
 
     def judge_both(
         self, nets: Nets, real: Example, fake: Example, keys: Sequence[jax.Array], draw: Draw, state: GANState
@@ -98,15 +98,15 @@ class _Game:
         """Returns what the discriminator says of real and of fake examples, one after the other or in one batch."""
         d, field = nets["discriminator"], self.field
         (real_augment, real_key), (fake_augment, fake_key) = (jax.random.split(key) for key in keys)
-        shown = self.seen(real, real_augment, draw, state), self.seen(fake, fake_augment, draw, state)
+        shown = self._shown(real, real_augment, draw, state), self._shown(fake, fake_augment, draw, state)
         if not self.together:
             pairs = zip(shown, (real_key, fake_key), strict=True)
-            said_of_real, said_of_fake = (d(seen[field], seen.get("condition"), key=key) for seen, key in pairs)
-            return said_of_real, said_of_fake
-        both = {name: jnp.concatenate([seen[name] for seen in shown]) for name in shown[0]}
-        said = d(both[field], both.get("condition"), key=real_key)
+            real_outputs, fake_outputs = (d(each[field], each.get("condition"), key=key) for each, key in pairs)
+            return real_outputs, fake_outputs
+        both = {name: jnp.concatenate([each[name] for each in shown]) for name in shown[0]}
+        outputs = d(both[field], both.get("condition"), key=real_key)
         size = len(real[field])
-        return jax.tree.map(lambda x: x[:size], said), jax.tree.map(lambda x: x[size:], said)
+        return jax.tree.map(lambda x: x[:size], outputs), jax.tree.map(lambda x: x[size:], outputs)
 
     def objective(
         self, player: str, terms: Sequence[Term], nets: Nets, batch: Example, draw: Draw, state: GANState, fake: Example
@@ -119,7 +119,7 @@ class _Game:
             )
         _, g_key, *pass_keys, critic_key, terms_key = _keys(draw)
         real, fake = self._prepared(batch, draw), self._prepared(fake, draw)
-        said_of_real, said_of_fake = self.judge_both(nets, real, fake, pass_keys, draw, state)
+        real_outputs, fake_outputs = self.judge_both(nets, real, fake, pass_keys, draw, state)
 
         def critic(values: jax.Array, condition: jax.Array | None = None, by: TrainState | None = None) -> Example:
             example = {self.field: values} if condition is None else {self.field: values, "condition": condition}
@@ -130,8 +130,8 @@ class _Game:
         for number, term in enumerate(terms):
             key, examples_key = jax.random.split(jax.random.fold_in(terms_key, number))
             view = View(
-                real={**real, **said_of_real},
-                fake={**fake, **said_of_fake},
+                real={**real, **real_outputs},
+                fake={**fake, **fake_outputs},
                 critic=critic,
                 generate=lambda inputs: nets["generator"].frozen(inputs["latent"], inputs.get("condition"), key=g_key),
                 nets=nets,
@@ -146,13 +146,13 @@ class _Game:
                 gather=draw.gather,
                 mean=draw.mean,
             )
-            values, kept, said = evaluate(term, view)
+            values, new_extras, numbers = evaluate(term, view)
             losses[term.name] = values
-            metrics |= {f"{term.name}/{name}": x for name, x in said.items()}
-            extras = {name: x if x is extras.get(name) else draw.mean(x) for name, x in kept.items()}
-        metrics["fake_logits"] = _mean_logit(said_of_fake)
+            metrics |= {f"{term.name}/{name}": x for name, x in numbers.items()}
+            extras = {name: x if x is extras.get(name) else draw.mean(x) for name, x in new_extras.items()}
+        metrics["fake_logits"] = _mean_logit(fake_outputs)
         if player == "discriminator":
-            metrics["real_logits"] = _mean_logit(said_of_real)
+            metrics["real_logits"] = _mean_logit(real_outputs)
         changed = {name: x for name, x in extras.items() if x is not state.extras.get(name)}
         return Outcome(losses, changed, metrics)
 
@@ -169,8 +169,8 @@ class _Game:
         return prepared
 
 
-def _mean_logit(said: Example) -> jax.Array:
-    means = [jnp.mean(x) for x in jax.tree.leaves(said["logits"])]
+def _mean_logit(outputs: Example) -> jax.Array:
+    means = [jnp.mean(x) for x in jax.tree.leaves(outputs["logits"])]
     return sum(means[1:], means[0]) / len(means)
 
 

@@ -142,22 +142,22 @@ class Draw:
         """
         return self.mean(jax.grad(lambda params: self.mean(jnp.mean(per_example(loss(params)))))(params))
 
-    def every(self, n: int, compute: Callable[[], Any], kept: PyTree = None) -> Any:
+    def every(self, n: int, compute: Callable[[], Any], carried: PyTree = None) -> Any:
         """Returns `compute()`, values `[B, ...]` or a pytree of them, n times as strong in every n-th update of the
         first learner and 0 in between, as `[1]`.
 
         Lazy regularisation, Karras et al. 2020 (arXiv 1912.04958), section 3.1; what is skipped is not computed. With
-        `kept`, `compute() -> (values, new)`, and `(values, kept)` is returned in between. Networks inside must be
+        `carried`, `compute() -> (values, new)`, and `(values, carried)` is returned in between. Networks inside must be
         `frozen`. ValueError for n below 1.
         """
         if n < 1:
             raise ValueError(f"expected every n-th update, n at least 1, got {n}")
 
         def run() -> tuple[jax.Array, PyTree]:
-            values, new = (compute(), None) if kept is None else compute()
+            values, new = (compute(), None) if carried is None else compute()
             # Means over devices, as both branches must have one type: under shard_map what is the same on every
             # device, as zeros are, has another type than what may differ.
             return n * self.mean(sum_of_means(values)).reshape(1), self.mean(new)
 
-        values, new = jax.lax.cond(self.step % n == 0, run, lambda: (jnp.zeros(1, jnp.float32), kept))
-        return values if kept is None else (values, new)
+        values, new = jax.lax.cond(self.step % n == 0, run, lambda: (jnp.zeros(1, jnp.float32), carried))
+        return values if carried is None else (values, new)

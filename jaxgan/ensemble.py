@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-__all__ = ["Ensemble", "axes", "begin", "finite", "member", "stack", "together"]
+__all__ = ["Ensemble", "axes", "begin", "finite", "map_members", "member", "stack"]
 
 PyTree = Any
 State = Any  # a pytree with `step` and `key`
@@ -65,14 +65,14 @@ def stack(states: Sequence[State]) -> Ensemble:
     # By leaves: states that were made by separate calls differ as trees, in the functions that they hold.
     first, *others = (jax.tree.unflatten(jax.tree.structure(states[0]), jax.tree.leaves(state)) for state in states)
 
-    def together(axis: int | None, *leaves: jax.Array) -> jax.Array:
+    def joined(axis: int | None, *leaves: jax.Array) -> jax.Array:
         if axis == 0:
             return jnp.stack(leaves)
         if len({int(leaf) for leaf in leaves}) > 1:
             raise ValueError(f"these states are at different steps: {', '.join(str(int(leaf)) for leaf in leaves)}")
         return leaves[0]
 
-    return Ensemble(_map(together, first, *others), jnp.zeros(len(states), jnp.int32))
+    return Ensemble(_map(joined, first, *others), jnp.zeros(len(states), jnp.int32))
 
 
 def member(ensemble: Ensemble, number: int) -> State:
@@ -82,7 +82,7 @@ def member(ensemble: Ensemble, number: int) -> State:
     return _map(lambda axis, leaf: leaf if axis is None else leaf[number], ensemble.members)
 
 
-def together(
+def map_members(
     step: Callable[..., tuple[State, Metrics]], axis_name: str | None = None
 ) -> Callable[..., tuple[Ensemble, Metrics]]:
     """`(state, *inputs) -> (state, metrics)` for an ensemble: inputs and metrics have a leading axis of members too.
@@ -96,9 +96,9 @@ def together(
         after, metrics = step(state, *inputs)
         going = frozen == 0
         good = going & finite((after, metrics))
-        kept = _map(lambda axis, new, old: new if axis is None else jnp.where(good, new, old), after, state)
+        state = _map(lambda axis, new, old: new if axis is None else jnp.where(good, new, old), after, state)
         frozen = jnp.where(going & ~good, after.step, frozen)
-        return kept, frozen, jax.tree.map(lambda value: jnp.where(going, _float(value), jnp.nan), metrics)
+        return state, frozen, jax.tree.map(lambda value: jnp.where(going, _float(value), jnp.nan), metrics)
 
     def all_members(ensemble: Ensemble, *inputs: Any) -> tuple[Ensemble, Metrics]:
         states = axes(ensemble.members)

@@ -36,8 +36,8 @@ def history(pool: Pool, fakes: PyTree, draw: Draw, *, share: float = 0.5, name: 
     accumulated batch, of which each would have to see what the one before has left.
     """
     _check(pool, fakes, draw)
-    kept, given = pool["examples"], draw.gather(fakes)
-    size, places = (len(jax.tree.leaves(tree)[0]) for tree in (given, kept))
+    stored, fresh = pool["examples"], draw.gather(fakes)
+    size, places = (len(jax.tree.leaves(tree)[0]) for tree in (fresh, stored))
     if size > places:
         raise ValueError(f"a pool of {places} can't exchange the {size} examples of a batch; make it larger")
     rounds = -(-places // size)  # in which every place has its turn
@@ -50,10 +50,10 @@ def history(pool: Pool, fakes: PyTree, draw: Draw, *, share: float = 0.5, name: 
     def choose(condition: jax.Array, yes: jax.Array, no: jax.Array) -> jax.Array:
         return jnp.where(condition.reshape(-1, *(1,) * (yes.ndim - 1)), yes, no)
 
-    shown = jax.tree.map(lambda p, x: choose(exchanged, p[place], x), kept, given)
-    kept = jax.tree.map(lambda p, x: p.at[place].set(choose(exchanged | filling, x, p[place])), kept, given)
+    shown = jax.tree.map(lambda p, x: choose(exchanged, p[place], x), stored, fresh)
+    stored = jax.tree.map(lambda p, x: p.at[place].set(choose(exchanged | filling, x, p[place])), stored, fresh)
     batches = jnp.minimum(pool["batches"] + 1, rounds)  # which is all that anybody asks, and never overflows
-    return draw.mine(shown), {"examples": jax.tree.map(jax.lax.stop_gradient, kept), "batches": batches}
+    return draw.mine(shown), {"examples": jax.tree.map(jax.lax.stop_gradient, stored), "batches": batches}
 
 
 def _check(pool: Pool, fakes: PyTree, draw: Draw) -> None:

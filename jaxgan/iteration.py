@@ -103,19 +103,19 @@ def iteration(*steps: StepFunction, schedules: Mapping[str, Schedule] | None = N
             metrics = {f"hyper/{name}": state.hyper[name] for name in schedules}
         for piece in pieces:
             own = jax.tree.map(lambda x, n=piece.repeats: x[:, most - n :].reshape(-1, *x.shape[2:]), divided)
-            state, said = piece(state, own)
-            metrics = merged(metrics, said)
+            state, more = piece(state, own)
+            metrics = merged(metrics, more)
         state = state.replace(step=state.step + 1)
         return state.replace(ema=_averages(state, size), hyper=hyper), metrics
 
     return Step(step, axis_name, most, given)
 
 
-def merged(metrics: Metrics, said: Metrics) -> Metrics:
+def merged(metrics: Metrics, more: Metrics) -> Metrics:
     """Returns the metrics of both, of which a number that follows a schedule may be in both. ValueError for others."""
-    if twice := sorted(name for name in set(metrics) & set(said) if not name.startswith("hyper/")):
+    if twice := sorted(name for name in set(metrics) & set(more) if not name.startswith("hyper/")):
         raise ValueError(f"two steps report {', '.join(twice)}; give one of them another name, `update(..., name=)`")
-    return metrics | said
+    return metrics | more
 
 
 def _as_step(step: Any) -> Any:

@@ -31,26 +31,26 @@ def joint(first: Update, second: Update, *, simultaneous: bool = False) -> Step:
         second.check(state)
         draw, old, now = second.draw(state, batch), second.params(state), second.at(state, batch)
 
-        def made_with(params: dict[str, PyTree]) -> Any:
-            seen = second.with_params(now, params)
-            nets = nets_of(seen, second.learns, draw)
-            made = second.make(nets, batch, draw, seen) if second.make else None
-            floats, rest = _apart(made)
-            return floats, ({name: nets[name].left for name in second.learns}, rest)
+        def generate(params: dict[str, PyTree]) -> Any:
+            current = second.with_params(now, params)
+            nets = nets_of(current, second.learns, draw)
+            generated = second.make(nets, batch, draw, current) if second.make else None
+            floats, rest = _apart(generated)
+            return floats, ({name: nets[name].pass_state for name in second.learns}, rest)
 
-        floats, pull_back, (left, rest) = jax.vjp(made_with, old, has_aux=True)
-        after, said = first.learn(state, batch, _whole(floats, rest))
+        floats, pull_back, (pass_states, rest) = jax.vjp(generate, old, has_aux=True)
+        after, first_metrics = first.learn(state, batch, _whole(floats, rest))
         judged = after.replace(**{name: state.players[name] for name in first.learns}) if simultaneous else after
         judged = judged.replace(hyper=now.hyper)
 
         def total(params: dict[str, PyTree], floats: list[jax.Array]) -> tuple[jax.Array, Result]:
-            return second.total(params, judged, batch, draw, _whole(floats, rest), left)
+            return second.total(params, judged, batch, draw, _whole(floats, rest), pass_states)
 
         # Losses may reach the parameters through what was made or directly (path length, regularisers).
         (direct, cotangent), result = jax.grad(total, (0, 1), has_aux=True)(old, floats)
         gradients = jax.tree.map(jnp.add, direct, pull_back(cotangent)[0])
         after, metrics = second.move(after, gradients, result, now.hyper)
-        return after, merged(said, metrics)
+        return after, merged(first_metrics, metrics)
 
     return Step(step, second.axis_name, size=second.size)
 

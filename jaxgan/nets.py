@@ -12,12 +12,12 @@ from jax.extend.core import get_opaque_trace_state
 from jaxgan.draw import Draw
 from jaxgan.state import GANState, TrainState, Variables
 
-__all__ = ["Left", "Net", "Nets", "nets_of"]
+__all__ = ["Net", "Nets", "PassState", "nets_of"]
 
 
 @functools.partial(jax.tree_util.register_dataclass, data_fields=["variables"], meta_fields=["passes"])
 @dataclasses.dataclass(frozen=True)
-class Left:
+class PassState:
     """What passes through a player's network have left: its variables, and how many passes there were, of which kinds,
     `(training, frozen)`."""
 
@@ -33,9 +33,11 @@ class Net:
     ones, change nothing. Every pass sees what earlier ones left, and has a key of its own for draws inside.
     """
 
-    def __init__(self, name: str, player: TrainState, draw: Draw, *, learns: bool, left: Left | None = None) -> None:
+    def __init__(
+        self, name: str, player: TrainState, draw: Draw, *, learns: bool, pass_state: PassState | None = None
+    ) -> None:
         self.name, self.player, self.learns = name, player, learns
-        self.left = left or Left(player.variables)
+        self.pass_state = pass_state or PassState(player.variables)
         self._draw = draw
         self._trace = _trace()
 
@@ -47,7 +49,7 @@ class Net:
     @property
     def variables(self) -> Variables:
         """The other collections, as passes have left them."""
-        return self.left.variables
+        return self.pass_state.variables
 
     def __call__(self, *inputs: Any, key: jax.Array | str | None = None, train: bool = True, **options: Any) -> Any:
         """Returns the network's output; `options` as the network takes them, `method` among them for Linen modules.
@@ -58,7 +60,7 @@ class Net:
         """
         if not self.learns:
             return self.frozen(*inputs, key=key, train=train, **options)
-        done, frozen = self.left.passes
+        done, frozen = self.pass_state.passes
         mutable = [name for name in {*self.variables, *self.player.once} if not done or name not in self.player.once]
         key = f"{self.name}'s pass {done}" if key is None else key
         player = self.player.replace(variables=self.variables)
@@ -68,7 +70,7 @@ class Net:
                 f"{self.name} learns and is called inside a transformation (grad, cond, scan, vmap, checkpoint) of the "
                 f"objective's own, from which what it changes can't come out: call nets[{self.name!r}].frozen there"
             )
-        self.left = Left({**self.variables, **changed}, (done + 1, frozen))
+        self.pass_state = PassState({**self.variables, **changed}, (done + 1, frozen))
         return out
 
     def frozen(
@@ -81,10 +83,10 @@ class Net:
     ) -> Any:
         """Returns the output of a training pass that changes nothing, on the variables that earlier passes left, or of
         `by`, another state of this player. With `train=False` it is one of evaluation."""
-        done, frozen = self.left.passes
+        done, frozen = self.pass_state.passes
         if key is None:
             key = f"{self.name}'s frozen pass {frozen}"
-            self.left = dataclasses.replace(self.left, passes=(done, frozen + 1))
+            self.pass_state = dataclasses.replace(self.pass_state, passes=(done, frozen + 1))
         player = self.player.replace(variables=self.variables) if by is None else by
         out, _ = self._apply(player, inputs, key, [], train, options)
         return out
@@ -115,10 +117,12 @@ class Net:
 Nets = dict[str, Net]
 
 
-def nets_of(state: GANState, learns: Sequence[str], draw: Draw, left: Mapping[str, Left] | None = None) -> Nets:
+def nets_of(
+    state: GANState, learns: Sequence[str], draw: Draw, pass_states: Mapping[str, PassState] | None = None
+) -> Nets:
     """Returns the networks of a state's players; `left` is what earlier passes of the same update left."""
     return {
-        name: Net(name, player, draw, learns=name in learns, left=(left or {}).get(name))
+        name: Net(name, player, draw, learns=name in learns, pass_state=(pass_states or {}).get(name))
         for name, player in state.players.items()
     }
 

@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jaxgan.ensemble import axes, together
+from jaxgan.ensemble import axes, map_members
 from jaxgan.state import TrainState
 
 __all__ = ["Layout", "layout", "mapped", "sharded"]
@@ -93,8 +93,8 @@ class Layout:
         return jax.lax.with_sharding_constraint(examples, NamedSharding(self.mesh, PartitionSpec("data")))
 
     def over_members(self, step: Step) -> Step:
-        """`step` for what the state is: as it is, or `ensemble.together`."""
-        return together(step, "seed") if self.ensemble else step
+        """`step` for what the state is: as it is, or `ensemble.map_members`."""
+        return map_members(step, "seed") if self.ensemble else step
 
 
 def layout(devices: Sequence[jax.Device] | None = None, *, members: int = 0, shard_parameters: bool = False) -> Layout:

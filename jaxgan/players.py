@@ -63,14 +63,14 @@ class _Linen:
     ) -> Any:
         if _takes_train(self.module, method):
             options["train"] = train
-        asked = [] if mutable is False else [mutable] if isinstance(mutable, str) else mutable
+        requested = [] if mutable is False else [mutable] if isinstance(mutable, str) else mutable
         written = {name for name in variables if name not in ("params", *self.once)} if train else set()
-        turning = nn.intercept_methods(_turning("spectral" in asked)) if self.turns else contextlib.nullcontext()
+        turning = nn.intercept_methods(_turning("spectral" in requested)) if self.turns else contextlib.nullcontext()
         with turning:
             out, changed = self.module.apply(
-                variables, *inputs, method=method, rngs=rngs, mutable=sorted({*asked, *written}), **options
+                variables, *inputs, method=method, rngs=rngs, mutable=sorted({*requested, *written}), **options
             )
-        return out if mutable is False else (out, {name: changed[name] for name in asked if name in changed})
+        return out if mutable is False else (out, {name: changed[name] for name in requested if name in changed})
 
 
 def _takes_train(module: nn.Module, method: str | Callable[..., Any] | None) -> bool:

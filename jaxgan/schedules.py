@@ -21,13 +21,13 @@ Schedule = Callable[[jax.Array, Any], Any]
 
 def linear(start: float, end: float, images: float) -> Schedule:
     """Returns the schedule from `start` to `end` over so many images, and `end` from there on."""
-    return lambda seen, base: start + (end - start) * jnp.minimum(seen / images, 1.0)
+    return lambda count, base: start + (end - start) * jnp.minimum(count / images, 1.0)
 
 
 def cosine(start: float, end: float, images: float) -> Schedule:
     """Returns the schedule from `start` to `end` along half a cosine over so many images, and `end` from there on.
     Loshchilov & Hutter 2017 (arXiv 1608.03983), equation 5, without restarts."""
-    return lambda seen, base: end + (start - end) * 0.5 * (1.0 + jnp.cos(jnp.pi * jnp.minimum(seen / images, 1.0)))
+    return lambda count, base: end + (start - end) * 0.5 * (1.0 + jnp.cos(jnp.pi * jnp.minimum(count / images, 1.0)))
 
 
 def scheduled(state: GANState, schedules: Mapping[str, Schedule], images: jax.Array) -> GANState:

@@ -125,8 +125,8 @@ class GANState:
         ValueError for a missing half-life, an unknown name, or a player named like a field of the state or a role.
         """
         reserved = {field.name for field in dataclasses.fields(cls)} | set(ROLES) - {"generator", "discriminator"}
-        if taken := set(players) & reserved:
-            raise ValueError(f"players can't be called {sorted(taken)}, as something else is; choose other names")
+        if clashing := set(players) & reserved:
+            raise ValueError(f"players can't be called {sorted(clashing)}, as something else is; choose other names")
         if unknown := set(averaged) - set(players):
             raise ValueError(f"averaged names {sorted(unknown)}; the players are {sorted(players)}")
         for name in averaged:

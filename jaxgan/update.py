@@ -25,7 +25,7 @@ from jaxgan import accumulation
 from jaxgan.draw import Draw, batch_size, global_count, mean_over, role_number
 from jaxgan.iteration import Metrics
 from jaxgan.losses import sum_of_means
-from jaxgan.nets import Left, nets_of
+from jaxgan.nets import PassState, nets_of
 from jaxgan.schedules import Schedule, injected, scheduled
 from jaxgan.state import GANState
 
@@ -33,7 +33,7 @@ __all__ = ["Objective", "Outcome", "Result", "Update", "update"]
 
 PyTree = Any
 Objective = Callable[..., Any]
-Result = tuple[dict[str, Left], dict[str, PyTree], Metrics]  # of an objective: passes, extras, metrics
+Result = tuple[dict[str, PassState], dict[str, PyTree], Metrics]  # of an objective: passes, extras, metrics
 
 
 class Outcome(NamedTuple):
@@ -65,23 +65,23 @@ class Update:
     def __call__(self, state: GANState, batch: PyTree) -> tuple[GANState, Metrics]:
         return self.learn(state, batch)
 
-    def learn(self, state: GANState, batch: PyTree, made: PyTree = None) -> tuple[GANState, Metrics]:
+    def learn(self, state: GANState, batch: PyTree, generated: PyTree = None) -> tuple[GANState, Metrics]:
         """Returns the state after the update, and metrics; on what `make` made or, `made`, what somebody else did."""
         self.check(state)
-        if made is not None and self.accumulate != 1:
+        if generated is not None and self.accumulate != 1:
             raise ValueError(f"what was made of the whole batch can't be accumulated over {self.accumulate} parts")
         draw, now = self.draw(state, batch), self.at(state, batch)
 
-        def gradients_of(batch: PyTree, draw: Draw, left: dict[str, Left] | None) -> tuple[PyTree, Result]:
-            return jax.grad(self.total, has_aux=True)(self.params(state), now, batch, draw, made, left)
+        def gradients_of(batch: PyTree, draw: Draw, pass_states: dict[str, PassState] | None) -> tuple[PyTree, Result]:
+            return jax.grad(self.total, has_aux=True)(self.params(state), now, batch, draw, generated, pass_states)
 
         if self.accumulate == 1:
-            gradients, left = gradients_of(batch, draw, None)
+            gradients, result = gradients_of(batch, draw, None)
         else:
-            gradients, left = accumulation.accumulated(
+            gradients, result = accumulation.accumulated(
                 gradients_of, self.accumulate, now, batch, draw, self.learns, self.across
             )
-        return self.move(state, gradients, left, now.hyper)
+        return self.move(state, gradients, result, now.hyper)
 
     def draw(self, state: GANState, batch: PyTree) -> Draw:
         """Returns the keys and the count of the next update on this batch."""
@@ -119,18 +119,18 @@ class Update:
         state: GANState,
         batch: PyTree,
         draw: Draw,
-        made: PyTree = None,
-        left: Mapping[str, Left] | None = None,
+        generated: PyTree = None,
+        pass_states: Mapping[str, PassState] | None = None,
     ) -> tuple[jax.Array, Result]:
         """Returns the weighted sum of losses over the global batch, and what the objective leaves. `left`: what passes
         of this update that were made elsewhere have left."""
         state = self.with_params(state, params)
-        nets = nets_of(state, self.learns, draw, left)
+        nets = nets_of(state, self.learns, draw, pass_states)
         if self.make is None:
             outcome = self.objective(nets, batch, draw, state)
         else:
-            made = self.make(nets, batch, draw, state) if made is None else made
-            outcome = self.objective(nets, batch, draw, state, made)
+            generated = self.make(nets, batch, draw, state) if generated is None else generated
+            outcome = self.objective(nets, batch, draw, state, generated)
         outcome = outcome if isinstance(outcome, Outcome) else Outcome(outcome)
         self._check_names(outcome)
         total, metrics = jnp.zeros((), jnp.float32), {}
@@ -142,17 +142,17 @@ class Update:
         metrics |= {f"{self.name}/{name}": draw.mean(jnp.mean(x)) for name, x in outcome.metrics.items()}
         extras = state.extras | {name: draw.mean(x) for name, x in outcome.extras.items()}
         after = {
-            name: dataclasses.replace(nets[name].left, variables=draw.mean(nets[name].variables))
+            name: dataclasses.replace(nets[name].pass_state, variables=draw.mean(nets[name].variables))
             for name in self.learns
         }
         return total, (after, extras, metrics)
 
     def move(
-        self, state: GANState, gradients: PyTree, left: Result, hyper: Mapping[str, jax.Array]
+        self, state: GANState, gradients: PyTree, result: Result, hyper: Mapping[str, jax.Array]
     ) -> tuple[GANState, Metrics]:
         """Returns the state after a step of the learners' optimisers, with what the objective left; and metrics.
         `hyper` as `at` has it."""
-        after, extras, metrics = left
+        after, extras, metrics = result
         gradients = mean_over(gradients, self.axis_name)
         players = {}
         for name in self.learns:
@@ -191,8 +191,8 @@ class Update:
                 f"weights for {sorted(unknown)}, which the objective lacks; it has {sorted(outcome.losses)}"
             )
         reserved = {"loss", "gradient_norm"}
-        if taken := (reserved & {*outcome.losses, *outcome.metrics}) | (set(outcome.losses) & set(outcome.metrics)):
-            raise ValueError(f"two numbers of {self.name!r} would be called {sorted(taken)}; rename yours")
+        if clashing := (reserved & {*outcome.losses, *outcome.metrics}) | (set(outcome.losses) & set(outcome.metrics)):
+            raise ValueError(f"two numbers of {self.name!r} would be called {sorted(clashing)}; rename yours")
 
 
 def update(

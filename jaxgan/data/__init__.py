@@ -5,12 +5,12 @@ from jaxgan.data.names import mnist_or_digits, open_source
 from jaxgan.data.order import batch_indices, indices
 from jaxgan.data.sets import DataSet, from_arrays
 from jaxgan.data.sources.source import Source
-from jaxgan.data.transform import Preparation, choose, in_memory
+from jaxgan.data.transform import ImageTransform, choose, in_memory
 
 __all__ = [
     "DataError",
     "DataSet",
-    "Preparation",
+    "ImageTransform",
     "Source",
     "batch_indices",
     "choose",

@@ -1,4 +1,4 @@
-"""What takes long to compute, kept in the user's cache folder under what it was computed from."""
+"""What takes long to compute, cached in the user's cache folder under what it was computed from."""
 
 import contextlib
 import hashlib
@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["cache_folder", "fingerprint", "kept", "make_room"]
+__all__ = ["cache_folder", "cached", "fingerprint", "make_room"]
 
 Arrays = dict[str, Any]  # of NumPy's, by name
 
-SIZE = 4 << 30  # bytes that are kept of a kind
+SIZE = 4 << 30  # bytes that are cached of a kind
 SETTLED = 2.0  # seconds: a file that changed less long ago may change again within one tick of the disk's clock
 OURS = re.compile(r"[0-9a-f]{32}\.(npz|[0-9]+\.unfinished)")
 
@@ -36,15 +36,15 @@ def fingerprint(files: Iterable[Path]) -> str | None:
         return None
     if not found or max(max(about.st_mtime, about.st_ctime) for _, about in found) > time.time() - SETTLED:
         return None
-    seen = [
+    attributes = [
         (path, about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns) for path, about in found
     ]
-    return hashlib.sha256(repr(sorted(seen)).encode()).hexdigest()
+    return hashlib.sha256(repr(sorted(attributes)).encode()).hexdigest()
 
 
-def kept(kind: str, made_of: Sequence[Any], keys: Sequence[str], compute: Callable[[], Arrays]) -> Arrays:
+def cached(kind: str, made_of: Sequence[Any], keys: Sequence[str], compute: Callable[[], Arrays]) -> Arrays:
     """The arrays `keys` of `compute()`, from the disk where they were computed before from what `made_of` says in its
-    `repr`. With a None in it nothing is kept. Whatever is wrong with what is there, or with the disk, costs time and
+    `repr`. With a None in it nothing is cached. Whatever is wrong with what is there, or with the disk, costs time and
     nothing else; of a `kind`, what was not used for the longest time goes when there is too much of it."""
     if None in made_of:
         return compute()

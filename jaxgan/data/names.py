@@ -13,7 +13,7 @@ from jaxgan.data.sources import fetch, requirements, toys
 from jaxgan.data.sources.folder import folder
 from jaxgan.data.sources.source import Source
 from jaxgan.data.sources.tables import table
-from jaxgan.data.sources.tfds import prepared, prepared_folder
+from jaxgan.data.sources.tfds import tfds_folder, tfds_source
 from jaxgan.data.stacked import stacked_mnist
 
 __all__ = ["diabetes", "digits", "machine_memory", "mnist_or_digits", "npz", "open_source"]
@@ -135,20 +135,24 @@ def open_source(name: str, data_dir: str | None = None, *, split: str = "train")
 
 
 def _of_tfds(name: str, root: Path, split: str) -> Source:
-    where = prepared_folder(name, root)
+    where = tfds_folder(name, root)
     # Files that are kept stay in use for the test split too, which otherwise would come to be prepared beside them.
-    if where is None and name in fetch.FETCHABLE and (fetch.kept(name, root) or not requirements.has_tensorflow()):
+    if (
+        where is None
+        and name in fetch.FETCHABLE
+        and (fetch.is_fetched(name, root) or not requirements.has_tensorflow())
+    ):
         images, labels = fetch.fetched(name, root, split)
         return from_arrays(name, images, labels, CLASSES[name])
     if where is None and requirements.has_tensorflow():
         requirements.prepare_with_tensorflow(name, root)
-        where = prepared_folder(name, root)
+        where = tfds_folder(name, root)
     if where is None:
         raise DataError(
             f"data set {name!r} is not prepared in {root}; point --data-dir (or TFDS_DATA_DIR) at a folder where it "
             "is, or install TensorFlow, which TFDS prepares it with: pip install 'jaxgan[tfds-prepare]'"
         )
-    return prepared(name, where, split)
+    return tfds_source(name, where, split)
 
 
 def mnist_or_digits(data_dir: str | None = None) -> tuple[Source, str | None]:

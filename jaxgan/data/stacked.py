@@ -9,7 +9,7 @@ import numpy as np
 from jaxgan.data.errors import DataError
 from jaxgan.data.sets import DataSet, from_arrays
 from jaxgan.data.sources.source import Source
-from jaxgan.data.transform import Preparation, in_memory
+from jaxgan.data.transform import ImageTransform, in_memory
 
 __all__ = ["SPLITS", "stacked_mnist"]
 
@@ -43,7 +43,7 @@ def stacked_mnist(training: Source, test: Source, split: str = "train") -> DataS
 
 def _sorted(*sets: Source) -> tuple[np.ndarray, np.ndarray]:
     """All digits, uint8 `[M, 28, 28]`, and their labels, uint8 `[M]`, in the order of their bytes."""
-    grey = Preparation(28, 1)
+    grey = ImageTransform(28, 1)
     images = np.concatenate([in_memory(digits, np.arange(len(digits)), grey, keep=True) for digits in sets])
     labels = np.concatenate([digits.labels for digits in sets]).astype(np.uint8)
     rows = np.concatenate([images.reshape(len(images), -1), labels[:, None]], axis=1)

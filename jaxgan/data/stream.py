@@ -18,7 +18,7 @@ import numpy as np
 from jaxgan.data.errors import DataError
 from jaxgan.data.order import batch_indices
 from jaxgan.data.sources.source import Source
-from jaxgan.data.transform import Preparation
+from jaxgan.data.transform import ImageTransform
 
 __all__ = ["Stream", "batches"]
 
@@ -32,7 +32,7 @@ class Stream:
     name: str
     source: Source
     chosen: np.ndarray
-    prepare: Preparation
+    transform: ImageTransform
     labels: np.ndarray
     class_names: tuple[str, ...]
     workers: int = 2
@@ -61,7 +61,7 @@ class _Read:
         for i in map(int, stream.chosen[places].flat):
             title = stream.source.title(i)
             try:
-                images.append(stream.prepare(stream.source[i], title))
+                images.append(stream.transform(stream.source[i], title))
             except DataError as error:
                 return _fault(str(error))
             except Exception as error:  # noqa: BLE001 - a source of the user's own raises what it likes

@@ -1,5 +1,6 @@
 """From what a source holds to what a network is given: which images, of which size, in which colours."""
 
+import dataclasses
 import hashlib
 import os
 from collections.abc import Callable
@@ -10,14 +11,14 @@ from typing import Literal
 import numpy as np
 from tqdm import tqdm
 
-from jaxgan.data.cache import kept
+from jaxgan.data.cache import cached
 from jaxgan.data.errors import BadImage, DataError
 from jaxgan.data.sets import DataSet
 from jaxgan.data.sources.folder import FolderSource
 from jaxgan.data.sources.source import Source
-from jaxgan.data.sources.tfds import PreparedSource
+from jaxgan.data.sources.tfds import TfdsSource
 
-__all__ = ["Filter", "Fit", "Preparation", "choose", "count_of", "first_shape", "in_memory", "readable"]
+__all__ = ["Filter", "Fit", "ImageTransform", "choose", "count_of", "first_shape", "in_memory", "readable"]
 
 Fit = Literal["pad", "crop", "stretch"]
 Filter = Literal["lanczos", "bicubic", "bilinear", "box"]
@@ -26,7 +27,7 @@ VERSION = 1  # of what is kept: raised when the same files would give other imag
 
 
 @dataclass(frozen=True)
-class Preparation:
+class ImageTransform:
     """What is done to each image: uint8 `[H, W, C]` -> uint8 `[*shape, channels]`.
 
     size: height and width, or a side of the square. fit: `pad` centres a smaller image on black and refuses a larger
@@ -85,6 +86,10 @@ class Preparation:
         picture = Image.fromarray(np.ascontiguousarray(image[..., 0] if channels == 1 else image))
         picture = picture.resize(self.shape[::-1], Image.Resampling[self.filter.upper()])
         return np.asarray(picture).reshape(*self.shape, channels)
+
+
+# The cache finds images by this `repr`, so that it keeps the name that `ImageTransform` had when they were stored.
+_Key = dataclasses.make_dataclass("Preparation", [field.name for field in dataclasses.fields(ImageTransform)])
 
 
 def largest(within: tuple[int, int], shape: tuple[int, int]) -> tuple[int, int]:
@@ -168,15 +173,15 @@ def first_shape(source: Source, chosen: np.ndarray, *, skip: bool, keep: bool) -
                     raise
         raise DataError(f"none of the {len(chosen)} images of {source.name} can be read")
 
-    found = kept("shapes", (*_follows_from(source, chosen, keep), skip), ["number", "shape"], compute)
+    found = cached("shapes", (*_follows_from(source, chosen, keep), skip), ["number", "shape"], compute)
     return source.title(int(found["number"])), tuple(found["shape"].tolist())
 
 
-def in_memory(source: Source, chosen: np.ndarray, prepare: Preparation, *, keep: bool = False) -> np.ndarray:
+def in_memory(source: Source, chosen: np.ndarray, transform: ImageTransform, *, keep: bool = False) -> np.ndarray:
     """The chosen images, prepared, uint8 `[len(chosen), H, W, C]`. With `keep` they are kept in the user's cache
     folder, and taken from there while the source's files are what they were. BadImage for one that can't be."""
-    shape = (*prepare.shape, prepare.channels)
-    if isinstance(source, DataSet) and source.images.shape[1:] == shape and not prepare.equalize:
+    shape = (*transform.shape, transform.channels)
+    if isinstance(source, DataSet) and source.images.shape[1:] == shape and not transform.equalize:
         return source.images if np.array_equal(chosen, np.arange(len(source))) else source.images[chosen]
 
     def compute() -> dict[str, np.ndarray]:
@@ -185,12 +190,13 @@ def in_memory(source: Source, chosen: np.ndarray, prepare: Preparation, *, keep:
         def read(positions: np.ndarray) -> None:
             for position in positions:
                 i = int(chosen[position])
-                images[position] = prepare(source[i], source.title(i))
+                images[position] = transform(source[i], source.title(i))
 
         _in_threads(read, len(chosen), "reading images")
         return {"images": images}
 
-    images: np.ndarray = kept("images", (*_follows_from(source, chosen, keep), prepare), ["images"], compute)["images"]
+    made_of = (*_follows_from(source, chosen, keep), _Key(*dataclasses.astuple(transform)))
+    images: np.ndarray = cached("images", made_of, ["images"], compute)["images"]
     return images
 
 
@@ -199,13 +205,13 @@ def _follows_from(source: Source, chosen: np.ndarray, keep: bool) -> tuple[str |
     nothing is to be kept."""
     import PIL
 
-    if not keep or not isinstance(source, FolderSource | PreparedSource):
+    if not keep or not isinstance(source, FolderSource | TfdsSource):
         return (None,)
     numbers = hashlib.sha256(np.ascontiguousarray(chosen).data).hexdigest()
     return source.fingerprint(), numbers, f"{VERSION} with Pillow {PIL.__version__}"
 
 
-def readable(source: Source, chosen: np.ndarray, prepare: Preparation) -> tuple[np.ndarray, list[str]]:
+def readable(source: Source, chosen: np.ndarray, transform: ImageTransform) -> tuple[np.ndarray, list[str]]:
     """Which of the chosen images can be read and prepared, as a mask, and what is wrong with the others. Reads all."""
     faults: list[str | None] = [None] * len(chosen)
 
@@ -213,7 +219,7 @@ def readable(source: Source, chosen: np.ndarray, prepare: Preparation) -> tuple[
         for position in positions:
             i = int(chosen[position])
             try:
-                prepare(source[i], source.title(i))
+                transform(source[i], source.title(i))
             except BadImage as error:
                 faults[position] = str(error)
 

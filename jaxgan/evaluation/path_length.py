@@ -82,8 +82,8 @@ def path_length(
         raise ValueError(f"the distance of pair {np.argmin(np.isfinite(lengths))} is NaN or infinite")
     low = np.percentile(lengths, DISCARDED[0], method="lower")
     high = np.percentile(lengths, DISCARDED[1], method="higher")
-    kept = lengths[(lengths >= low) & (lengths <= high)]
-    return PathLength(float(kept.mean()), float(kept.std()), lengths)
+    trimmed = lengths[(lengths >= low) & (lengths <= high)]
+    return PathLength(float(trimmed.mean()), float(trimmed.std()), lengths)
 
 
 def lerp(a: np.ndarray, b: np.ndarray, t: ArrayLike) -> np.ndarray:

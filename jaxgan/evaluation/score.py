@@ -39,7 +39,7 @@ class Score(NamedTuple):
         if self.network is None:
             return own
         inception = self.network.name.startswith("inception")
-        return f"{published} ({self.network.name})" if inception else f"{own}, house features {self.network.name}"
+        return f"{published} ({self.network.name})" if inception else f"{own}, classifier features {self.network.name}"
 
 
 # What a number is called with Inception's features, with which alone it compares to published ones, and otherwise.

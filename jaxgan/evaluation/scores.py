@@ -12,7 +12,7 @@ from jaxgan.data.sources import toys
 from jaxgan.evaluation.classes import class_scores
 from jaxgan.evaluation.diversity import diversity
 from jaxgan.evaluation.features.cached import features_of, gaussian_of
-from jaxgan.evaluation.features.classifiers import house_features, read_stacked
+from jaxgan.evaluation.features.classifiers import classifier_features, read_stacked
 from jaxgan.evaluation.features.network import FeatureNetwork, extract
 from jaxgan.evaluation.frechet import frechet_distance, gaussian
 from jaxgan.evaluation.inception_score import inception_score
@@ -45,14 +45,14 @@ class _Sets(NamedTuple):
     dataset: str
     progress: Progress
     labels: tuple[np.ndarray, np.ndarray] | None
-    said: Callable[[], dict[str, np.ndarray]]
+    outputs: Callable[[], dict[str, np.ndarray]]
     targets: np.ndarray | None
     lpips: Perceptual | None
 
     def features(self) -> tuple[np.ndarray, np.ndarray]:
         """Of as many real images as there are others, or of all, and of these."""
         real = features_of(self.network, self.real[: len(self.images)], self.progress)
-        return real["features"], self.said()["features"]
+        return real["features"], self.outputs()["features"]
 
 
 def scores(
@@ -89,17 +89,21 @@ def scores(
         raise ValueError(
             f"images of {_size(images)} against real ones of {_size(real)}; bring both to one size and channels first"
         )
-    own = {"modes": house_features("mnist-v1") if dataset == "stacked_mnist" else None} if dataset in OF_MODES else {}
+    own = (
+        {"modes": classifier_features("mnist-v1") if dataset == "stacked_mnist" else None}
+        if dataset in OF_MODES
+        else {}
+    )
     needing = [metric for metric in metrics if metric in OF_FEATURES and metric not in own]
     if network is None and needing:
         raise ValueError(f"{', '.join(needing)} must have a feature network; swd and diversity do without")
 
     @functools.cache
-    def said() -> dict[str, np.ndarray]:
-        read: Any = network
-        return features_of(read, images, progress) if keep else extract(read, images, progress)
+    def outputs() -> dict[str, np.ndarray]:
+        extractor: Any = network
+        return features_of(extractor, images, progress) if keep else extract(extractor, images, progress)
 
-    sets = _Sets(images, real, network, dataset, progress, labels, said, targets, lpips)
+    sets = _Sets(images, real, network, dataset, progress, labels, outputs, targets, lpips)
     found = []
     for metric in metrics:
         used = own.get(metric, network) if metric in OF_FEATURES else None
@@ -130,7 +134,7 @@ def record(score: Score, **about: Any) -> dict[str, Any]:
 
 def _frechet(sets: _Sets) -> list[Score]:
     real = gaussian_of(sets.network, sets.real, sets.progress)
-    features = sets.said()["features"]
+    features = sets.outputs()["features"]
     return [Score("fid", frechet_distance(gaussian(features), real), len(features), real.count)]
 
 
@@ -145,7 +149,7 @@ def _kernel(sets: _Sets) -> list[Score]:
 
 def _inception(sets: _Sets) -> list[Score]:
     splits = min(SPLITS, len(sets.images))
-    score = inception_score(sets.said()["logits"], splits=splits)
+    score = inception_score(sets.outputs()["logits"], splits=splits)
     return [Score("is", score.mean, len(sets.images), 0, score.std, {"splits": splits})]
 
 
@@ -165,14 +169,14 @@ def _modes(sets: _Sets) -> list[Score]:
         constants = {"of": len(centres), "sigmas": GOOD}
         return [Score(key, value, count, 0, None, constants) for key, value in near._asdict().items()]
     if sets.dataset == "stacked_mnist":
-        reader = house_features("mnist-v1")
+        reader = classifier_features("mnist-v1")
         parts = [sets.images[first : first + READ] for first in range(0, count, READ)]
         return _covered(np.concatenate([np.asarray(read_stacked(reader, part)) for part in parts]), 1000)
     if sets.network.classes is None or sets.network.classes > 100:  # Inception's are of photographs
         raise ValueError(
-            f"modes are the classes of a set, which {sets.network.name} doesn't tell apart; take house features"
+            f"modes are the classes of a set, which {sets.network.name} doesn't tell apart; take a packaged classifier"
         )
-    return _covered(sets.said()["logits"].argmax(1), sets.network.classes)
+    return _covered(sets.outputs()["logits"].argmax(1), sets.network.classes)
 
 
 def _covered(labels: np.ndarray, number: int) -> list[Score]:
@@ -186,10 +190,12 @@ def _classes(sets: _Sets) -> list[Score]:
             "classes scores images that were asked for by a label: give the labels of both sets, and a network that "
             "tells classes apart"
         )
-    asked, real_labels = sets.labels
+    requested, real_labels = sets.labels
     real, features = sets.features()
-    found = class_scores(real, real_labels[: len(real)], features, asked, sets.said()["logits"].argmax(1), k=K_DENSITY)
-    count, of = len(features), {"of": len(np.unique(asked))}
+    found = class_scores(
+        real, real_labels[: len(real)], features, requested, sets.outputs()["logits"].argmax(1), k=K_DENSITY
+    )
+    count, of = len(features), {"of": len(np.unique(requested))}
     ks = {**of, "k": K_DENSITY}
     return [
         Score("agreement", found.agreement, count, 0, None, of),

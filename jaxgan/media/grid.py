@@ -21,11 +21,11 @@ def grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:
     count, height, width, channels = images.shape
     columns = columns or int(np.ceil(np.sqrt(count)))
     rows = -(-count // columns)
-    sheet = np.zeros((rows * (height + GAP) + GAP, columns * (width + GAP) + GAP, channels), np.uint8)
+    picture = np.zeros((rows * (height + GAP) + GAP, columns * (width + GAP) + GAP, channels), np.uint8)
     for i, image in enumerate(images):
         y, x = (i // columns) * (height + GAP) + GAP, (i % columns) * (width + GAP) + GAP
-        sheet[y : y + height, x : x + width] = image
-    return sheet
+        picture[y : y + height, x : x + width] = image
+    return picture
 
 
 def side_by_side(pictures: Sequence[np.ndarray]) -> np.ndarray:

@@ -29,9 +29,9 @@ class Image(Medium):
     def decode(self, stored: jax.Array) -> jax.Array:
         return stored.astype(jnp.float32) / 127.5 - 1.0
 
-    def encode(self, made: jax.Array) -> jax.Array:
+    def encode(self, output: jax.Array) -> jax.Array:
         """Rounded to the nearest of 0..255; what lies outside [-1, 1] becomes its nearest end."""
-        return jnp.round((jnp.clip(made, -1.0, 1.0) + 1.0) * 127.5).astype(jnp.uint8)
+        return jnp.round((jnp.clip(output, -1.0, 1.0) + 1.0) * 127.5).astype(jnp.uint8)
 
     def show(
         self, examples: np.ndarray, columns: int | None = None, *, real: np.ndarray | None = None, scale: int = 2
@@ -48,8 +48,8 @@ class Image(Medium):
         # Each row is a grid, whose lower gap is the next one's upper gap.
         rows = [grid(of_one[:COLUMNS], min(COLUMNS, len(of_one))) for of_one in examples]
         labels = [label(k, len(row)).repeat(row.shape[-1], axis=-1) for k, row in enumerate(rows)]
-        sheet = np.vstack([np.hstack(pair)[:-2] for pair in zip(labels, rows, strict=True)])
-        return np.pad(sheet, ((0, 2), (0, 0), (0, 0)))
+        picture = np.vstack([np.hstack(pair)[:-2] for pair in zip(labels, rows, strict=True)])
+        return np.pad(picture, ((0, 2), (0, 0), (0, 0)))
 
     def tiles(self, examples: np.ndarray) -> np.ndarray | None:
         return examples

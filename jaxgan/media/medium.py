@@ -35,7 +35,7 @@ class Medium(abc.ABC):
         """Stored examples `[N, ...]` as networks take them, float32; pure."""
 
     @abc.abstractmethod
-    def encode(self, made: jax.Array) -> jax.Array:
+    def encode(self, output: jax.Array) -> jax.Array:
         """What a network makes, as it is stored: the inverse of `decode`; pure."""
 
     @abc.abstractmethod

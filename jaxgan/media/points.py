@@ -27,8 +27,8 @@ class Points(Medium):
     def decode(self, stored: jax.Array) -> jax.Array:
         return as_float(stored)
 
-    def encode(self, made: jax.Array) -> jax.Array:
-        return as_float(made)
+    def encode(self, output: jax.Array) -> jax.Array:
+        return as_float(output)
 
     def show(
         self, examples: np.ndarray, columns: int | None = None, *, real: np.ndarray | None = None, scale: int = 2

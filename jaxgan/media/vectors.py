@@ -46,9 +46,9 @@ class Vectors(Medium):
         middle, half = (jnp.expand_dims(x, range(stored.ndim - 1)) for x in self._middle_and_half())
         return (as_float(stored) - middle) / jnp.where(half == 0, 1.0, half)
 
-    def encode(self, made: jax.Array) -> jax.Array:
-        middle, half = (jnp.expand_dims(x, range(made.ndim - 1)) for x in self._middle_and_half())
-        return as_float(made) * half + middle
+    def encode(self, output: jax.Array) -> jax.Array:
+        middle, half = (jnp.expand_dims(x, range(output.ndim - 1)) for x in self._middle_and_half())
+        return as_float(output) * half + middle
 
     def show(
         self, examples: np.ndarray, columns: int | None = None, *, real: np.ndarray | None = None, scale: int = 2

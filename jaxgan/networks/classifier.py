@@ -1,4 +1,4 @@
-"""A small image classifier, trained in minutes on two CPU cores: what the house features are made of."""
+"""A small image classifier, trained in minutes on two CPU cores: that of the packaged classifiers."""
 
 from collections.abc import Sequence
 

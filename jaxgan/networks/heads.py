@@ -52,7 +52,7 @@ class Logits(_Layers):
     """`{"logits": [B]}`: a dense layer, nothing else. `condition` is ignored."""
 
     def __call__(self, features: jax.Array, condition: jax.Array | None = None) -> dict[str, jax.Array]:
-        """What is said of the features."""
+        """What is outputs of the features."""
         del condition
         return {"logits": self._judge(_flat(features))}
 
@@ -67,7 +67,7 @@ class Projection(_Layers):
     classes: int
 
     def __call__(self, features: jax.Array, condition: jax.Array | None = None) -> dict[str, jax.Array]:
-        """What is said of the features under these labels."""
+        """What is outputs of the features under these labels."""
         x = _flat(features)
         label = one_hot(condition, self.classes, len(x))
         own = jnp.sum(label * self._dense("embedding", x, self.classes, use_bias=False), axis=1)
@@ -83,7 +83,7 @@ class AuxiliaryClassifier(_Layers):
     classes: int
 
     def __call__(self, features: jax.Array, condition: jax.Array | None = None) -> dict[str, jax.Array]:
-        """What is said of the features."""
+        """What is outputs of the features."""
         del condition
         x = _flat(features)
         return {"logits": self._judge(x), "class": self._dense("class", x, self.classes)}
@@ -105,16 +105,16 @@ class Codes(_Layers):
     unit_std: bool = False
 
     def __call__(self, features: jax.Array, condition: jax.Array | None = None) -> dict[str, jax.Array]:
-        """What is said of the features."""
+        """What is outputs of the features."""
         del condition
         x = _flat(features)
         # Rounded back to the features' precision, so that all layers compute in it.
         hidden = nn.leaky_relu(self._dense("hidden", x, 128), 0.1).astype(x.dtype)
         widths = {f"code{i}": values for i, values in enumerate(self.categories)}
-        said = {"logits": self._judge(x)}
+        outputs = {"logits": self._judge(x)}
         if self.continuous and self.unit_std:
             widths["code_mean"] = self.continuous
-            said["code_log_std"] = jnp.zeros((len(x), self.continuous), jnp.float32)
+            outputs["code_log_std"] = jnp.zeros((len(x), self.continuous), jnp.float32)
         elif self.continuous:
             widths |= {"code_mean": self.continuous, "code_log_std": self.continuous}
-        return said | {name: self._dense(name, hidden, width) for name, width in widths.items()}
+        return outputs | {name: self._dense(name, hidden, width) for name, width in widths.items()}

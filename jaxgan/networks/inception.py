@@ -173,11 +173,11 @@ class InceptionV3(nn.Module):
             if name == "Mixed_6e":
                 pools["768"] = x
         pools["2048"] = x
-        said = {name: pool.mean(axis=(1, 2)) for name, pool in pools.items()}
+        outputs = {name: pool.mean(axis=(1, 2)) for name, pool in pools.items()}
         last = nn.Dense(CLASSES, use_bias=False, precision=lax.Precision.HIGHEST, name="fc")
         bias = self.param("fc_bias", nn.initializers.zeros, (CLASSES,), jnp.float32)
-        unbiased = last(said["2048"])
-        return said | {"logits_unbiased": unbiased, "logits": unbiased + bias.reshape(1, -1)}
+        unbiased = last(outputs["2048"])
+        return outputs | {"logits_unbiased": unbiased, "logits": unbiased + bias.reshape(1, -1)}
 
 
 def _convolutions() -> Iterator[tuple[str, Conv, int]]:

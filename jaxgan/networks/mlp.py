@@ -67,8 +67,8 @@ class Discriminator(nn.Module):
             x = nn.leaky_relu(normalise(norm, x, condition, train=train, dtype=dtype, name=f"norm{i}"), 0.2)
             if self.dropout:
                 x = nn.Dropout(self.dropout, deterministic=not train)(x)
-        said = {"features": x.astype(jnp.float32)}
+        outputs = {"features": x.astype(jnp.float32)}
         x = x if self.minibatch is None else self.minibatch(x)
         if self.head is not None:
-            return said | self.head(x, condition)
-        return said | {"logits": build(self.dense, 1, dtype=dtype)(x).reshape(-1).astype(jnp.float32)}
+            return outputs | self.head(x, condition)
+        return outputs | {"logits": build(self.dense, 1, dtype=dtype)(x).reshape(-1).astype(jnp.float32)}

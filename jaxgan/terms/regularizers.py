@@ -24,7 +24,7 @@ __all__ = [
 PyTree = Any
 
 
-def _kept(view: View, name: str) -> PyTree:
+def _own_extras(view: View, name: str) -> PyTree:
     if name not in view.extras:
         raise ValueError(
             f"the state's extras lack {name!r}; make the state with extras=terms.initial_extras(players, terms)"
@@ -42,8 +42,8 @@ def lecam(weight: float | str, decay: float = 0.99) -> Term:
     def function(view: View) -> tuple[jax.Array, dict[str, PyTree]]:
         real, fake = (per_example(example["logits"]) for example in (view.real, view.fake))
         now = jax.lax.stop_gradient(view.mean({"real": jnp.mean(real), "fake": jnp.mean(fake)}))
-        kept = jnp.where(view.step == 0, 0.0, decay)
-        average = jax.tree.map(lambda old, new: kept * old + (1 - kept) * new, _kept(view, "lecam"), now)
+        share = jnp.where(view.step == 0, 0.0, decay)
+        average = jax.tree.map(lambda old, new: share * old + (1 - share) * new, _own_extras(view, "lecam"), now)
         values = (real - average["fake"]) ** 2 + (fake - average["real"]) ** 2
         return values, view.extras | {"lecam": average}
 
@@ -114,7 +114,7 @@ def historical_averaging(player: str, weight: float | str = 1.0) -> Term:
     name = f"{player}/history"
 
     def function(view: View) -> tuple[jax.Array, dict[str, PyTree]]:
-        mean = _kept(view, name)
+        mean = _own_extras(view, name)
         squares = jax.tree.map(lambda p, m: jnp.sum((p - m) ** 2), view.params, mean)
         count = jnp.asarray(view.step + 1, jnp.float32)
         new = jax.tree.map(lambda p, m: m + (jax.lax.stop_gradient(p) - m) / count, view.params, mean)

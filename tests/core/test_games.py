@@ -84,7 +84,7 @@ def test_a_member_of_an_ensemble_is_as_alone(name):
     state, batch = started(name)
     other = state.replace(key=jax.random.key(9))
     both = jax.tree.map(lambda x: jnp.stack([x, x]), batch)
-    step = jax.jit(ensemble.together(game(name).make()))
+    step = jax.jit(ensemble.map_members(game(name).make()))
     many = ensemble.stack([state, other])
     for _ in range(STEPS):
         many, metrics = step(many, both)

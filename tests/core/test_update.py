@@ -138,8 +138,8 @@ def test_a_learners_passes_stay_and_its_power_iteration_turns_once(accumulate):
 
 def test_a_joint_steps_passes_are_counted_over_both_of_its_halves():
     make = lambda nets, batch, draw, state: nets["a"](batch)  # noqa: E731
-    own = lambda nets, batch, draw, state, made: {"x": made + nets["a"](batch)}  # noqa: E731
-    other = lambda nets, batch, draw, state, made: {"x": made * nets["b"](batch)}  # noqa: E731
+    own = lambda nets, batch, draw, state, generated: {"x": generated + nets["a"](batch)}  # noqa: E731
+    other = lambda nets, batch, draw, state, generated: {"x": generated * nets["b"](batch)}  # noqa: E731
     step = joint(update("b", other, make=make), update("a", own, make=make))
     after, _ = jax.jit(step)(counting(), jnp.ones((4, 2)))
     assert counts(after, "a") == (2, 1) and counts(after, "b") == (1, 1)
@@ -325,7 +325,7 @@ def test_a_schedule_of_nothing_is_refused():
 # --- a joint step ---
 
 
-def made(nets, batch, draw, state):
+def generate(nets, batch, draw, state):
     return nets["generator"](batch["latent"])
 
 
@@ -342,7 +342,10 @@ def g_on(nets, batch, draw, state, fake):
 def test_a_joint_step_is_one_after_the_other_with_a_pass_less():
     normed = {"generator": Generator(batch_norm=True), "discriminator": Discriminator(batch_norm=True)}
     state = tiny_gan(**normed)
-    d, g = update("discriminator", d_on, make=made), update("generator", g_on, make=made, weights={"decay": 0.3})
+    d, g = (
+        update("discriminator", d_on, make=generate),
+        update("generator", g_on, make=generate, weights={"decay": 0.3}),
+    )
     both, apart = jax.jit(joint(d, g)), jax.jit(lambda state, batch: g(d(state, batch)[0], batch))
     assert_same(both(state, BATCH)[0], apart(state, BATCH)[0], 1e-5)
     flops = [jax.jit(step).lower(state, BATCH).compile().cost_analysis()["flops"] for step in (both, d, g)]
@@ -350,17 +353,17 @@ def test_a_joint_step_is_one_after_the_other_with_a_pass_less():
 
 
 def test_what_a_joint_step_cannot_do_is_refused():
-    d, g = update("discriminator", d_on, make=made), update("generator", g_on, make=made)
+    d, g = update("discriminator", d_on, make=generate), update("generator", g_on, make=generate)
     with pytest.raises(ValueError, match="shares what `make` makes"):
         joint(update("discriminator", judged), g)
     with pytest.raises(ValueError, match="make different things"):
-        joint(update("discriminator", d_on, make=functools.partial(made)), g)
+        joint(update("discriminator", d_on, make=functools.partial(generate)), g)
     with pytest.raises(ValueError, match=r"\['generator'\] would learn in both"):
-        joint(update(("generator", "discriminator"), d_on, make=made), g)
+        joint(update(("generator", "discriminator"), d_on, make=generate), g)
     with pytest.raises(ValueError, match="differ in axis_name, None and 'data'"):
-        joint(d, update("generator", g_on, make=made, axis_name="data"))
+        joint(d, update("generator", g_on, make=generate, axis_name="data"))
     with pytest.raises(ValueError, match="can't be accumulated over 2 parts"):
-        update("discriminator", d_on, make=made, accumulate=2).learn(tiny_gan(), BATCH, jnp.zeros((4, 2, 2, 1)))
+        update("discriminator", d_on, make=generate, accumulate=2).learn(tiny_gan(), BATCH, jnp.zeros((4, 2, 2, 1)))
 
 
 # --- what is refused ---

@@ -200,7 +200,7 @@ def test_members_and_mapped_axes_keep_the_types():
     step = iteration(make_joint_step(family.sampler, D, G))
     members = functools.partial(ensemble.begin, lambda key: family.state(), jax.random.split(jax.random.key(0), 2))
     batches = jax.tree.map(lambda x: jnp.stack([x, x]), family.batch())
-    stays_float32(ensemble.together(step), members, batches)
+    stays_float32(ensemble.map_members(step), members, batches)
     mapped = iteration(make_joint_step(family.sampler, D, G, axis_name="data"))
     stays_float32(jax.vmap(mapped, (None, 0), None, axis_name="data"), family.state, batches)
 
@@ -301,5 +301,5 @@ def test_feature_networks_and_distances_are_float32():
         for compare in (evaluation.psnr, evaluation.ssim, evaluation.ms_ssim):
             assert jax.eval_shape(compare, images, images).dtype == jnp.float32
         digits = jax.ShapeDtypeStruct((2, 28, 28, 1), jnp.uint8)
-        said = jax.eval_shape(evaluation.house_features("mnist-v1").apply, digits)
+        said = jax.eval_shape(evaluation.classifier_features("mnist-v1").apply, digits)
         assert {values.dtype for values in said.values()} == {jnp.dtype("float32")}

@@ -150,7 +150,7 @@ def test_a_folder_that_took_anothers_place_is_read_again(pictures, tmp_path):
 
 def test_streams_and_single_images_are_not_kept(pictures):
     source = folder(pictures)
-    data.in_memory(source, np.arange(3), data.Preparation(8, 3))
+    data.in_memory(source, np.arange(3), data.ImageTransform(8, 3))
     assert not entries()
 
 

@@ -166,13 +166,13 @@ def test_tfds_registers_the_files_and_needs_no_tensorflow():
 
 def test_mnist_is_fetched_once(server, offer, tmp_path):
     offer(mnist())
-    assert not fetch.kept("mnist", tmp_path)
+    assert not fetch.is_fetched("mnist", tmp_path)
     for _ in range(2):
         images, labels = fetch.fetched("mnist", tmp_path)
         assert images.shape == (2, 28, 28, 1) and images.dtype == np.uint8 and images.flags.writeable
         assert images[1, 3, 5, 0] == 200 and images.sum() == 200
         assert labels.tolist() == [7, 0] and labels.dtype == np.int32
-        assert fetch.kept("mnist", tmp_path)
+        assert fetch.is_fetched("mnist", tmp_path)
     assert server.asked == [IMAGES, LABELS]
     assert files_in(tmp_path) == [IMAGES, LABELS]
     assert (tmp_path / "downloads" / "jaxgan" / "mnist" / IMAGES).read_bytes() == mnist()[IMAGES]
@@ -199,8 +199,8 @@ def test_of_mnist_only_the_files_of_the_split_are_fetched(server, offer, tmp_pat
     offer(mnist() | of_test(black))
     images, labels = fetch.fetched("mnist", tmp_path, "test")
     assert images.shape == (3, 28, 28, 1) and images.sum() == 0 and labels.tolist() == [4, 5, 6]
-    assert server.asked == files_in(tmp_path) == sorted(of_test(black)) and not fetch.kept("mnist", tmp_path)
-    assert fetch.fetched("mnist", tmp_path)[1].tolist() == [7, 0] and fetch.kept("mnist", tmp_path)
+    assert server.asked == files_in(tmp_path) == sorted(of_test(black)) and not fetch.is_fetched("mnist", tmp_path)
+    assert fetch.fetched("mnist", tmp_path)[1].tolist() == [7, 0] and fetch.is_fetched("mnist", tmp_path)
     assert fetch.fetched("mnist", tmp_path, "test")[1].tolist() == [4, 5, 6]
     assert server.asked == [*sorted(of_test(black)), IMAGES, LABELS]
 
@@ -274,7 +274,7 @@ def test_a_download_that_fails_leaves_nothing(server, offer, tmp_path, monkeypat
     began = time.monotonic()
     refused(tmp_path, "mnist", said, f"{IMAGES} of mnist can't be fetched from 127.0.0.1 into {tmp_path}", "--data-dir")
     assert time.monotonic() - began < 5
-    assert server.asked == [IMAGES] * times and files_in(tmp_path) == [] and not fetch.kept("mnist", tmp_path)
+    assert server.asked == [IMAGES] * times and files_in(tmp_path) == [] and not fetch.is_fetched("mnist", tmp_path)
 
 
 def test_a_failure_of_the_moment_is_overcome(server, offer, tmp_path):
@@ -297,7 +297,7 @@ def test_a_damaged_file_is_fetched_again(server, offer, tmp_path):
     fetch.fetched("mnist", tmp_path)
     path = tmp_path / "downloads" / "jaxgan" / "mnist" / IMAGES
     path.write_bytes(bytes(remote.size))
-    assert fetch.kept("mnist", tmp_path)  # it goes by size
+    assert fetch.is_fetched("mnist", tmp_path)  # it goes by size
     server.answers[IMAGES] = 404
     refused(tmp_path, "mnist", rf"404.*the one that lies there is another \(SHA-256 .* expected {remote.sha256}")
     assert path.read_bytes() == bytes(remote.size)  # perhaps a user's: it stays until there is a better one
@@ -338,7 +338,7 @@ def test_nothing_but_http_is_opened(offer, tmp_path, scheme):
 
 
 def test_only_three_sets_can_be_fetched(tmp_path):
-    for call in (fetch.fetched, fetch.kept):
+    for call in (fetch.fetched, fetch.is_fetched):
         with pytest.raises(DataError, match=r"'svhn' can't be fetched.*only mnist, fashion_mnist, cifar10 can"):
             call("svhn", tmp_path)
 
@@ -454,7 +454,7 @@ def test_a_killed_download_leaves_nothing_that_looks_finished(server, offer, tmp
         time.sleep(0.02)
     process.kill()
     process.wait()
-    assert [name.endswith(".part") for name in files_in(tmp_path)] == [True] and not fetch.kept("mnist", tmp_path)
+    assert [name.endswith(".part") for name in files_in(tmp_path)] == [True] and not fetch.is_fetched("mnist", tmp_path)
     server.answers.update(files)
     assert fetch.fetched("mnist", tmp_path)[0].tobytes() == pixels
 

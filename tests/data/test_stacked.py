@@ -182,7 +182,7 @@ def test_images_of_another_size_are_refused():
 @pytest.mark.data
 @needs_tfds
 def test_of_the_real_mnist():
-    every = data.Preparation(28, 1)
+    every = data.ImageTransform(28, 1)
     parts = [data.open_source("mnist", split=split) for split in ("train", "test")]
     images = [data.in_memory(part, np.arange(len(part)), every) for part in parts]
     whole = [data.from_arrays("mnist", *both) for both in zip(images, (part.labels for part in parts), strict=True)]

@@ -15,7 +15,7 @@ from PIL import Image
 from stream_sources import Numbered
 
 from jaxgan import data
-from jaxgan.data import Preparation, batch_indices
+from jaxgan.data import ImageTransform, batch_indices
 from jaxgan.data.stream import Stream, batches
 
 pytest.importorskip("grain")
@@ -31,10 +31,10 @@ def nothing_left():
     assert multiprocessing.active_children() == []
 
 
-def stream(source, workers=2, prepare=None, chosen=None):
+def stream(source, workers=2, transform=None, chosen=None):
     chosen = np.arange(len(source)) if chosen is None else chosen
     return Stream(
-        "mine", source, chosen, prepare or Preparation(4, 1), source.labels[chosen], source.class_names, workers
+        "mine", source, chosen, transform or ImageTransform(4, 1), source.labels[chosen], source.class_names, workers
     )
 
 
@@ -59,9 +59,9 @@ def test_batches_are_those_of_a_set_in_memory():
     """Over two epochs and a half, resized and of some classes: the images, bit for bit, and their labels."""
     whole = data.from_arrays("mine", IMAGES, np.arange(22) % 4)
     chosen, labels, _ = data.choose(whole, "3,1", None)
-    prepare = Preparation(3, 3, "crop", equalize=True)
-    inside = data.in_memory(whole, chosen, prepare)
-    s = Stream("mine", whole, chosen, prepare, labels, ("3", "1"), 2)
+    transform = ImageTransform(3, 3, "crop", equalize=True)
+    inside = data.in_memory(whole, chosen, transform)
+    s = Stream("mine", whole, chosen, transform, labels, ("3", "1"), 2)
     assert_batches(closing(batches(s, WORDS, 0, 3), 8), 0, inside, labels, 3)
 
 
@@ -140,11 +140,11 @@ PROGRAM = """
 import multiprocessing, sys, time
 import numpy as np
 from stream_sources import Numbered
-from jaxgan.data import Preparation
+from jaxgan.data import ImageTransform
 from jaxgan.data.stream import Stream, batches
 if __name__ == "__main__":
     s = Numbered()
-    stream = Stream("s", s, np.arange(20), Preparation(4, 1), s.labels, s.class_names, 2)
+    stream = Stream("s", s, np.arange(20), ImageTransform(4, 1), s.labels, s.class_names, 2)
     found = batches(stream, np.uint32([1, 2]), 0, 5)
     next(found)
     print(*(child.pid for child in multiprocessing.active_children()), flush=True)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgan.evaluation.features.inception import INCEPTION_SHA256, MODES, _prepare, _resize, inception_features
+from jaxgan.evaluation.features.inception import INCEPTION_SHA256, MODES, _preprocess, _resize, inception_features
 from jaxgan.networks import inception
 from scripts.golden.inception import RESIZED, SIZES, SMALL, digest, random_images, random_weight
 
@@ -62,7 +62,7 @@ def test_every_output(variables):
 def test_every_output_at_every_size(mode, variables):
     forward = jax.jit(inception.InceptionV3().apply)
     for size, shape in SIZES.items():
-        images = _prepare(jnp.asarray(random_images(*shape)), mode)
+        images = _preprocess(jnp.asarray(random_images(*shape)), mode)
         assert images.shape == (shape[0], 299, 299, 3)
         compare(forward(variables, images), f"{mode}/{size}")
 
@@ -104,19 +104,19 @@ def test_values_and_what_needs_no_resizing(mode):
     """torch-fidelity maps 0, 128, 255 to -1, 0, 127/128; pytorch-fid to -1, 1/255, 1."""
     image = np.zeros((1, 299, 299, 3), np.uint8)
     image[0, 5, 7], image[0, 8, 9] = (255, 128, 1), 255
-    x = _prepare(jnp.asarray(image), mode)
+    x = _preprocess(jnp.asarray(image), mode)
     expected = {"torch-fidelity": [127 / 128, 0, -127 / 128], "pytorch-fid": [1, 1 / 255, 2 / 255 - 1]}[mode]
     np.testing.assert_allclose(x[0, 5, 7], expected, atol=1e-7)
     np.testing.assert_allclose(x[0, 8, 9], expected[0], atol=1e-7)
     assert x.dtype == jnp.float32 and (x[0, 0] == -1).all()
-    constant = _prepare(jnp.full((1, 20, 30, 3), 128, jnp.uint8), mode)
+    constant = _preprocess(jnp.full((1, 20, 30, 3), 128, jnp.uint8), mode)
     np.testing.assert_allclose(constant, expected[1], atol=1e-6)
 
 
 @every_mode
 def test_grey_is_repeated(mode):
     grey = jnp.asarray(random_images(2, 6, 9)[..., :1])
-    once, thrice = _prepare(grey, mode), _prepare(jnp.tile(grey, (1, 1, 1, 3)), mode)
+    once, thrice = _preprocess(grey, mode), _preprocess(jnp.tile(grey, (1, 1, 1, 3)), mode)
     np.testing.assert_array_equal(once, thrice)
 
 
@@ -131,7 +131,7 @@ def test_grey_is_repeated(mode):
 )
 def test_images_it_does_not_take(images):
     with pytest.raises(ValueError, match=r"takes uint8 images \[B, H, W, 3\], or of 1 channel, got (uint8|float32) \["):
-        _prepare(jnp.asarray(images), "torch-fidelity")
+        _preprocess(jnp.asarray(images), "torch-fidelity")
 
 
 def with_entry(weights, name, values):

@@ -179,7 +179,7 @@ def test_where_it_is_kept(monkeypatch, tmp_path):
 
 # --- the record ------------------------------------------------------------------------------------------------------
 def test_names_tell_published_numbers_from_our_own():
-    assert found("fid", FAKE, REAL)["fid"].name == "Fréchet distance, house features house-of-cards"
+    assert found("fid", FAKE, REAL)["fid"].name == "Fréchet distance, classifier features house-of-cards"
     inception = network("inception-v3-torch-fidelity")
     assert found("fid", FAKE, REAL, network=inception)["fid"].name == "FID (inception-v3-torch-fidelity)"
     assert found("swd", FAKE, REAL)["swd"].name == "sliced Wasserstein distance of pixels"

@@ -161,7 +161,7 @@ def test_points_train_and_resume_like_images(tmp_path):
         straight = train(gan_ring.build, options(workdir=str(tmp_path / "straight")))
     for one, other in zip(jax.tree.leaves(state.ema), jax.tree.leaves(straight.ema), strict=True):
         np.testing.assert_array_equal(one, other)
-    with Image.open(tmp_path / "run" / "samples" / "00000006.png") as sheet:
-        assert sheet.size == (512, 512) and np.asarray(sheet).max() == 255
+    with Image.open(tmp_path / "run" / "samples" / "00000006.png") as picture:
+        assert picture.size == (512, 512) and np.asarray(picture).max() == 255
     with pytest.raises(UsageError, match="points of the plane, not images: --flip True doesn't go with it"):
         train(gan_ring.build, options(flip=True, workdir=None))

@@ -30,7 +30,7 @@ from tqdm import tqdm
 from jaxgan.data.errors import DataError
 from jaxgan.data.sources.requirements import folder_of, unreachable
 
-__all__ = ["FETCHABLE", "Remote", "fetched", "kept", "registered"]
+__all__ = ["FETCHABLE", "Remote", "fetched", "is_fetched", "registered"]
 
 IDX: dict[str, tuple[str, ...]] = {
     "train": ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
@@ -100,7 +100,7 @@ def _files(name: str, split: str) -> list[Remote]:
     return [known[filename] for filename in FILES[name][split]]
 
 
-def kept(name: str, root: Path) -> bool:
+def is_fetched(name: str, root: Path) -> bool:
     """Whether all training files lie in `folder_of(name, root)` with their sizes, so that no network is needed."""
     files = [(folder_of(name, root) / remote.filename, remote.size) for remote in _files(name, "train")]
     try:
@@ -116,7 +116,7 @@ def fetched(name: str, root: Path, split: str = "train") -> tuple[np.ndarray, np
     `name` is one of `FETCHABLE`. Files are kept in `folder_of(name, root)` and used from there, after a check of size
     and SHA-256; one that doesn't pass is fetched again. DataError where a file can't be fetched, written or read.
     """
-    paths = [_kept_or_fetched(name, folder_of(name, root), remote) for remote in _files(name, split)]
+    paths = [_ensured(name, folder_of(name, root), remote) for remote in _files(name, split)]
     with _reading(paths[0]):
         cifar10 = name == "cifar10"
         images, labels = _cifar10(paths[0], BATCHES[split]) if cifar10 else (_idx(paths[0], 28, 28)[..., None], None)
@@ -127,7 +127,7 @@ def fetched(name: str, root: Path, split: str = "train") -> tuple[np.ndarray, np
     return np.array(images, order="C"), labels.astype(np.int32)
 
 
-def _kept_or_fetched(name: str, folder: Path, remote: Remote) -> Path:
+def _ensured(name: str, folder: Path, remote: Remote) -> Path:
     path, there = folder / remote.filename, ""
     try:
         if path.exists():

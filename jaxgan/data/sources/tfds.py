@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from jaxgan.data.cache import fingerprint, kept
+from jaxgan.data.cache import cached, fingerprint
 from jaxgan.data.errors import BadImage, DataError
 from jaxgan.data.sources.source import decode
 
-__all__ = ["PreparedSource", "prepared", "prepared_folder"]
+__all__ = ["TfdsSource", "tfds_folder", "tfds_source"]
 
 CHANNELS = ((1,), (3,), (4,), (None,))
 BLOCK = 1024  # records that are read together for their labels
@@ -23,7 +23,7 @@ AT_ONCE = 2**28  # bytes: smaller sets are read as they are stored in one go, wh
 
 
 @dataclass(frozen=True)
-class PreparedSource:
+class TfdsSource:
     """The records of a prepared set, undecoded, by index. channels: as TFDS declares them; grey pictures in a set of
     coloured ones are made coloured, as TFDS does. files: the folder's fingerprint before it was opened."""
 
@@ -71,7 +71,7 @@ class PreparedSource:
         return self.files and f"{self.files} {self.split}"
 
 
-def prepared_folder(name: str, root: Path) -> Path | None:
+def tfds_folder(name: str, root: Path) -> Path | None:
     """Where the newest version of `name` (`NAME` or `NAME/CONFIG`) lies prepared under `root`; None where nowhere. What
     TFDS was still writing when it was stopped doesn't count. DataError where several are meant, without CONFIG."""
     found = _versions(root, f"{name}/*") or _versions(root, f"{name}/*/*")
@@ -98,7 +98,7 @@ def _labels(records: Any, count: int) -> np.ndarray:
     return labels
 
 
-def prepared(name: str, folder: Path, split: str = "train") -> PreparedSource:
+def tfds_source(name: str, folder: Path, split: str = "train") -> TfdsSource:
     """A split of the prepared set in `folder`; its labels come from the user's cache folder where its files are what
     they were, and TFDS is not asked. DataError where it is damaged or half-written, in a format that only TensorFlow
     reads, or holds no images or no such split."""
@@ -108,9 +108,9 @@ def prepared(name: str, folder: Path, split: str = "train") -> PreparedSource:
         read["records"], labels, names, channels = _checked(name, folder, split)
         return {"labels": labels, "class_names": np.array(names, str), "channels": np.array(channels or 0)}
 
-    found = kept("labels", (files, split, VERSION), ["labels", "class_names", "channels"], compute)
+    found = cached("labels", (files, split, VERSION), ["labels", "class_names", "channels"], compute)
     names, channels = tuple(found["class_names"].tolist()), int(found["channels"]) or None
-    source = PreparedSource(name, folder, found["labels"], names, channels, split, files)
+    source = TfdsSource(name, folder, found["labels"], names, channels, split, files)
     vars(source).update(read)  # as if asked for already
     return source
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import jax
 import numpy as np
 
-from jaxgan.data.cache import Arrays, kept
+from jaxgan.data.cache import Arrays, cached
 from jaxgan.evaluation.features.network import FeatureNetwork, extract
 from jaxgan.evaluation.frechet import Gaussian, gaussian
 
@@ -45,4 +45,4 @@ def _kept(
 ) -> Arrays:
     # The platform's rounding is part of it: a number must not depend on where another run was scored.
     made_by = (VERSION, network.name, network.sha256, network.resize, jax.default_backend(), jax.__version__)
-    return kept(what, (*made_by, content_of(images)), keys, compute)
+    return cached(what, (*made_by, content_of(images)), keys, compute)

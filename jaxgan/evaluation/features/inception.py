@@ -53,8 +53,8 @@ def inception_features(
     network = inception.InceptionV3()
 
     def apply(variables: dict[str, Any], images: jax.Array) -> dict[str, jax.Array]:
-        said: Any = network.apply(variables, _prepare(images, mode))
-        return {"features": said["2048"], "logits": said["logits_unbiased"]}
+        outputs: Any = network.apply(variables, _preprocess(images, mode))
+        return {"features": outputs["2048"], "logits": outputs["logits_unbiased"]}
 
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
@@ -75,7 +75,7 @@ def _named() -> str:
     )
 
 
-def _prepare(images: jax.Array, mode: str) -> jax.Array:
+def _preprocess(images: jax.Array, mode: str) -> jax.Array:
     """uint8 `[B, H, W, 1 or 3]` as the network's input, float32 `[B, 299, 299, 3]`."""
     if images.ndim != 4 or images.dtype != jnp.uint8 or images.shape[3] not in (1, 3) or 0 in images.shape:
         raise ValueError(

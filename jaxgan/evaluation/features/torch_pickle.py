@@ -134,8 +134,8 @@ def _global(name: str) -> _Global:
     return _Global(name)
 
 
-def _storage(said: Any) -> Storage:
-    match said:
+def _storage(description: Any) -> Storage:
+    match description:
         case ("storage", _Global(kind), str(key), _, int(length), *view) if kind in STORAGES and length >= 0:
             if any(of is not None for of in view):
                 raise ValueError("it holds parts of storages, as PyTorch wrote before 0.4; save it again with a newer")

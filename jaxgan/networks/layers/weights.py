@@ -143,11 +143,11 @@ def spectral(layer: Callable[..., Any], *, turns: int = 1, eps: float = 1e-12) -
 
 
 def _rescaled(name: str, layer: Callable[..., Any], weights: Weights) -> Callable[..., Any]:
-    made = layer.func if isinstance(layer, functools.partial) else layer
-    if "weights" not in inspect.signature(made).parameters or not hasattr(made, "matrix"):
+    factory = layer.func if isinstance(layer, functools.partial) else layer
+    if "weights" not in inspect.signature(factory).parameters or not hasattr(factory, "matrix"):
         raise ValueError(
             f"{name}() takes Conv, ConvTranspose, Dense or Embed of jaxgan.networks.layers, or a partial of one, got "
-            f"{getattr(made, '__qualname__', made)}"
+            f"{getattr(factory, '__qualname__', factory)}"
         )
     if isinstance(layer, functools.partial) and "weights" in layer.keywords:
         raise ValueError(

@@ -102,7 +102,7 @@ def _stored(found: Data, fields: Mapping[str, Field]) -> dict[str, np.ndarray]:
         raise TypeError("there are several sets")
     chosen = drawn_order(found)[:MOST]
     if isinstance(found, Stream):
-        images = data.in_memory(found.source, found.chosen[chosen], found.prepare)
+        images = data.in_memory(found.source, found.chosen[chosen], found.transform)
         arrays = {"image": images, LABEL: found.labels[chosen]}
     else:
         arrays = dict(found.take(chosen).arrays)
@@ -198,7 +198,7 @@ def _whole(options: DataOptions, source: data.Source, *, held: bool) -> data.Dat
 
 
 def _good(
-    source: data.Source, chosen: np.ndarray, prepared: Sequence[tuple[data.Source, data.Preparation]]
+    source: data.Source, chosen: np.ndarray, prepared: Sequence[tuple[data.Source, data.ImageTransform]]
 ) -> np.ndarray:
     """Which of the chosen examples can be used, as a mask, after a note on the others."""
     found = [readable(one, chosen, prepare) for one, prepare in prepared]
@@ -226,7 +226,7 @@ def _refuse(options: DataOptions, source: data.DataSet, images: Sequence[data.Da
             )
 
 
-def _preparation(options: DataOptions, source: data.Source, chosen: np.ndarray) -> data.Preparation:
+def _preparation(options: DataOptions, source: data.Source, chosen: np.ndarray) -> data.ImageTransform:
     """What the options leave open is as in the first image (that can be read)."""
     asked = options.load_size or options.image_size
     shape, fit = shape_of(asked) if asked else None, options.fit if asked else None
@@ -235,7 +235,7 @@ def _preparation(options: DataOptions, source: data.Source, chosen: np.ndarray) 
         _, (height, width, depth) = first_shape(source, chosen, skip=options.skip_bad_images, keep=not options.stream)
         shape, channels = shape or (height, width), channels or depth
     size = shape[0] if shape[0] == shape[1] else shape  # what is kept of squares is known by a side of theirs
-    return data.Preparation(size, channels, fit, options.filter, options.equalize)
+    return data.ImageTransform(size, channels, fit, options.filter, options.equalize)
 
 
 def _skipped(faults: list[str], bad: int, of: int) -> str:
