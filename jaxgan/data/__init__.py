@@ -1,4 +1,5 @@
-"""Where examples come from, and in which order. Host side: it knows nothing of networks and steps."""
+"""Data sets: sources by name, transforms of images, caching, and the order in which examples are read. This is the host
+side: it knows nothing of networks and steps."""
 
 from jaxgan.data.errors import DataError
 from jaxgan.data.names import mnist_or_digits, open_source

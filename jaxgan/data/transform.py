@@ -1,4 +1,4 @@
-"""From what a source holds to what a network is given: which images, of which size, in which colours."""
+"""The way from a source to a network: the choice of images, their size and colours, and reading them into memory."""
 
 import dataclasses
 import hashlib
@@ -28,13 +28,13 @@ VERSION = 1  # of what is kept: raised when the same files would give other imag
 
 @dataclass(frozen=True)
 class ImageTransform:
-    """What is done to each image: uint8 `[H, W, C]` -> uint8 `[*shape, channels]`.
+    """A transform of single images, uint8 `[H, W, C]` -> uint8 `[*shape, channels]`: size, proportions and colours.
 
-    size: height and width, or a side of the square. fit: `pad` centres a smaller image on black and refuses a larger
-    one, `crop` cuts the largest part of these proportions out of the middle and resizes it, `stretch` resizes without
-    regard to proportions, None refuses all that aren't of that size. Resizing is Pillow's, antialiased, with `filter`.
-    Colours become grey by ITU-R 601 luma, grey becomes three equal channels; `equalize` flattens the histogram of each
-    channel.
+    size: height and width, or the side of a square. fit: `pad` centres a smaller image on black and refuses a larger
+    one, `crop` cuts the largest part with these proportions out of the middle and resizes it, `stretch` resizes without
+    regard to proportions, None refuses all images that don't have this size. Resizing is Pillow's, antialiased, with
+    `filter`. Colours become grey by ITU-R 601 luma, grey becomes three equal channels; `equalize` flattens the
+    histogram of each channel.
     """
 
     size: int | tuple[int, int]
@@ -45,11 +45,11 @@ class ImageTransform:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Height and width."""
+        """Returns height and width."""
         return (self.size, self.size) if isinstance(self.size, int) else self.size
 
     def __call__(self, image: np.ndarray, name: str) -> np.ndarray:
-        """BadImage, with `name`, for an image that doesn't fit."""
+        """Returns the transformed image. BadImage, with `name`, for an image that doesn't fit."""
         from PIL import Image
 
         if image.shape[2] == 1 < self.channels:
@@ -93,7 +93,8 @@ _Key = dataclasses.make_dataclass("Preparation", [field.name for field in datacl
 
 
 def largest(within: tuple[int, int], shape: tuple[int, int]) -> tuple[int, int]:
-    """Height and width in whole pixels, nearest to the proportions of `shape`, that fit `within` another."""
+    """Returns the largest height and width, in whole pixels, that fit `within` another and are nearest to the
+    proportions of `shape`."""
     (height, width), (tall, wide) = within, shape
     if height * wide <= width * tall:
         return height, max(1, round(height * wide / tall))
@@ -101,10 +102,10 @@ def largest(within: tuple[int, int], shape: tuple[int, int]) -> tuple[int, int]:
 
 
 def _equalized(layer: np.ndarray) -> np.ndarray:
-    """uint8 `[H, W]` whose values are spread so that their cumulative histogram is a straight line from 0 to 255.
+    """Spreads the values of uint8 `[H, W]`, so that their cumulative histogram is a straight line from 0 to 255.
 
-    Not Pillow's, which rounds the pixels that make a step of 1/255 down: images of 28×28 end at white too soon, and
-    those of fewer than 256 pixels stay as they are."""
+    This isn't Pillow's version, which rounds the number of pixels for a step of 1/255 down: images of 28×28 reach white
+    too soon, and those of fewer than 256 pixels stay as they are."""
     below = np.cumsum(np.bincount(layer.ravel(), minlength=256))
     darkest = below[below > 0][0]
     if darkest == layer.size:  # of one colour
@@ -114,10 +115,10 @@ def _equalized(layer: np.ndarray) -> np.ndarray:
 
 
 def choose(source: Source, classes: str | None, images: str | None) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-    """Which images of a source are used: their indices, and their labels and class names, counted anew.
+    """Chooses images of a source. Returns their indices, and their labels and class names, numbered anew.
 
-    classes: names or numbers, with commas between; None for all. images: a number, "5000", or a share, "10%", drawn
-    once and for all, the same in every run. DataError where there are none such."""
+    classes: names or numbers, with commas between them; None for all. images: a number, "5000", or a share, "10%"; they
+    are drawn with a fixed seed, the same in every run. DataError where no image is chosen."""
     labels, names = source.labels, source.class_names
     chosen = np.arange(len(source))
     if classes is not None:
@@ -147,8 +148,8 @@ def _class(source: Source, text: str) -> int:
 
 
 def count_of(text: str, available: int, option: str = "--images") -> int:
-    """How many a number, "5000", or a share, "10%", is; DataError, which names the option, unless from 1 to
-    `available`."""
+    """Returns the count that a number, "5000", or a share, "10%", stands for. DataError, which names the option, unless
+    it is between 1 and `available`."""
     share = text.endswith("%")
     try:
         number = float(text[:-1]) if share else int(text)
@@ -161,8 +162,8 @@ def count_of(text: str, available: int, option: str = "--images") -> int:
 
 
 def first_shape(source: Source, chosen: np.ndarray, *, skip: bool, keep: bool) -> tuple[str, tuple[int, ...]]:
-    """The title and shape (H, W, C) of the first of the chosen images, or with `skip` of the first that can be read.
-    `keep` as of `in_memory`. BadImage where it can't be, DataError where none can."""
+    """Returns the title and shape (H, W, C) of the first of the chosen images or, with `skip`, of the first that can be
+    read. `keep` as for `in_memory`. BadImage where the first can't be read, DataError where none can."""
 
     def compute() -> dict[str, np.ndarray]:
         for i in map(int, chosen):
@@ -178,8 +179,9 @@ def first_shape(source: Source, chosen: np.ndarray, *, skip: bool, keep: bool) -
 
 
 def in_memory(source: Source, chosen: np.ndarray, transform: ImageTransform, *, keep: bool = False) -> np.ndarray:
-    """The chosen images, prepared, uint8 `[len(chosen), H, W, C]`. With `keep` they are kept in the user's cache
-    folder, and taken from there while the source's files are what they were. BadImage for one that can't be."""
+    """Reads and transforms the chosen images, uint8 `[len(chosen), H, W, C]`. With `keep` they are cached in the user's
+    cache folder, and read from there while the source's files are unchanged. BadImage for an image that can't be used.
+    """
     shape = (*transform.shape, transform.channels)
     if isinstance(source, DataSet) and source.images.shape[1:] == shape and not transform.equalize:
         return source.images if np.array_equal(chosen, np.arange(len(source))) else source.images[chosen]
@@ -201,8 +203,8 @@ def in_memory(source: Source, chosen: np.ndarray, transform: ImageTransform, *, 
 
 
 def _follows_from(source: Source, chosen: np.ndarray, keep: bool) -> tuple[str | None, ...]:
-    """What the chosen images follow from: files, numbers, and what decodes them; with a None where that isn't known, or
-    nothing is to be kept."""
+    """Returns what determines the chosen images: files, numbers, and the version of the decoder. It holds a None where
+    that isn't known, or nothing is to be cached."""
     import PIL
 
     if not keep or not isinstance(source, FolderSource | TfdsSource):
@@ -212,7 +214,8 @@ def _follows_from(source: Source, chosen: np.ndarray, keep: bool) -> tuple[str |
 
 
 def readable(source: Source, chosen: np.ndarray, transform: ImageTransform) -> tuple[np.ndarray, list[str]]:
-    """Which of the chosen images can be read and prepared, as a mask, and what is wrong with the others. Reads all."""
+    """Reads and transforms all of the chosen images. Returns a mask of those that can be used, and what is wrong with
+    the others."""
     faults: list[str | None] = [None] * len(chosen)
 
     def read(positions: np.ndarray) -> None:
@@ -228,7 +231,8 @@ def readable(source: Source, chosen: np.ndarray, transform: ImageTransform) -> t
 
 
 def _in_threads(work: Callable[[np.ndarray], None], count: int, what: str) -> None:
-    """`work` on blocks of the positions 0 to count - 1, with a bar once it takes longer than two seconds."""
+    """Calls `work` with blocks of the positions 0 to count - 1; shows a progress bar if it takes longer than two
+    seconds."""
     positions = np.arange(count)
     blocks = np.split(positions[1:], range(BLOCK, count, BLOCK))
     with ThreadPoolExecutor(os.cpu_count()) as pool, tqdm(total=count, desc=what, unit="image", delay=2) as bar:

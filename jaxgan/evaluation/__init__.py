@@ -1,4 +1,4 @@
-"""How far what was generated is from what is real: arrays in, numbers out."""
+"""Distances and scores of generated against real examples: arrays in, numbers out."""
 
 from jaxgan.evaluation.classes import ClassScores, class_scores
 from jaxgan.evaluation.diversity import Diversity, diversity

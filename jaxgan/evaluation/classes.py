@@ -1,4 +1,4 @@
-"""Whether a conditional generator draws what it is asked for, and how much of each class."""
+"""Scores of a conditional generator: whether it draws the requested class, and how much of each class it covers."""
 
 from typing import NamedTuple
 
@@ -11,8 +11,9 @@ __all__ = ["ClassScores", "class_scores"]
 
 
 class ClassScores(NamedTuple):
-    """agreement: share of images that are read as the class that was asked for. coverage: that of
-    `density_coverage` inside each class, on average over the classes. least_coverage: the smallest. All in [0, 1]."""
+    """agreement: share of images that the classifier predicts to be of the requested class. coverage: that of
+    `density_coverage` inside each class, on average over the classes. least_coverage: the smallest of these. All in [0,
+    1]."""
 
     agreement: float
     coverage: float
@@ -22,13 +23,13 @@ class ClassScores(NamedTuple):
 def class_scores(
     real: ArrayLike, real_labels: ArrayLike, fake: ArrayLike, requested: ArrayLike, predicted: ArrayLike, *, k: int = 5
 ) -> ClassScores:
-    """Scores of features `[M, D]` of images that were `asked` for by class `[M]`, and that a classifier has `read` as
-    `[M]`, against real features `[N, D]` with `real_labels` `[N]`; all labels integers.
+    """Scores features `[M, D]` of images with `requested` classes `[M]` and a classifier's `predicted` classes `[M]`,
+    against real features `[N, D]` with `real_labels` `[N]`; all labels are integers.
 
-    Agreement alone is reached by one good picture a class; coverage inside each class, Naeem et al. 2020 (arXiv
-    2002.09797), is not. The latter depends on the number of images: hold it against that of as many real ones.
-    ValueError for labels that don't fit the images, for a real class that was never asked for, or the other way round,
-    for fewer than k + 1 real images of a class, and for what `density_coverage` refuses."""
+    One good picture a class is enough for agreement; it isn't for coverage inside each class, Naeem et al. 2020 (arXiv
+    2002.09797). Coverage depends on the number of images: compare it with that of as many real ones. ValueError for
+    labels that don't fit the images, where the real and the requested classes are not the same, for fewer than k + 1
+    real images of a class, and for what `density_coverage` refuses."""
     real, fake, real_labels, requested, predicted = map(np.asarray, (real, fake, real_labels, requested, predicted))
     given = (("real", real_labels, real), ("requested", requested, fake), ("predicted", predicted, fake))
     for name, labels, images in given:

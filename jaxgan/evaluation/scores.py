@@ -1,4 +1,4 @@
-"""Scores by their short names: from images to named numbers, each with all that it depends on."""
+"""Scores by their short names: from images to numbers, each with its name and all that it depends on."""
 
 import functools
 import importlib.metadata
@@ -37,7 +37,7 @@ Progress = Callable[[int], None]
 
 
 class _Sets(NamedTuple):
-    """What is compared. What the network says of it is computed when it is asked for."""
+    """The sets that are compared. The network's outputs are computed when they are first needed."""
 
     images: np.ndarray
     real: np.ndarray
@@ -50,7 +50,7 @@ class _Sets(NamedTuple):
     lpips: Perceptual | None
 
     def features(self) -> tuple[np.ndarray, np.ndarray]:
-        """Of as many real images as there are others, or of all, and of these."""
+        """Returns the features of the real images, at most as many as there are others, and those of the others."""
         real = features_of(self.network, self.real[: len(self.images)], self.progress)
         return real["features"], self.outputs()["features"]
 
@@ -68,20 +68,25 @@ def scores(
     keep: bool = False,
     progress: Progress = lambda count: None,
 ) -> list[Score]:
-    """Scores of uint8 `images` `[N, H, W, C]` against `real` ones of the same size, in the order of `metrics`.
+    """Scores uint8 `images` `[N, H, W, C]` against `real` ones of the same size, in the order of `metrics`.
 
-    network: what the features are of; "swd" and "diversity" are of pixels and do without. dataset: "stacked_mnist" has
-    its 1,000 modes read by the house network for digits; "ring" and "grid" are points `[N, 1, 1, 2]`, of which those
-    within 3 σ of a centre count for its mode; of all others the modes are the network's classes. labels: for "classes",
-    those that `images` were asked for by, `[N]`, and those of `real`, integers that are the network's classes. targets:
-    for scores of pairs, what each image should be, of the shape of `images`; `real` has no part in them. lpips: LPIPS's
-    weights. "vectors" is for vectors `[N, D]`, of which nothing else is said. What the
-    network says of `real` is kept on the disk; with `keep`, for real images that are scored as a floor, so is that of
-    `images`. "fid" takes all real images, "kid", "prdc" and "classes" the first N, "swd" and "diversity" the first
-    2,048 of both, of large images fewer. `progress` is told of every batch that went through the network.
+    network: computes the features; "swd" and "diversity" are of pixels and need none.
+    dataset: for "stacked_mnist" the packaged classifier mnist-v1 reads its 1,000 modes; "ring" and "grid" are points
+        `[N, 1, 1, 2]`, where a point within 3 σ of a centre counts for its mode; for all others the modes are the
+        network's classes.
+    labels: for "classes", the requested labels of `images`, `[N]`, and the labels of `real`, integers that are the
+        network's classes.
+    targets: for scores of pairs, the target of each image, of the shape of `images`; `real` has no part in them.
+    lpips: LPIPS's weights.
+    keep: caches the network's outputs of `images` on the disk too, for real images that are scored as a floor; those of
+        `real` always are.
+    progress: called with the size of every batch that went through the network.
+
+    "vectors" is for vectors `[N, D]`, and the only metric for them. "fid" takes all real images, "kid", "prdc" and
+    "classes" the first N, "swd" and "diversity" the first 2,048 of both, of large images fewer.
 
     ValueError for a name that isn't in METRICS, sets of different sizes or channels, a metric without the network or
-    the classes that it needs, and what the metrics themselves refuse."""
+    the classes that it needs, and whatever the metrics themselves refuse."""
     unknown = [metric for metric in metrics if metric not in METRICS]
     if unknown or not metrics:
         raise ValueError(f"no metric is called {', '.join(unknown) or 'nothing'}; there are {', '.join(METRICS)}")
@@ -112,7 +117,7 @@ def scores(
 
 
 def record(score: Score, **about: Any) -> dict[str, Any]:
-    """A score as JSON has it, with its protocol; `about` says what was scored."""
+    """Returns a score with its protocol as a JSON record; `about` says what was scored."""
     version, _ = METRICS[score.metric]
     network = score.network
     return {
@@ -219,7 +224,8 @@ def _diversity(sets: _Sets) -> list[Score]:
 
 
 def _in_pixels(sets: _Sets) -> int:
-    """How many images of each set are compared by their pixels: fewer of those of above 24,000 numbers."""
+    """Returns the number of images of each set whose pixels are compared: fewer where an image has more than 24,000
+    numbers."""
     return min(IN_PIXELS, max(16, PIXELS // sets.real[0].size), len(sets.images), len(sets.real))
 
 

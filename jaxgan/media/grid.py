@@ -1,4 +1,4 @@
-"""Pictures side by side: uint8 arrays in, one uint8 array out."""
+"""Grids and rows of pictures: uint8 arrays in, one uint8 array out."""
 
 from collections.abc import Sequence
 
@@ -12,8 +12,8 @@ SMALL = 64  # pixels of height below which images are doubled so that a person c
 
 
 def grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:
-    """Images `[N, H, W, C]` side by side, two pixels apart, in rows of `columns` (as square as can be by default):
-    uint8 `[H', W', C]`. Images below 64 pixels of height are doubled. ValueError without images."""
+    """Lays images `[N, H, W, C]` side by side, two pixels apart, in rows of `columns` (by default as square as
+    possible): uint8 `[H', W', C]`. Images of less than 64 pixels of height are doubled. ValueError without images."""
     if len(images) == 0:
         raise ValueError("a grid needs at least one image, got none")
     scale = 2 if images.shape[1] < SMALL else 1
@@ -29,8 +29,8 @@ def grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:
 
 
 def side_by_side(pictures: Sequence[np.ndarray]) -> np.ndarray:
-    """Pictures `[..., H, W, C]` from left to right, aligned at the top, `[..., H', W', C']`. Lower ones are continued
-    in black; beside coloured ones grey ones have three equal channels. ValueError without pictures."""
+    """Lays pictures `[..., H, W, C]` from left to right, aligned at the top: `[..., H', W', C']`. Lower pictures
+    continue in black; beside coloured pictures, grey ones get three equal channels. ValueError without pictures."""
     if not pictures:
         raise ValueError("at least one picture is needed, got none")
     height, channels = (max(picture.shape[axis] for picture in pictures) for axis in (-3, -1))
@@ -43,7 +43,7 @@ def side_by_side(pictures: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def label(number: int, height: int) -> np.ndarray:
-    """A number in white on black, half-way up: uint8 `[height, LABEL, 1]`."""
+    """Draws a number in white on black, at half height: uint8 `[height, LABEL, 1]`."""
     from PIL import Image, ImageDraw
 
     strip = Image.new("L", (LABEL, height))

@@ -1,4 +1,4 @@
-"""What a network says of a fixed set of images, computed once and kept on the disk under the set's content."""
+"""Features of a fixed set of images, computed once and cached on the disk under the hash of the images."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -18,19 +18,19 @@ VERSION = 1  # of what is kept: raised when the same images and weights would gi
 
 
 def content_of(images: np.ndarray) -> str:
-    """The SHA-256, in hex, of images' bytes, type and shape."""
+    """Returns the SHA-256, in hex, of images' bytes, type and shape."""
     digest = hashlib.sha256(f"{images.dtype} {images.shape}".encode())
     digest.update(np.ascontiguousarray(images).data)
     return digest.hexdigest()
 
 
 def features_of(network: FeatureNetwork, images: np.ndarray, progress: Progress = lambda count: None) -> Arrays:
-    """`extract(network, images)`, from the disk where it was computed before."""
+    """Returns `extract(network, images)`, from the disk where it was computed before."""
     return _kept("features", ["features", "logits"], network, images, lambda: extract(network, images, progress))
 
 
 def gaussian_of(network: FeatureNetwork, images: np.ndarray, progress: Progress = lambda count: None) -> Gaussian:
-    """The Gaussian of the images' features, from the disk where it was computed before."""
+    """Returns the Gaussian of the images' features, from the disk where it was computed before."""
 
     def compute() -> Arrays:
         found = gaussian(extract(network, images, progress)["features"])

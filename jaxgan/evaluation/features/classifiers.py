@@ -1,11 +1,12 @@
-"""The packaged classifiers: small networks, trained by `scripts.train_features` and shipped with jaxgan, as features.
+"""Packaged classifiers: small networks whose features are compared, trained by `scripts.train_features`, in the
+package.
 
-They make distances that anyone can compute at once, where Inception's weights can't be had or don't suit the images. A
-Fréchet distance of house features is not the FID, and compares only with others of the same network.
+Their features give distances that anyone can compute at once, where Inception's weights can't be obtained or don't suit
+the images. A Fréchet distance of their features is not the FID, and compares only with others of the same network.
 
 mnist-v1: 28×28 grey digits, 96 features, 10 classes, 99.56 % of MNIST's test set right. cifar10-v1: 32×32 colour
-images, 128 features, 10 classes, 85.90 % of CIFAR-10's test set right; it was trained and tested on JPEG copies. What
-made a file stands in it, under `about`.
+images, 128 features, 10 classes, 85.90 % of CIFAR-10's test set right; it was trained and tested on JPEG copies. A file
+of weights says under `about` how it was trained.
 """
 
 import functools
@@ -31,8 +32,9 @@ WEIGHTS = Path(__file__).with_name("weights")
 
 @dataclass(frozen=True)
 class PackagedClassifier:
-    """A house network: its module, the size `[size, size, channels]` of its images, the border that larger ones of
-    `size + 2·border` lose, the SHA-256 of its weights, and what to take for images of other channels."""
+    """A packaged classifier. module: the network. size, channels: images are `[size, size, channels]`. border: images
+    with sides of size + 2·border lose it. sha256: that of its weights. instead: what to use for images with other
+    channels."""
 
     module: Classifier
     size: int
@@ -43,7 +45,7 @@ class PackagedClassifier:
 
     @property
     def resize(self) -> str:
-        """How images come to the network's input, in words."""
+        """Describes in words how images are resized for the network's input."""
         padded = self.size + 2 * self.border
         rule = f"{padded}x{padded} loses its border of {self.border}, others " if self.border else ""
         return f"to {self.size}x{self.size}: {rule}antialiased bilinear, not rounded"
@@ -71,11 +73,11 @@ CLASSIFIERS = {
 
 @functools.cache
 def classifier_features(name: str) -> FeatureNetwork:
-    """The house network called `name`: mnist-v1 or cifar10-v1.
+    """Returns the packaged classifier called `name`, mnist-v1 or cifar10-v1, as a feature network.
 
-    It takes uint8 images `[B, H, W, C]` of any size (its `resize` says how they come to its own) and of its channels, 1
+    It takes uint8 images `[B, H, W, C]` of any size (its `resize` says how they are resized) and of its own channels, 1
     for mnist-v1 and 3 for cifar10-v1: ValueError for others. ValueError also for another name, and where the weights
-    are missing or aren't those that belong to this version of jaxgan."""
+    are missing or are not those of this version of jaxgan."""
     if name not in CLASSIFIERS:
         raise ValueError(f"no packaged classifier is called {name!r}; there are {' and '.join(CLASSIFIERS)}")
     path, expected = WEIGHTS / f"{name}.npz", CLASSIFIERS[name].sha256
@@ -89,7 +91,8 @@ def classifier_features(name: str) -> FeatureNetwork:
 
 
 def from_file(name: str, path: Path) -> FeatureNetwork:
-    """The house network called `name` with the weights in `path`, which `packed` made, whatever their hash."""
+    """Returns the packaged classifier called `name` with the weights in the file `path`, which `packed` made, whatever
+    their hash."""
     stored = path.read_bytes()
     with np.load(io.BytesIO(stored), allow_pickle=False) as file:
         arrays = {key: file[key].astype(np.float32) for key in file.files if key != "about"}
@@ -105,7 +108,8 @@ def from_file(name: str, path: Path) -> FeatureNetwork:
 
 
 def _fitted(name: str, images: jax.Array) -> jax.Array:
-    """uint8 images as the network's input, float32 in [-1, 1]: the one place that says how sizes and channels count."""
+    """Turns uint8 images into the network's input, float32 in [-1, 1]. Sizes and channels are checked and resized here
+    only."""
     packaged = CLASSIFIERS[name]
     if images.ndim != 4 or images.dtype != jnp.uint8:
         raise ValueError(f"{name} takes uint8 images [B, H, W, C], got {images.dtype} {list(images.shape)}")
@@ -122,8 +126,8 @@ def _fitted(name: str, images: jax.Array) -> jax.Array:
 
 
 def packed(variables: dict[str, Any], about: dict[str, Any]) -> bytes:
-    """The weights of a `Classifier` as an .npz file: kernels in float16, vectors (biases and batch norm's) in float32,
-    named by their path, and `about` as JSON. The same input gives the same bytes."""
+    """Returns the weights of a `Classifier` as an .npz file: kernels in float16, vectors (biases and batch norm's) in
+    float32, named by their path, and `about` as JSON. The same input gives the same bytes."""
     arrays: dict[str, Any] = {
         path: np.asarray(values, np.float16 if values.ndim > 1 else np.float32)
         for path, values in sorted(flatten_dict(variables, sep="/").items())
@@ -135,8 +139,8 @@ def packed(variables: dict[str, Any], about: dict[str, Any]) -> bytes:
 
 @functools.partial(jax.jit, static_argnames="network")
 def read_stacked(network: FeatureNetwork, images: jax.Array) -> jax.Array:
-    """The numbers 0 to 999 that stacked digits show, int32 `[B]`: 100·c₀ + 10·c₁ + c₂, where cᵢ is the class that
-    `network` (mnist-v1) sees in channel i, as PacGAN's evaluation has it (Lin et al. 2018, arXiv 1712.04086).
+    """Reads the numbers 0 to 999 of stacked digits, int32 `[B]`: 100·c₀ + 10·c₁ + c₂, where cᵢ is the class that
+    `network` (mnist-v1) predicts for channel i, as in PacGAN's evaluation (Lin et al. 2018, arXiv 1712.04086).
 
     images: uint8 `[B, H, W, 3]`, ValueError for anything else."""
     if images.ndim != 4 or images.shape[3] != 3 or images.dtype != jnp.uint8:
