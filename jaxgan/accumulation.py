@@ -1,4 +1,4 @@
-"""Gradient accumulation: a batch that does not fit is cut into parts, which one update sees one after the other."""
+"""Gradient accumulation: a batch that doesn't fit in memory is cut into parts, which one update processes in turn."""
 
 import dataclasses
 import warnings
@@ -28,12 +28,13 @@ def accumulated(
     learns: Sequence[str],
     across: Sequence[str],
 ) -> tuple[PyTree, Any]:
-    """Returns the mean over `n` parts of `gradients_of(batch, draw, pass_states)`, and what the parts leave.
+    """Returns the mean over `n` parts of `gradients_of(batch, draw, pass_states)`, and the state of the passes, extras
+    and metrics after them.
 
-    Every part finds the variables that the one before left, and all the same parameters and extras, whose floats become
-    the mean of what the parts make of them, as over devices. Metrics are means. Collections that move once an update
-    move in the first part. What looks across examples sees the parts alone, which is warned about when the step is
-    traced.
+    Every part starts from the variables that the part before it left behind. All parts start from the same parameters
+    and extras; floats of the new extras are averaged over the parts, as over devices. Metrics are means. Collections
+    that change once in an update change in the first part. Layers and losses that look across examples see a single
+    part; a warning says so when the step is traced.
     """
     if draw.size % n:
         raise ValueError(f"expected n·B examples for {n} parts, got {draw.size}, which {n} doesn't divide")
@@ -67,7 +68,8 @@ def accumulated(
 
 
 def _scan(one: Callable[..., Any], pass_states: dict[str, PassState], total: PyTree, parts: PyTree) -> tuple[Any, Any]:
-    """`jax.lax.scan` of `one`, whose count of passes is no array: each part counts from where the first one began."""
+    """Runs `jax.lax.scan` of `one`. Counts of passes are no arrays, so each part counts from where the
+    first one began."""
     passes = {name: of.passes for name, of in pass_states.items()}
 
     def body(carry: tuple[PyTree, PyTree], part: PyTree) -> tuple[Any, Any]:

@@ -1,4 +1,5 @@
-"""Two updates on one pass: what the second learns by is made once, shown to the first, and waits for its gradient."""
+"""Joint steps: two updates on one forward pass. The second update's pass is computed first, the first update learns
+from its outputs, and then the second update uses the gradient of the same pass."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -18,12 +19,12 @@ PyTree = Any
 
 
 def joint(first: Update, second: Update, *, simultaneous: bool = False) -> Step:
-    """Returns `first` and then `second` on one pass through the networks of `second`, its `make`, whose `vjp` waits
-    while `first` learns.
+    """Returns `first` and then `second` as one step on a single pass: the `make` of `second`, whose `vjp` is kept while
+    `first` learns.
 
-    On the same draws it is one after the other, at the price of a pass less. With `simultaneous`, `second` sees the
-    players as they were before. ValueError where one has no `make`, another than the second, or accumulates (the pass
-    that waits is that of the whole batch), where they share a learner, or differ in `axis_name`.
+    With the same draws it equals one update after the other, with one pass less. With `simultaneous`, `second` sees the
+    players as they were before `first`. ValueError where one has no `make`, another than the second, or accumulates
+    (the pass is over the complete batch), where they share a learner, or differ in `axis_name`.
     """
     _check_joint(first, second)
 
@@ -72,7 +73,8 @@ def _check_joint(first: Update, second: Update) -> None:
 
 
 def _apart(tree: PyTree) -> tuple[list[jax.Array], Any]:
-    """A pytree's floats, which have gradients, and the rest of it, as a pytree that `_whole` puts them back into."""
+    """Splits a pytree into its floats, which have gradients, and the rest, a pytree that `_whole` puts them
+    back into."""
     leaves, structure = jax.tree.flatten(tree)
     is_float = [jnp.issubdtype(jnp.result_type(x), jnp.inexact) for x in leaves]
     floats = [x for x, has_gradient in zip(leaves, is_float, strict=True) if has_gradient]

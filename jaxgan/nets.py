@@ -1,4 +1,5 @@
-"""Players as an objective sees them: networks that are called, and leave their variables changed where they learn."""
+"""Players as an objective sees them: networks that can be called, and whose variables change with a
+learner's passes."""
 
 import dataclasses
 import functools
@@ -18,8 +19,8 @@ __all__ = ["Net", "Nets", "PassState", "nets_of"]
 @functools.partial(jax.tree_util.register_dataclass, data_fields=["variables"], meta_fields=["passes"])
 @dataclasses.dataclass(frozen=True)
 class PassState:
-    """What passes through a player's network have left: its variables, and how many passes there were, of which kinds,
-    `(training, frozen)`."""
+    """The state of a player's network between passes: its variables, and the number of passes so far, `(training,
+    frozen)`."""
 
     variables: Variables
     passes: tuple[int, int] = (0, 0)
@@ -28,9 +29,10 @@ class PassState:
 class Net:
     """A player in an update.
 
-    Called as its network is, it makes a training pass. Those of a player that learns leave its variables changed for
-    the next, and collections of `TrainState.once` move in the first of them only; those of other players, and `frozen`
-    ones, change nothing. Every pass sees what earlier ones left, and has a key of its own for draws inside.
+    It is called like its network, for a training pass. The passes of a player that learns change its variables for the
+    next pass; collections of `TrainState.once` change in the first pass only. Passes of other players, and `frozen`
+    ones, change nothing. Every pass starts from the variables that earlier passes left behind, and has its own key for
+    draws inside.
     """
 
     def __init__(
@@ -43,20 +45,20 @@ class Net:
 
     @property
     def params(self) -> Any:
-        """The parameters, the differentiated ones of a player that learns."""
+        """Returns the parameters; of a player that learns, those that are differentiated."""
         return self.player.params
 
     @property
     def variables(self) -> Variables:
-        """The other collections, as passes have left them."""
+        """Returns the other collections, as earlier passes left them."""
         return self.pass_state.variables
 
     def __call__(self, *inputs: Any, key: jax.Array | str | None = None, train: bool = True, **options: Any) -> Any:
-        """Returns the network's output; `options` as the network takes them, `method` among them for Linen modules.
+        """Returns the network's output; `options` are those of the network, such as `method` for Linen modules.
 
-        key: for the draws inside, a key or a name, by default one a pass. ValueError where a player that learns is
-        called inside a transformation of the objective's own (grad, cond, scan, vmap, checkpoint), from which what it
-        changes can't come out; `frozen` passes may be.
+        key: a key or a name for the draws inside, by default another one for each pass. ValueError where a player that
+        learns is called inside a transformation of the objective's own (grad, cond, scan, vmap, checkpoint), from which
+        its changed variables can't come out; `frozen` passes are allowed there.
         """
         if not self.learns:
             return self.frozen(*inputs, key=key, train=train, **options)
@@ -81,8 +83,8 @@ class Net:
         train: bool = True,
         **options: Any,
     ) -> Any:
-        """Returns the output of a training pass that changes nothing, on the variables that earlier passes left, or of
-        `by`, another state of this player. With `train=False` it is one of evaluation."""
+        """Returns the output of a training pass that changes nothing, on the variables that earlier passes left behind,
+        or on those of `by`, another state of this player. With `train=False` it is a pass of evaluation."""
         done, frozen = self.pass_state.passes
         if key is None:
             key = f"{self.name}'s frozen pass {frozen}"
@@ -120,7 +122,8 @@ Nets = dict[str, Net]
 def nets_of(
     state: GANState, learns: Sequence[str], draw: Draw, pass_states: Mapping[str, PassState] | None = None
 ) -> Nets:
-    """Returns the networks of a state's players; `left` is what earlier passes of the same update left."""
+    """Returns the networks of a state's players. pass_states: the states that earlier passes of the same update left
+    behind."""
     return {
         name: Net(name, player, draw, learns=name in learns, pass_state=(pass_states or {}).get(name))
         for name, player in state.players.items()
@@ -128,5 +131,5 @@ def nets_of(
 
 
 def _trace() -> Any:
-    """What tells one transformation's inside from another's."""
+    """Returns a value that is the same inside of one transformation and differs between transformations."""
     return get_opaque_trace_state(convention="jaxgan")

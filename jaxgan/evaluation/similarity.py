@@ -28,7 +28,7 @@ def psnr(a: ArrayLike, b: ArrayLike, *, data_range: float = 255.0) -> jax.Array:
     images. It is scikit-image's `peak_signal_noise_ratio` of each pair; average the decibels over pairs.
 
     Images are uint8 or floats, and `data_range` is the length of the interval of their values: 255 for uint8, 1 for [0,
-    1], 2 for [-1, 1]. It has no default: floats in [0, 1] with a range of 255 give a number too, far too high.
+    1], 2 for [-1, 1]. Pass it for floats: those in [0, 1] with a range of 255 give a number too, far too high.
     ValueError for shapes that differ or aren't images, other dtypes, NaN and infinity, and values further apart than
     `data_range`. Values can't be checked under `jit`, where a NaN gives a NaN.
     """
