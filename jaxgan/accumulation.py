@@ -52,7 +52,7 @@ def accumulated(
 
     numbers = jnp.arange(n, dtype=jnp.int32)
     if any(state.players[name].once for name in learns):
-        # Apart from the others, for which these collections stand still.
+        # The first part alone, since only there these collections change.
         first = jax.tree.map(lambda x: x[0], (numbers, pieces))
         (pass_states, total), metrics = one((pass_states, zeros), first)
         rest = jax.tree.map(lambda x: x[1:], (numbers, pieces))
@@ -62,7 +62,7 @@ def accumulated(
         (pass_states, total), history = _scan(one, pass_states, zeros, (numbers, pieces))
         metrics = jax.tree.map(jnp.mean, history)
     gradients, changes = jax.tree.map(lambda x: x / n if _is_float(x) else x, total)
-    # Added up as changes, what no objective touches stays as it is to the bit.
+    # Changes are added up, so that extras that no objective touches stay the same to the bit.
     extras = jax.tree.map(lambda old, new: old + new if _is_float(new) else new, state.extras, changes)
     return gradients, (pass_states, extras, metrics)
 

@@ -82,13 +82,13 @@ def turned(images: jax.Array, radians: jax.Array, factors: jax.Array) -> jax.Arr
     """
     height, width = images.shape[1:3]
     middle, centre = (height - 1) / 2, (width - 1) / 2
-    # Offsets from the centre; at angle 0 and factor 1 the way there and back has no rounding.
+    # Offsets from the centre; at angle 0 and factor 1 adding and subtracting it rounds nothing.
     y, x = jnp.meshgrid(
         jnp.arange(height, dtype=jnp.float32) - middle, jnp.arange(width, dtype=jnp.float32) - centre, indexing="ij"
     )
 
     def one(image: jax.Array, angle: jax.Array, factor: jax.Array) -> jax.Array:
-        # Where a pixel comes from: turned and scaled the other way round. y points down.
+        # The place that a pixel comes from: the inverse of rotation and magnification. y points down.
         cos, sin = jnp.cos(angle) / factor, jnp.sin(angle) / factor
         source = [cos * y + sin * x + middle, cos * x - sin * y + centre]
         channel = lambda values: map_coordinates(values, source, order=1, mode="mirror")  # noqa: E731 - used at once

@@ -41,7 +41,7 @@ def history(pool: Pool, fakes: PyTree, draw: Draw, *, share: float = 0.5, name: 
     size, places = (len(jax.tree.leaves(tree)[0]) for tree in (fresh, stored))
     if size > places:
         raise ValueError(f"a pool of {places} can't exchange the {size} examples of a batch; make it larger")
-    rounds = -(-places // size)  # in which every place has its turn
+    rounds = -(-places // size)  # batches until every place has been filled
     filling = pool["batches"] < rounds
     turn = (pool["batches"] * size + jnp.arange(size, dtype=jnp.int32)) % places
     shuffled = jax.random.permutation(draw.key(f"{name}: places"), jnp.arange(places, dtype=jnp.int32))
@@ -53,7 +53,7 @@ def history(pool: Pool, fakes: PyTree, draw: Draw, *, share: float = 0.5, name: 
 
     shown = jax.tree.map(lambda p, x: choose(exchanged, p[place], x), stored, fresh)
     stored = jax.tree.map(lambda p, x: p.at[place].set(choose(exchanged | filling, x, p[place])), stored, fresh)
-    batches = jnp.minimum(pool["batches"] + 1, rounds)  # which is all that anybody asks, and never overflows
+    batches = jnp.minimum(pool["batches"] + 1, rounds)  # a higher count would tell no more, and could overflow
     return draw.mine(shown), {"examples": jax.tree.map(jax.lax.stop_gradient, stored), "batches": batches}
 
 

@@ -47,7 +47,7 @@ def joint(first: Update, second: Update, *, simultaneous: bool = False) -> Step:
         def total(params: dict[str, PyTree], floats: list[jax.Array]) -> tuple[jax.Array, Result]:
             return second.total(params, judged, batch, draw, _whole(floats, rest), pass_states)
 
-        # Losses may reach the parameters through what was made or directly (path length, regularisers).
+        # Losses may depend on the parameters through the pass or directly (path length, regularisers).
         (direct, cotangent), result = jax.grad(total, (0, 1), has_aux=True)(old, floats)
         gradients = jax.tree.map(jnp.add, direct, pull_back(cotangent)[0])
         after, metrics = second.move(after, gradients, result, now.hyper)

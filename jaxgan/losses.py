@@ -176,8 +176,8 @@ f(t) = -log(1 + e^-t)."""
 
 
 def _relativistic_average(own: jax.Array, other: jax.Array) -> jax.Array:
-    """Returns the loss of `own`, which should be above the mean of the other side, plus that of `other`, which should
-    be below the mean of its own."""
+    """Returns the loss of `own`, which should be above the mean of `other`, plus that of `other`, which should be below
+    the mean of `own`."""
     return softplus(jnp.mean(other) - own) + softplus(other - jnp.mean(own))
 
 

@@ -108,7 +108,7 @@ class Net:
                 "position"
             )
         key = self._draw.pass_key(self._draw.key(f"pass: {key}" if isinstance(key, str) else key))
-        # By the names under which Linen modules ask for a key.
+        # The names of the random streams of Linen modules.
         rngs = {"dropout": jax.random.fold_in(key, 0), "noise": jax.random.fold_in(key, 1)}
         out, changed = player.apply_fn(
             player.all_variables, *inputs, train=train, rngs=rngs, mutable=sorted(mutable), **options

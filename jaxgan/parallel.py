@@ -22,7 +22,7 @@ __all__ = ["Layout", "layout", "mapped", "sharded"]
 
 PyTree = Any
 Step = Callable[..., Any]
-SMALL = 1024  # elements; an array below is not worth a message, and stays whole on every device
+SMALL = 1024  # elements; a smaller array is not worth a message, and is copied to every device
 
 
 @dataclasses.dataclass(frozen=True)

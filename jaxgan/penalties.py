@@ -81,7 +81,7 @@ def _row(mix: jax.Array, images: jax.Array) -> jax.Array:
 
 def _one_centred(critic: Critic, images: jax.Array) -> jax.Array:
     squared = squared_gradient_norm(critic, images)
-    # At a zero gradient the root has no derivative, and autodiff would answer NaN; there the subgradient 0 is taken.
+    # At a zero gradient the root has no derivative, and autodiff would answer NaN; the subgradient 0 is used there.
     positive = squared > 0
     norm = jnp.where(positive, jnp.sqrt(jnp.where(positive, squared, 1.0)), 0.0)
     return (norm - 1.0) ** 2

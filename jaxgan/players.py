@@ -46,7 +46,7 @@ class _Linen:
     turns: bool = False
 
     def __eq__(self, other: object) -> bool:
-        # By the module's identity: states that were made of one module are one kind of tree, and no field is hashed.
+        # Compared by the module's identity: states of one module are trees of one kind, and no field is hashed.
         return isinstance(other, _Linen) and self.module is other.module and self.once == other.once
 
     def __hash__(self) -> int:
@@ -75,7 +75,7 @@ class _Linen:
 
 
 def _takes_train(module: nn.Module, method: str | Callable[..., Any] | None) -> bool:
-    if isinstance(module, nn.Sequential) and method is None:  # hands what it is given to its first layer
+    if isinstance(module, nn.Sequential) and method is None:  # passes its arguments on to its first layer
         return isinstance(module.layers[0], nn.Module) and _takes_train(module.layers[0], None)
     function = method if callable(method) else getattr(type(module), method or "__call__")
     parameters = inspect.signature(function).parameters.values()

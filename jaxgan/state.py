@@ -12,7 +12,7 @@ from flax.training import train_state
 
 __all__ = ["ROLES", "GANState", "TrainState"]
 
-# The number that the run's key is folded with, once for each purpose. They are part of every saved run.
+# The numbers that are folded into the run's key, one for each purpose. They are part of every saved run.
 ROLES = {"generator": 0, "discriminator": 1, "order": 2, "display": 3, "init": 4, "transform": 5}
 
 PyTree = Any

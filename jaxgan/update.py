@@ -46,7 +46,7 @@ class Outcome(NamedTuple):
     metrics: Mapping[str, jax.Array] = {}
 
 
-@dataclasses.dataclass(frozen=True, eq=False)  # by identity, as a function is: scan hashes what it is given
+@dataclasses.dataclass(frozen=True, eq=False)  # compared by identity, like a function: scan hashes its body
 class Update:
     """A step that `update` makes; for the fields, see there. Its methods are the step's two halves, `total` and `move`,
     for steps such as `jaxgan.joint` that are composed of halves."""

@@ -17,7 +17,7 @@ __all__ = ["cache_folder", "cached", "fingerprint", "make_room"]
 
 Arrays = dict[str, Any]  # of NumPy's, by name
 
-SIZE = 4 << 30  # bytes that are cached of a kind
+SIZE = 4 << 30  # bytes of a kind's files, at most
 SETTLED = 2.0  # seconds: a file that changed less long ago may change again within one tick of the disk's clock
 OURS = re.compile(r"[0-9a-f]{32}\.(npz|[0-9]+\.unfinished)")
 
@@ -63,7 +63,7 @@ def cached(kind: str, made_of: Sequence[Any], keys: Sequence[str], compute: Call
         with contextlib.suppress(OSError):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             make_room(folder, SIZE - size, OURS)
-            unfinished = folder / f"{name}.{os.getpid()}.unfinished"  # others may be at it too
+            unfinished = folder / f"{name}.{os.getpid()}.unfinished"  # other processes may write it too
             try:
                 with unfinished.open("wb") as file:
                     np.savez(file, **computed)

@@ -94,7 +94,7 @@ def _toy(name: str) -> DataSet:
     return DataSet(name, {"image": points, "label": labels}, names, {"image": "points"})
 
 
-# What isn't simply a name of TFDS's, by name or by prefix; a prefix is followed by a path. None of them has splits.
+# The sets that aren't TFDS's, by name or by prefix; a path follows the prefix. None of them has splits.
 BY_NAME: dict[str, Callable[[], DataSet]] = {
     "digits": digits,
     "diabetes": diabetes,
@@ -137,7 +137,7 @@ def open_source(name: str, data_dir: str | None = None, *, split: str = "train")
 
 def _of_tfds(name: str, root: Path, split: str) -> Source:
     where = tfds_folder(name, root)
-    # Files that are kept stay in use for the test split too, which otherwise would come to be prepared beside them.
+    # Fetched files are used for the test split too; otherwise TFDS would prepare it beside them.
     if (
         where is None
         and name in fetch.FETCHABLE

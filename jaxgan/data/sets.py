@@ -12,7 +12,7 @@ from jaxgan.data.errors import DataError
 __all__ = ["LABEL", "DataSet", "from_arrays"]
 
 LABEL = "label"  # the one field that isn't of a medium
-MAX_CLASSES = 100_000  # a label above is taken for something else, such as an identifier
+MAX_CLASSES = 100_000  # a larger label must be something else, such as an identifier
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from jaxgan.data.transform import ImageTransform, in_memory
 
 __all__ = ["SPLITS", "stacked_mnist"]
 
-SPLITS = {"train": (128_000, 1000), "test": (26_000, 1001)}  # how many stacks, and the seed that draws them
+SPLITS = {"train": (128_000, 1000), "test": (26_000, 1001)}  # number of stacks, and the seed of their draw
 CLASSES = tuple(f"{mode:03d}" for mode in range(1000))
-BLOCK = 2048  # stacks that are laid together at a time
+BLOCK = 2048  # stacks that are assembled at a time
 
 
 def stacked_mnist(training: Source, test: Source, split: str = "train") -> DataSet:
@@ -35,7 +35,7 @@ def stacked_mnist(training: Source, test: Source, split: str = "train") -> DataS
     count, seed = SPLITS[split]
     drawn = np.random.Generator(np.random.PCG64(seed)).integers(len(digits), size=(count, 3))
     images = np.empty((count, 28, 28, 3), np.uint8)
-    for start in range(0, count, BLOCK):  # all at once would have the set in memory twice
+    for start in range(0, count, BLOCK):  # all at once, the set would be in memory twice
         block = slice(start, start + BLOCK)
         images[block] = digits[drawn[block]].transpose(0, 2, 3, 1)
     return from_arrays("stacked_mnist", images, labels[drawn] @ np.array([100, 10, 1]), CLASSES)

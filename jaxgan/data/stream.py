@@ -22,7 +22,7 @@ from jaxgan.data.transform import ImageTransform
 
 __all__ = ["Stream", "batches"]
 
-AHEAD = 4  # batches that each worker prepares before they are asked for
+AHEAD = 4  # batches that each worker reads ahead
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,9 @@ def batches(
     `words` are the two words of the order's key, or those of several orders, `[S, 2]`, for batches `[S, B, ...]`. Only
     the `share` of each batch is read, slices of its leading axes. Close the iterator, or its workers go on running.
     DataError where Grain isn't installed or an image can't be read; ValueError where a batch is larger than the set."""
-    batch_indices(words.reshape(-1, 2)[0], first, batch_size, len(stream))  # here rather than in a worker
+    batch_indices(
+        words.reshape(-1, 2)[0], first, batch_size, len(stream)
+    )  # its errors are raised here rather than in a worker
     try:
         import grain
     except ImportError:
@@ -113,8 +115,8 @@ def batches(
             if "error" in batch:
                 text = batch["error"].tobytes().decode(errors="surrogateescape")
                 raise DataError(f"{text}; repair it to go on, or start a new run with --skip-bad-images")
-            # Copies, since Grain takes the shared memory back that the arrays lie in: before the next batch, and not as
-            # late as at the end of the process, which would leave it behind.
+            # Copies, so that Grain can free the arrays' shared memory before the next batch. At the end of the process
+            # it would be too late, and the memory would stay allocated.
             batch = {name: np.array(value) for name, value in batch.items()}
             yield batch
     except RuntimeError as error:

@@ -23,7 +23,7 @@ __all__ = ["Filter", "Fit", "ImageTransform", "choose", "count_of", "first_shape
 Fit = Literal["pad", "crop", "stretch"]
 Filter = Literal["lanczos", "bicubic", "bilinear", "box"]
 BLOCK = 64  # images that a thread reads at a time
-VERSION = 1  # of what is kept: raised when the same files would give other images
+VERSION = 1  # of the cached images: raised when the same files would give other images
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class ImageTransform:
     def _resized(self, image: np.ndarray) -> np.ndarray:
         from PIL import Image
 
-        if self.fit == "crop":  # in whole pixels and before, lest what is cut off shines through the filter
+        if self.fit == "crop":  # in whole pixels and first, so that the filter doesn't see what is cut off
             height, width = largest(image.shape[:2], self.shape)
             top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
             image = image[top : top + height, left : left + width]
@@ -237,7 +237,7 @@ def _in_threads(work: Callable[[np.ndarray], None], count: int, what: str) -> No
     blocks = np.split(positions[1:], range(BLOCK, count, BLOCK))
     with ThreadPoolExecutor(os.cpu_count()) as pool, tqdm(total=count, desc=what, unit="image", delay=2) as bar:
         try:
-            work(positions[:1])  # alone: what a source opens for its first image is opened once
+            work(positions[:1])  # alone, so that a source opens its files once
             bar.update(1)
             for block, _ in zip(blocks, pool.map(work, blocks), strict=True):
                 bar.update(len(block))

@@ -6,7 +6,7 @@ import numpy as np
 
 __all__ = ["Diversity", "diversity"]
 
-NEAR = 0.01  # the share of real images that have another one as near as what counts as the same
+NEAR = 0.01  # the share of real images that have a near twin
 ROWS = 256  # of distances at a time
 
 

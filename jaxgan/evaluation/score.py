@@ -42,7 +42,7 @@ class Score(NamedTuple):
         return f"{published} ({self.network.name})" if inception else f"{own}, classifier features {self.network.name}"
 
 
-# What a number is called with Inception's features, with which alone it compares to published ones, and otherwise.
+# Names of a number with Inception's features, where it compares with published ones, and with other features.
 TITLES = {
     "fid": ("FID", "Fréchet distance"),
     "kid": ("KID", "kernel distance"),

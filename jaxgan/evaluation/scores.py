@@ -28,10 +28,10 @@ __all__ = ["HIGHER_IS_BETTER", "METRICS", "OF_FEATURES", "OF_MODES", "ONE_IS_BES
 
 SUBSET, SUBSETS, SPLITS = 1000, 100, 10  # of the kernel distance and the inception score, as torch-fidelity has them
 K_PRECISION, K_DENSITY = 3, 5  # nearest neighbours, as in the papers
-IN_PIXELS, PIXELS = 2048, 50_000_000  # images of each set, and numbers, at most, for what is measured between pixels
+IN_PIXELS, PIXELS = 2048, 50_000_000  # images of each set, and numbers, at most, for distances of pixels
 READ = 1024  # stacks of digits that are read in one dispatch
 GOOD = 3  # σ within which a point belongs to a mode
-OF_MODES = ("stacked_mnist", *toys.SIGMA)  # sets whose modes are told without a network that is named
+OF_MODES = ("stacked_mnist", *toys.SIGMA)  # sets whose modes need no feature network
 
 Progress = Callable[[int], None]
 
@@ -254,7 +254,7 @@ def _pairs(metric: str, sets: _Sets) -> list[Score]:
     return [Score(metric, float(finite.mean()), len(finite), 0, std, about)]
 
 
-# By name: its version, which is raised when the same images would give another number, and how it is computed.
+# By name: its version, which is raised when the same images would give another number, and its function.
 METRICS: dict[str, tuple[int, Callable[[_Sets], list[Score]]]] = {
     "fid": (1, _frechet),
     "kid": (1, _kernel),

@@ -9,7 +9,7 @@ from jax.typing import ArrayLike
 
 __all__ = ["sliced_wasserstein"]
 
-# What is in memory at a time: so many directions, and so many images as float32.
+# Numbers of directions, and of images as float32, in memory at a time.
 DIRECTIONS = 64
 IMAGES = 256
 

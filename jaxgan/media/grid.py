@@ -6,7 +6,7 @@ import numpy as np
 
 __all__ = ["LABEL", "grid", "label", "side_by_side"]
 
-LABEL = 16  # pixels that a number takes at the left: two digits
+LABEL = 16  # pixels of width for a number of two digits
 GAP = 2  # pixels between pictures, and around them
 SMALL = 64  # pixels of height below which images are doubled so that a person can see them
 

@@ -12,7 +12,7 @@ from jaxgan.media.medium import Medium
 
 __all__ = ["Image"]
 
-COLUMNS = 16  # images of a member that are shown
+COLUMNS = 16  # shown images of a member
 
 
 @dataclasses.dataclass(frozen=True)

@@ -51,7 +51,7 @@ class Medium(abc.ABC):
         its number, in reading order in a grid that is as square as possible. ValueError without members or examples."""
         if 0 in examples.shape[:2]:
             raise ValueError(f"a picture of members needs at least one of each, members and examples: {examples.shape}")
-        # A frame around each: between two of them the background is as black as inside.
+        # A frame around each, since the background between them is as black as inside.
         panels = [self.show(each, real=real, scale=1) for each in examples]
         panels = [np.pad(panel, ((1, 1), (1, 1), (0, 0)), constant_values=64) for panel in panels]
         strips = [label(k, len(panel)).repeat(panel.shape[-1], axis=-1) for k, panel in enumerate(panels)]

@@ -14,7 +14,7 @@ from jaxgan.media.medium import Medium, as_float
 
 __all__ = ["Vectors"]
 
-COLUMNS = 16  # most that are shown
+COLUMNS = 16  # columns that are shown, at most
 BINS, HEIGHT = 32, 64  # of a histogram, and its pixels for scale 1
 DRAWN, REAL = (255, 160, 60), (70, 110, 160)
 

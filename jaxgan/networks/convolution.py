@@ -86,14 +86,14 @@ to_kernel = _primitive(
     "conv_to_kernel", _to_kernel, products.to_kernel, lambda x, y, *, kernel, **_: (*kernel, x[3], y[3])
 )
 
-# What is transposed is linear in the argument that is `_` here; the cotangent comes first.
+# Each function is linear in the argument that is `_` here; the cotangent comes first.
 ad.defbilinear(forward, lambda y, _, k, **g: to_input.bind(y, k, **g), lambda y, x, _, **g: to_kernel.bind(x, y, **g))
 ad.defbilinear(to_input, lambda x, _, k, **g: forward.bind(x, k, **g), lambda x, y, _, **g: to_kernel.bind(x, y, **g))
 ad.defbilinear(to_kernel, lambda k, _, y, **g: to_input.bind(y, k, **g), lambda k, x, _, **g: forward.bind(x, k, **g))
 
 
 def _bind(primitive: Primitive, a: jax.Array, b: jax.Array, **geometry: Any) -> jax.Array:
-    # Under shard_map, where one varies over the mesh and the other doesn't, both are made to.
+    # Under shard_map both must vary over the mesh, if one does.
     own = [frozenset(getattr(jax.typeof(each), "manual_axis_type", jax.typeof(each)).varying) for each in (a, b)]
     a, b = (
         lax.pcast(each, tuple(missing), to="varying") if (missing := (own[0] | own[1]) - has) else each

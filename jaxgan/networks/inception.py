@@ -39,7 +39,7 @@ class Conv:
 
 # Pools of 3×3. "halve" is a maximum with stride 2 and without padding; the others keep the size.
 HALVE, AVERAGE, MAXIMUM = "halve", "average", "maximum"
-# What follows what; a tuple within is a fork, whose ends are concatenated.
+# Layers in order; an inner tuple is a fork, whose ends are concatenated.
 Step = Conv | str | tuple[Conv, ...]
 Chain = tuple[Step, ...]
 
@@ -134,7 +134,7 @@ def _follow(x: jax.Array, chain: Chain) -> jax.Array:
         elif step == MAXIMUM:
             x = nn.max_pool(x, (3, 3), padding="SAME")
         elif step == AVERAGE:
-            # Under jax_enable_x64 flax counts what it divides by in float64.
+            # Under jax_enable_x64 flax divides by a count in float64.
             x = nn.avg_pool(x, (3, 3), padding="SAME", count_include_pad=False).astype(x.dtype)
         elif isinstance(step, Conv):
             x = _conv(x, step)

@@ -27,7 +27,7 @@ Grid = list[list[jax.Array]]
 Matrix = Sequence[Sequence[float]]
 CHANNELS = 16  # with fewer of them a tile's products are too thin to pay
 
-# By taps: what of a tile's blocks is multiplied, with which sums of taps, and which sums of products are the outputs.
+# By taps: the sums of a tile's blocks, the sums of taps that multiply them, and the sums of products that are outputs.
 BLOCKS: dict[int, Matrix] = {
     2: [[1, -1, 0], [0, 1, 0], [0, 1, -1]],
     3: [[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]],

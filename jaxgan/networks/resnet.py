@@ -30,7 +30,7 @@ _glorot = nn.initializers.glorot_uniform()
 def twice(x: jax.Array) -> jax.Array:
     """Repeats every pixel four times, `[B, H, W, C] -> [B, 2H, 2W, C]`."""
     batch, height, width, channels = x.shape
-    wide = x.astype(sum_dtype(x.dtype))  # what the gradient's four pixels are added up in
+    wide = x.astype(sum_dtype(x.dtype))  # the gradient's four pixels are added up in this type
     four = jnp.broadcast_to(wide[:, :, None, :, None], (batch, height, 2, width, 2, channels))
     return four.reshape(batch, 2 * height, 2 * width, channels).astype(x.dtype)
 

@@ -33,7 +33,7 @@ def d_loss(loss: AdversarialLoss, flip: float = 0.0) -> Term:
         )
 
     def function(view: View) -> jax.Array:
-        share = jnp.float32(flip)  # under jax_enable_x64 a number of Python's would be another draw, in float64
+        share = jnp.float32(flip)  # under jax_enable_x64 a Python number would change the draw, to float64
         flipped = jax.vmap(lambda key: jax.random.bernoulli(key, share, (2,)))(view.keys).astype(jnp.float32)
         return target(view.real["logits"], 1.0 - flipped[:, 0]) + target(view.fake["logits"], flipped[:, 1])
 

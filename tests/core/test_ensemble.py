@@ -1,4 +1,4 @@
-"""Ensembles as pure functions: each member as it would be alone, whatever becomes of the others."""
+"""Ensembles as pure functions: each member is as it would be alone, whatever happens to the others."""
 
 import re
 
@@ -22,7 +22,7 @@ RATES = {"discriminator/learning_rate": 0.1, "gamma": 0.3}
 
 
 def bomb(view):
-    """NaN in the player's update number `hyper["bomb"]`, otherwise 0."""
+    """Is NaN in the player's update number `hyper["bomb"]`, otherwise 0."""
     return jnp.where(view.step.astype(jnp.float32) == view.state.hyper["bomb"], jnp.nan, 0.0) * jnp.ones(1)
 
 
@@ -36,17 +36,17 @@ def alone(seed, *, tx=None, **hyper):
 
 
 def three(tx=None):
-    """States with seeds 0, 1 and 2, the last one with other numbers."""
+    """Returns states with seeds 0, 1 and 2, the last one with other numbers."""
     return [alone(0, tx=tx), alone(1, tx=tx), alone(2, tx=tx, **RATES)]
 
 
 def batches_of(number):
-    """What a member sees in each step."""
+    """Returns a member's batches, one for each step."""
     return [tiny_batch(4, seed=100 * number + step) for step in range(STEPS)]
 
 
 def train(step, state, batches):
-    """The state after the batches, and metrics `[steps, ...]`."""
+    """Returns the state after the batches, and metrics `[steps, ...]`."""
     step, rows = jax.jit(step), []
     for batch in batches:
         state, metrics = step(state, batch)
@@ -55,7 +55,7 @@ def train(step, state, batches):
 
 
 def side_by_side(*batches):
-    """One list of batches `[S, B, ...]` of several of `[B, ...]`."""
+    """Stacks several lists of batches `[B, ...]` to one list of batches `[S, B, ...]`."""
     return [jax.tree.map(lambda *values: jnp.stack(values), *each) for each in zip(*batches, strict=True)]
 
 
@@ -64,7 +64,7 @@ def of_all(count=3):
 
 
 def same(one, other, tolerance=0.0):
-    """By leaves: optimisers of two calls are two objects."""
+    """Compares leaves, since two calls make two optimiser objects."""
     assert_same(jax.tree.leaves(one), jax.tree.leaves(other), tolerance)
 
 
@@ -113,7 +113,7 @@ def test_members_come_out_as_they_were_put_in():
 
 
 def test_an_ensemble_begins_as_its_members_would():
-    """Also where each call of `init` makes an optimiser, and with it a tree, of its own."""
+    """It also does where each call of `init` makes its own optimiser, and so its own tree."""
 
     def init(key):
         state = tiny_gan(tx=adam(), extras={"nothing": None})
@@ -128,7 +128,7 @@ def test_an_ensemble_begins_as_its_members_would():
 
 
 class Dict(dict):
-    """A state as somebody may write it, with what a loop asks for as attributes."""
+    """A state of a user's own, with the attributes that the loop needs."""
 
     step = property(lambda self: self["step"])
     key = property(lambda self: self["key"])
@@ -229,12 +229,12 @@ def test_every_part_of_a_state_is_looked_at(spoil, value):
 
 # --- lazy terms ------------------------------------------------------------------------------------------------------
 def conditionals(step, *arguments):
-    """Branches in the compiled program."""
+    """Counts the branches in the compiled program."""
     return len(re.findall(r" conditional\(", jax.jit(step).lower(*arguments).compile().as_text()))
 
 
 def test_lazy_terms_stay_lazy():
-    """And would not, had each member a count of its own: XLA then computes both sides and selects."""
+    """With a count for each member XLA would compute both sides and select."""
     ensemble, (batch, *_) = stack(three()), of_all()
     by_hand = jax.vmap(STEP)
     counted = jax.tree.map(
@@ -282,7 +282,7 @@ def test_members_on_four_devices_have_the_numbers_of_one(count):
 
 
 def test_an_ensemble_is_a_state():
-    """For whoever only wants `step` and `key` of it."""
+    """It has `step` and `key`, as a state has."""
     ensemble = stack([tiny_gan(0), tiny_gan(1)])
     assert isinstance(ensemble, Ensemble) and ensemble.step == 0
     keys = jnp.stack([jax.random.key(0), jax.random.key(1)])

@@ -1,4 +1,4 @@
-"""`update` and `joint`: what an objective is handed, what it may say, and what is refused."""
+"""`update` and `joint`: an objective's arguments and results, and their errors."""
 
 import functools
 
@@ -43,8 +43,8 @@ def test_an_update_is_the_gradient_step_of_its_objective():
 
     def loss(params):
         fake = g.apply_fn({"params": g.params}, BATCH["latent"])
-        real, made = (d.apply_fn({"params": params}, x)["logits"] for x in (BATCH["image"], fake))
-        return jnp.mean(jnp.log1p(jnp.exp(-real)) + jnp.log1p(jnp.exp(made)))
+        real, fake_logits = (d.apply_fn({"params": params}, x)["logits"] for x in (BATCH["image"], fake))
+        return jnp.mean(jnp.log1p(jnp.exp(-real)) + jnp.log1p(jnp.exp(fake_logits)))
 
     value, gradient = jax.value_and_grad(loss)(d.params)
     after, metrics = jax.jit(update("discriminator", judged))(state, BATCH)
@@ -62,8 +62,8 @@ def test_two_players_that_learn_together_each_move_along_their_part():
     def loss(players):
         g, d = players
         fake = state.generator.apply_fn({"params": g}, BATCH["latent"])
-        real, made = (state.discriminator.apply_fn({"params": d}, x)["logits"] for x in (BATCH["image"], fake))
-        return jnp.mean(jnp.log1p(jnp.exp(-real)) + jnp.log1p(jnp.exp(made)) + jnp.log1p(jnp.exp(-made)))
+        real, fake_logits = (state.discriminator.apply_fn({"params": d}, x)["logits"] for x in (BATCH["image"], fake))
+        return jnp.mean(jnp.log1p(jnp.exp(-real)) + jnp.log1p(jnp.exp(fake_logits)) + jnp.log1p(jnp.exp(-fake_logits)))
 
     gradients = jax.grad(loss)((state.generator.params, state.discriminator.params))
     for name, rate, gradient in zip(("generator", "discriminator"), (0.5, 0.25), gradients, strict=True):
@@ -105,7 +105,7 @@ def test_an_outcome_keeps_extras_and_logs_metrics():
 
 
 class Counting(nn.Module):
-    """Counts its passes in `count`, and in `spectral` those that may turn."""
+    """A network that counts its passes in `count`, and in `spectral` those that may change this collection."""
 
     @nn.compact
     def __call__(self, x, *, train):
@@ -207,12 +207,12 @@ def test_draws_are_by_name_and_example():
 
 
 def test_every_nth_update_has_n_times_the_values():
-    seen = []
+    results = []
     for step in range(4):
         draw = Draw(jax.random.key(0), 2, jnp.int32(step))
         value, kept = draw.every(3, lambda: (jnp.array([1.0, 3.0]), jnp.float32(7)), jnp.float32(1))
-        seen.append((float(value[0]), float(kept)))
-    assert seen == [(6, 7), (0, 1), (0, 1), (6, 7)]
+        results.append((float(value[0]), float(kept)))
+    assert results == [(6, 7), (0, 1), (0, 1), (6, 7)]
     scales = draw.every(3, lambda: [jnp.array([1.0, 3.0]), jnp.ones((2, 5))])
     assert float(scales[0]) == 9
     with pytest.raises(ValueError, match="n at least 1, got 0"):
@@ -223,15 +223,14 @@ def test_every_nth_update_has_n_times_the_values():
 
 @pytest.mark.parametrize("places", [4, 6, 10])
 def test_a_pool_in_numpy(places):
-    """It fills with the first fakes, then exchanges: nothing is shown that was not made, and each exchange is one."""
-    pool, seen = empty_history({"x": jnp.zeros((4, 1))}, places), []
+    """It fills with the first fakes, then exchanges: only fakes are shown, and each exchange is one."""
+    pool = empty_history({"x": jnp.zeros((4, 1))}, places)
     for step in range(8):
         draw = Draw(jax.random.fold_in(jax.random.key(0), step), 4, jnp.int32(2 * step + 5))  # other updates between
         fakes = {"x": 1.0 + 4 * step + jnp.arange(4.0)[:, None]}
         before = np.asarray(pool["examples"]["x"]).reshape(-1)
         shown, pool = history(pool, fakes, draw)
         fresh, out, kept = (np.asarray(x["x"]).reshape(-1) for x in (fakes, shown, pool["examples"]))
-        seen += [*fresh]
         if 4 * step < places:
             np.testing.assert_array_equal(out, fresh)
             assert set(fresh) <= set(kept)

@@ -1,4 +1,4 @@
-"""Image sets by name, from arrays and from .npz files, and what is said where there are none."""
+"""Image sets by name, from arrays and from .npz files, and the errors where there are none."""
 
 import io
 import pickle

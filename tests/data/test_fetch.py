@@ -1,4 +1,4 @@
-"""Original files from a server in this process: what arrives, what is kept, and what is said where something fails."""
+"""Original files from a server in this process: downloads, stored files, and the messages where something fails."""
 
 import errno
 import gzip
@@ -55,7 +55,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    """Answers with what `answers` holds under a file's name, and notes in `asked` what was asked for."""
+    """A server that sends the entry of a file's name in `answers`, and appends every request to `asked`."""
 
     block_on_close = False
 
@@ -102,14 +102,14 @@ def idx(content, *dimensions, magic=b"\0\0\x08"):
 
 
 def mnist():
-    """Two images: black but for row 3, column 5 of the second, which is 200; labels 7 and 0."""
+    """Returns two images, black but for row 3, column 5 of the second, which is 200; labels 7 and 0."""
     pixels = bytearray(2 * 784)
     pixels[784 + 3 * 28 + 5] = 200
     return {IMAGES: idx(bytes(pixels), 2, 28, 28), LABELS: idx(bytes([7, 0]), 2)}
 
 
 def tar(members):
-    """A .tar.gz of (name, content) pairs; a content that is text is the target of a link."""
+    """Returns a .tar.gz of (name, content) pairs; a content that is text is the target of a link."""
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w:gz") as archive:
         for name, content in members:
@@ -122,7 +122,7 @@ def tar(members):
 
 
 def record(label):
-    """Red 10·label, green 10·label + 1, blue 10·label + 2; but row 1, column 2 is red 255."""
+    """Returns a record with red 10·label, green 10·label + 1, blue 10·label + 2; but row 1, column 2 is red 255."""
     planes = [bytearray([10 * label + colour]) * 1024 for colour in range(3)]
     planes[0][1 * 32 + 2] = 255
     return bytes([label]) + b"".join(planes)
@@ -137,7 +137,7 @@ def files_in(folder):
 
 
 def refused(root, name="mnist", *parts):
-    """The one line that is said where `name` can't be had."""
+    """Returns the one line of the error where `name` can't be opened."""
     with pytest.raises(DataError) as caught:
         fetch.fetched(name, root)
     message = str(caught.value)
@@ -228,7 +228,7 @@ def test_other_splits_cannot_be_fetched(server, offer, tmp_path, name):
 
 @pytest.mark.parametrize("tensorflow", [False, True])
 def test_a_set_whose_training_files_are_kept_stays_with_them(server, offer, tmp_path, monkeypatch, tensorflow):
-    """Also where TensorFlow could prepare it, in another order."""
+    """This also holds where TensorFlow could prepare the set, in another order."""
     monkeypatch.setattr(requirements, "has_tensorflow", lambda: tensorflow)
     offer(mnist() | of_test({IMAGES: mnist()[IMAGES], LABELS: idx(bytes([1, 2]), 2)}))
     fetch.fetched("mnist", tmp_path)
@@ -255,7 +255,7 @@ def elsewhere(handler):
 
 
 @pytest.mark.parametrize(
-    "answer, said, times",
+    "answer, message, times",
     [
         (cut, r"ended after 40 of [\d,]+ bytes", 2),
         (404, "answers 404 Not Found", 1),
@@ -267,12 +267,14 @@ def elsewhere(handler):
     ],
     ids=["cut", "404", "503", "silent", "stalled", "redirected to ftp", "too long"],
 )
-def test_a_download_that_fails_leaves_nothing(server, offer, tmp_path, monkeypatch, answer, said, times):
+def test_a_download_that_fails_leaves_nothing(server, offer, tmp_path, monkeypatch, answer, message, times):
     monkeypatch.setattr(fetch, "ANSWER_SECONDS", 0.2)
     offer(mnist())
     server.answers[IMAGES] = answer
     began = time.monotonic()
-    refused(tmp_path, "mnist", said, f"{IMAGES} of mnist can't be fetched from 127.0.0.1 into {tmp_path}", "--data-dir")
+    refused(
+        tmp_path, "mnist", message, f"{IMAGES} of mnist can't be fetched from 127.0.0.1 into {tmp_path}", "--data-dir"
+    )
     assert time.monotonic() - began < 5
     assert server.asked == [IMAGES] * times and files_in(tmp_path) == [] and not fetch.is_fetched("mnist", tmp_path)
 
@@ -287,8 +289,8 @@ def test_a_failure_of_the_moment_is_overcome(server, offer, tmp_path):
 def test_another_file_is_refused_with_both_checksums(server, offer, tmp_path):
     remote = offer(mnist())[0]
     server.answers[IMAGES] = other = bytes(remote.size)
-    said = f"SHA-256 {hashlib.sha256(other).hexdigest()}, expected {remote.sha256}"
-    refused(tmp_path, "mnist", said, "by hand")
+    message = f"SHA-256 {hashlib.sha256(other).hexdigest()}, expected {remote.sha256}"
+    refused(tmp_path, "mnist", message, "by hand")
     assert files_in(tmp_path) == [] and server.asked == [IMAGES]
 
 
@@ -378,7 +380,7 @@ def test_large_files_show_their_progress_on_stderr(offer, tmp_path, monkeypatch,
 
 
 @pytest.mark.parametrize(
-    "member, said",
+    "member, message",
     [
         (("../evil", b"x"), r"refused: its member '../evil' points out"),
         (("a/../../evil", b"x"), "points out"),
@@ -392,15 +394,15 @@ def test_large_files_show_their_progress_on_stderr(offer, tmp_path, monkeypatch,
     ],
     ids=["parent", "inner parent", "absolute", "link", "large", "half a record", "empty", "label", "bomb"],
 )
-def test_an_archive_that_is_not_cifar10_is_refused(offer, tmp_path, monkeypatch, member, said):
+def test_an_archive_that_is_not_cifar10_is_refused(offer, tmp_path, monkeypatch, member, message):
     monkeypatch.setattr(fetch, "BATCH_BYTES", 3 * 3073)
     offer({"cifar-10-binary.tar.gz": tar([*(batch(i) for i in range(1, 6)), member])})
-    refused(tmp_path, "cifar10", r"cifar-10-binary.tar.gz can't be read \(", said)
+    refused(tmp_path, "cifar10", r"cifar-10-binary.tar.gz can't be read \(", message)
     assert files_in(tmp_path) == ["cifar-10-binary.tar.gz"]
 
 
 @pytest.mark.parametrize(
-    "name, content, said",
+    "name, content, message",
     [
         (IMAGES, b"page", "Not a gzipped file"),
         (IMAGES, mnist()[IMAGES][:-9], "end-of-stream"),
@@ -414,10 +416,10 @@ def test_an_archive_that_is_not_cifar10_is_refused(offer, tmp_path, monkeypatch,
     ],
     ids=["no gzip", "cut", "short", "kind", "shape", "length", "bomb", "label", "labels"],
 )
-def test_a_file_that_is_not_mnist_is_named(offer, tmp_path, monkeypatch, name, content, said):
+def test_a_file_that_is_not_mnist_is_named(offer, tmp_path, monkeypatch, name, content, message):
     monkeypatch.setattr(fetch, "MOST_IMAGES", 8)
     offer(mnist() | {name: content})
-    refused(tmp_path, "mnist", rf"{tmp_path}.*{name} can't be read \(.*{said}")
+    refused(tmp_path, "mnist", rf"{tmp_path}.*{name} can't be read \(.*{message}")
 
 
 def test_a_bomb_does_not_fill_the_memory(offer, tmp_path, monkeypatch):

@@ -1,4 +1,5 @@
-"""Sets that are read as they are needed: the same batches as in memory, and nothing hangs whatever dies."""
+"""Sets that are read as they are needed: the batches are those of a set in memory, and nothing hangs when a process
+dies."""
 
 import multiprocessing
 import os
@@ -39,7 +40,7 @@ def stream(source, workers=2, transform=None, chosen=None):
 
 
 def closing(iterator, count):
-    """The first `count` of a generator, which is closed then."""
+    """Returns the first `count` results of a generator, and closes it."""
     try:
         return [next(iterator) for _ in range(count)]
     finally:
@@ -56,7 +57,7 @@ def assert_batches(found, first, images, labels, batch_size):
 
 @pytest.mark.slow
 def test_batches_are_those_of_a_set_in_memory():
-    """Over two epochs and a half, resized and of some classes: the images, bit for bit, and their labels."""
+    """Over two epochs and a half, with resizing and chosen classes: the same images, bit for bit, and labels."""
     whole = data.from_arrays("mine", IMAGES, np.arange(22) % 4)
     chosen, labels, _ = data.choose(whole, "3,1", None)
     transform = ImageTransform(3, 3, "crop", equalize=True)
@@ -96,7 +97,8 @@ def save(path, image):
 
 
 def bad_folder(tmp_path, wrong=7):
-    """Twenty pictures, one of them cut short; its name, and the first step whose batch of 4 has it."""
+    """Returns a folder of twenty pictures, one of them cut short, its name, and the first step whose batch
+    of 4 has it."""
     for i in range(20):
         save(tmp_path / "set" / f"{i:02}.png", IMAGES[i])
     path = tmp_path / "set" / f"{wrong:02}.png"

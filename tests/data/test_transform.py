@@ -1,4 +1,4 @@
-"""What is done to images before a network sees them, against arithmetic in NumPy and float64."""
+"""The transform of images for a network, against arithmetic in NumPy and float64."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,8 @@ def triangle(x):
 
 
 def keys_cubic(x, a=-0.5):
-    """R. Keys 1981, "Cubic convolution interpolation for digital image processing", equation 4 generalised to a."""
+    """Computes the cubic convolution kernel of R. Keys 1981, "Cubic convolution interpolation for digital image
+    processing", equation 4 generalised to a."""
     x = np.abs(x)
     near, far = (a + 2) * x**3 - (a + 3) * x**2 + 1, a * (x**3 - 5 * x**2 + 8 * x - 4)
     return np.where(x < 1, near, np.where(x < 2, far, 0))
@@ -37,7 +38,8 @@ KERNELS = {"box": box, "bilinear": triangle, "bicubic": keys_cubic, "lanczos": l
 
 
 def weights(old, new, kernel):
-    """`[new, old]`: the kernel, as much wider as the image becomes smaller, at the distances of the pixels' centres."""
+    """Returns `[new, old]`: the kernel, as much wider as the image becomes smaller, at the distances of the pixels'
+    centres."""
     scale = old / new
     distance = np.arange(old)[None] + 0.5 - (np.arange(new)[:, None] + 0.5) * scale
     found = kernel(distance / max(scale, 1))
@@ -214,7 +216,7 @@ def test_classes_without_images_and_long_lists_of_classes():
 
 
 class Broken:
-    """Images of which every tenth can't be read."""
+    """A source of images of which every tenth can't be read."""
 
     name, class_names, labels = "broken", (), np.zeros(200, np.int32)
 

@@ -1,4 +1,4 @@
-"""Whether conditional samples are what was asked for: scores against distances counted by hand."""
+"""Scores of conditional samples, against distances counted by hand."""
 
 import json
 
@@ -24,7 +24,7 @@ REAL, FAKE = RANDOM.normal(size=(60, 4)), RANDOM.normal(size=(45, 4)) * (1.0 + 0
 
 
 def covered(real, fake, k):
-    """Naeem et al. 2020, equation 4, pair by pair."""
+    """Computes coverage, Naeem et al. 2020, equation 4, pair by pair."""
     count = 0
     for i, centre in enumerate(real):
         others = sorted(np.linalg.norm(centre - x) for j, x in enumerate(real) if j != i)
@@ -58,7 +58,7 @@ def test_a_class_that_is_drawn_as_another_is_not_covered():
 
 
 @pytest.mark.parametrize(
-    "changed, said",
+    "changed, message",
     [
         ({"requested": ASKED[:-1]}, r"expected requested labels as integers \[45\], got int64 \[44\]"),
         ({"predicted": ASKED / 1.0}, r"expected predicted labels as integers \[45\], got float64"),
@@ -67,9 +67,9 @@ def test_a_class_that_is_drawn_as_another_is_not_covered():
         ({"real_labels": np.minimum(LABELS + (np.arange(60) > 5), 2)}, "at least 6 real"),
     ],
 )
-def test_labels_that_do_not_fit_are_refused(changed, said):
+def test_labels_that_do_not_fit_are_refused(changed, message):
     given = {"real": REAL, "real_labels": LABELS, "fake": FAKE, "requested": ASKED, "predicted": ASKED} | changed
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         class_scores(**given)
 
 

@@ -1,5 +1,5 @@
-"""Packaged classifiers: their weights against NumPy in float64 and against labels, what images they take, and the
-script that trains them."""
+"""Packaged classifiers: their weights against NumPy in float64 and against labels, the images they take, and the script
+that trains them."""
 
 import dataclasses
 import hashlib
@@ -36,7 +36,7 @@ DEPTHS = {"mnist-v1": (0, 1, 1), "cifar10-v1": (0, 2, 2)}
 
 
 def some(count, height, width, channels, seed=0):
-    """Random uint8 images in which neighbours resemble each other."""
+    """Returns random uint8 images in which neighbours resemble each other."""
     small = np.random.default_rng(seed).integers(0, 256, (count, height // 2 + 1, width // 2 + 1, channels))
     return np.repeat(np.repeat(small, 2, 1), 2, 2)[:, :height, :width].astype(np.uint8)
 
@@ -46,7 +46,7 @@ def native(name, count, seed=0):
 
 
 def convolved(x, kernel):
-    """Cross-correlation with 3×3 numbers and a border of 1."""
+    """Computes the cross-correlation with 3×3 numbers and a border of 1."""
     height, width = x.shape[1:3]
     x = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
     taps = [(i, j) for i in range(3) for j in range(3)]
@@ -54,7 +54,7 @@ def convolved(x, kernel):
 
 
 def by_hand(name, values, depths):
-    """The network in float64 on images of values 0 to 255, as it is drawn in `Classifier`'s docstring."""
+    """Computes the network in float64 on images of values 0 to 255, as described in `Classifier`'s docstring."""
     with np.load(WEIGHTS / f"{name}.npz") as file:
         stored = {key: file[key].astype(np.float64) for key in file.files if key != "about"}
     norms = iter(range(100))
@@ -158,9 +158,9 @@ def test_the_resize_is_in_words():
     ],
 )
 def test_what_a_network_does_not_take(name, images, message):
-    with pytest.raises(ValueError, match=message) as told:
+    with pytest.raises(ValueError, match=message) as raised:
         classifier_features(name).apply(jnp.asarray(images))
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(raised.value)
 
 
 def test_damaged_missing_and_unknown_weights(tmp_path, monkeypatch):
@@ -178,7 +178,7 @@ def test_damaged_missing_and_unknown_weights(tmp_path, monkeypatch):
 
 
 def test_stacked_digits_are_read_channel_by_channel():
-    """A network that sees a digit in the brightest pixel."""
+    """The network reads a digit from the brightest pixel."""
 
     def apply(images):
         assert images.shape[1:] == (5, 6, 1) and images.dtype == jnp.uint8
@@ -240,16 +240,16 @@ def test_random_changes_are_windows_of_the_mirrored_image():
     both = jax.jit(lambda x, key: [changed(x, key, 2, flip) for flip in (False, True)])(images, jax.random.key(0))
     places = [(top, left, way) for way in (1, -1) for top in range(5) for left in range(5)]
     for found, ways in zip(both, ({1}, {1, -1}), strict=True):
-        seen = set()
+        used = set()
         for image, whole in zip(found, wide, strict=True):
             windows = [whole[top : top + 6, left : left + 6][:, ::way] for top, left, way in places]
-            seen.add(places[next(i for i, window in enumerate(windows) if np.allclose(window, image, atol=1e-6))])
-        assert {way for _, _, way in seen} == ways and len(seen) > 10
+            used.add(places[next(i for i, window in enumerate(windows) if np.allclose(window, image, atol=1e-6))])
+        assert {way for _, _, way in used} == ways and len(used) > 10
 
 
 @pytest.fixture(scope="module")
 def few():
-    """Stripes, lying (class 3) and standing (class 7), anywhere."""
+    """Returns images of stripes, horizontal (class 3) and vertical (class 7), anywhere."""
     random, labels = np.random.default_rng(0), np.repeat(np.int32([3, 7]), 32)
     lying = [((np.arange(28) + random.integers(4)) // 2 % 2)[:, None] * np.full((28, 28), 200) for _ in labels]
     stripes = np.stack([x if label == 3 else x.T for x, label in zip(lying, labels, strict=True)])
@@ -285,13 +285,14 @@ def test_the_script_writes_weights_and_says_how_good_they_are(tmp_path, monkeypa
     path = tmp_path / "deep" / "weights.npz"
     run(Options("mnist", epochs=15, output=path))
     assert [file.name for file in path.parent.iterdir()] == ["weights.npz"]
-    said = capsys.readouterr().out.splitlines()
+    lines = capsys.readouterr().out.splitlines()
     right = extract(from_file("mnist-v1", path), few[0])["logits"].argmax(1) == few[1]
     assert (
-        said[0] == f"training images: {right.mean():.2%} of 64" and said[1] == f"test images: {right.mean():.2%} of 64"
+        lines[0] == f"training images: {right.mean():.2%} of 64"
+        and lines[1] == f"test images: {right.mean():.2%} of 64"
     )
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    assert said[2] == f"{path}: {path.stat().st_size:,} bytes, SHA-256 {digest}"
+    assert lines[2] == f"{path}: {path.stat().st_size:,} bytes, SHA-256 {digest}"
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match=r"can't write .*: Not a directory"):
         run(Options("mnist", epochs=15, output=tmp_path / "file" / "deep" / "a.npz"))

@@ -38,23 +38,23 @@ def file(weights, tmp_path_factory):
     return path
 
 
-def compare(said, prefix):
-    """Every output that is stored, each number within 1e-5 of the largest of its kind."""
-    expected = {name: GOLDEN[f"{prefix}/{name}"] for name in said if f"{prefix}/{name}" in GOLDEN}
-    assert {"64", "192", "768", "2048"} <= set(expected) <= set(said)
+def compare(outputs, prefix):
+    """Compares every stored output, each number within 1e-5 of the largest of its kind."""
+    expected = {name: GOLDEN[f"{prefix}/{name}"] for name in outputs if f"{prefix}/{name}" in GOLDEN}
+    assert {"64", "192", "768", "2048"} <= set(expected) <= set(outputs)
     for name, values in expected.items():
-        assert said[name].dtype == jnp.float32
-        found = digest(said[name])
+        assert outputs[name].dtype == jnp.float32
+        found = digest(outputs[name])
         np.testing.assert_allclose(found, values, rtol=1e-5, atol=1e-5 * abs(values[:, :-1]).max(), err_msg=name)
     return set(expected)
 
 
 def test_every_output(variables):
-    """At 107×107, where maps are 2×2 in the end: most of what is pooled and convolved lies at an edge."""
+    """At 107×107, where the last maps are 2×2: most pooled and convolved values are at an edge."""
     images = (jnp.asarray(random_images(*SMALL)).astype(jnp.float32) - 128) / 128
-    said = jax.jit(inception.InceptionV3().apply)(variables, images)
-    assert {name: values.shape for name, values in said.items()} == {name: (2, WIDTHS[name]) for name in WIDTHS}
-    assert compare(said, "torch-fidelity/107") == set(said)
+    outputs = jax.jit(inception.InceptionV3().apply)(variables, images)
+    assert {name: values.shape for name, values in outputs.items()} == {name: (2, WIDTHS[name]) for name in WIDTHS}
+    assert compare(outputs, "torch-fidelity/107") == set(outputs)
 
 
 @every_mode
@@ -69,15 +69,15 @@ def test_every_output_at_every_size(mode, variables):
 
 @pytest.mark.slow
 def test_the_feature_network(file, weights):
-    """From a file to the reference's numbers, by the way that scores are computed."""
+    """From a file to the reference's numbers, in the same way as scores are computed."""
     network = inception_features(file)
     assert network.name == "inception-v3-torch-fidelity" and network.classes == 1008
     assert network.sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
     images = random_images(*SIZES["32x32"])
     assert sum(leaf.size for leaf in jax.tree.leaves(network.apply)) > 23e6  # weights are arguments, not constants
-    said = jax.jit(lambda apply, images: apply(images))(network.apply, images)
-    assert set(said) == {"features", "logits"}
-    compared = {"2048": said["features"], "logits_unbiased": said["logits"]}
+    outputs = jax.jit(lambda apply, images: apply(images))(network.apply, images)
+    assert set(outputs) == {"features", "logits"}
+    compared = {"2048": outputs["features"], "logits_unbiased": outputs["logits"]}
     for name, values in compared.items():
         expected = GOLDEN[f"torch-fidelity/32x32/{name}"]
         np.testing.assert_allclose(digest(values), expected, rtol=1e-4, atol=1e-5 * abs(expected[:, :-1]).max())
@@ -86,14 +86,14 @@ def test_the_feature_network(file, weights):
 @every_mode
 @pytest.mark.parametrize("size", RESIZED)
 def test_resizing(mode, size):
-    """Up and down, of images that are not square, and of a single row."""
+    """Up and down, for images that are not square, and for a single row."""
     x = jnp.asarray(random_images(*RESIZED[size])).astype(jnp.float32)
     resized = _resize(x, MODES[mode].positions, 13)
     np.testing.assert_allclose(resized, GOLDEN[f"resize/{mode}/{size}"], rtol=1e-6, atol=1e-4)
 
 
 def test_the_modes_differ():
-    """Else a test of one could pass with the other."""
+    """Otherwise a test of one could pass with the other."""
     for prefix in ("resize/{}/6x9", "resize/{}/40x23", "{}/32x32/2048", "{}/75x60/64", "{}/299x299/64"):
         one, two = (GOLDEN[prefix.format(mode)] for mode in ("torch-fidelity", "pytorch-fid"))
         assert abs(one - two).max() > 1e-3 * abs(one).max()

@@ -37,7 +37,7 @@ def make(axis_name=None, accumulate=None):
 
 
 class Writer(nn.Module):
-    """Draws token after token; each example by a key of its own."""
+    """A generator that draws token after token, each example with a key of its own."""
 
     @nn.compact
     def __call__(self, z, keys):
@@ -54,12 +54,12 @@ class Writer(nn.Module):
 
 
 class Reader(nn.Module):
-    """Tokens `[B, T]` -> a logit for every prefix `[B, T]`."""
+    """A discriminator: tokens `[B, T]` -> a logit for every prefix `[B, T]`."""
 
     @nn.compact
     def __call__(self, tokens):
-        seen = jnp.cumsum(nn.Dense(6)(jax.nn.one_hot(tokens, WORDS)), axis=1)
-        return nn.Dense(1)(jnp.tanh(seen))[..., 0]
+        states = jnp.cumsum(nn.Dense(6)(jax.nn.one_hot(tokens, WORDS)), axis=1)
+        return nn.Dense(1)(jnp.tanh(states))[..., 0]
 
 
 def start(key=jax.random.key(0), tx=optax.identity()):  # noqa: B008 - constants

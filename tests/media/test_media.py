@@ -47,7 +47,7 @@ def test_pictures_of_several_sizes_side_by_side():
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_every_member_has_a_row_beside_its_number(channels):
-    """Twelve members of 20 images each, of which 16 are shown; the value says which member and which image."""
+    """Twelve members of 20 images each, of which 16 are shown; a pixel's value encodes member and image."""
     values = (20 * np.arange(12)[:, None] + np.arange(20)).astype(np.uint8)
     images = np.broadcast_to(values[..., None, None, None], (12, 20, 8, 8, channels))
     picture = Image().show_members(images)
@@ -65,7 +65,7 @@ def test_fewer_images_than_columns():
 
 
 def test_densities_of_members_stand_in_reading_order():
-    """Five members; each draws one point of its own, and one of them nothing that is a number."""
+    """Five members; each draws one point of its own, and one of them nothing but NaN."""
     where = np.array([(-1.0, -1.0), (1.0, -1.0), (0.0, 0.0), (-1.0, 1.0), (np.nan, np.nan)], np.float32)
     points = np.broadcast_to(where[:, None, None, None], (5, 100, 1, 1, 2))
     picture = Points().show_members(points)
@@ -118,7 +118,7 @@ def test_a_columns_range_is_that_of_networks_and_comes_back():
 
 
 def test_histograms_of_drawn_and_real_vectors():
-    """All that is drawn lies at a column's lower end, all that is real at its upper end."""
+    """All drawn vectors are at a column's lower end, all real ones at its upper end."""
     low, high = np.zeros((50, 2), np.float32), np.ones((80, 2), np.float32)
     medium = Vectors((0.0, 0.0), (1.0, 1.0))
     picture = medium.show(low, real=high)

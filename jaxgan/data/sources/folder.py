@@ -90,7 +90,7 @@ def _members(path: Path) -> list[str]:
         inside = PurePosixPath(info.filename.replace("\\", "/"))
         if inside.is_absolute() or ".." in inside.parts:
             raise DataError(f"{path} has a member that leaves its folder, {info.filename!r}; don't use this archive")
-        # A picture of many pixels takes no more, and doesn't pack like that a second time.
+        # A picture has no more bytes than this, and can't be compressed that much again.
         most = min(4 * MAX_PIXELS, max(64 * 2**20, 200 * info.compress_size))
         if inside.suffix.lower() in SUFFIXES and info.file_size > most:
             raise DataError(

@@ -13,7 +13,7 @@ from jaxgan.data.errors import DataError
 
 __all__ = ["folder_of", "has_tensorflow", "prepare_with_tensorflow", "unreachable"]
 
-CONNECT_SECONDS = 6.0  # name and connection together: a user without network learns it within ten seconds
+CONNECT_SECONDS = 6.0  # for name and connection: a user without network learns it within ten seconds
 ADDRESS_SECONDS = 2.0  # each of the addresses that a name has
 
 

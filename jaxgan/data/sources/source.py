@@ -11,7 +11,7 @@ from jaxgan.data.errors import BadImage
 
 __all__ = ["Source", "decode"]
 
-MAX_PIXELS = 100_000_000  # of one picture; a small file that claims more is taken for a decompression bomb
+MAX_PIXELS = 100_000_000  # of one picture; a small file that claims more is refused as a decompression bomb
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")  # not all of Pillow's: its EPS starts Ghostscript
 
 # Pillow's limit is a little lower than ours, which refuses.

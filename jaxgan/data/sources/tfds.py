@@ -17,8 +17,8 @@ from jaxgan.data.sources.source import decode
 __all__ = ["TfdsSource", "tfds_folder", "tfds_source"]
 
 CHANNELS = ((1,), (3,), (4,), (None,))
-BLOCK = 1024  # records that are read together for their labels
-VERSION = 1  # of kept labels: raised when the same files would give others, or be refused
+BLOCK = 1024  # records that are read at a time for their labels
+VERSION = 1  # of cached labels: raised when the same files would give others, or be refused
 AT_ONCE = 2**28  # bytes: smaller sets are read as they are stored in one go, which is three times as fast
 
 
@@ -114,7 +114,7 @@ def tfds_source(name: str, folder: Path, split: str = "train") -> TfdsSource:
     found = cached("labels", (files, split, VERSION), ["labels", "class_names", "channels"], compute)
     names, channels = tuple(found["class_names"].tolist()), int(found["channels"]) or None
     source = TfdsSource(name, folder, found["labels"], names, channels, split, files)
-    vars(source).update(read)  # as if asked for already
+    vars(source).update(read)  # in place of the cached property
     return source
 
 

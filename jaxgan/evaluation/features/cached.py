@@ -14,7 +14,7 @@ __all__ = ["content_of", "features_of", "gaussian_of"]
 
 Progress = Callable[[int], None]
 
-VERSION = 1  # of what is kept: raised when the same images and weights would give other numbers
+VERSION = 1  # of the cached features: raised when the same images and weights would give other numbers
 
 
 def content_of(images: np.ndarray) -> str:

@@ -19,7 +19,7 @@ __all__ = ["INCEPTION_SHA256", "INCEPTION_VARIABLE", "inception_features"]
 
 SIZE = 299
 INCEPTION_VARIABLE = "JAXGAN_INCEPTION_WEIGHTS"
-# Of the file of 95,628,359 bytes that both projects publish, each under a name of its own.
+# The hash of the file of 95,628,359 bytes that both projects publish, under different names.
 INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 
 
@@ -107,7 +107,7 @@ def _matrix(positions: np.ndarray, size: int) -> np.ndarray:
     return matrix
 
 
-# Where each of `out` pixels lies among `size`, in float32 as the references have it.
+# The position of each of `out` pixels among `size`, in float32 as in the references.
 def _tensorflow1(size: int, out: int) -> np.ndarray:
     return np.arange(out, dtype=np.float32) * np.float32(size / out)
 

@@ -59,7 +59,7 @@ def unpickle(stream: io.BytesIO, storages: dict[str, Storage]) -> Any:
     ValueError for a damaged pickle, and for anything that a state dict doesn't need."""
     try:
         return _run(stream, storages)
-    except (IndexError, KeyError, TypeError):  # its stack or memo lacks what it asks for, or that is of another kind
+    except (IndexError, KeyError, TypeError):  # an entry of its stack or memo is missing or of another kind
         raise ValueError("its pickle is damaged") from None
 
 

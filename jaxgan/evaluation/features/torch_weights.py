@@ -19,9 +19,9 @@ from jaxgan.evaluation.features.torch_pickle import Storage, Tensor, unpickle
 
 __all__ = ["read_pth", "read_weights"]
 
-# What opens the format before PyTorch 1.6: pickles of these two and of the system, then the one that matters.
+# The start of the format before PyTorch 1.6: pickles of these two and of the system, then that of the tensors.
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
-# What Python's zipfile raises for a damaged file: the last for versions, methods and flags that it doesn't know.
+# The errors of Python's zipfile for a damaged file; the last is for unknown versions, methods and flags.
 OF_ZIP_FILES = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OverflowError, RuntimeError)
 
 

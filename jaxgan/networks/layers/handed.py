@@ -82,7 +82,7 @@ def normalise(
     given = {key: value for key, value in given.items() if key in names}
     if "use_running_average" not in names:
         return layer(x, **given)
-    # Linen's own. It always writes its averages in training; where they may not move, they go nowhere.
+    # Linen's own. It always writes its averages in training; where they may not change, they are dropped.
     set_already = getattr(layer, "use_running_average", None)
     average = not train if set_already is None else set_already
     given = {"use_running_average": average} if set_already is None else {}

@@ -25,7 +25,7 @@ __all__ = ["Weights", "biased", "equalized", "learned", "spectral"]
 
 Weights = Callable[[nn.Module, str, Initializer, tuple[int, ...]], jax.Array]
 
-# So many turns make a draw a fair guess of the largest singular vector; PyTorch begins with as many.
+# So many power iterations make a draw a fair estimate of the first singular vector; PyTorch starts with as many.
 FIRST_TURNS = 15
 
 
@@ -96,7 +96,7 @@ def _turned(matrix: jax.Array, v: jax.Array, *, turns: int, eps: float) -> dict[
         u = unit(_product(matrix, pair[1]))
         return u, unit(_product(matrix.T, u))
 
-    # A loop of one turn would be a loop in the program, too.
+    # A loop of one iteration would be a loop in the program, too.
     pair = once(0, (jnp.zeros_like(matrix[:, 0]), v))
     u, v = lax.fori_loop(1, turns, once, pair) if turns > 1 else pair
     return {"u": u, "v": v}
