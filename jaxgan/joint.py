@@ -63,9 +63,11 @@ def _check_joint(first: Update, second: Update) -> None:
             "iteration(first, second)"
         )
     if first.make is None or second.make is None:
-        raise ValueError("a joint step shares what `make` makes: give both one, or use iteration(first, second)")
+        raise ValueError(
+            "a joint step shares the result of `make`: give it to both updates, or use iteration(first, second)"
+        )
     if first.make != second.make:
-        raise ValueError("the updates of a joint step make different things, of which the first would see the second's")
+        raise ValueError("the updates of a joint step have different functions `make`; give both the same one")
     if shared := set(first.learns) & set(second.learns):
         raise ValueError(f"{sorted(shared)} would learn in both updates of a joint step, on a pass from before")
     if first.axis_name != second.axis_name:

@@ -37,7 +37,9 @@ def scheduled(state: GANState, schedules: Mapping[str, Schedule], images: jax.Ar
     for name, player in state.players.items():
         known |= {f"{name}/{key}" for key in _hyperparameters(player.opt_state)}
     if unknown := set(schedules) - known:
-        raise ValueError(f"schedules for {sorted(unknown)}, of which nobody knows; there are {sorted(known)}")
+        raise ValueError(
+            f"schedules for {sorted(unknown)}, which neither hyper nor an optimiser has; there are {sorted(known)}"
+        )
     now = {name: jnp.asarray(f(images, state.hyper.get(name)), jnp.float32) for name, f in schedules.items()}
     return state.replace(hyper={**state.hyper, **now})
 

@@ -72,7 +72,9 @@ class Update:
         already."""
         self.check(state)
         if generated is not None and self.accumulate != 1:
-            raise ValueError(f"what was made of the whole batch can't be accumulated over {self.accumulate} parts")
+            raise ValueError(
+                f"the result of `make` for the whole batch can't be accumulated over {self.accumulate} parts"
+            )
         draw, now = self.draw(state, batch), self.at(state, batch)
 
         def gradients_of(batch: PyTree, draw: Draw, pass_states: dict[str, PassState] | None) -> tuple[PyTree, Result]:

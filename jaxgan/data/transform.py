@@ -88,7 +88,7 @@ class ImageTransform:
         return np.asarray(picture).reshape(*self.shape, channels)
 
 
-# The cache finds images by this `repr`, so that it keeps the name that `ImageTransform` had when they were stored.
+# The `repr` is part of a key of the cache. It has an earlier name of `ImageTransform`, so that old entries are found.
 _Key = dataclasses.make_dataclass("Preparation", [field.name for field in dataclasses.fields(ImageTransform)])
 
 

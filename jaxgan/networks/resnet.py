@@ -118,7 +118,7 @@ class Discriminator(nn.Module):
         x = image
         for i in range(downs + 2):
             down = halve if i < downs else lambda x: x
-            # The first block is given an image, of which nothing should be cut off.
+            # The first block is given an image, whose negative values a ReLU would cut off.
             y = conv(norm(x, f"norm{i}a") if i else x, f"conv{i}a")
             y = down(conv(norm(y, f"norm{i}b"), f"conv{i}b"))
             x = y + (conv(down(x), f"short{i}", 1) if i < downs else x)

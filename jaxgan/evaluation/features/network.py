@@ -29,7 +29,7 @@ class FeatureNetwork:
     apply: Callable[[jax.Array], dict[str, jax.Array]]
 
 
-# The network is an argument, lest its weights become part of the program.
+# The network is an argument, so that its weights don't become part of the program.
 _run = jax.jit(lambda apply, images: apply(images))
 
 
