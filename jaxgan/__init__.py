@@ -35,7 +35,7 @@ __version__ = "0.2.0"
 
 
 def __getattr__(name: str) -> ModuleType:
-    """The host side, `jaxgan.training` and others, which comes when it is first touched."""
+    """Imports `jaxgan.training` and the other packages of the host side when they are first used."""
     if name in ("data", "evaluation", "media", "training"):
         return importlib.import_module(f"jaxgan.{name}")
     raise AttributeError(f"module 'jaxgan' has no attribute {name!r}")

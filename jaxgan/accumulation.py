@@ -1,4 +1,4 @@
-"""Gradient accumulation: a batch that does not fit is cut into parts, which one update sees one after the other."""
+"""Gradient accumulation: a batch that doesn't fit in memory is cut into parts, which one update processes in turn."""
 
 import dataclasses
 import warnings
@@ -10,13 +10,13 @@ import jax.numpy as jnp
 
 from jaxgan.draw import Draw
 from jaxgan.iteration import parts
-from jaxgan.nets import Left
+from jaxgan.nets import PassState
 from jaxgan.state import GANState
 
 __all__ = ["accumulated"]
 
 PyTree = Any
-GradientsOf = Callable[[PyTree, Draw, dict[str, Left] | None], tuple[PyTree, Any]]
+GradientsOf = Callable[[PyTree, Draw, dict[str, PassState] | None], tuple[PyTree, Any]]
 
 
 def accumulated(
@@ -28,57 +28,59 @@ def accumulated(
     learns: Sequence[str],
     across: Sequence[str],
 ) -> tuple[PyTree, Any]:
-    """Returns the mean over `n` parts of `gradients_of(batch, draw, left)`, and what the parts leave.
+    """Returns the mean over `n` parts of `gradients_of(batch, draw, pass_states)`, and the state of the passes, extras
+    and metrics after them.
 
-    Every part finds the variables that the one before left, and all the same parameters and extras, whose floats become
-    the mean of what the parts make of them, as over devices. Metrics are means. Collections that move once an update
-    move in the first part. What looks across examples sees the parts alone, which is warned about when the step is
-    traced.
+    Every part starts from the variables that the part before it left behind. All parts start from the same parameters
+    and extras; floats of the new extras are averaged over the parts, as over devices. Metrics are means. Collections
+    that change once in an update change in the first part. Layers and losses that look across examples see a single
+    part; a warning says so when the step is traced.
     """
     if draw.size % n:
         raise ValueError(f"expected n·B examples for {n} parts, got {draw.size}, which {n} doesn't divide")
     _warn(n, state, across)
     pieces = jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), parts(batch, n))
     zeros = jax.tree.map(_zeros, ({name: state.players[name].params for name in learns}, state.extras))
-    left = {name: Left(state.players[name].variables) for name in learns}
+    pass_states = {name: PassState(state.players[name].variables) for name in learns}
 
-    def one(carry: tuple[dict[str, Left], PyTree], part: tuple[jax.Array, PyTree]) -> tuple[Any, Any]:
-        (left, total), (j, batch) = carry, part
+    def one(carry: tuple[dict[str, PassState], PyTree], part: tuple[jax.Array, PyTree]) -> tuple[Any, Any]:
+        (pass_states, total), (j, batch) = carry, part
         mine = dataclasses.replace(draw, part=(j, n), size=draw.size // n)
-        gradients, (left, extras, metrics) = gradients_of(batch, mine, left)
+        gradients, (pass_states, extras, metrics) = gradients_of(batch, mine, pass_states)
         changes = jax.tree.map(lambda new, old: new - old if _is_float(new) else new, extras, state.extras)
-        return (left, jax.tree.map(_add, total, (gradients, changes))), metrics
+        return (pass_states, jax.tree.map(_add, total, (gradients, changes))), metrics
 
     numbers = jnp.arange(n, dtype=jnp.int32)
     if any(state.players[name].once for name in learns):
-        # Apart from the others, for which these collections stand still.
+        # The first part alone, since only there these collections change.
         first = jax.tree.map(lambda x: x[0], (numbers, pieces))
-        (left, total), metrics = one((left, zeros), first)
+        (pass_states, total), metrics = one((pass_states, zeros), first)
         rest = jax.tree.map(lambda x: x[1:], (numbers, pieces))
-        (left, total), others = _scan(one, left, total, rest)
+        (pass_states, total), others = _scan(one, pass_states, total, rest)
         metrics = jax.tree.map(lambda x, rest: (x + jnp.sum(rest)) / n, metrics, others)
     else:
-        (left, total), history = _scan(one, left, zeros, (numbers, pieces))
+        (pass_states, total), history = _scan(one, pass_states, zeros, (numbers, pieces))
         metrics = jax.tree.map(jnp.mean, history)
     gradients, changes = jax.tree.map(lambda x: x / n if _is_float(x) else x, total)
-    # Added up as changes, what no objective touches stays as it is to the bit.
+    # Changes are added up, so that extras that no objective touches stay the same to the bit.
     extras = jax.tree.map(lambda old, new: old + new if _is_float(new) else new, state.extras, changes)
-    return gradients, (left, extras, metrics)
+    return gradients, (pass_states, extras, metrics)
 
 
-def _scan(one: Callable[..., Any], left: dict[str, Left], total: PyTree, parts: PyTree) -> tuple[Any, Any]:
-    """`jax.lax.scan` of `one`, whose count of passes is no array: each part counts from where the first one began."""
-    passes = {name: of.passes for name, of in left.items()}
+def _scan(one: Callable[..., Any], pass_states: dict[str, PassState], total: PyTree, parts: PyTree) -> tuple[Any, Any]:
+    """Runs `jax.lax.scan` of `one`. Counts of passes are no arrays, so each part counts from where the
+    first one began."""
+    passes = {name: of.passes for name, of in pass_states.items()}
 
     def body(carry: tuple[PyTree, PyTree], part: PyTree) -> tuple[Any, Any]:
         variables, total = carry
-        left = {name: Left(variables[name], passes[name]) for name in passes}
-        (left, total), metrics = one((left, total), part)
-        return ({name: of.variables for name, of in left.items()}, total), metrics
+        pass_states = {name: PassState(variables[name], passes[name]) for name in passes}
+        (pass_states, total), metrics = one((pass_states, total), part)
+        return ({name: of.variables for name, of in pass_states.items()}, total), metrics
 
-    start = {name: of.variables for name, of in left.items()}, total
+    start = {name: of.variables for name, of in pass_states.items()}, total
     (variables, total), metrics = jax.lax.scan(body, start, parts)
-    return ({name: Left(variables[name], passes[name]) for name in passes}, total), metrics
+    return ({name: PassState(variables[name], passes[name]) for name in passes}, total), metrics
 
 
 def _warn(n: int, state: GANState, across: Sequence[str]) -> None:

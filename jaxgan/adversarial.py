@@ -1,9 +1,10 @@
-"""Steps of a plain GAN, one generator against one discriminator, from a *sampler* and *terms*; made of `jaxgan.update`.
+"""Steps of a plain GAN, one generator against one discriminator, from a *sampler* and *terms*, built on
+`jaxgan.update`.
 
-A sampler says what the generator is fed: it gets the batch and B keys and returns `latent`, its first argument,
-`condition`, its second where present, and whatever terms want to know. The batch is a dict of arrays with a leading
-axis of B examples, the `field` that is generated among them, by default `image`. What the generator made is
-`{**inputs, field: ...}`, with all that it returns where that is a dict. `jaxgan.terms` says what a term is.
+A sampler draws the generator's inputs. It gets the batch and B keys and returns `latent`, the generator's first
+argument, `condition`, its second where present, and whatever terms need. The batch is a dict of arrays with a leading
+axis of B examples, among them the `field` that is generated, by default `image`. A fake is `{**inputs, field: ...}`,
+with all outputs of a generator that returns a dict. `jaxgan.terms` explains terms.
 
 Games of another shape (two generators, an autoencoder, scales) are objectives of their own, see `jaxgan.update`.
 """
@@ -36,7 +37,7 @@ Project = Callable[[PyTree], PyTree]
 
 @dataclasses.dataclass(frozen=True)
 class _Game:
-    """What both players' updates share. For the fields, see `make_d_step`."""
+    """The common part of both players' updates. For the fields, see `make_d_step`."""
 
     sampler: Sampler
     field: str
@@ -54,8 +55,8 @@ class _Game:
         if len(set(names)) < len(names):
             raise ValueError(f"each term needs a name of its own, got {names}; rename one by `term._replace(name=...)`")
 
-        def objective(nets: Nets, batch: Example, draw: Draw, state: GANState, made: Example) -> Outcome:
-            return self.objective(player, terms, nets, batch, draw, state, made)
+        def objective(nets: Nets, batch: Example, draw: Draw, state: GANState, fake: Example) -> Outcome:
+            return self.objective(player, terms, nets, batch, draw, state, fake)
 
         factor = self.schedule
         return update(
@@ -71,14 +72,14 @@ class _Game:
         )
 
     def generate(self, nets: Nets, batch: Example, draw: Draw, state: GANState) -> Example:
-        """Returns fakes: what the generator is fed and what it makes of it."""
+        """Returns fakes: the generator's inputs and outputs."""
         feed, passing, *_ = _keys(draw)
         inputs = self.sampler(batch, draw.keys(feed))
         out = nets["generator"](inputs["latent"], inputs.get("condition"), key=passing)
         return {**inputs, **(out if isinstance(out, Mapping) else {self.field: out})}
 
-    def seen(self, example: Example, key: jax.Array, draw: Draw, state: GANState) -> Example:
-        """Returns of an example what the discriminator is shown, augmented."""
+    def _shown(self, example: Example, key: jax.Array, draw: Draw, state: GANState) -> Example:
+        """Returns the parts of an example that the discriminator is shown, augmented."""
         if self.augment is not None:
             example = self.augment(example, draw.keys(key, len(example[self.field])), state)
         return {name: example[name] for name in (self.field, "condition") if name in example}
@@ -86,32 +87,32 @@ class _Game:
     def judge(
         self, nets: Nets, example: Example, key: jax.Array, draw: Draw, state: GANState, by: TrainState | None = None
     ) -> Example:
-        """Returns what a frozen discriminator says of an example, seen through the augmentation."""
+        """Returns the outputs of a frozen discriminator for an example, after the augmentation."""
         augment_key, key = jax.random.split(key)
-        seen = self.seen(example, augment_key, draw, state)
-        said: Example = nets["discriminator"].frozen(seen[self.field], seen.get("condition"), key=key, by=by)
-        return said
+        shown = self._shown(example, augment_key, draw, state)
+        outputs: Example = nets["discriminator"].frozen(shown[self.field], shown.get("condition"), key=key, by=by)
+        return outputs
 
     def judge_both(
         self, nets: Nets, real: Example, fake: Example, keys: Sequence[jax.Array], draw: Draw, state: GANState
     ) -> tuple[Example, Example]:
-        """Returns what the discriminator says of real and of fake examples, one after the other or in one batch."""
+        """Returns the discriminator's outputs for real and for fake examples, from two passes or from one batch."""
         d, field = nets["discriminator"], self.field
         (real_augment, real_key), (fake_augment, fake_key) = (jax.random.split(key) for key in keys)
-        shown = self.seen(real, real_augment, draw, state), self.seen(fake, fake_augment, draw, state)
+        shown = self._shown(real, real_augment, draw, state), self._shown(fake, fake_augment, draw, state)
         if not self.together:
             pairs = zip(shown, (real_key, fake_key), strict=True)
-            said_of_real, said_of_fake = (d(seen[field], seen.get("condition"), key=key) for seen, key in pairs)
-            return said_of_real, said_of_fake
-        both = {name: jnp.concatenate([seen[name] for seen in shown]) for name in shown[0]}
-        said = d(both[field], both.get("condition"), key=real_key)
+            real_outputs, fake_outputs = (d(each[field], each.get("condition"), key=key) for each, key in pairs)
+            return real_outputs, fake_outputs
+        both = {name: jnp.concatenate([each[name] for each in shown]) for name in shown[0]}
+        outputs = d(both[field], both.get("condition"), key=real_key)
         size = len(real[field])
-        return jax.tree.map(lambda x: x[:size], said), jax.tree.map(lambda x: x[size:], said)
+        return jax.tree.map(lambda x: x[:size], outputs), jax.tree.map(lambda x: x[size:], outputs)
 
     def objective(
         self, player: str, terms: Sequence[Term], nets: Nets, batch: Example, draw: Draw, state: GANState, fake: Example
     ) -> Outcome:
-        """Returns the player's terms on these fakes."""
+        """Returns the losses, extras and metrics of the player's terms on these fakes."""
         if self.project and nets["discriminator"].player.once:
             raise ValueError(
                 "this discriminator has spectral normalisation, which divides every weight by its matrix's norm, "
@@ -119,7 +120,7 @@ class _Game:
             )
         _, g_key, *pass_keys, critic_key, terms_key = _keys(draw)
         real, fake = self._prepared(batch, draw), self._prepared(fake, draw)
-        said_of_real, said_of_fake = self.judge_both(nets, real, fake, pass_keys, draw, state)
+        real_outputs, fake_outputs = self.judge_both(nets, real, fake, pass_keys, draw, state)
 
         def critic(values: jax.Array, condition: jax.Array | None = None, by: TrainState | None = None) -> Example:
             example = {self.field: values} if condition is None else {self.field: values, "condition": condition}
@@ -130,8 +131,8 @@ class _Game:
         for number, term in enumerate(terms):
             key, examples_key = jax.random.split(jax.random.fold_in(terms_key, number))
             view = View(
-                real={**real, **said_of_real},
-                fake={**fake, **said_of_fake},
+                real={**real, **real_outputs},
+                fake={**fake, **fake_outputs},
                 critic=critic,
                 generate=lambda inputs: nets["generator"].frozen(inputs["latent"], inputs.get("condition"), key=g_key),
                 nets=nets,
@@ -146,13 +147,13 @@ class _Game:
                 gather=draw.gather,
                 mean=draw.mean,
             )
-            values, kept, said = evaluate(term, view)
+            values, new_extras, numbers = evaluate(term, view)
             losses[term.name] = values
-            metrics |= {f"{term.name}/{name}": x for name, x in said.items()}
-            extras = {name: x if x is extras.get(name) else draw.mean(x) for name, x in kept.items()}
-        metrics["fake_logits"] = _mean_logit(said_of_fake)
+            metrics |= {f"{term.name}/{name}": x for name, x in numbers.items()}
+            extras = {name: x if x is extras.get(name) else draw.mean(x) for name, x in new_extras.items()}
+        metrics["fake_logits"] = _mean_logit(fake_outputs)
         if player == "discriminator":
-            metrics["real_logits"] = _mean_logit(said_of_real)
+            metrics["real_logits"] = _mean_logit(real_outputs)
         changed = {name: x for name, x in extras.items() if x is not state.extras.get(name)}
         return Outcome(losses, changed, metrics)
 
@@ -169,14 +170,14 @@ class _Game:
         return prepared
 
 
-def _mean_logit(said: Example) -> jax.Array:
-    means = [jnp.mean(x) for x in jax.tree.leaves(said["logits"])]
+def _mean_logit(outputs: Example) -> jax.Array:
+    means = [jnp.mean(x) for x in jax.tree.leaves(outputs["logits"])]
     return sum(means[1:], means[0]) / len(means)
 
 
 def _keys(draw: Draw) -> jax.Array:
-    """Six keys of an update: for inputs, the generator's pass, D's of real, of fake and in terms, and the terms. By
-    position, as saved runs have them."""
+    """Returns six keys of an update: for inputs, the generator's pass, D's passes of real, of fake and in terms, and
+    the terms. Their positions are part of saved runs."""
     return jax.random.split(draw.root, 6)
 
 
@@ -196,18 +197,19 @@ def make_d_step(
     """Returns one update of the discriminator on `terms`; the generator stays as it is.
 
     sampler: `(batch, keys) -> inputs`, see the module's docstring.
-    field: what of a batch is generated and judged.
-    prepare: `example -> example`, applied to real and fake before anything sees them (PacGAN's packing).
-    augment: `(example, keys, state) -> example`, before each of D's passes and inside what penalties differentiate
-        (differentiable augmentation, instance noise); what it does may depend on the state, such as its counters.
-    together: whether D judges real and fake examples as one batch, whose batch normalisation sees both at once, instead
+    field: the part of a batch that is generated and judged.
+    prepare: `example -> example`, applied to real and fake examples before all else (PacGAN's packing).
+    augment: `(example, keys, state) -> example`, applied before each of D's passes and inside what penalties
+        differentiate (differentiable augmentation, instance noise); it may depend on the state, such as its counters.
+    together: whether D judges real and fake examples in one batch, whose batch normalisation sees both at once, instead
         of one after the other.
-    schedule: `images -> factor` on the learning rate; counts the images this player has been trained on.
-    project: `params -> params`, on the discriminator's parameters after its update (`penalties.clip_weights`).
-    accumulate: into how many parts the batch is cut, one after the other in memory, for one update on the mean of their
-        gradients. The same draws as with 1, but inside networks; whatever looks across examples sees a part.
+    schedule: `images -> factor` on the learning rate; it counts the images that this player has been trained on.
+    project: `params -> params`, applied to the discriminator's parameters after its update (`penalties.clip_weights`).
+    accumulate: the number of parts that the batch is cut into, one after the other in memory, for one update on the
+        mean of their gradients. The draws are the same as with 1, except inside networks. Layers and losses that look
+        across examples see a single part.
     axis_name: the mapped axis that holds the batch's shards, under `pmap`, `shard_map` or `vmap`; without it the batch
-        is whole, on one device or, under `jit`, sharded over many.
+        is complete, on one device or, under `jit`, sharded over many.
     Metrics are scalars named `discriminator/...`: every term unweighted, loss, gradient_norm, real_logits, fake_logits.
     ValueError for two terms of one name.
     """
@@ -228,8 +230,8 @@ def make_g_step(
     accumulate: int = 1,
     axis_name: str | None = None,
 ) -> Update:
-    """Returns one update of the generator on `terms`; the discriminator stays as it is. Options as for `make_d_step`;
-    metrics are named `generator/...`."""
+    """Returns one update of the generator on `terms`; the discriminator stays as it is. Options are those of
+    `make_d_step`; metrics are named `generator/...`."""
     game = _Game(sampler, field, prepare, augment, together, schedule, project, accumulate, axis_name)
     return game.update("generator", terms)
 
@@ -248,11 +250,12 @@ def make_joint_step(
     project: Project | None = None,
     axis_name: str | None = None,
 ) -> Step:
-    """Returns one update of both on one pass through the generator, whose `vjp` waits while the discriminator learns.
+    """Returns one update of both players on a single pass through the generator. The pass's `vjp` is kept while the
+    discriminator learns.
 
     The generator is judged by the updated discriminator or, with `simultaneous`, by the one before. On the same inputs
-    it equals `make_d_step` and then `make_g_step`, at the price of one generator pass less. Options as for
-    `make_d_step`, but for `accumulate`: the pass that waits is that of the whole batch.
+    it equals `make_d_step` and then `make_g_step`, with one generator pass less. Options are those of `make_d_step`,
+    except for `accumulate`: the pass is over the complete batch.
     """
     game = _Game(sampler, field, prepare, augment, together, schedule, project, 1, axis_name)
     first, second = game.update("discriminator", d_terms), game.update("generator", g_terms)

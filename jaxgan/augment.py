@@ -1,8 +1,8 @@
 """Random changes of images inside a compiled step: pure, differentiable functions of images and keys.
 
-Images are float `[B, H, W, C]`, in [-1, 1] by the house's custom, of which nothing here makes use; keys are `[B]`, one
-an example, on which alone the example's change depends, whatever stands beside it in the batch. Every function folds a
-number of its own into the keys, so that all of them may be given the same ones and still draw independently.
+Images are float `[B, H, W, C]`, usually in [-1, 1], which nothing here relies on. Keys are `[B]`, one for each example;
+an example's change depends on its key alone, not on the rest of the batch. Every function folds a number of its own
+into the keys, so that all of them may be given the same keys and still draw independently.
 """
 
 import math
@@ -21,13 +21,14 @@ def _own(keys: jax.Array, number: int) -> jax.Array:
 
 
 def flip(images: jax.Array, keys: jax.Array) -> jax.Array:
-    """Each image mirrored left-right with probability 1/2."""
+    """Mirrors each image left-right with probability 1/2."""
     mirrored = jax.vmap(lambda key: jax.random.bernoulli(key, jnp.float32(0.5)))(_own(keys, _FLIP))
     return jnp.where(mirrored.reshape(-1, 1, 1, 1), images[:, :, ::-1], images)
 
 
 def random_crop(images: jax.Array, keys: jax.Array, size: int) -> jax.Array:
-    """A window `[B, size, size, C]` of each image, uniform over all places. ValueError unless 1 ≤ size ≤ H and W."""
+    """Cuts a window `[B, size, size, C]` out of each image, uniform over all places. ValueError unless 1 ≤ size ≤ H and
+    W."""
     height, width, channels = images.shape[1:]
     if not 1 <= size <= min(height, width):
         raise ValueError(f"a window of {size}×{size} pixels doesn't fit into images of {height}×{width}")
@@ -41,8 +42,8 @@ def random_crop(images: jax.Array, keys: jax.Array, size: int) -> jax.Array:
 
 
 def shift(images: jax.Array, keys: jax.Array, pixels: int) -> jax.Array:
-    """Each image moved by up to `pixels` either way, down and across, uniformly; what comes in is mirrored, the
-    outermost pixel not repeated. ValueError unless 0 ≤ pixels < H and W."""
+    """Moves each image by up to `pixels` either way, down and across, uniformly. The edge is filled by mirroring,
+    without repeating the outermost pixel. ValueError unless 0 ≤ pixels < H and W."""
     height, width = images.shape[1:3]
     if not 0 <= pixels < min(height, width):
         raise ValueError(f"images of {height}×{width} can't be moved by up to {pixels} pixels")
@@ -56,8 +57,8 @@ def shift(images: jax.Array, keys: jax.Array, pixels: int) -> jax.Array:
 
 
 def noise(images: jax.Array, keys: jax.Array, std: float | jax.Array) -> jax.Array:
-    """Images with Gaussian noise of standard deviation `std` on every number: instance noise, which makes real and fake
-    images overlap. Sønderby et al. 2017 (arXiv 1610.04490), section 4.2; Arjovsky & Bottou 2017 (arXiv 1701.04862)."""
+    """Adds Gaussian noise of standard deviation `std` to every number: instance noise, which makes real and fake images
+    overlap. Sønderby et al. 2017 (arXiv 1610.04490), section 4.2; Arjovsky & Bottou 2017 (arXiv 1701.04862)."""
     drawn = jax.vmap(lambda key: jax.random.normal(key, images.shape[1:], images.dtype))(_own(keys, _NOISE))
     return images + jnp.asarray(std, images.dtype) * drawn
 
@@ -65,8 +66,8 @@ def noise(images: jax.Array, keys: jax.Array, std: float | jax.Array) -> jax.Arr
 def rotate_and_scale(
     images: jax.Array, keys: jax.Array, degrees: float | jax.Array = 0.0, scale: float | jax.Array = 0.0
 ) -> jax.Array:
-    """Each image `turned` by an angle uniform in ±`degrees` and magnified exp(u·log(1 + scale)) times, u uniform in ±1:
-    as often by some factor as by its inverse, and 1 + scale (above 0) at most. With 0 and 0 the images come back
+    """Rotates each image by an angle uniform in ±`degrees` and magnifies it exp(u·log(1 + scale)) times, u uniform in
+    ±1: a factor is as likely as its inverse, and at most 1 + scale (above 0). With 0 and 0 it returns the images
     exactly.
     """
     draws = jax.vmap(lambda key: jax.random.uniform(key, (2,), jnp.float32, minval=-1.0))(_own(keys, _TURN))
@@ -74,20 +75,20 @@ def rotate_and_scale(
 
 
 def turned(images: jax.Array, radians: jax.Array, factors: jax.Array) -> jax.Array:
-    """Images turned counter-clockwise by `radians` `[B]` and magnified `factors` `[B]` times around their centre.
+    """Rotates images counter-clockwise by `radians` `[B]` around their centre and magnifies them `factors` `[B]` times.
 
-    The size stays. Pixels are squares also where images are not. Between pixels it interpolates linearly; beyond the
-    edge the image goes on mirrored, the outermost pixel not repeated, so that nothing black comes in.
+    The size stays. Pixels are square also where images are not. Values between pixels are interpolated linearly; beyond
+    the edge the image continues mirrored, without repeating the outermost pixel, so that no black comes in.
     """
     height, width = images.shape[1:3]
     middle, centre = (height - 1) / 2, (width - 1) / 2
-    # Offsets from the centre; at angle 0 and factor 1 the way there and back has no rounding.
+    # Offsets from the centre; at angle 0 and factor 1 adding and subtracting it rounds nothing.
     y, x = jnp.meshgrid(
         jnp.arange(height, dtype=jnp.float32) - middle, jnp.arange(width, dtype=jnp.float32) - centre, indexing="ij"
     )
 
     def one(image: jax.Array, angle: jax.Array, factor: jax.Array) -> jax.Array:
-        # Where a pixel comes from: turned and scaled the other way round. y points down.
+        # The place that a pixel comes from: the inverse of rotation and magnification. y points down.
         cos, sin = jnp.cos(angle) / factor, jnp.sin(angle) / factor
         source = [cos * y + sin * x + middle, cos * x - sin * y + centre]
         channel = lambda values: map_coordinates(values, source, order=1, mode="mirror")  # noqa: E731 - used at once

@@ -1,7 +1,7 @@
-"""Where an update is: the keys of its draws, by name and example, and what it must do for a batch on several devices.
+"""The context of an update: keys for its draws, by name and example, and means and gathers over several devices.
 
-Keys come from (the run's key, the role of who learns, their count of updates, a name, the example's index in the global
-batch). Nothing random is saved, one device draws the same numbers as eight, and a draw that is added moves no other.
+A key depends on the run's key, the learners' role, their count of updates, a name, and the example's index in the
+global batch. Nothing random is saved, one device draws the same numbers as eight, and adding a draw changes no other.
 """
 
 import dataclasses
@@ -21,13 +21,13 @@ PyTree = Any
 
 
 def role_number(name: str) -> int:
-    """Returns the number that a key is folded with for a name."""
+    """Returns the number that stands for a name in `fold_in`."""
     return ROLES.get(name, zlib.crc32(name.encode()))
 
 
 def batch_size(batch: PyTree) -> int:
-    """Returns B, the length of the first axis of every array in a batch. ValueError where they differ, as those of a
-    network's parameters do, which are none of a batch's business."""
+    """Returns B, the length of the first axis of every array in a batch. ValueError where they differ, as in a batch
+    that holds a network's parameters by mistake."""
     sizes = {
         jax.tree_util.keystr(path) or "the array": jnp.shape(leaf)[0] if jnp.ndim(leaf) else 0
         for path, leaf in jax.tree.leaves_with_path(batch)
@@ -44,21 +44,21 @@ def batch_size(batch: PyTree) -> int:
 
 
 def global_count(count: int, axis_name: str | None) -> int:
-    """Returns the examples on all devices, where each has `count`."""
+    """Returns the number of examples on all devices, where each has `count`."""
     return count if axis_name is None else count * jax.lax.axis_size(axis_name)
 
 
 def mean_over(tree: PyTree, axis_name: str | None) -> PyTree:
-    """Returns a pytree's floats averaged over devices. Whatever else there is must be equal everywhere; of integers
-    `shard_map` is told so.
+    """Returns a pytree with its floats averaged over devices. All other leaves must be equal everywhere; `shard_map` is
+    told so for integers.
 
-    The one place that averages: losses inside the differentiated function, gradients outside. Why both: on N devices
-    let device k have the loss V_k, which may depend on every device's copy θ_j of the parameters (through batch norm's
-    statistics, gathered logits); wanted is d/dθ of V = Σ_k V_k / N with all copies moving together, Σ_j Σ_k ∂V_k/∂θ_j
-    / N. Under pmap, vmap and shard_map(check_vma=False) device j's gradient is that of the sum over devices of what
-    each of them differentiates; each has V, so it is Σ_k ∂V_k/∂θ_j, and the mean over j is what is wanted. Under
-    shard_map(check_vma=True) V and θ are known to be one and the same everywhere: the gradient is exact and equal
-    already, and a mean over equals changes nothing.
+    This is the only function that averages: losses inside the differentiated function, gradients outside. Why both: on
+    N devices let device k have the loss V_k, which may depend on every device's copy θ_j of the parameters (through
+    batch norm's statistics, gathered logits). We want d/dθ of V = Σ_k V_k / N with all copies changing as one, Σ_j Σ_k
+    ∂V_k/∂θ_j / N. Under pmap, vmap and shard_map(check_vma=False) device j's gradient is that of the sum over devices
+    of what each of them differentiates. Each differentiates V, so it is Σ_k ∂V_k/∂θ_j, and the mean over j is what we
+    want. Under shard_map(check_vma=True) V and θ are known to be the same everywhere: the gradient is exact and equal
+    already, and a mean over equal numbers changes nothing.
     """
     if axis_name is None:
         return tree
@@ -73,11 +73,11 @@ def mean_over(tree: PyTree, axis_name: str | None) -> PyTree:
 
 @dataclasses.dataclass(frozen=True)
 class Draw:
-    """Keys, devices and count of one update; what an objective is handed as `draw`.
+    """The keys, devices and count of one update; an objective is handed it as `draw`.
 
-    root: the update's key. size: B examples, those of this device. step: how many updates the players have made, int32.
-    axis_name: the mapped axis that holds the batch's shards. part: (j, n) for part j of n of an accumulated batch,
-    which has the examples j, j + n, j + 2n, ...
+    root: the update's key. size: B examples, those of this device. step: the number of updates that the players have
+    made, int32. axis_name: the mapped axis that holds the batch's shards. part: (j, n) for part j of n of an
+    accumulated batch, which has the examples j, j + n, j + 2n, ...
     """
 
     root: jax.Array
@@ -88,15 +88,15 @@ class Draw:
 
     @property
     def count(self) -> int:
-        """Examples of the update, on all devices and in all parts of an accumulated batch."""
+        """Returns the number of examples in the update, on all devices and in all parts of an accumulated batch."""
         return global_count(self.size * self.part[1], self.axis_name)
 
     def key(self, name: str | jax.Array) -> jax.Array:
-        """Returns one key under a name, the same on all devices. A key is returned as it is."""
+        """Returns one key for a name, the same on all devices. A key is returned unchanged."""
         return jax.random.fold_in(self.root, role_number(name)) if isinstance(name, str) else name
 
     def keys(self, name: str | jax.Array, count: int | None = None) -> jax.Array:
-        """Returns a key for each of `count` examples (B by default) by its index in the global batch, `[count]`."""
+        """Returns keys `[count]`, one for each of `count` examples (by default B) by its index in the global batch."""
         count = self.size if count is None else count
         key = self.key(name)
         first = 0 if self.axis_name is None else jax.lax.axis_index(self.axis_name) * count
@@ -112,7 +112,7 @@ class Draw:
         return jax.vmap(lambda key: jax.random.uniform(key, shape, jnp.float32))(self.keys(name))
 
     def pass_key(self, key: jax.Array) -> jax.Array:
-        """Returns a key that differs by device and part, for draws inside a network, which are not by example."""
+        """Returns a key that differs by device and part, for draws inside a network, which don't go by example."""
         if self.axis_name is not None:
             key = jax.random.fold_in(key, jax.lax.axis_index(self.axis_name))
         return jax.random.fold_in(key, self.part[0]) if self.part[1] > 1 else key
@@ -122,12 +122,12 @@ class Draw:
         return mean_over(tree, self.axis_name)
 
     def gather(self, tree: PyTree) -> PyTree:
-        """Returns the devices' shares of a batch put together in its order, `[b, ...] -> [B, ...]` for every leaf."""
+        """Returns the devices' shares of a batch joined in its order, `[b, ...] -> [B, ...]` for every leaf."""
         axis = self.axis_name
         return tree if axis is None else jax.tree.map(lambda x: jax.lax.all_gather(x, axis, tiled=True), tree)
 
     def mine(self, tree: PyTree) -> PyTree:
-        """Returns this device's share of a whole batch, `[B, ...] -> [b, ...]`: the inverse of `gather`."""
+        """Returns this device's share of a global batch, `[B, ...] -> [b, ...]`: the inverse of `gather`."""
         axis, size = self.axis_name, self.size
         if axis is None:
             return tree
@@ -135,29 +135,30 @@ class Draw:
         return jax.tree.map(lambda x: jax.lax.dynamic_slice_in_dim(x, first, size), tree)
 
     def gradient(self, loss: Callable[[PyTree], jax.Array], params: PyTree) -> PyTree:
-        """Returns the gradient by `params` of the mean of `loss(params)`, values `[B, ...]`, over the global batch.
+        """Returns the gradient, with respect to `params`, of the mean of `loss(params)`, values `[B, ...]`, over the
+        global batch.
 
-        `jax.grad` inside an objective would be N times too large on N devices under `shard_map`'s checks, where a
-        gradient by what is the same everywhere is summed over devices; see `mean_over`.
+        `jax.grad` inside an objective would be N times too large on N devices under `shard_map`'s checks, where the
+        gradient with respect to something equal on all devices is summed over devices; see `mean_over`.
         """
         return self.mean(jax.grad(lambda params: self.mean(jnp.mean(per_example(loss(params)))))(params))
 
-    def every(self, n: int, compute: Callable[[], Any], kept: PyTree = None) -> Any:
-        """Returns `compute()`, values `[B, ...]` or a pytree of them, n times as strong in every n-th update of the
-        first learner and 0 in between, as `[1]`.
+    def every(self, n: int, compute: Callable[[], Any], carried: PyTree = None) -> Any:
+        """Returns `compute()`, values `[B, ...]` or a pytree of them, times n in every n-th update of the first
+        learner, and 0 in the updates between, as `[1]`.
 
-        Lazy regularisation, Karras et al. 2020 (arXiv 1912.04958), section 3.1; what is skipped is not computed. With
-        `kept`, `compute() -> (values, new)`, and `(values, kept)` is returned in between. Networks inside must be
-        `frozen`. ValueError for n below 1.
+        Lazy regularisation, Karras et al. 2020 (arXiv 1912.04958), section 3.1; a skipped value is not computed. With
+        `carried`, `compute() -> (values, new)`, and `(values, carried)` is returned in the updates between. Networks
+        inside must be `frozen`. ValueError for n below 1.
         """
         if n < 1:
             raise ValueError(f"expected every n-th update, n at least 1, got {n}")
 
         def run() -> tuple[jax.Array, PyTree]:
-            values, new = (compute(), None) if kept is None else compute()
+            values, new = (compute(), None) if carried is None else compute()
             # Means over devices, as both branches must have one type: under shard_map what is the same on every
             # device, as zeros are, has another type than what may differ.
             return n * self.mean(sum_of_means(values)).reshape(1), self.mean(new)
 
-        values, new = jax.lax.cond(self.step % n == 0, run, lambda: (jnp.zeros(1, jnp.float32), kept))
-        return values if kept is None else (values, new)
+        values, new = jax.lax.cond(self.step % n == 0, run, lambda: (jnp.zeros(1, jnp.float32), carried))
+        return values if carried is None else (values, new)

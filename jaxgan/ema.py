@@ -11,10 +11,11 @@ PyTree = Any
 
 
 def ema(old: PyTree, new: PyTree, images: Any, half_life: Any) -> PyTree:
-    """Returns the average `old` of a pytree after `images` more, from which `new` came.
+    """Returns the moving average of a pytree after `images` more images: from the average `old` before them and the
+    values `new` after them.
 
-    ½^(images / half_life) of `old` stays; with half_life 0 nothing does. Karras et al. 2018 (arXiv 1710.10196),
-    section 3, by batches. Integers are counters and are taken from `new`.
+    The share ½^(images / half_life) of `old` remains; with half_life 0 none does. Karras et al. 2018 (arXiv
+    1710.10196), section 3, by batches. Integers are counters; they are those of `new`.
     """
     decay = 0.5 ** (images / half_life)
 
@@ -25,6 +26,6 @@ def ema(old: PyTree, new: PyTree, images: Any, half_life: Any) -> PyTree:
 
 
 def warmed_up(half_life: jax.Array, images: jax.Array) -> jax.Array:
-    """Returns the half-life after `images` of a run: at most a twentieth of them, so that an average forgets the
+    """Returns the half-life after `images` of a run: at most a twentieth of the images, so that an average forgets the
     initial weights. Karras et al. 2020 (arXiv 2006.06676), appendix; their ramp-up 0.05."""
     return jnp.minimum(half_life, 0.05 * images)

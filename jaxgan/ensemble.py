@@ -1,8 +1,8 @@
-"""Many GANs in one program: their states stacked along a leading axis of members, trained side by side.
+"""Ensembles: many GANs in one program, with their states stacked along a leading axis of members, trained side by side.
 
-A member is trained as it would be alone: it has its own key, and so its own initial weights, data order and draws, and
-its own `hyper`. Only counters are shared, so that what depends on them (a lazy term) stays a branch instead of becoming
-a computation of both sides.
+A member is trained exactly as it would be alone: it has its own key, and so its own initial weights, data order and
+draws, and its own `hyper`. Only counters are shared, so that code that depends on them (a lazy term) remains a branch,
+instead of computing both sides.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-__all__ = ["Ensemble", "axes", "begin", "finite", "member", "stack", "together"]
+__all__ = ["Ensemble", "axes", "begin", "finite", "map_members", "member", "stack"]
 
 PyTree = Any
 State = Any  # a pytree with `step` and `key`
@@ -20,29 +20,31 @@ Metrics = dict[str, jax.Array]
 
 
 class Ensemble(struct.PyTreeNode):
-    """members: their states, each array `[S, ...]` but counters, which are as those of one member. frozen: int32 `[S]`,
-    the iteration in which a member would have become NaN or infinite, before which it has stayed since; 0 for none.
-    Counters go on for those who go on."""
+    """The state of an ensemble.
+
+    members: the members' states, each array `[S, ...]`; counters are those of a single member. frozen: int32 `[S]`, the
+    iteration in which a member would have become NaN or infinite, 0 for none; it has kept its state from before that
+    iteration. Counters go on with the other members."""
 
     members: State
     frozen: jax.Array
 
     @property
     def step(self) -> jax.Array:
-        """Iterations done, int32 scalar."""
+        """Returns the number of iterations done, int32 scalar."""
         step: jax.Array = self.members.step
         return step
 
     @property
     def key(self) -> jax.Array:
-        """The members' keys `[S]`."""
+        """Returns the members' keys `[S]`."""
         key: jax.Array = self.members.key
         return key
 
 
 def axes(state: State) -> PyTree:
-    """For each leaf of a state the axis of members in an ensemble's: 0, or None for counters, which are integers `[]`
-    in fields named `step`. The state may be that of one member, or an ensemble's `members`."""
+    """Returns the axis of members for each leaf of a state: 0, or None for counters, which are integers `[]` in fields
+    named `step`. The state may be that of one member, or an ensemble's `members`."""
     return jax.tree.map_with_path(_axis, state)
 
 
@@ -52,7 +54,7 @@ def _axis(path: Any, leaf: Any) -> int | None:
 
 
 def begin(init: Callable[[jax.Array], State], keys: jax.Array) -> Ensemble:
-    """An ensemble of the states that `init` makes of keys `[S]`."""
+    """Returns an ensemble of the states that `init` makes of keys `[S]`."""
     # By leaves, as in `stack`: each call of `init` may make another tree.
     alone = jax.eval_shape(init, keys[0])
     stacked = [_axis(path, leaf) for path, leaf in jax.tree.leaves_with_path(alone)]
@@ -61,44 +63,46 @@ def begin(init: Callable[[jax.Array], State], keys: jax.Array) -> Ensemble:
 
 
 def stack(states: Sequence[State]) -> Ensemble:
-    """An ensemble of these states. ValueError where their counters, of which it has one each, differ."""
+    """Returns an ensemble of these states. ValueError where their counters differ, since an ensemble has a single one
+    of each."""
     # By leaves: states that were made by separate calls differ as trees, in the functions that they hold.
     first, *others = (jax.tree.unflatten(jax.tree.structure(states[0]), jax.tree.leaves(state)) for state in states)
 
-    def together(axis: int | None, *leaves: jax.Array) -> jax.Array:
+    def joined(axis: int | None, *leaves: jax.Array) -> jax.Array:
         if axis == 0:
             return jnp.stack(leaves)
         if len({int(leaf) for leaf in leaves}) > 1:
             raise ValueError(f"these states are at different steps: {', '.join(str(int(leaf)) for leaf in leaves)}")
         return leaves[0]
 
-    return Ensemble(_map(together, first, *others), jnp.zeros(len(states), jnp.int32))
+    return Ensemble(_map(joined, first, *others), jnp.zeros(len(states), jnp.int32))
 
 
 def member(ensemble: Ensemble, number: int) -> State:
-    """One member's state, as if it had been trained alone. IndexError where there is no such member."""
+    """Returns one member's state, as if it had been trained alone. IndexError where there is no such member."""
     if not 0 <= number < len(ensemble.frozen):
         raise IndexError(f"member {number} of an ensemble of {len(ensemble.frozen)}; they are numbered from 0")
     return _map(lambda axis, leaf: leaf if axis is None else leaf[number], ensemble.members)
 
 
-def together(
+def map_members(
     step: Callable[..., tuple[State, Metrics]], axis_name: str | None = None
 ) -> Callable[..., tuple[Ensemble, Metrics]]:
-    """`(state, *inputs) -> (state, metrics)` for an ensemble: inputs and metrics have a leading axis of members too.
+    """Maps a step over the members: returns `(state, *inputs) -> (state, metrics)` for an ensemble, whose inputs and
+    metrics have a leading axis of members too.
 
-    A member that a step makes NaN or infinite, in its state or its metrics, stays as it was before that step for good,
-    but for its counters; its metrics are NaN from the next one on. axis_name: the mesh's axis that members are spread
-    over, if there is one.
+    If a step makes a member's state or metrics NaN or infinite, the member keeps its state from before that step for
+    good, except for its counters; its metrics are NaN from the next step on. axis_name: the mesh's axis that members
+    are spread over, if there is one.
     """
 
     def alone(state: State, frozen: jax.Array, *inputs: Any) -> tuple[State, jax.Array, Metrics]:
         after, metrics = step(state, *inputs)
         going = frozen == 0
         good = going & finite((after, metrics))
-        kept = _map(lambda axis, new, old: new if axis is None else jnp.where(good, new, old), after, state)
+        state = _map(lambda axis, new, old: new if axis is None else jnp.where(good, new, old), after, state)
         frozen = jnp.where(going & ~good, after.step, frozen)
-        return kept, frozen, jax.tree.map(lambda value: jnp.where(going, _float(value), jnp.nan), metrics)
+        return state, frozen, jax.tree.map(lambda value: jnp.where(going, _float(value), jnp.nan), metrics)
 
     def all_members(ensemble: Ensemble, *inputs: Any) -> tuple[Ensemble, Metrics]:
         states = axes(ensemble.members)
@@ -112,16 +116,16 @@ def together(
 
 
 def _map(function: Callable[..., Any], state: State, *others: State) -> State:
-    """`function(axis, leaf, ...)` on the leaves of states."""
+    """Maps `function(axis, leaf, ...)` over the leaves of states."""
     return jax.tree.map(function, axes(state), state, *others, is_leaf=lambda x: x is None)
 
 
 def _float(value: jax.Array) -> jax.Array:
-    """A metric as a number that can be NaN: a count or a truth becomes float32."""
+    """Returns a metric as a number that can be NaN: an integer or a boolean becomes float32."""
     return value if jnp.issubdtype(value.dtype, jnp.floating) else value.astype(jnp.float32)
 
 
 def finite(tree: PyTree) -> jax.Array:
-    """Whether every float of a pytree is neither NaN nor infinite; true without floats."""
+    """Returns whether no float of a pytree is NaN or infinite; true without floats."""
     floats = [leaf for leaf in jax.tree.leaves(tree) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
     return jnp.all(jnp.array([jnp.all(jnp.isfinite(leaf)) for leaf in floats], bool))

@@ -1,5 +1,5 @@
-"""Steps, pure functions `(state, batch) -> (state, metrics)` that fit `jit`, `scan`, `vmap` and `shard_map`, and what
-is made of several: `iteration`, the whole of what a run repeats, and `repeat`.
+"""Steps: pure functions `(state, batch) -> (state, metrics)` that work under `jit`, `scan`, `vmap` and `shard_map`.
+Steps are combined by `iteration`, which is what a run repeats, and by `repeat`.
 
 A batch is any pytree of arrays with a leading axis of B examples. Under `pmap`, `shard_map` or `vmap(axis_name=...)` it
 is this device's share. Metrics are a flat dict of scalars.
@@ -26,12 +26,12 @@ StepFunction = Callable[[GANState, PyTree], tuple[GANState, Metrics]]
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """`(state, batch) -> (state, metrics)`, and what a step made of it must know.
+    """A function `(state, batch) -> (state, metrics)` with what a step that contains it needs to know.
 
-    axis_name: the mapped axis that holds the batch's shards, None where the batch is whole.
-    repeats: how many batches of B examples one call takes.
-    size: B, where the batch holds no arrays that would tell.
-    A function of one's own is a step as it is; give it an `axis_name` by `Step(function, "data")`.
+    axis_name: the mapped axis that holds the batch's shards, None where the batch is complete.
+    repeats: the number of batches of B examples that one call takes.
+    size: B, for batches without arrays to tell it.
+    A function of your own is a step as it is; give it an `axis_name` by `Step(function, "data")`.
     """
 
     function: StepFunction
@@ -44,10 +44,10 @@ class Step:
 
 
 def parts(batch: PyTree, n: int) -> PyTree:
-    """Returns n·B examples as `[B, n, ...]`: part j, of B, is the examples j, j + n, j + 2n, ...
+    """Returns n·B examples as `[B, n, ...]`: part j of n holds the B examples j, j + n, j + 2n, ...
 
-    Blocks of B would lie on other devices than the batch they are cut from. These parts stay where they are, and a
-    device that cuts its own share makes the same ones. ValueError where n does not divide the examples.
+    Contiguous blocks of B would be on other devices than the batch they are cut from. These parts stay where they are,
+    and a device that cuts its own share gets the same parts. ValueError where n does not divide the examples.
     """
     if not jax.tree.leaves(batch):
         return batch
@@ -57,10 +57,11 @@ def parts(batch: PyTree, n: int) -> PyTree:
 
 
 def repeat(step: StepFunction, n: int) -> Step:
-    """Returns `step` n times on n·B examples, B fresh ones each: the j-th call gets examples j, j + n, j + 2n, ...
+    """Returns `step` repeated n times on n·B examples, B new ones each time: call j gets the examples j, j + n, j + 2n,
+    ...
 
-    Metrics are means. In `iteration` the others see what the last call sees. ValueError where n does not divide the
-    examples.
+    Metrics are means. In an `iteration`, the other steps get the examples of the last call. ValueError where n does not
+    divide the examples.
     """
     if n < 1:
         raise ValueError(f"expected at least 1 repetition, got {n}")
@@ -75,11 +76,11 @@ def repeat(step: StepFunction, n: int) -> Step:
 
 
 def iteration(*steps: StepFunction, schedules: Mapping[str, Schedule] | None = None) -> Step:
-    """Returns the given steps in turn as one iteration, which alone advances `step` and the averages.
+    """Returns one iteration of the given steps in turn. It alone increases the state's `step` and updates the averages.
 
-    schedules: by name in `hyper`, for all of the iteration and the averages' half-lives; they count the images of all
-        iterations, those that the last call of a repeated step sees. Their numbers are metrics, `hyper/NAME`.
-    ValueError where the steps are not made for one `axis_name`, or none was given.
+    schedules: by name in `hyper`, for the complete iteration and the averages' half-lives; they count the images of all
+        iterations, of a repeated step those of its last call. Their numbers are metrics, `hyper/NAME`.
+    ValueError where the steps have different `axis_name`, or there is no step.
     """
     if not steps:
         raise ValueError("an iteration needs at least one step")
@@ -103,29 +104,30 @@ def iteration(*steps: StepFunction, schedules: Mapping[str, Schedule] | None = N
             metrics = {f"hyper/{name}": state.hyper[name] for name in schedules}
         for piece in pieces:
             own = jax.tree.map(lambda x, n=piece.repeats: x[:, most - n :].reshape(-1, *x.shape[2:]), divided)
-            state, said = piece(state, own)
-            metrics = merged(metrics, said)
+            state, more = piece(state, own)
+            metrics = merged(metrics, more)
         state = state.replace(step=state.step + 1)
         return state.replace(ema=_averages(state, size), hyper=hyper), metrics
 
     return Step(step, axis_name, most, given)
 
 
-def merged(metrics: Metrics, said: Metrics) -> Metrics:
-    """Returns the metrics of both, of which a number that follows a schedule may be in both. ValueError for others."""
-    if twice := sorted(name for name in set(metrics) & set(said) if not name.startswith("hyper/")):
+def merged(metrics: Metrics, more: Metrics) -> Metrics:
+    """Returns the metrics of both steps. Only a number that follows a schedule may be in both; ValueError
+    for others."""
+    if twice := sorted(name for name in set(metrics) & set(more) if not name.startswith("hyper/")):
         raise ValueError(f"two steps report {', '.join(twice)}; give one of them another name, `update(..., name=)`")
-    return metrics | said
+    return metrics | more
 
 
 def _as_step(step: Any) -> Any:
-    """A step that knows its axis and repeats, as `Step` and `jaxgan.update.Update` do."""
+    """Returns a step with axis and repeats, as `Step` and `jaxgan.update.Update` have them."""
     return step if hasattr(step, "repeats") else Step(step)
 
 
 def _averages(state: GANState, size: int) -> dict[str, Variables]:
-    """The averages after `size` more images. Collections other than parameters (batch statistics) are averages already,
-    and are taken over as they are."""
+    """Returns the averages after `size` more images. Collections other than parameters (batch statistics) are averages
+    already, and are copied as they are."""
     images = state.step.astype(jnp.float32) * size
     after = {}
     for name, old in state.ema.items():

@@ -1,4 +1,5 @@
-"""Two updates on one pass: what the second learns by is made once, shown to the first, and waits for its gradient."""
+"""Joint steps: two updates on one forward pass. The second update's pass is computed first, the first update learns
+from its outputs, and then the second update uses the gradient of the same pass."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -18,12 +19,12 @@ PyTree = Any
 
 
 def joint(first: Update, second: Update, *, simultaneous: bool = False) -> Step:
-    """Returns `first` and then `second` on one pass through the networks of `second`, its `make`, whose `vjp` waits
-    while `first` learns.
+    """Returns `first` and then `second` as one step on a single pass: the `make` of `second`, whose `vjp` is kept while
+    `first` learns.
 
-    On the same draws it is one after the other, at the price of a pass less. With `simultaneous`, `second` sees the
-    players as they were before. ValueError where one has no `make`, another than the second, or accumulates (the pass
-    that waits is that of the whole batch), where they share a learner, or differ in `axis_name`.
+    With the same draws it equals one update after the other, with one pass less. With `simultaneous`, `second` sees the
+    players as they were before `first`. ValueError where one has no `make`, another than the second, or accumulates
+    (the pass is over the complete batch), where they share a learner, or differ in `axis_name`.
     """
     _check_joint(first, second)
 
@@ -31,26 +32,26 @@ def joint(first: Update, second: Update, *, simultaneous: bool = False) -> Step:
         second.check(state)
         draw, old, now = second.draw(state, batch), second.params(state), second.at(state, batch)
 
-        def made_with(params: dict[str, PyTree]) -> Any:
-            seen = second.with_params(now, params)
-            nets = nets_of(seen, second.learns, draw)
-            made = second.make(nets, batch, draw, seen) if second.make else None
-            floats, rest = _apart(made)
-            return floats, ({name: nets[name].left for name in second.learns}, rest)
+        def generate(params: dict[str, PyTree]) -> Any:
+            current = second.with_params(now, params)
+            nets = nets_of(current, second.learns, draw)
+            generated = second.make(nets, batch, draw, current) if second.make else None
+            floats, rest = _apart(generated)
+            return floats, ({name: nets[name].pass_state for name in second.learns}, rest)
 
-        floats, pull_back, (left, rest) = jax.vjp(made_with, old, has_aux=True)
-        after, said = first.learn(state, batch, _whole(floats, rest))
+        floats, pull_back, (pass_states, rest) = jax.vjp(generate, old, has_aux=True)
+        after, first_metrics = first.learn(state, batch, _whole(floats, rest))
         judged = after.replace(**{name: state.players[name] for name in first.learns}) if simultaneous else after
         judged = judged.replace(hyper=now.hyper)
 
         def total(params: dict[str, PyTree], floats: list[jax.Array]) -> tuple[jax.Array, Result]:
-            return second.total(params, judged, batch, draw, _whole(floats, rest), left)
+            return second.total(params, judged, batch, draw, _whole(floats, rest), pass_states)
 
-        # Losses may reach the parameters through what was made or directly (path length, regularisers).
+        # Losses may depend on the parameters through the pass or directly (path length, regularisers).
         (direct, cotangent), result = jax.grad(total, (0, 1), has_aux=True)(old, floats)
         gradients = jax.tree.map(jnp.add, direct, pull_back(cotangent)[0])
         after, metrics = second.move(after, gradients, result, now.hyper)
-        return after, merged(said, metrics)
+        return after, merged(first_metrics, metrics)
 
     return Step(step, second.axis_name, size=second.size)
 
@@ -62,9 +63,11 @@ def _check_joint(first: Update, second: Update) -> None:
             "iteration(first, second)"
         )
     if first.make is None or second.make is None:
-        raise ValueError("a joint step shares what `make` makes: give both one, or use iteration(first, second)")
+        raise ValueError(
+            "a joint step shares the result of `make`: give it to both updates, or use iteration(first, second)"
+        )
     if first.make != second.make:
-        raise ValueError("the updates of a joint step make different things, of which the first would see the second's")
+        raise ValueError("the updates of a joint step have different functions `make`; give both the same one")
     if shared := set(first.learns) & set(second.learns):
         raise ValueError(f"{sorted(shared)} would learn in both updates of a joint step, on a pass from before")
     if first.axis_name != second.axis_name:
@@ -72,7 +75,8 @@ def _check_joint(first: Update, second: Update) -> None:
 
 
 def _apart(tree: PyTree) -> tuple[list[jax.Array], Any]:
-    """A pytree's floats, which have gradients, and the rest of it, as a pytree that `_whole` puts them back into."""
+    """Splits a pytree into its floats, which have gradients, and the rest, a pytree that `_whole` puts them
+    back into."""
     leaves, structure = jax.tree.flatten(tree)
     is_float = [jnp.issubdtype(jnp.result_type(x), jnp.inexact) for x in leaves]
     floats = [x for x, has_gradient in zip(leaves, is_float, strict=True) if has_gradient]

@@ -1,4 +1,4 @@
-"""Lookahead for games: after every k iterations all players step back towards where they were."""
+"""Lookahead for games: after every k iterations all players step back towards their earlier weights."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,20 +15,21 @@ PyTree = Any
 
 
 def lookahead_start(state: GANState, project: Mapping[str, Callable[[PyTree], PyTree]] | None = None) -> GANState:
-    """Returns the state with the slow weights, a copy of all players' parameters, that `lookahead` needs. `project` as
-    for `jaxgan.update.update`: what holds a player's fast weights holds its slow ones from the beginning, and what lies
-    between the two as well, if the set it projects to is convex."""
+    """Returns the state with the slow weights that `lookahead` needs, a copy of all players' parameters. `project` is
+    that of `jaxgan.update.update`: it is applied to the slow weights at the start, as it is to a player's fast weights.
+    If the set it projects to is convex, weights between the two are in it too."""
     slow = {name: jax.tree.map(jnp.copy, player.params) for name, player in state.players.items()}
     slow |= {name: function(slow[name]) for name, function in (project or {}).items()}
     return state.replace(extras={**state.extras, "lookahead": slow})
 
 
 def lookahead(iteration: Step, every: int, alpha: float = 0.5) -> Step:
-    """Returns `iteration`, after every `every`-th of which slow weights become slow + alpha·(fast - slow), for all
-    players at once, and the fast ones begin there again; optimisers' states go on.
+    """Returns `iteration` with lookahead. After every `every`-th iteration slow weights become slow + alpha·(fast -
+    slow), for all players at once, and the fast ones continue from there; the optimisers' states are kept.
 
-    Zhang et al. 2019 (arXiv 1907.08610); for games Chavdarova et al. 2021 (arXiv 2006.14567), algorithm 1, against
-    their rotation. Averages are those of the fast weights. ValueError for `every` below 1 or alpha outside (0, 1].
+    Zhang et al. 2019 (arXiv 1907.08610); for games Chavdarova et al. 2021 (arXiv 2006.14567), algorithm 1, against the
+    rotation of games. Averages are those of the fast weights. ValueError for `every` below 1 or alpha outside of (0,
+    1].
     """
     if every < 1 or not 0 < alpha <= 1:
         raise ValueError(f"expected every ≥ 1 and alpha in (0, 1], got every={every}, alpha={alpha}")

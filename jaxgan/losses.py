@@ -44,11 +44,11 @@ Pair = Callable[..., jax.Array]
 
 
 class AdversarialLoss(NamedTuple):
-    """A discriminator's and a generator's loss that belong together; see the module's docstring.
+    """A matched pair of losses, the discriminator's and the generator's; see the module's docstring.
 
-    target: `(logits, targets [B]) -> [B]`, what D pays for logits whose targets are in [0, 1], 1 meaning real,
-    so that d(real, fake) = target(real, 1) + target(fake, 0). None where the loss knows no targets.
-    across: whether what an example costs depends on the others.
+    target: `(logits, targets [B]) -> [B]`, D's loss for logits whose targets are in [0, 1], 1 meaning real, so that
+    d(real, fake) = target(real, 1) + target(fake, 0). None where the loss has no targets. across: whether an example's
+    loss depends on the others.
     """
 
     d: Pair
@@ -58,7 +58,7 @@ class AdversarialLoss(NamedTuple):
 
 
 def per_example(values: jax.Array) -> jax.Array:
-    """Mean over every axis but the first, in float32: `[B, ...] -> [B]`. A scalar raises ValueError."""
+    """Returns the mean over every axis but the first, in float32: `[B, ...] -> [B]`. ValueError for a scalar."""
     if jnp.ndim(values) == 0:
         raise ValueError("expected values of shape [B, ...], got a scalar; losses and terms keep the batch axis")
     return jnp.mean(values.astype(jnp.float32).reshape(values.shape[0], -1), axis=1)
@@ -71,7 +71,7 @@ def sum_of_means(values: PyTree) -> jax.Array:
 
 
 def _paired(function: Pair, alone: bool = False) -> Pair:
-    """`function` on pairs of logits. `alone`: the second has no influence and may be missing."""
+    """Returns `function` on pairs of logits. `alone`: the second has no influence and may be missing."""
 
     def loss(first: PyTree, second: PyTree = None) -> jax.Array:
         if second is None and not alone:
@@ -83,7 +83,7 @@ def _paired(function: Pair, alone: bool = False) -> Pair:
 
 
 def _pairs(first: PyTree, second: PyTree) -> list[tuple[jax.Array, jax.Array]]:
-    """The leaves of both, side by side."""
+    """Returns the leaves of both in pairs."""
     ones, others = jax.tree.leaves(first), jax.tree.leaves(second)
     if [x.shape for x in ones] != [x.shape for x in others]:
         # [B, 1] against [B] would broadcast to [B, B]: it trains plausibly and is wrong.
@@ -106,7 +106,8 @@ def _loss(d: Pair, g: Pair, alone: bool = True) -> AdversarialLoss:
 
 
 def _targeted(cost: Pair, g: Pair) -> AdversarialLoss:
-    """The loss whose D pays `cost(logits, targets)`, of one shape: real logits against 1, fake ones against 0."""
+    """Returns the loss where D has the loss `cost(logits, targets)`, of one shape: real logits against 1, fake ones
+    against 0."""
 
     def one(logits: jax.Array, targets: jax.Array) -> jax.Array:
         if targets.shape != logits.shape[:1]:
@@ -121,7 +122,7 @@ def _targeted(cost: Pair, g: Pair) -> AdversarialLoss:
 
 
 def _d_of(target: Pair) -> Pair:
-    """What D pays for real logits against 1 and fake ones against 0."""
+    """Returns D's loss for real logits against 1 and fake ones against 0."""
 
     def d(real: PyTree, fake: PyTree) -> jax.Array:
         ones = jnp.ones(_pairs(real, fake)[0][0].shape[:1], jnp.float32)
@@ -134,7 +135,7 @@ softplus = jax.nn.softplus  # log(1 + e^x); -log s(x) = softplus(-x), -log(1 - s
 
 
 def _cross_entropy(logits: jax.Array, targets: jax.Array) -> jax.Array:
-    """-t log s(x) - (1 - t) log(1 - s(x))."""
+    """Returns -t log s(x) - (1 - t) log(1 - s(x))."""
     return targets * softplus(-logits) + (1.0 - targets) * softplus(logits)
 
 
@@ -175,7 +176,8 @@ f(t) = -log(1 + e^-t)."""
 
 
 def _relativistic_average(own: jax.Array, other: jax.Array) -> jax.Array:
-    """What it costs `own` not to stand above the other side's mean, and `other` not to stand below its own's."""
+    """Returns the loss of `own`, which should be above the mean of `other`, plus that of `other`, which should be below
+    the mean of `own`."""
     return softplus(jnp.mean(other) - own) + softplus(other - jnp.mean(own))
 
 
@@ -187,10 +189,10 @@ E D(G(z)) - D(x) in the second term as well; neither is the paper's."""
 
 
 def smoothed(loss: AdversarialLoss, real: float = 0.9, fake: float = 0.0) -> AdversarialLoss:
-    """`loss` with D's targets `real` instead of 1 and `fake` instead of 0, 0 ≤ fake < real ≤ 1; G's side stays.
+    """Returns `loss` with D's targets `real` instead of 1 and `fake` instead of 0, 0 ≤ fake < real ≤ 1; G's side stays.
 
-    One-sided label smoothing (Salimans et al. 2016, arXiv 1606.03498, section 3.4) leaves `fake` at 0: with a positive
-    one D's optimum has the fakes' density in its numerator, and fakes far from the data are held where they are.
+    One-sided label smoothing (Salimans et al. 2016, arXiv 1606.03498, section 3.4) has `fake` at 0: with a positive one
+    the fakes' density is in the numerator of D's optimum, and fakes far from the data are not pushed towards it.
     ValueError for a loss without targets.
     """
     inner = loss.target

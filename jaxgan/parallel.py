@@ -1,9 +1,9 @@
-"""One step on many devices: what lies where, and the step under `jit` on a mesh, `pmap` and `shard_map`.
+"""One step on many devices: the layout of arrays, and the step under `jit` on a mesh, `pmap` and `shard_map`.
 
-The mesh is members × data: `seed` is the axis that an ensemble's members are spread over, `data` the one that a batch
-is. The main road is a plain `jit` over arrays that are laid out so (`Layout`): a batch is then the global one wherever
-its parts lie, and batch statistics and losses across examples are global by themselves. `mapped` and `sharded` are for
-programs that are written for one device and an axis name; their step is made with `axis_name="data"`.
+The mesh is members × data: the axis `seed` holds an ensemble's members, the axis `data` the batch. The usual way is a
+plain `jit` over arrays in this layout (`Layout`): the batch is then the global one wherever its parts are, and so batch
+statistics and losses across examples are global. `mapped` and `sharded` are for programs that are written for one
+device and an axis name; their step is made with `axis_name="data"`.
 """
 
 import dataclasses
@@ -15,20 +15,21 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jaxgan.ensemble import axes, together
+from jaxgan.ensemble import axes, map_members
 from jaxgan.state import TrainState
 
 __all__ = ["Layout", "layout", "mapped", "sharded"]
 
 PyTree = Any
 Step = Callable[..., Any]
-SMALL = 1024  # elements; an array below is not worth a message, and stays whole on every device
+SMALL = 1024  # elements; a smaller array is not worth a message, and is copied to every device
 
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """Where a run's arrays lie. ensemble: whether its state is an `Ensemble`. shard_parameters: whether parameters,
-    their averages and the optimiser's state are spread over the axis `data`, instead of being whole on each device."""
+    """The layout of a run's arrays on devices. ensemble: whether its state is an `Ensemble`. shard_parameters: whether
+    parameters, their averages and the optimiser's state are spread over the axis `data`, instead of copied to each
+    device."""
 
     mesh: Mesh
     ensemble: bool = False
@@ -36,16 +37,16 @@ class Layout:
 
     @property
     def everywhere(self) -> NamedSharding:
-        """A copy on every device."""
+        """Returns the sharding of an array that has a copy on every device."""
         return NamedSharding(self.mesh, PartitionSpec())
 
     @property
     def batch(self) -> NamedSharding:
-        """Of a batch `[B, ...]`, or `[S, B, ...]` in an ensemble."""
+        """Returns the sharding of a batch `[B, ...]`, or `[S, B, ...]` in an ensemble."""
         return NamedSharding(self.mesh, PartitionSpec("seed", "data") if self.ensemble else PartitionSpec("data"))
 
     def of(self, state: PyTree) -> PyTree:
-        """The shardings of a state's leaves, which may be abstract."""
+        """Returns the shardings of a state's leaves, which may be abstract."""
         stacked = axes(state) if self.ensemble else jax.tree.map(lambda _: None, state)
         is_none = lambda x: x is None  # noqa: E731 - used at once
         return jax.tree.map(
@@ -65,15 +66,16 @@ class Layout:
         return PartitionSpec(*spec)
 
     def abstract(self, state: PyTree) -> PyTree:
-        """Shapes and types of a state's leaves, and where they belong."""
+        """Returns the shapes, types and shardings of a state's leaves."""
         place = lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)  # noqa: E731
         return jax.tree.map(place, state, self.of(state))
 
     def gathering(self, state: PyTree) -> PyTree:
-        """With `shard_parameters` the same state, whose players gather their variables when they use them: fully
+        """Returns the same state; with `shard_parameters` its players gather their variables when they use them: fully
         sharded data parallel (Rajbhandari et al. 2020, arXiv 1910.02054). Averages and the optimiser's state are never
-        gathered. Gradients are summed whole, as without sharding, and then each device updates its part: a compiler
-        that is asked for parts of them may as well send the batch to the parameters' parts (XLA's for CPUs does)."""
+        gathered. Gradients are summed completely, as without sharding, and then each device updates its part: a
+        compiler that is asked for parts of them may send the batch to the parameters' parts instead (XLA's for CPUs
+        does)."""
 
         def wrap(player: Any) -> Any:
             if not isinstance(player, TrainState):
@@ -85,24 +87,25 @@ class Layout:
         )
 
     def keep(self, state: PyTree) -> PyTree:
-        """The same state; inside a compiled program, held where it belongs."""
+        """Returns the same state; inside a compiled program, constrained to this layout."""
         return jax.lax.with_sharding_constraint(state, self.of(state))
 
     def split(self, examples: PyTree) -> PyTree:
-        """The same examples `[B, ...]` of one member; inside a compiled program, spread over the devices."""
+        """Returns the same examples `[B, ...]` of one member; inside a compiled program, spread over the devices."""
         return jax.lax.with_sharding_constraint(examples, NamedSharding(self.mesh, PartitionSpec("data")))
 
     def over_members(self, step: Step) -> Step:
-        """`step` for what the state is: as it is, or `ensemble.together`."""
-        return together(step, "seed") if self.ensemble else step
+        """Returns `step` for the run's state: unchanged for one GAN, mapped by `ensemble.map_members` for
+        an ensemble."""
+        return map_members(step, "seed") if self.ensemble else step
 
 
 def layout(devices: Sequence[jax.Device] | None = None, *, members: int = 0, shard_parameters: bool = False) -> Layout:
-    """The layout on these devices (by default all, of all processes), of an ensemble where there are `members`.
+    """Returns the layout on these devices (by default all, of all processes), for an ensemble if there are `members`.
 
-    Members are spread over as many devices as divide both evenly, since members need not talk to each other; what is
-    left divides the batch. With `shard_parameters`, which is for networks that one device can't hold, all of it divides
-    the batch.
+    Members are spread over as many devices as divide both evenly, since members need no communication; the remaining
+    factor divides the batch. With `shard_parameters`, for networks that don't fit on one device, all devices divide the
+    batch.
     """
     devices = jax.devices() if devices is None else devices
     groups = math.gcd(len(devices), members) if members and not shard_parameters else 1
@@ -112,7 +115,7 @@ def layout(devices: Sequence[jax.Device] | None = None, *, members: int = 0, sha
 
 @dataclasses.dataclass(frozen=True)
 class _Gathering:
-    """A network's `apply` that gathers its variables, wherever their parts lie, when they are used."""
+    """A network's `apply` that gathers its variables from all devices when they are used."""
 
     apply_fn: Callable[..., Any]
     everywhere: NamedSharding
@@ -123,13 +126,13 @@ class _Gathering:
 
 
 def mapped(step: Step, devices: Sequence[jax.Device] | None = None) -> Step:
-    """`step`, made with `axis_name="data"`, under `pmap`: takes a state and a batch `[devices, B / devices, ...]`, and
-    returns one state. Older programs are written so; `pmap` itself is in maintenance."""
+    """Returns `step`, made with `axis_name="data"`, under `pmap`: it takes a state and a batch `[devices, B / devices,
+    ...]`, and returns one state. Older programs are written so; `pmap` itself is in maintenance."""
     return jax.pmap(step, "data", in_axes=(None, 0), out_axes=None, devices=devices)
 
 
 def sharded(step: Step, mesh: Mesh, *, check_vma: bool = True) -> Step:
-    """`step`, made with `axis_name="data"`, under `shard_map` over the mesh's axis `data`: takes a state and a global
-    batch `[B, ...]`. Gradients are right with and without `check_vma`, see `jaxgan.draw.mean_over`."""
+    """Returns `step`, made with `axis_name="data"`, under `shard_map` over the mesh's axis `data`: it takes a state and
+    a global batch `[B, ...]`. Gradients are right with and without `check_vma`, see `jaxgan.draw.mean_over`."""
     state, batch = PartitionSpec(), PartitionSpec("data")
     return jax.shard_map(step, mesh=mesh, in_specs=(state, batch), out_specs=state, check_vma=check_vma)

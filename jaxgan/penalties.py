@@ -21,32 +21,33 @@ Critic = Callable[[jax.Array], jax.Array]
 
 
 def clip_weights(limit: float = 0.01) -> Callable[[PyTree], PyTree]:
-    """`params -> params`, every parameter held in [-limit, limit]: the `project` of a WGAN's critic. Arjovsky et al.
-    2017 (arXiv 1701.07875), algorithm 1. ValueError for a limit that is not above 0."""
+    """Returns `params -> params`, which clips every parameter to [-limit, limit]: the `project` of a WGAN's critic.
+    Arjovsky et al. 2017 (arXiv 1701.07875), algorithm 1. ValueError for a limit that is not above 0."""
     if not limit > 0:
         raise ValueError(f"expected a limit above 0 to clip weights to, got {limit}")
     return lambda params: jax.tree.map(lambda x: jnp.clip(x, -limit, limit), params)
 
 
 def squared_gradient_norm(critic: Critic, images: jax.Array) -> jax.Array:
-    """‖∇ₓ D(x)‖² of every example: images `[B, ...] -> [B]`, accumulated in float32."""
+    """Returns ‖∇ₓ D(x)‖² of every example: images `[B, ...] -> [B]`, accumulated in float32."""
     # The sum over the batch has each example's own gradient, since no logit depends on another example.
     gradients = jax.grad(lambda x: jnp.sum(per_example(critic(x))))(images)
     return jnp.sum(gradients.astype(jnp.float32).reshape(images.shape[0], -1) ** 2, axis=1)
 
 
 def r1(critic: Critic, real: jax.Array) -> jax.Array:
-    """‖∇ₓ D(x)‖² at real images `[B, ...] -> [B]`. Mescheder et al. 2018 (arXiv 1801.04406), equation 9; weight γ/2."""
+    """Returns ‖∇ₓ D(x)‖² at real images `[B, ...] -> [B]`. Mescheder et al. 2018 (arXiv 1801.04406), equation 9; weight
+    γ/2."""
     return squared_gradient_norm(critic, real)
 
 
 def r2(critic: Critic, fake: jax.Array) -> jax.Array:
-    """‖∇ₓ D(x)‖² at generated images `[B, ...] -> [B]`. Mescheder et al. 2018, equation 10; weight γ/2."""
+    """Returns ‖∇ₓ D(x)‖² at generated images `[B, ...] -> [B]`. Mescheder et al. 2018, equation 10; weight γ/2."""
     return squared_gradient_norm(critic, fake)
 
 
 def wgan_gp(critic: Critic, real: jax.Array, fake: jax.Array, mix: jax.Array) -> jax.Array:
-    """(‖∇ₓ D(x̂)‖ - 1)² at x̂ = mix·real + (1 - mix)·fake, `[B]`.
+    """Returns (‖∇ₓ D(x̂)‖ - 1)² at x̂ = mix·real + (1 - mix)·fake, `[B]`.
 
     `mix` `[B]` is uniform in [0, 1], one number an example. Gulrajani et al. 2017 (arXiv 1704.00028), equation 3 and
     algorithm 1; weight 10. Raises ValueError where the shapes don't match.
@@ -61,7 +62,7 @@ def wgan_gp(critic: Critic, real: jax.Array, fake: jax.Array, mix: jax.Array) ->
 
 
 def dragan(critic: Critic, real: jax.Array, noise: jax.Array, mix: jax.Array) -> jax.Array:
-    """(‖∇ₓ D(x̂)‖ - 1)² at x̂ = x + mix·½·σ·noise, `[B]`: around the real images alone.
+    """Returns (‖∇ₓ D(x̂)‖ - 1)² at x̂ = x + mix·½·σ·noise, `[B]`: around the real images alone.
 
     `noise`, of the images' shape, and `mix` `[B]` are uniform in [0, 1]; σ is the standard deviation of all pixels of
     the batch. Kodali et al. 2017 (arXiv 1705.07215), with the noise of the authors' code (the paper's is Gaussian);
@@ -80,7 +81,7 @@ def _row(mix: jax.Array, images: jax.Array) -> jax.Array:
 
 def _one_centred(critic: Critic, images: jax.Array) -> jax.Array:
     squared = squared_gradient_norm(critic, images)
-    # At a zero gradient the root has no derivative, and autodiff would answer NaN; there the subgradient 0 is taken.
+    # At a zero gradient the root has no derivative, and autodiff would answer NaN; the subgradient 0 is used there.
     positive = squared > 0
     norm = jnp.where(positive, jnp.sqrt(jnp.where(positive, squared, 1.0)), 0.0)
     return (norm - 1.0) ** 2

@@ -1,12 +1,12 @@
 """Players from a Linen module, a plain function, an NNX module, or any callable pytree such as an Equinox module.
 
-What an update needs of a player's `apply_fn`, and all that it knows of network libraries:
+An update calls a player's `apply_fn`, and knows nothing else of network libraries:
 
     apply_fn({"params": params, **variables}, *inputs, train=..., rngs={name: key}, mutable=[names], **options)
         -> (output, {name: changed collection})
 
-train: whether the pass is one of training, which may normalise by its batch; rngs: keys for "dropout" and "noise";
-mutable: the collections that may change, of which what changed is returned. Outputs are any pytree.
+train: whether the pass is one of training, which may normalise by its batch. rngs: keys for "dropout" and "noise".
+mutable: the collections that may change; those that changed are returned. Outputs are any pytree.
 """
 
 import contextlib
@@ -33,11 +33,12 @@ PyTree = Any
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Linen:
-    """A Linen module's `apply` for any way that a module may have been written.
+    """A Linen module's `apply` for every way in which a module may be written.
 
-    `train` is left out for methods that don't take it. Passes that change nothing train too: layers that write their
-    statistics without asking whether they may (flax's own) get to, and what they write is dropped; collections of
-    `once` stand still. `turns`: whether flax's spectral normalisation is in it, which moves with "spectral".
+    `train` is left out for methods that don't take it. Passes that change nothing may be training passes too: layers
+    that always write their statistics (flax's own) are allowed to, and what they write is dropped; collections of
+    `once` stay unchanged. `turns`: whether the module has flax's spectral normalisation, which is updated with the
+    collection "spectral".
     """
 
     module: nn.Module
@@ -45,7 +46,7 @@ class _Linen:
     turns: bool = False
 
     def __eq__(self, other: object) -> bool:
-        # By the module's identity: states that were made of one module are one kind of tree, and no field is hashed.
+        # Compared by the module's identity: states of one module are trees of one kind, and no field is hashed.
         return isinstance(other, _Linen) and self.module is other.module and self.once == other.once
 
     def __hash__(self) -> int:
@@ -63,18 +64,18 @@ class _Linen:
     ) -> Any:
         if _takes_train(self.module, method):
             options["train"] = train
-        asked = [] if mutable is False else [mutable] if isinstance(mutable, str) else mutable
+        requested = [] if mutable is False else [mutable] if isinstance(mutable, str) else mutable
         written = {name for name in variables if name not in ("params", *self.once)} if train else set()
-        turning = nn.intercept_methods(_turning("spectral" in asked)) if self.turns else contextlib.nullcontext()
+        turning = nn.intercept_methods(_turning("spectral" in requested)) if self.turns else contextlib.nullcontext()
         with turning:
             out, changed = self.module.apply(
-                variables, *inputs, method=method, rngs=rngs, mutable=sorted({*asked, *written}), **options
+                variables, *inputs, method=method, rngs=rngs, mutable=sorted({*requested, *written}), **options
             )
-        return out if mutable is False else (out, {name: changed[name] for name in asked if name in changed})
+        return out if mutable is False else (out, {name: changed[name] for name in requested if name in changed})
 
 
 def _takes_train(module: nn.Module, method: str | Callable[..., Any] | None) -> bool:
-    if isinstance(module, nn.Sequential) and method is None:  # hands what it is given to its first layer
+    if isinstance(module, nn.Sequential) and method is None:  # passes its arguments on to its first layer
         return isinstance(module.layers[0], nn.Module) and _takes_train(module.layers[0], None)
     function = method if callable(method) else getattr(type(module), method or "__call__")
     parameters = inspect.signature(function).parameters.values()
@@ -82,7 +83,8 @@ def _takes_train(module: nn.Module, method: str | Callable[..., Any] | None) -> 
 
 
 def _turning(turns: bool) -> Callable[..., Any]:
-    """Holds flax's spectral normalisation, which is told to move by whoever calls it, unless it `turns`."""
+    """Returns an interceptor of methods that keeps flax's spectral normalisation unchanged unless it `turns`, whatever
+    its caller asks for."""
 
     def interceptor(next_fun: Callable[..., Any], args: Any, kwargs: Any, context: Any) -> Any:
         if isinstance(context.module, nn.SpectralNorm) and context.method_name == "__call__":
@@ -100,12 +102,12 @@ def init_player(
     once: Sequence[str] = (),
     across: Sequence[str] = (),
 ) -> TrainState:
-    """Returns a player of a Linen module, its variables drawn with `key` for `inputs` (shapes count, not values).
+    """Returns a player of a Linen module, whose variables are drawn with `key` for `inputs` (only their shapes matter).
 
     The module may take `train`, or not. It may be written with layers of `jaxgan.networks` or as flax documents its
-    own: `nn.BatchNorm(use_running_average=not train)`, `nn.SpectralNorm(layer)(x, update_stats=train)`. flax's keeps
-    what its power iteration found once an update, too, and turns it further within each pass. `once` and `across`, see
-    `TrainState`, are for layers of one's own; those of jaxgan and flax are known.
+    own: `nn.BatchNorm(use_running_average=not train)`, `nn.SpectralNorm(layer)(x, update_stats=train)`. flax's spectral
+    norm also keeps the result of its power iteration once an update, and iterates further within each pass. `once` and
+    `across`, see `TrainState`, are for layers of your own; those of jaxgan and flax are known.
     """
     turning: set[str] = set()
 
@@ -134,8 +136,8 @@ def init_player(
 
 
 def _normalises_by_batch(variables: Variables) -> bool:
-    """Whether `batch_stats` holds more than what flax's spectral normalisation keeps there, `kernel/u` and
-    `kernel/sigma`."""
+    """Returns whether `batch_stats` holds more than `kernel/u` and `kernel/sigma`, which flax's spectral normalisation
+    keeps there."""
     paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(variables.get("batch_stats", {}))]
     return any(not str(getattr(path[-1], "key", "")).endswith(("/u", "/sigma")) for path in paths)
 
@@ -143,8 +145,8 @@ def _normalises_by_batch(variables: Variables) -> bool:
 def plain_player(
     function: Callable[..., Any], params: PyTree, tx: optax.GradientTransformation, *, across: Sequence[str] = ()
 ) -> TrainState:
-    """Returns a player of `function(params, *inputs, **options) -> output`, which has no variables but `params`, any
-    pytree, and neither draws nor asks whether it trains."""
+    """Returns a player of `function(params, *inputs, **options) -> output`. It has no variables but `params`, any
+    pytree; it draws nothing, and is the same in training and evaluation."""
 
     def apply_fn(
         variables: Variables, *inputs: Any, mutable: Any = False, rngs: Any = None, train: bool = False, **options: Any
@@ -160,9 +162,9 @@ def callable_player(
 ) -> TrainState:
     """Returns a player of a callable pytree, as Equinox modules are: its floating-point arrays are the parameters.
 
-    It is called on one example, `module(*inputs)`, and mapped over the batch, or with `batched` on all at once.
-    Modules that draw (dropout) or return a new state of theirs (Equinox's batch normalisation) need an `apply_fn` of
-    one's own, see the module's docstring; keys may also be among the inputs, `[B]`.
+    It is called on one example, `module(*inputs)`, and mapped over the batch, or with `batched` called on all examples
+    at once. Modules that draw (dropout) or return a new state of theirs (Equinox's batch normalisation) need their own
+    `apply_fn`, see the module's docstring; keys may also be among the inputs, `[B]`.
     """
     leaves, structure = jax.tree.flatten(module)
     learned = [isinstance(x, jax.Array | np.ndarray) and jnp.issubdtype(x.dtype, jnp.inexact) for x in leaves]
@@ -178,10 +180,11 @@ def callable_player(
 
 
 def nnx_player(module: nnx.Module, tx: optax.GradientTransformation, *, across: Sequence[str] = ()) -> TrainState:
-    """Returns a player of an NNX module, as it is now: its `nnx.Param` are the parameters.
+    """Returns a player of an NNX module in its present state: its `nnx.Param` are the parameters.
 
-    Every pass works on a copy, in the mode of `module.train()` or, in evaluation, of `module.eval()`, with fresh keys
-    in its random streams. Batch statistics are the collection "rest", what `nnx.SpectralNorm` keeps "spectral".
+    Every pass works on a copy, in the mode of `module.train()` or, in evaluation, of `module.eval()`, with new keys in
+    its random streams. Batch statistics are the collection "rest", the variables of `nnx.SpectralNorm` the collection
+    "spectral".
     """
     turning = [path for path, part in nnx.iter_modules(module) if isinstance(part, nnx.SpectralNorm)]
     averaging = any(isinstance(part, nnx.BatchNorm) for _, part in nnx.iter_modules(module))
@@ -222,8 +225,8 @@ def nnx_player(module: nnx.Module, tx: optax.GradientTransformation, *, across: 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Frozen:
-    """A network that no one trains (a perceptual loss's features), for an objective to close over: it is no player, so
-    that checkpoints don't carry it. `digest` tells whether a continued run has the same one.
+    """A network that isn't trained (a perceptual loss's features), for use inside an objective. It is no player, so
+    checkpoints don't hold it. `digest` tells whether a continued run has the same one.
 
     apply_fn: `(variables, *inputs, **options) -> output`; variables: any pytree of arrays.
     """
@@ -236,7 +239,7 @@ class Frozen:
 
     @functools.cached_property
     def digest(self) -> str:
-        """The SHA-256 of all arrays, their names, shapes and types, in hexadecimal."""
+        """Returns the SHA-256 of all arrays, their names, shapes and types, in hexadecimal."""
         whole = hashlib.sha256()
         for path, leaf in jax.tree_util.tree_leaves_with_path(self.variables):
             array = np.asarray(leaf)

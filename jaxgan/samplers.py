@@ -1,7 +1,7 @@
-"""Samplers: what a generator is fed. `(batch, keys [B]) -> inputs`, see `jaxgan.adversarial`.
+"""Samplers of a generator's inputs: `(batch, keys [B]) -> inputs`, see `jaxgan.adversarial`.
 
-Also `labelled` and `pack`, which a step takes as `prepare`: what real and fake examples are turned into, alike, before
-a discriminator sees them.
+Also `labelled` and `pack`, which a step takes as `prepare`: a function that real and fake examples pass before a
+discriminator sees them.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,20 +17,21 @@ Sampler = Callable[[Example, jax.Array], Example]
 
 
 def latents(size: int) -> Sampler:
-    """The sampler of plain GANs: latents `[B, size]` from N(0, I)."""
+    """Returns the sampler of plain GANs: latents `[B, size]` from N(0, I)."""
     return lambda batch, keys: {"latent": jax.vmap(lambda key: jax.random.normal(key, (size,), jnp.float32))(keys)}
 
 
 def labelled_latents(size: int) -> Sampler:
-    """The sampler of conditional GANs: latents `[B, size]` from N(0, I), and the batch's labels `[B]` as `label` and as
-    `condition`, so that fakes have the classes that real images have, as often. ValueError for a batch without labels.
+    """Returns the sampler of conditional GANs: latents `[B, size]` from N(0, I), and the batch's labels `[B]` as
+    `label` and as `condition`, so that fakes have the same classes as the real images. ValueError for a batch without
+    labels.
     """
     plain = latents(size)
     return lambda batch, keys: labelled({**plain(batch, keys), "label": _label(batch)})
 
 
 def labelled(example: Example) -> Example:
-    """The example with its `label` as `condition`, which is what networks are given: the `prepare` of conditional GANs.
+    """Returns the example with its `label` as `condition`, which networks are given: the `prepare` of conditional GANs.
     ValueError for an example without labels."""
     return {**example, "condition": _label(example)}
 
@@ -42,11 +43,12 @@ def _label(example: Example) -> jax.Array:
 
 
 def codes(size: int, categories: Sequence[int] = (10,), continuous: int = 2) -> Sampler:
-    """The sampler of InfoGAN: `latent` `[B, L]` is noise from N(0, I), `size` numbers, then one-hot codes, uniform over
-    each of `categories`, then `continuous` codes uniform in [-1, 1]. What was drawn is kept as `code_class`
-    `[B, len(categories)]` and `code_value` `[B, continuous]`. Chen et al. 2016 (arXiv 1606.03657), section 4.
+    """Returns the sampler of InfoGAN. Its `latent` `[B, L]` is noise from N(0, I), `size` numbers, then one-hot codes,
+    uniform over each of `categories`, then `continuous` codes uniform in [-1, 1]. The codes are also returned, as
+    `code_class` `[B, len(categories)]` and `code_value` `[B, continuous]`. Chen et al. 2016 (arXiv 1606.03657), section
+    4.
 
-    Inputs that the batch has, `code_class` and `code_value`, are taken instead of drawn: that is how to walk a code.
+    Where the batch has `code_class` or `code_value`, these are used instead of draws, for example to vary one code.
     """
 
     def one(key: jax.Array) -> Example:
@@ -68,9 +70,10 @@ def codes(size: int, categories: Sequence[int] = (10,), continuous: int = 2) -> 
 
 
 def pack(m: int) -> Callable[[Example], Example]:
-    """`prepare` of PacGAN: m neighbours become one example of m times the channels, `[m·B, H, W, C] -> [B, H, W, m·C]`,
-    which the discriminator judges together. Lin et al. 2018 (arXiv 1712.04086), section 3. Whatever else an example
-    has (labels, latents) is left out: a pack has none. ValueError where m does not divide the examples."""
+    """Returns the `prepare` of PacGAN: m neighbours become one example of m times the channels, `[m·B, H, W, C] -> [B,
+    H, W, m·C]`, which the discriminator judges as one. Lin et al. 2018 (arXiv 1712.04086), section 3. All other entries
+    of an example (labels, latents) are left out, since a pack has none. ValueError where m does not divide the
+    examples."""
     if m < 1:
         raise ValueError(f"expected packs of at least 1 image, got {m}")
 

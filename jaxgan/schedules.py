@@ -1,8 +1,8 @@
-"""Numbers of `GANState.hyper` that change as a run goes on, by the images seen: rates, weights, half-lives.
+"""Schedules: numbers of `GANState.hyper` as functions of the images so far in a run: rates, weights, half-lives.
 
-A schedule is `(images, base) -> value`, where `base` is the number in `hyper` (None for one that only the optimiser
-has). `update` and `iteration` take them by name. `<player>/NAME` is handed on to the player's optimiser where that was
-made with `optax.inject_hyperparams`: `schedules={"generator/b2": cosine(0.9, 0.99, 1e6)}`.
+A schedule is `(images, base) -> value`, where `base` is the number in `hyper` (None for a number that only the
+optimiser has). `update` and `iteration` take them by name. `<player>/NAME` is passed to the player's optimiser if that
+was made with `optax.inject_hyperparams`: `schedules={"generator/b2": cosine(0.9, 0.99, 1e6)}`.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,14 +20,14 @@ Schedule = Callable[[jax.Array, Any], Any]
 
 
 def linear(start: float, end: float, images: float) -> Schedule:
-    """Returns the schedule from `start` to `end` over so many images, and `end` from there on."""
-    return lambda seen, base: start + (end - start) * jnp.minimum(seen / images, 1.0)
+    """Returns the linear schedule from `start` to `end` over so many images; afterwards it stays at `end`."""
+    return lambda count, base: start + (end - start) * jnp.minimum(count / images, 1.0)
 
 
 def cosine(start: float, end: float, images: float) -> Schedule:
-    """Returns the schedule from `start` to `end` along half a cosine over so many images, and `end` from there on.
+    """Returns the schedule from `start` to `end` along half a cosine over so many images; afterwards it stays at `end`.
     Loshchilov & Hutter 2017 (arXiv 1608.03983), equation 5, without restarts."""
-    return lambda seen, base: end + (start - end) * 0.5 * (1.0 + jnp.cos(jnp.pi * jnp.minimum(seen / images, 1.0)))
+    return lambda count, base: end + (start - end) * 0.5 * (1.0 + jnp.cos(jnp.pi * jnp.minimum(count / images, 1.0)))
 
 
 def scheduled(state: GANState, schedules: Mapping[str, Schedule], images: jax.Array) -> GANState:
@@ -37,14 +37,16 @@ def scheduled(state: GANState, schedules: Mapping[str, Schedule], images: jax.Ar
     for name, player in state.players.items():
         known |= {f"{name}/{key}" for key in _hyperparameters(player.opt_state)}
     if unknown := set(schedules) - known:
-        raise ValueError(f"schedules for {sorted(unknown)}, of which nobody knows; there are {sorted(known)}")
+        raise ValueError(
+            f"schedules for {sorted(unknown)}, which neither hyper nor an optimiser has; there are {sorted(known)}"
+        )
     now = {name: jnp.asarray(f(images, state.hyper.get(name)), jnp.float32) for name, f in schedules.items()}
     return state.replace(hyper={**state.hyper, **now})
 
 
 def injected(player: str, opt_state: PyTree, hyper: Mapping[str, jax.Array]) -> PyTree:
-    """Returns an optimiser's state with the numbers that `hyper` has for it as `<player>/NAME`; the learning rate is
-    none of them, since updates multiply by it."""
+    """Returns an optimiser's state with the numbers in `hyper` that are called `<player>/NAME`, except for the learning
+    rate, since updates multiply by it."""
 
     def inject(node: Any) -> Any:
         if not _injects(node):

@@ -12,7 +12,7 @@ from flax.training import train_state
 
 __all__ = ["ROLES", "GANState", "TrainState"]
 
-# The number that the run's key is folded with, once for each purpose. They are part of every saved run.
+# The numbers that are folded into the run's key, one for each purpose. They are part of every saved run.
 ROLES = {"generator": 0, "discriminator": 1, "order": 2, "display": 3, "init": 4, "transform": 5}
 
 PyTree = Any
@@ -20,8 +20,8 @@ Variables = dict[str, PyTree]
 
 
 def _strong(tree: PyTree) -> PyTree:
-    """The arrays of a pytree with types of their own. `jnp.asarray(0.2)` has a weak one, which an update would change,
-    so that the next call compiles anew and a scan fails."""
+    """Returns a pytree whose arrays have no weak types. `jnp.asarray(0.2)` has one, which an update would change, so
+    that the next call compiles again and a scan fails."""
     return jax.tree.map(lambda x: jax.lax.convert_element_type(x, jnp.result_type(x)) if _is_weak(x) else x, tree)
 
 
@@ -32,13 +32,13 @@ def _is_weak(x: Any) -> bool:
 class TrainState(train_state.TrainState):
     """One player: flax's `TrainState` and, in `variables`, the network's other collections (`batch_stats`, `spectral`).
 
-    `step` counts this player's own updates, int32. `tx` is built without a learning rate (`optax.scale_by_adam`; under
-    `optax.adam`, which has one and a minus sign, a loss grows): the update multiplies by the rate, which lives in
-    `GANState.hyper`. `params` are any pytree of floats. Two declarations, which the
-    functions of `jaxgan.players` fill in, say of a network what nobody has to guess then:
+    `step` counts this player's own updates, int32. `tx` is built without a learning rate (`optax.scale_by_adam`; with
+    `optax.adam`, which has one and a minus sign, a loss grows): the update multiplies by the rate, which is in
+    `GANState.hyper`. `params` are any pytree of floats. Two declarations describe the network to an update; the
+    functions of `jaxgan.players` fill them in:
 
-    once: collections that move in the first of an update's passes only, as a power iteration does.
-    across: layers that look across examples ("batch normalisation"), under which parts of a batch are not the whole.
+    once: collections that change in the first of an update's passes only, as a power iteration does.
+    across: layers that look across examples ("batch normalisation"); a part of a batch gives them other results.
     """
 
     variables: Variables
@@ -56,8 +56,8 @@ class TrainState(train_state.TrainState):
         once: Sequence[str] = (),
         across: Sequence[str] = (),
     ) -> "TrainState":
-        """Returns a player before its first update. flax's own counts in a Python int, which compiles twice, and takes
-        dicts of parameters only."""
+        """Returns a player before its first update. flax's own `create` counts in a Python int, which compiles twice,
+        and takes dicts of parameters only."""
         return cls(
             step=jnp.zeros((), jnp.int32),
             apply_fn=apply_fn,
@@ -71,7 +71,7 @@ class TrainState(train_state.TrainState):
 
     @property
     def all_variables(self) -> Variables:
-        """Parameters and other collections, as `apply_fn` takes them."""
+        """Returns parameters and other collections, as `apply_fn` takes them."""
         return {"params": self.params, **self.variables}
 
     def apply(self, params: PyTree, variables: Variables, *inputs: Any, **options: Any) -> Any:
@@ -82,12 +82,12 @@ class TrainState(train_state.TrainState):
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class GANState:
-    """Players by name and what belongs to the run.
+    """The state of a run: players by name, and all else that changes.
 
     step: int32, iterations done. key: the run's only key; it never changes, and is used only through roles and names.
-    ema: by player, its variables with averaged parameters, as `apply_fn` takes them, for players that are averaged.
+    ema: for players that are averaged, by name, their variables with averaged parameters, as `apply_fn` takes them.
     hyper: float32 scalars by name: `<player>/learning_rate` in units of the optimiser, weights, `ema_half_life` in
-    images, for one player alone `<player>/ema_half_life`. extras: what objectives keep between updates, by name.
+    images, for one player alone `<player>/ema_half_life`. extras: what objectives store between updates, by name.
     """
 
     step: jax.Array
@@ -99,12 +99,12 @@ class GANState:
 
     @property
     def generator(self) -> TrainState:
-        """The player called so."""
+        """Returns the player called "generator"."""
         return self.players["generator"]
 
     @property
     def discriminator(self) -> TrainState:
-        """The player called so."""
+        """Returns the player called "discriminator"."""
         return self.players["discriminator"]
 
     @classmethod
@@ -117,16 +117,16 @@ class GANState:
         hyper: Mapping[str, float],
         extras: Mapping[str, PyTree] | None = None,
     ) -> "GANState":
-        """Returns a state at step 0 of any players.
+        """Returns a state of any players at step 0.
 
         averaged: players whose parameters are averaged; `hyper` must have `ema_half_life` then (or one for each of
-            them), in images; 0 makes an average follow at once.
-        hyper: must have `<player>/learning_rate` of every player that is to learn.
+            them), in images; with 0 an average equals the parameters.
+        hyper: must have `<player>/learning_rate` of every player that learns.
         ValueError for a missing half-life, an unknown name, or a player named like a field of the state or a role.
         """
         reserved = {field.name for field in dataclasses.fields(cls)} | set(ROLES) - {"generator", "discriminator"}
-        if taken := set(players) & reserved:
-            raise ValueError(f"players can't be called {sorted(taken)}, as something else is; choose other names")
+        if clashing := set(players) & reserved:
+            raise ValueError(f"players can't be called {sorted(clashing)}, as something else is; choose other names")
         if unknown := set(averaged) - set(players):
             raise ValueError(f"averaged names {sorted(unknown)}; the players are {sorted(players)}")
         for name in averaged:
@@ -152,8 +152,8 @@ class GANState:
         hyper: Mapping[str, float],
         extras: Mapping[str, PyTree] | None = None,
     ) -> "GANState":
-        """Returns `of` the two players of a plain GAN, whose generator is averaged. ValueError where `hyper` lacks a
-        learning rate or `ema_half_life`."""
+        """Returns the state of a plain GAN, `of` two players, whose generator is averaged. ValueError where `hyper`
+        lacks a learning rate or `ema_half_life`."""
         missing = {"generator/learning_rate", "discriminator/learning_rate", "ema_half_life"} - set(hyper)
         if missing:
             raise ValueError(f"hyper lacks {sorted(missing)}; it has {sorted(hyper)}")
@@ -161,7 +161,8 @@ class GANState:
         return cls.of(key, players, averaged=["generator"], hyper=hyper, extras=extras)
 
     def replace(self, **changes: Any) -> "GANState":
-        """Returns the state with these fields or, by their names, these players. TypeError for another name."""
+        """Returns the state with these fields or, by their names, these players replaced. TypeError for
+        another name."""
         fields = {field.name for field in dataclasses.fields(self)}
         if unknown := set(changes) - fields - set(self.players):
             raise TypeError(f"the state has no {sorted(unknown)}; it has {sorted(fields)} and {sorted(self.players)}")

@@ -1,6 +1,6 @@
-"""The one primitive: `update(learns, objective)`, a step in which the players it names learn together.
+"""The one primitive: `update(learns, objective)`, a step of the players it names on a common objective.
 
-An objective is an ordinary function that is differentiated by the learners' parameters:
+An objective is an ordinary function that is differentiated with respect to the learners' parameters:
 
     def translate(nets, batch, draw, state):
         fake = nets["G"](batch["a"])
@@ -10,7 +10,8 @@ An objective is an ordinary function that is differentiated by the learners' par
 
 nets: the players, see `jaxgan.nets`. draw: keys and means over devices, see `jaxgan.draw`. state: the GAN's state, in
 which the learners have the parameters that are differentiated. It returns losses by name: values `[B, ...]`, or a
-pytree of them (scales, layers, domains), whose leaves' means are summed. Who has more to say returns an `Outcome`.
+pytree of them (scales, layers, domains), whose leaves' means are summed. To return extras or metrics as well, it
+returns an `Outcome`.
 """
 
 import dataclasses
@@ -25,7 +26,7 @@ from jaxgan import accumulation
 from jaxgan.draw import Draw, batch_size, global_count, mean_over, role_number
 from jaxgan.iteration import Metrics
 from jaxgan.losses import sum_of_means
-from jaxgan.nets import Left, nets_of
+from jaxgan.nets import PassState, nets_of
 from jaxgan.schedules import Schedule, injected, scheduled
 from jaxgan.state import GANState
 
@@ -33,21 +34,22 @@ __all__ = ["Objective", "Outcome", "Result", "Update", "update"]
 
 PyTree = Any
 Objective = Callable[..., Any]
-Result = tuple[dict[str, Left], dict[str, PyTree], Metrics]  # of an objective: passes, extras, metrics
+Result = tuple[dict[str, PassState], dict[str, PyTree], Metrics]  # of an objective: passes, extras, metrics
 
 
 class Outcome(NamedTuple):
-    """What an objective, or a term, may return besides its losses: extras that change, and numbers that are only
-    logged, arrays of any shape, whose means are taken."""
+    """The results of an objective or a term: losses, extras that change, and metrics that are only logged, arrays of
+    any shape, whose means are logged."""
 
     losses: PyTree
     extras: Mapping[str, PyTree] = {}
     metrics: Mapping[str, jax.Array] = {}
 
 
-@dataclasses.dataclass(frozen=True, eq=False)  # by identity, as a function is: scan hashes what it is given
+@dataclasses.dataclass(frozen=True, eq=False)  # compared by identity, like a function: scan hashes its body
 class Update:
-    """A step that `update` makes, which describes the fields; and its halves, for those who put halves together."""
+    """A step that `update` makes; for the fields, see there. Its methods are the step's two halves, `total` and `move`,
+    for steps such as `jaxgan.joint` that are composed of halves."""
 
     learns: tuple[str, ...]
     objective: Objective
@@ -65,23 +67,26 @@ class Update:
     def __call__(self, state: GANState, batch: PyTree) -> tuple[GANState, Metrics]:
         return self.learn(state, batch)
 
-    def learn(self, state: GANState, batch: PyTree, made: PyTree = None) -> tuple[GANState, Metrics]:
-        """Returns the state after the update, and metrics; on what `make` made or, `made`, what somebody else did."""
+    def learn(self, state: GANState, batch: PyTree, generated: PyTree = None) -> tuple[GANState, Metrics]:
+        """Returns the state after the update, and metrics. generated: the result of `make`, if it has been computed
+        already."""
         self.check(state)
-        if made is not None and self.accumulate != 1:
-            raise ValueError(f"what was made of the whole batch can't be accumulated over {self.accumulate} parts")
+        if generated is not None and self.accumulate != 1:
+            raise ValueError(
+                f"the result of `make` for the whole batch can't be accumulated over {self.accumulate} parts"
+            )
         draw, now = self.draw(state, batch), self.at(state, batch)
 
-        def gradients_of(batch: PyTree, draw: Draw, left: dict[str, Left] | None) -> tuple[PyTree, Result]:
-            return jax.grad(self.total, has_aux=True)(self.params(state), now, batch, draw, made, left)
+        def gradients_of(batch: PyTree, draw: Draw, pass_states: dict[str, PassState] | None) -> tuple[PyTree, Result]:
+            return jax.grad(self.total, has_aux=True)(self.params(state), now, batch, draw, generated, pass_states)
 
         if self.accumulate == 1:
-            gradients, left = gradients_of(batch, draw, None)
+            gradients, result = gradients_of(batch, draw, None)
         else:
-            gradients, left = accumulation.accumulated(
+            gradients, result = accumulation.accumulated(
                 gradients_of, self.accumulate, now, batch, draw, self.learns, self.across
             )
-        return self.move(state, gradients, left, now.hyper)
+        return self.move(state, gradients, result, now.hyper)
 
     def draw(self, state: GANState, batch: PyTree) -> Draw:
         """Returns the keys and the count of the next update on this batch."""
@@ -90,7 +95,7 @@ class Update:
         return Draw(jax.random.fold_in(role, step), self.examples(batch), step, self.axis_name)
 
     def examples(self, batch: PyTree) -> int:
-        """Returns B. ValueError where `size` says otherwise than the batch."""
+        """Returns B. ValueError where `size` differs from the batch's."""
         if self.size is None or not jax.tree.leaves(batch):
             return self.size or batch_size(batch)
         if batch_size(batch) != self.size:
@@ -98,7 +103,7 @@ class Update:
         return self.size
 
     def at(self, state: GANState, batch: PyTree) -> GANState:
-        """Returns the state with `hyper` as the schedules have it for the next update."""
+        """Returns the state with `hyper` as the schedules set it for the next update."""
         if not self.schedules:
             return state
         images = jnp.asarray(state.players[self.learns[0]].step, jnp.float32)
@@ -119,18 +124,18 @@ class Update:
         state: GANState,
         batch: PyTree,
         draw: Draw,
-        made: PyTree = None,
-        left: Mapping[str, Left] | None = None,
+        generated: PyTree = None,
+        pass_states: Mapping[str, PassState] | None = None,
     ) -> tuple[jax.Array, Result]:
-        """Returns the weighted sum of losses over the global batch, and what the objective leaves. `left`: what passes
-        of this update that were made elsewhere have left."""
+        """Returns the weighted sum of losses over the global batch, and the objective's results. pass_states: those
+        that passes of this update outside of this function left behind."""
         state = self.with_params(state, params)
-        nets = nets_of(state, self.learns, draw, left)
+        nets = nets_of(state, self.learns, draw, pass_states)
         if self.make is None:
             outcome = self.objective(nets, batch, draw, state)
         else:
-            made = self.make(nets, batch, draw, state) if made is None else made
-            outcome = self.objective(nets, batch, draw, state, made)
+            generated = self.make(nets, batch, draw, state) if generated is None else generated
+            outcome = self.objective(nets, batch, draw, state, generated)
         outcome = outcome if isinstance(outcome, Outcome) else Outcome(outcome)
         self._check_names(outcome)
         total, metrics = jnp.zeros((), jnp.float32), {}
@@ -142,17 +147,17 @@ class Update:
         metrics |= {f"{self.name}/{name}": draw.mean(jnp.mean(x)) for name, x in outcome.metrics.items()}
         extras = state.extras | {name: draw.mean(x) for name, x in outcome.extras.items()}
         after = {
-            name: dataclasses.replace(nets[name].left, variables=draw.mean(nets[name].variables))
+            name: dataclasses.replace(nets[name].pass_state, variables=draw.mean(nets[name].variables))
             for name in self.learns
         }
         return total, (after, extras, metrics)
 
     def move(
-        self, state: GANState, gradients: PyTree, left: Result, hyper: Mapping[str, jax.Array]
+        self, state: GANState, gradients: PyTree, result: Result, hyper: Mapping[str, jax.Array]
     ) -> tuple[GANState, Metrics]:
-        """Returns the state after a step of the learners' optimisers, with what the objective left; and metrics.
-        `hyper` as `at` has it."""
-        after, extras, metrics = left
+        """Returns the state after a step of the learners' optimisers, with the objective's results, and metrics. hyper:
+        that of `at`."""
+        after, extras, metrics = result
         gradients = mean_over(gradients, self.axis_name)
         players = {}
         for name in self.learns:
@@ -174,7 +179,7 @@ class Update:
         return state.hyper[weight] if isinstance(weight, str) else weight
 
     def check(self, state: GANState) -> None:
-        """ValueError where the state lacks a player or a learning rate."""
+        """Raises ValueError where the state lacks a player or a learning rate."""
         if unknown := [name for name in self.learns if name not in state.players]:
             raise ValueError(f"{unknown[0]!r} is no player of this state; it has {sorted(state.players)}")
         if missing := [name for name in self.learns if f"{name}/learning_rate" not in state.hyper]:
@@ -191,8 +196,8 @@ class Update:
                 f"weights for {sorted(unknown)}, which the objective lacks; it has {sorted(outcome.losses)}"
             )
         reserved = {"loss", "gradient_norm"}
-        if taken := (reserved & {*outcome.losses, *outcome.metrics}) | (set(outcome.losses) & set(outcome.metrics)):
-            raise ValueError(f"two numbers of {self.name!r} would be called {sorted(taken)}; rename yours")
+        if clashing := (reserved & {*outcome.losses, *outcome.metrics}) | (set(outcome.losses) & set(outcome.metrics)):
+            raise ValueError(f"two numbers of {self.name!r} would be called {sorted(clashing)}; rename yours")
 
 
 def update(
@@ -209,23 +214,24 @@ def update(
     axis_name: str | None = None,
     size: int | None = None,
 ) -> Update:
-    """Returns one optimiser step of the players `learns`, together, on the sum of what `objective` says.
+    """Returns one optimiser step of the players `learns`, as one, on the weighted sum of the losses of `objective`.
 
-    objective: `(nets, batch, draw, state) -> losses | Outcome`; with `make` it gets what that returns as a fifth.
+    objective: `(nets, batch, draw, state) -> losses | Outcome`; with `make`, its result is the fifth argument.
     name: the first part of the metrics' names; by default the learners', joined with +.
-    make: `(nets, batch, draw, state) -> made`, passes that another update may share, see `jaxgan.joint`.
+    make: `(nets, batch, draw, state) -> generated`, passes that another update may share, see `jaxgan.joint`.
     weights: of losses by name, numbers or names in the state's `hyper`, which a sweep may vary; 1 for others.
-    schedules: by name in `hyper`, see `jaxgan.schedules`; they count the images that the learners have seen. Their
-        numbers are metrics, `hyper/NAME`.
-    project: by player, `params -> params` after its update (`penalties.clip_weights`).
-    accumulate: into how many parts the batch is cut, one after the other in memory, for one update on the mean of their
-        gradients. The draws are those of 1, but inside networks; what looks across examples sees a part, which is
-        warned about: for players by `TrainState.across`, for losses by what `across` says in words.
+    schedules: by name in `hyper`, see `jaxgan.schedules`; they count the images that the learners have been trained on.
+        Their numbers are metrics, `hyper/NAME`.
+    project: by player, `params -> params`, applied after its update (`penalties.clip_weights`).
+    accumulate: the number of parts that the batch is cut into, one after the other in memory, for one update on the
+        mean of their gradients. The draws are the same as with 1, except inside networks. Layers and losses that look
+        across examples see a single part; a warning names them: layers by `TrainState.across`, losses by `across`.
+    across: losses that look across examples, described in words.
     axis_name: the mapped axis that holds the batch's shards, under `pmap`, `shard_map` or `vmap`; without it the batch
-        is whole, on one device or, under `jit`, sharded over many.
+        is complete, on one device or, under `jit`, sharded over many.
     size: B, for a batch that holds no arrays.
     Metrics are scalars: every loss unweighted, `loss`, `gradient_norm` of all learners, and the objective's own.
-    ValueError for an unknown player, weight or rate, and for names that two numbers would have.
+    ValueError for an unknown player, weight or rate, and for two numbers of one name.
     """
     learners = (learns,) if isinstance(learns, str) else tuple(learns)
     if not learners or len(set(learners)) < len(learners):

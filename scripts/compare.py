@@ -31,7 +31,7 @@ Record = dict[str, Any]
 
 # What may differ between two numbers that are compared: whose they are, and what they came out as.
 OWN = (
-    *("value", "std", "run", "step", "seed", "member", "latents_seed", "frozen", "dataset"),
+    *("name", "value", "std", "run", "step", "seed", "member", "latents_seed", "frozen", "dataset"),
     *("libraries", "during_training", "records_of_step", "together"),
 )
 
@@ -123,7 +123,7 @@ def heading(group: Sequence[Line]) -> str:
     real = f" against {protocol['real']:,} real ones" if protocol["real"] else ""
     better = "1 is best" if protocol["key"] in ONE_IS_BEST else "lower is better"
     better = "higher is better" if protocol["key"] in HIGHER_IS_BETTER else better
-    return f"{protocol['name']}: {protocol['samples']:,} samples{real}; {better}"
+    return f"{group[0].name}: {protocol['samples']:,} samples{real}; {better}"
 
 
 def plot(path: Path, groups: Sequence[Sequence[Line]]) -> None:

@@ -57,7 +57,7 @@ def seen(options: DataOptions, images: np.ndarray) -> np.ndarray:
 def images_at(data: DataSet | Stream, places: np.ndarray) -> np.ndarray:
     """Some of the images, which a stream reads now."""
     if isinstance(data, Stream):
-        return in_memory(data.source, data.chosen[places], data.prepare)
+        return in_memory(data.source, data.chosen[places], data.transform)
     return data.images[places]
 
 

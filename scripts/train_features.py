@@ -1,5 +1,5 @@
-"""Trains a network whose activations are house features (jaxgan/evaluation/features/classifiers.py), and writes its
-weights.
+"""Trains a packaged classifier (jaxgan/evaluation/features/classifiers.py), whose activations are features, and writes
+its weights.
 
     python -m scripts.train_features mnist
     python -m scripts.train_features cifar10
@@ -14,7 +14,7 @@ random, those of CIFAR-10 also mirrored. The weights are those of the last step:
 first network for CIFAR-10, with a stem of stride 2 and 16 epochs, was dropped for its 84.45 % on the test set.)
 
 A seed gives the same file again on the same machine with the same versions. A file with another SHA-256 is another
-network: it gets another name in house.py, since its distances don't compare with those of the old one.
+network: it gets another name in classifiers.py, since its distances don't compare with those of the old one.
 """
 
 import dataclasses
@@ -30,8 +30,8 @@ import tyro
 from tqdm import tqdm
 
 from jaxgan import augment
-from jaxgan.data import Preparation, in_memory, open_source
-from jaxgan.evaluation.features.classifiers import HOUSE, from_file, packed
+from jaxgan.data import ImageTransform, in_memory, open_source
+from jaxgan.evaluation.features.classifiers import CLASSIFIERS, from_file, packed
 from jaxgan.evaluation.features.network import FeatureNetwork, extract
 from jaxgan.networks.classifier import Classifier
 from jaxgan.training.cli.command_line import command_line
@@ -82,8 +82,8 @@ class Options:
 
 def split(dataset: str, data_dir: str | None, name: str) -> tuple[np.ndarray, np.ndarray]:
     """Images and labels of `train` or `test`."""
-    source, house = open_source(dataset, data_dir, split=name), HOUSE[RECIPES[dataset].network]
-    return in_memory(source, np.arange(len(source)), Preparation(house.size, house.channels)), source.labels
+    source, packaged = open_source(dataset, data_dir, split=name), CLASSIFIERS[RECIPES[dataset].network]
+    return in_memory(source, np.arange(len(source)), ImageTransform(packaged.size, packaged.channels)), source.labels
 
 
 def changed(images: jax.Array, key: jax.Array, shift: int, flip: bool) -> jax.Array:
@@ -162,7 +162,7 @@ def run(options: Options) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as temporary:
             temporary.touch()  # what can't be written is known before the training, not after
-            module = HOUSE[recipe.network].module
+            module = CLASSIFIERS[recipe.network].module
             variables = train(module, recipe, images, labels, epochs=epochs, seed=options.seed, batch=BATCH, seen=seen)
             about = {"network": recipe.network, "data": recipe.data, "epochs": epochs, "seed": options.seed}
             temporary.write_bytes(packed(variables, about))

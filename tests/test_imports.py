@@ -1,4 +1,4 @@
-"""The house's order, read from the sources: which module may import which, and what `import jaxgan` may pull in."""
+"""The order of the parts, read from sources: which module may import which, what `import jaxgan` may pull in."""
 
 import ast
 import pathlib

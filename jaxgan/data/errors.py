@@ -1,11 +1,11 @@
-"""What is wrong with a data set, or with an image of it, in one line."""
+"""Errors of data sets and of single images; each message is one line."""
 
 __all__ = ["BadImage", "DataError"]
 
 
 class DataError(Exception):
-    """A data set that cannot be had or used; the message says which, why and what to do."""
+    """A data set that can't be found, read or used. The message says which one, why, and what to do."""
 
 
 class BadImage(DataError):
-    """One image of a set that cannot be used; the message names it."""
+    """An image of a set that can't be used; the message names it."""

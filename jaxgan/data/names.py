@@ -1,4 +1,4 @@
-"""The ways to name a data set, and how each is had."""
+"""Data sets by name: the names, and the source that each of them opens."""
 
 import os
 import zipfile
@@ -13,14 +13,15 @@ from jaxgan.data.sources import fetch, requirements, toys
 from jaxgan.data.sources.folder import folder
 from jaxgan.data.sources.source import Source
 from jaxgan.data.sources.tables import table
-from jaxgan.data.sources.tfds import prepared, prepared_folder
+from jaxgan.data.sources.tfds import tfds_folder, tfds_source
 from jaxgan.data.stacked import stacked_mnist
 
 __all__ = ["diabetes", "digits", "machine_memory", "mnist_or_digits", "npz", "open_source"]
 
 
 def digits() -> DataSet:
-    """scikit-learn's 1,797 handwritten digits (8×8, E. Alpaydin and C. Kaynak 1998), scaled up to MNIST's 28×28."""
+    """Returns scikit-learn's 1,797 handwritten digits (8×8, E. Alpaydin and C. Kaynak 1998), scaled up to MNIST's
+    28×28."""
     from PIL import Image
     from sklearn.datasets import load_digits
 
@@ -31,8 +32,8 @@ def digits() -> DataSet:
 
 
 def diabetes() -> DataSet:
-    """scikit-learn's table of 442 patients with diabetes (B. Efron et al. 2004, "Least angle regression"), of whom ten
-    numbers are known, in their own units; what came of them is left out."""
+    """Returns scikit-learn's table of 442 patients with diabetes (B. Efron et al. 2004, "Least angle regression"): ten
+    numbers for each, in their own units, without the progression of the disease."""
     from sklearn.datasets import load_diabetes
 
     found = load_diabetes(scaled=False)
@@ -40,16 +41,16 @@ def diabetes() -> DataSet:
 
 
 def machine_memory() -> int:
-    """Bytes of memory that this machine has."""
+    """Returns the bytes of memory that this machine has."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def npz(path: Path) -> DataSet:
-    """What an .npz file holds: `images`, uint8 `[N, H, W]` or `[N, H, W, C]`, or `vectors`, numbers `[N, D]`; and where
-    it has them `sources`, images or vectors that `images` are to be made of (the field `source`), and integer `labels`
-    `[N]`.
+    """Reads an .npz file with `images`, uint8 `[N, H, W]` or `[N, H, W, C]`, or `vectors`, numbers `[N, D]`. It may
+    also hold `sources`, images or vectors that `images` are to be generated from (the field `source`), and integer
+    `labels` `[N]`.
 
-    DataError for anything else. Object arrays are refused: they are pickles, which would run what they like."""
+    DataError for anything else. Object arrays are refused: they are pickles, which could execute anything."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = {name + end for name in ARRAYS for end in ("", ".npy")}  # NumPy takes either
@@ -93,7 +94,7 @@ def _toy(name: str) -> DataSet:
     return DataSet(name, {"image": points, "label": labels}, names, {"image": "points"})
 
 
-# What isn't simply a name of TFDS's, by name or by prefix; a prefix is followed by a path. None of them has splits.
+# The sets that aren't TFDS's, by name or by prefix; a path follows the prefix. None of them has splits.
 BY_NAME: dict[str, Callable[[], DataSet]] = {
     "digits": digits,
     "diabetes": diabetes,
@@ -105,17 +106,17 @@ NAMES = f"{', '.join(BY_NAME)}, stacked_mnist, folder:PATH, npz:PATH, csv:PATH o
 
 
 def open_source(name: str, data_dir: str | None = None, *, split: str = "train") -> Source:
-    """The set called `name`: `digits`, `diabetes`, `ring`, `grid`, `stacked_mnist`, `folder:PATH`, `npz:PATH`,
-    `csv:PATH`, or a name of TFDS's, `NAME` or `NAME/CONFIG`, in `data_dir` (by default what TFDS takes:
-    `TFDS_DATA_DIR`, or else `~/tensorflow_datasets`), where `stacked_mnist` has its digits from, too.
+    """Opens the data set called `name`: `digits`, `diabetes`, `ring`, `grid`, `stacked_mnist`, `folder:PATH`,
+    `npz:PATH`, `csv:PATH`, or a TFDS set, `NAME` or `NAME/CONFIG`, in `data_dir` (by default TFDS's own choice:
+    `TFDS_DATA_DIR`, or else `~/tensorflow_datasets`). `stacked_mnist` takes its digits from there too.
 
-    A set of TFDS's that isn't prepared there is prepared if TensorFlow is installed; without, MNIST, Fashion-MNIST and
-    CIFAR-10 are fetched, of the first two only the files of the `split`. Never another set in its place: DataError,
-    which says what to do.
+    If TFDS hasn't prepared the set there yet, it does so now where TensorFlow is installed. Without TensorFlow, MNIST,
+    Fashion-MNIST and CIFAR-10 are fetched; of the first two only the files of the `split`. No other set is ever used in
+    its place: DataError says what to do.
 
-    `split` "test" is the test set of those that have one: prepared and fetched sets, and `stacked_mnist`, where it is
-    another draw of the same digits (see there). A prepared set may have others, such as "validation". DataError for a
-    split that there isn't."""
+    The `split` "test" is the test set, where there is one: in prepared and fetched sets, and in `stacked_mnist`, where
+    it is another draw of the same digits (see there). A prepared set may have other splits, such as "validation".
+    DataError for a split that doesn't exist."""
     prefix, colon, path = name.partition(":")
     by_path = bool(colon) and prefix in BY_PREFIX
     if by_path and not path:
@@ -135,24 +136,29 @@ def open_source(name: str, data_dir: str | None = None, *, split: str = "train")
 
 
 def _of_tfds(name: str, root: Path, split: str) -> Source:
-    where = prepared_folder(name, root)
-    # Files that are kept stay in use for the test split too, which otherwise would come to be prepared beside them.
-    if where is None and name in fetch.FETCHABLE and (fetch.kept(name, root) or not requirements.has_tensorflow()):
+    where = tfds_folder(name, root)
+    # Fetched files are used for the test split too; otherwise TFDS would prepare it beside them.
+    if (
+        where is None
+        and name in fetch.FETCHABLE
+        and (fetch.is_fetched(name, root) or not requirements.has_tensorflow())
+    ):
         images, labels = fetch.fetched(name, root, split)
         return from_arrays(name, images, labels, CLASSES[name])
     if where is None and requirements.has_tensorflow():
         requirements.prepare_with_tensorflow(name, root)
-        where = prepared_folder(name, root)
+        where = tfds_folder(name, root)
     if where is None:
         raise DataError(
             f"data set {name!r} is not prepared in {root}; point --data-dir (or TFDS_DATA_DIR) at a folder where it "
             "is, or install TensorFlow, which TFDS prepares it with: pip install 'jaxgan[tfds-prepare]'"
         )
-    return prepared(name, where, split)
+    return tfds_source(name, where, split)
 
 
 def mnist_or_digits(data_dir: str | None = None) -> tuple[Source, str | None]:
-    """MNIST where it can be had, otherwise `digits` and the reason, which belongs on a user's screen."""
+    """Returns MNIST and None, or, where MNIST can't be opened, `digits` and the reason, which the caller shows to the
+    user."""
     try:
         return open_source("mnist", data_dir), None
     except DataError as error:

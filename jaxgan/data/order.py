@@ -1,13 +1,14 @@
-"""In which order a data set is read: a keyed bijection of [0, size) for every epoch, with no state.
+"""The order in which a data set is read: a keyed bijection of [0, size) for every epoch, without state.
 
-A Feistel network is a bijection of [0, 2^bits) whatever its round function; walking its cycles until a value below
-`size` comes up makes it one of [0, size) (Black & Rogaway 2002, "Ciphers with arbitrary finite domains"). An index
-costs O(1), no sort, and every position can be asked for by itself: resuming needs only the step. The same function
-serves a compiled program (jax.numpy) and a host that reads images by index (NumPy), with the same numbers.
+A Feistel network is a bijection of [0, 2^bits) whatever its round function. Applying it again until the value is below
+`size` ("cycle walking") makes it a bijection of [0, size) (Black & Rogaway 2002, "Ciphers with arbitrary finite
+domains"). An index costs O(1) and no sort, and any position can be computed by itself: resuming needs only the step.
+The same function serves a compiled program (jax.numpy) and a host that reads images by index (NumPy), with the same
+numbers.
 
-Of a few values a Feistel network reaches some permutations more often than others, and with halves of more than a bit
-only even ones. Small sets are therefore shuffled outright: every example has a hash, and stands where it comes when
-these are sorted.
+For a few values a Feistel network reaches some permutations more often than others, and with halves of more than one
+bit only even ones. So small sets are shuffled by a sort: every example has a hash, and the sorted hashes give the
+order.
 """
 
 from types import ModuleType
@@ -24,7 +25,7 @@ SHUFFLED = 512  # examples; sets of up to so many are sorted by hashes, on a CPU
 
 
 def _scramble(xp: ModuleType, value: Any, key: Any) -> Any:
-    """A uint32 hash of value and key, bit by bit as good as random: the finaliser of MurmurHash3 (A. Appleby)."""
+    """Returns a uint32 hash of value and key whose bits all look random: the finaliser of MurmurHash3 (A. Appleby)."""
     value = value ^ key
     value = (value ^ (value >> xp.uint32(16))) * xp.uint32(0x85EBCA6B)
     value = (value ^ (value >> xp.uint32(13))) * xp.uint32(0xC2B2AE35)
@@ -59,11 +60,11 @@ def _round_keys(xp: ModuleType, words: Any, epoch: Any) -> list[Any]:
 
 
 def indices(key: jax.Array | np.ndarray, epoch: Any, position: Any, size: int) -> Any:
-    """Which examples stand at `position` (any shape, 0 ≤ position < size) of `epoch`: uint32 of that shape.
+    """Returns the examples at `position` (any shape, 0 ≤ position < size) of `epoch`: uint32 of that shape.
 
-    `key` is a JAX key or, on the host, its two words (`np.asarray(jax.random.key_data(key))`): with these and NumPy
-    positions the answer is computed by NumPy. Each epoch has an order of its own in which every example comes once.
-    ValueError unless 1 ≤ size ≤ 2^31.
+    `key` is a JAX key or, on the host, its two words (`np.asarray(jax.random.key_data(key))`); with these and NumPy
+    positions, NumPy computes the answer. Each epoch has its own order, in which every example occurs once. ValueError
+    unless 1 ≤ size ≤ 2^31.
     """
     if not 1 <= size <= 2**31:
         raise ValueError(f"expected a data set of 1 to 2^31 examples, got {size}")
@@ -87,8 +88,8 @@ def indices(key: jax.Array | np.ndarray, epoch: Any, position: Any, size: int) -
 
 
 def batch_indices(key: jax.Array | np.ndarray, step: Any, batch_size: int, size: int) -> Any:
-    """The examples `[batch_size]` of iteration `step`. An epoch is `size // batch_size` whole batches; the few examples
-    left over are others in every epoch. ValueError where a batch is larger than the data set."""
+    """Returns the examples `[batch_size]` of iteration `step`. An epoch is `size // batch_size` complete batches; the
+    few examples that remain are others in every epoch. ValueError where a batch is larger than the data set."""
     if batch_size > size:
         raise ValueError(f"a batch of {batch_size} is larger than the data set of {size} images")
     batches = size // batch_size

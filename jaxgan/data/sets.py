@@ -1,4 +1,4 @@
-"""Whole data sets in memory: arrays by name, with one leading axis."""
+"""Data sets in memory: arrays by name, with one leading axis."""
 
 import functools
 import zlib
@@ -12,16 +12,16 @@ from jaxgan.data.errors import DataError
 __all__ = ["LABEL", "DataSet", "from_arrays"]
 
 LABEL = "label"  # the one field that isn't of a medium
-MAX_CLASSES = 100_000  # a label above is taken for something else, such as an identifier
+MAX_CLASSES = 100_000  # a larger label must be something else, such as an identifier
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """A whole set in memory: its fields, arrays `[N, ...]` by name. `label`, where there is one, is int32 `[N]`,
-    indices into `class_names`; a set without classes needs none.
+    """A data set in memory: its fields, arrays `[N, ...]` by name. `label`, if there is one, is int32 `[N]`, indices
+    into `class_names`; a set without classes needs none.
 
-    kinds: by name the medium of a field (see `jaxgan.media`); by default uint8 arrays are images and floats `[N, D]`
-    vectors. columns: the names of the columns of `vector`, where they are known."""
+    kinds: the medium of a field by its name (see `jaxgan.media`); by default uint8 arrays are images and floats `[N,
+    D]` vectors. columns: the names of the columns of `vector`, if they are known."""
 
     name: str
     arrays: Mapping[str, np.ndarray]
@@ -34,33 +34,33 @@ class DataSet:
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """The names of the fields that aren't labels, the main one first: `image`, or else `vector`, or else the
+        """Returns the names of the fields other than labels, the main one first: `image`, or else `vector`, or else the
         first."""
         names = [name for name in self.arrays if name != LABEL]
         main = next((name for name in ("image", "vector") if name in names), names[0])
         return (main, *(name for name in names if name != main))
 
     def kind(self, name: str) -> str:
-        """The kind of a field's medium: "image", "points" or "vectors"."""
+        """Returns the kind of a field's medium: "image", "points" or "vectors"."""
         return self.kinds.get(name) or ("image" if self.arrays[name].dtype == np.uint8 else "vectors")
 
     @property
     def images(self) -> np.ndarray:
-        """The main field, `[N, ...]`, which needn't be images."""
+        """Returns the main field, `[N, ...]`, which needn't be images."""
         return self.arrays[self.fields[0]]
 
     @functools.cached_property
     def labels(self) -> np.ndarray:
-        """int32 `[N]`; without labels all are 0."""
+        """Returns the labels, int32 `[N]`, all 0 for a set without labels."""
         return self.arrays[LABEL] if LABEL in self.arrays else np.zeros(len(self), np.int32)
 
     def of(self, name: str) -> "DataSet":
-        """One field, as the main one of a set of its own, with the labels."""
+        """Returns a set with this field as its main one, and the labels."""
         arrays = {name: self.arrays[name], LABEL: self.labels}
         return DataSet(self.name, arrays, self.class_names, {name: self.kind(name)}, self.columns)
 
     def take(self, places: np.ndarray) -> "DataSet":
-        """The examples at these places `[M]`, as a set of their own."""
+        """Returns the examples at these places `[M]` as a set."""
         arrays = {name: array[places] for name, array in self.arrays.items()}
         return DataSet(self.name, arrays, self.class_names, self.kinds, self.columns)
 
@@ -72,7 +72,7 @@ class DataSet:
         return f"image {i} of {self.name}"
 
     def identity(self) -> int:
-        """A checksum of all fields but the labels."""
+        """Returns a checksum of all fields but the labels."""
         main, *others = self.fields
         check = zlib.crc32(np.ascontiguousarray(self.arrays[main]).data)
         for name in sorted(others):
@@ -90,12 +90,12 @@ def from_arrays(
     columns: Sequence[str] = (),
     **fields: np.ndarray,
 ) -> DataSet:
-    """A data set of one's own, `name` being what messages call it.
+    """Makes a data set of arrays; `name` is its name in messages.
 
     images: uint8 `[N, H, W]` or `[N, H, W, C]` with 1 or 3 channels, the field `image`. vectors: numbers `[N, D]`,
-    finite as float32, the field `vector`; `columns` are their names. labels: integers `[N]` from 0 up, by default none.
-    fields: others by their names, such as the `source` of an image that is to be translated: uint8 arrays are images,
-    floats `[N, D]` vectors. DataError where they are anything else, or there are none."""
+    finite as float32, the field `vector`; `columns` are the names of its columns. labels: integers `[N]` from 0 up, by
+    default none. fields: other fields by name, such as the `source` of an image that is to be translated: uint8 arrays
+    are images, floats `[N, D]` vectors. DataError where an array is anything else, or there are none."""
     given = {"images": images, "vectors": vectors, **fields}
     arrays = {FIELDS.get(key, key): _checked(name, key, array) for key, array in given.items() if array is not None}
     if not arrays:
@@ -120,7 +120,7 @@ FIELDS = {"images": "image", "vectors": "vector"}  # the argument's name, and th
 
 
 def _checked(name: str, key: str, array: np.ndarray) -> np.ndarray:
-    """A field's array; DataError where it is of no medium."""
+    """Returns a field's array. DataError where no medium takes it."""
     try:
         array = np.asarray(array)
     except ValueError as error:  # a list of arrays of several shapes
@@ -164,7 +164,7 @@ def _vectors(name: str, key: str, vectors: np.ndarray) -> np.ndarray:
 def _labels(
     name: str, labels: np.ndarray, class_names: Sequence[str] | None, count: int
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """int32 labels and the names of their classes."""
+    """Returns int32 labels and the names of their classes."""
     if labels.shape != (count,) or not np.issubdtype(labels.dtype, np.integer):
         raise DataError(
             f"{name}: labels of shape {labels.shape} and dtype {labels.dtype}; one integer for each of the "

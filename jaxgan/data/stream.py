@@ -1,7 +1,7 @@
-"""Sets that don't fit the device: batches that worker processes read and prepare ahead of time, with Grain.
+"""Data sets that don't fit on the device: worker processes read and transform batches ahead of time, with Grain.
 
-The order is that of `batch_indices`, computed by the workers from the run's key and the number of the batch: what comes
-out at step n is the same however the run got there, and the same images that an in-memory set would give.
+The order is that of `batch_indices`, which the workers compute from the run's key and the number of the batch. So the
+batch of step n is the same whether the run was resumed or not, and has the same images as with a set in memory.
 """
 
 import multiprocessing
@@ -18,21 +18,21 @@ import numpy as np
 from jaxgan.data.errors import DataError
 from jaxgan.data.order import batch_indices
 from jaxgan.data.sources.source import Source
-from jaxgan.data.transform import Preparation
+from jaxgan.data.transform import ImageTransform
 
 __all__ = ["Stream", "batches"]
 
-AHEAD = 4  # batches that each worker prepares before they are asked for
+AHEAD = 4  # batches that each worker reads ahead
 
 
 @dataclass(frozen=True)
 class Stream:
-    """A source's `chosen` images, prepared as they are read, and their labels `[len(chosen)]`."""
+    """A source whose `chosen` images are read and transformed as they are needed, and their labels `[len(chosen)]`."""
 
     name: str
     source: Source
     chosen: np.ndarray
-    prepare: Preparation
+    transform: ImageTransform
     labels: np.ndarray
     class_names: tuple[str, ...]
     workers: int = 2
@@ -43,10 +43,10 @@ class Stream:
 
 @dataclass(frozen=True)
 class _Read:
-    """Batch number `step`, as `batches` has it; what a worker process runs.
+    """A function from a step to its batch, as `batches` yields it; worker processes run it.
 
-    Errors are told as data. An exception that can't be pickled would leave the run waiting for ever, and after others
-    Grain forgets the shared memory of what was read ahead."""
+    It returns errors as data. An exception that can't be pickled would leave the run waiting for ever, and after any
+    other exception Grain doesn't free the shared memory of what was read ahead."""
 
     stream: Stream
     words: np.ndarray
@@ -61,7 +61,7 @@ class _Read:
         for i in map(int, stream.chosen[places].flat):
             title = stream.source.title(i)
             try:
-                images.append(stream.prepare(stream.source[i], title))
+                images.append(stream.transform(stream.source[i], title))
             except DataError as error:
                 return _fault(str(error))
             except Exception as error:  # noqa: BLE001 - a source of the user's own raises what it likes
@@ -74,7 +74,8 @@ def _fault(text: str) -> dict[str, np.ndarray]:
 
 
 def _end_with_parent(index: int, count: int) -> None:
-    """Runs in a worker as it starts. Without it, workers of a run that was killed would wait for it for ever."""
+    """Ends this worker process as soon as its parent has ended; Grain calls it when a worker starts. Without it,
+    workers would wait for ever for a run that was killed."""
     parent = multiprocessing.parent_process()
 
     def watch() -> None:
@@ -87,12 +88,15 @@ def _end_with_parent(index: int, count: int) -> None:
 def batches(
     stream: Stream, words: np.ndarray, first: int, batch_size: int, share: tuple[slice, ...] = ()
 ) -> Generator[dict[str, np.ndarray]]:
-    """The batches number `first`, `first + 1`, ... without end: `image` uint8 `[B, size, size, C]` and `label` `[B]`.
+    """Yields the batches with numbers `first`, `first + 1`, ... without end: `image` uint8 `[B, size, size, C]` and
+    `label` `[B]`.
 
-    `words` are the two of the order's key, or those of several orders, `[S, 2]`, for batches `[S, B, ...]`. Only the
-    `share` of each batch is read, slices of its leading axes. Close the iterator, or workers are left behind. DataError
-    where Grain isn't installed, or an image can't be read; ValueError where a batch is larger than the set."""
-    batch_indices(words.reshape(-1, 2)[0], first, batch_size, len(stream))  # here rather than in a worker
+    `words` are the two words of the order's key, or those of several orders, `[S, 2]`, for batches `[S, B, ...]`. Only
+    the `share` of each batch is read, slices of its leading axes. Close the iterator, or its workers go on running.
+    DataError where Grain isn't installed or an image can't be read; ValueError where a batch is larger than the set."""
+    batch_indices(
+        words.reshape(-1, 2)[0], first, batch_size, len(stream)
+    )  # its errors are raised here rather than in a worker
     try:
         import grain
     except ImportError:
@@ -111,8 +115,8 @@ def batches(
             if "error" in batch:
                 text = batch["error"].tobytes().decode(errors="surrogateescape")
                 raise DataError(f"{text}; repair it to go on, or start a new run with --skip-bad-images")
-            # Copies, since Grain takes the shared memory back that the arrays lie in: before the next batch, and not as
-            # late as at the end of the process, which would leave it behind.
+            # Copies, so that Grain can free the arrays' shared memory before the next batch. At the end of the process
+            # it would be too late, and the memory would stay allocated.
             batch = {name: np.array(value) for name, value in batch.items()}
             yield batch
     except RuntimeError as error:
@@ -124,8 +128,8 @@ def batches(
 
 
 def _start(iterator: Any) -> None:
-    """Starts the workers deaf to Ctrl-C and SIGTERM, which reach all of a terminal's or job's processes: the run hears
-    them, saves, and then ends its workers."""
+    """Starts the workers with Ctrl-C and SIGTERM blocked. These signals reach all processes of a terminal or job; only
+    the run itself handles them: it saves, and then ends its workers."""
     iterator.get_state()  # makes the iterators of all workers, which would otherwise start one after another
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:

@@ -1,5 +1,6 @@
-"""From what a source holds to what a network is given: which images, of which size, in which colours."""
+"""The way from a source to a network: the choice of images, their size and colours, and reading them into memory."""
 
+import dataclasses
 import hashlib
 import os
 from collections.abc import Callable
@@ -10,30 +11,30 @@ from typing import Literal
 import numpy as np
 from tqdm import tqdm
 
-from jaxgan.data.cache import kept
+from jaxgan.data.cache import cached
 from jaxgan.data.errors import BadImage, DataError
 from jaxgan.data.sets import DataSet
 from jaxgan.data.sources.folder import FolderSource
 from jaxgan.data.sources.source import Source
-from jaxgan.data.sources.tfds import PreparedSource
+from jaxgan.data.sources.tfds import TfdsSource
 
-__all__ = ["Filter", "Fit", "Preparation", "choose", "count_of", "first_shape", "in_memory", "readable"]
+__all__ = ["Filter", "Fit", "ImageTransform", "choose", "count_of", "first_shape", "in_memory", "readable"]
 
 Fit = Literal["pad", "crop", "stretch"]
 Filter = Literal["lanczos", "bicubic", "bilinear", "box"]
 BLOCK = 64  # images that a thread reads at a time
-VERSION = 1  # of what is kept: raised when the same files would give other images
+VERSION = 1  # of the cached images: raised when the same files would give other images
 
 
 @dataclass(frozen=True)
-class Preparation:
-    """What is done to each image: uint8 `[H, W, C]` -> uint8 `[*shape, channels]`.
+class ImageTransform:
+    """A transform of single images, uint8 `[H, W, C]` -> uint8 `[*shape, channels]`: size, proportions and colours.
 
-    size: height and width, or a side of the square. fit: `pad` centres a smaller image on black and refuses a larger
-    one, `crop` cuts the largest part of these proportions out of the middle and resizes it, `stretch` resizes without
-    regard to proportions, None refuses all that aren't of that size. Resizing is Pillow's, antialiased, with `filter`.
-    Colours become grey by ITU-R 601 luma, grey becomes three equal channels; `equalize` flattens the histogram of each
-    channel.
+    size: height and width, or the side of a square. fit: `pad` centres a smaller image on black and refuses a larger
+    one, `crop` cuts the largest part with these proportions out of the middle and resizes it, `stretch` resizes without
+    regard to proportions, None refuses all images that don't have this size. Resizing is Pillow's, antialiased, with
+    `filter`. Colours become grey by ITU-R 601 luma, grey becomes three equal channels; `equalize` flattens the
+    histogram of each channel.
     """
 
     size: int | tuple[int, int]
@@ -44,11 +45,11 @@ class Preparation:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """Height and width."""
+        """Returns height and width."""
         return (self.size, self.size) if isinstance(self.size, int) else self.size
 
     def __call__(self, image: np.ndarray, name: str) -> np.ndarray:
-        """BadImage, with `name`, for an image that doesn't fit."""
+        """Returns the transformed image. BadImage, with `name`, for an image that doesn't fit."""
         from PIL import Image
 
         if image.shape[2] == 1 < self.channels:
@@ -77,7 +78,7 @@ class Preparation:
     def _resized(self, image: np.ndarray) -> np.ndarray:
         from PIL import Image
 
-        if self.fit == "crop":  # in whole pixels and before, lest what is cut off shines through the filter
+        if self.fit == "crop":  # in whole pixels and first, so that the filter doesn't see what is cut off
             height, width = largest(image.shape[:2], self.shape)
             top, left = (image.shape[0] - height) // 2, (image.shape[1] - width) // 2
             image = image[top : top + height, left : left + width]
@@ -87,8 +88,13 @@ class Preparation:
         return np.asarray(picture).reshape(*self.shape, channels)
 
 
+# The `repr` is part of a key of the cache. It has an earlier name of `ImageTransform`, so that old entries are found.
+_Key = dataclasses.make_dataclass("Preparation", [field.name for field in dataclasses.fields(ImageTransform)])
+
+
 def largest(within: tuple[int, int], shape: tuple[int, int]) -> tuple[int, int]:
-    """Height and width in whole pixels, nearest to the proportions of `shape`, that fit `within` another."""
+    """Returns the largest height and width, in whole pixels, that fit `within` another and are nearest to the
+    proportions of `shape`."""
     (height, width), (tall, wide) = within, shape
     if height * wide <= width * tall:
         return height, max(1, round(height * wide / tall))
@@ -96,10 +102,10 @@ def largest(within: tuple[int, int], shape: tuple[int, int]) -> tuple[int, int]:
 
 
 def _equalized(layer: np.ndarray) -> np.ndarray:
-    """uint8 `[H, W]` whose values are spread so that their cumulative histogram is a straight line from 0 to 255.
+    """Spreads the values of uint8 `[H, W]`, so that their cumulative histogram is a straight line from 0 to 255.
 
-    Not Pillow's, which rounds the pixels that make a step of 1/255 down: images of 28×28 end at white too soon, and
-    those of fewer than 256 pixels stay as they are."""
+    This isn't Pillow's version, which rounds the number of pixels for a step of 1/255 down: images of 28×28 reach white
+    too soon, and those of fewer than 256 pixels stay as they are."""
     below = np.cumsum(np.bincount(layer.ravel(), minlength=256))
     darkest = below[below > 0][0]
     if darkest == layer.size:  # of one colour
@@ -109,10 +115,10 @@ def _equalized(layer: np.ndarray) -> np.ndarray:
 
 
 def choose(source: Source, classes: str | None, images: str | None) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-    """Which images of a source are used: their indices, and their labels and class names, counted anew.
+    """Chooses images of a source. Returns their indices, and their labels and class names, numbered anew.
 
-    classes: names or numbers, with commas between; None for all. images: a number, "5000", or a share, "10%", drawn
-    once and for all, the same in every run. DataError where there are none such."""
+    classes: names or numbers, with commas between them; None for all. images: a number, "5000", or a share, "10%"; they
+    are drawn with a fixed seed, the same in every run. DataError where no image is chosen."""
     labels, names = source.labels, source.class_names
     chosen = np.arange(len(source))
     if classes is not None:
@@ -142,8 +148,8 @@ def _class(source: Source, text: str) -> int:
 
 
 def count_of(text: str, available: int, option: str = "--images") -> int:
-    """How many a number, "5000", or a share, "10%", is; DataError, which names the option, unless from 1 to
-    `available`."""
+    """Returns the count that a number, "5000", or a share, "10%", stands for. DataError, which names the option, unless
+    it is between 1 and `available`."""
     share = text.endswith("%")
     try:
         number = float(text[:-1]) if share else int(text)
@@ -156,8 +162,8 @@ def count_of(text: str, available: int, option: str = "--images") -> int:
 
 
 def first_shape(source: Source, chosen: np.ndarray, *, skip: bool, keep: bool) -> tuple[str, tuple[int, ...]]:
-    """The title and shape (H, W, C) of the first of the chosen images, or with `skip` of the first that can be read.
-    `keep` as of `in_memory`. BadImage where it can't be, DataError where none can."""
+    """Returns the title and shape (H, W, C) of the first of the chosen images or, with `skip`, of the first that can be
+    read. `keep` as for `in_memory`. BadImage where the first can't be read, DataError where none can."""
 
     def compute() -> dict[str, np.ndarray]:
         for i in map(int, chosen):
@@ -168,15 +174,16 @@ def first_shape(source: Source, chosen: np.ndarray, *, skip: bool, keep: bool) -
                     raise
         raise DataError(f"none of the {len(chosen)} images of {source.name} can be read")
 
-    found = kept("shapes", (*_follows_from(source, chosen, keep), skip), ["number", "shape"], compute)
+    found = cached("shapes", (*_follows_from(source, chosen, keep), skip), ["number", "shape"], compute)
     return source.title(int(found["number"])), tuple(found["shape"].tolist())
 
 
-def in_memory(source: Source, chosen: np.ndarray, prepare: Preparation, *, keep: bool = False) -> np.ndarray:
-    """The chosen images, prepared, uint8 `[len(chosen), H, W, C]`. With `keep` they are kept in the user's cache
-    folder, and taken from there while the source's files are what they were. BadImage for one that can't be."""
-    shape = (*prepare.shape, prepare.channels)
-    if isinstance(source, DataSet) and source.images.shape[1:] == shape and not prepare.equalize:
+def in_memory(source: Source, chosen: np.ndarray, transform: ImageTransform, *, keep: bool = False) -> np.ndarray:
+    """Reads and transforms the chosen images, uint8 `[len(chosen), H, W, C]`. With `keep` they are cached in the user's
+    cache folder, and read from there while the source's files are unchanged. BadImage for an image that can't be used.
+    """
+    shape = (*transform.shape, transform.channels)
+    if isinstance(source, DataSet) and source.images.shape[1:] == shape and not transform.equalize:
         return source.images if np.array_equal(chosen, np.arange(len(source))) else source.images[chosen]
 
     def compute() -> dict[str, np.ndarray]:
@@ -185,35 +192,37 @@ def in_memory(source: Source, chosen: np.ndarray, prepare: Preparation, *, keep:
         def read(positions: np.ndarray) -> None:
             for position in positions:
                 i = int(chosen[position])
-                images[position] = prepare(source[i], source.title(i))
+                images[position] = transform(source[i], source.title(i))
 
         _in_threads(read, len(chosen), "reading images")
         return {"images": images}
 
-    images: np.ndarray = kept("images", (*_follows_from(source, chosen, keep), prepare), ["images"], compute)["images"]
+    made_of = (*_follows_from(source, chosen, keep), _Key(*dataclasses.astuple(transform)))
+    images: np.ndarray = cached("images", made_of, ["images"], compute)["images"]
     return images
 
 
 def _follows_from(source: Source, chosen: np.ndarray, keep: bool) -> tuple[str | None, ...]:
-    """What the chosen images follow from: files, numbers, and what decodes them; with a None where that isn't known, or
-    nothing is to be kept."""
+    """Returns what determines the chosen images: files, numbers, and the version of the decoder. It holds a None where
+    that isn't known, or nothing is to be cached."""
     import PIL
 
-    if not keep or not isinstance(source, FolderSource | PreparedSource):
+    if not keep or not isinstance(source, FolderSource | TfdsSource):
         return (None,)
     numbers = hashlib.sha256(np.ascontiguousarray(chosen).data).hexdigest()
     return source.fingerprint(), numbers, f"{VERSION} with Pillow {PIL.__version__}"
 
 
-def readable(source: Source, chosen: np.ndarray, prepare: Preparation) -> tuple[np.ndarray, list[str]]:
-    """Which of the chosen images can be read and prepared, as a mask, and what is wrong with the others. Reads all."""
+def readable(source: Source, chosen: np.ndarray, transform: ImageTransform) -> tuple[np.ndarray, list[str]]:
+    """Reads and transforms all of the chosen images. Returns a mask of those that can be used, and what is wrong with
+    the others."""
     faults: list[str | None] = [None] * len(chosen)
 
     def read(positions: np.ndarray) -> None:
         for position in positions:
             i = int(chosen[position])
             try:
-                prepare(source[i], source.title(i))
+                transform(source[i], source.title(i))
             except BadImage as error:
                 faults[position] = str(error)
 
@@ -222,12 +231,13 @@ def readable(source: Source, chosen: np.ndarray, prepare: Preparation) -> tuple[
 
 
 def _in_threads(work: Callable[[np.ndarray], None], count: int, what: str) -> None:
-    """`work` on blocks of the positions 0 to count - 1, with a bar once it takes longer than two seconds."""
+    """Calls `work` with blocks of the positions 0 to count - 1; shows a progress bar if it takes longer than two
+    seconds."""
     positions = np.arange(count)
     blocks = np.split(positions[1:], range(BLOCK, count, BLOCK))
     with ThreadPoolExecutor(os.cpu_count()) as pool, tqdm(total=count, desc=what, unit="image", delay=2) as bar:
         try:
-            work(positions[:1])  # alone: what a source opens for its first image is opened once
+            work(positions[:1])  # alone, so that a source opens its files once
             bar.update(1)
             for block, _ in zip(blocks, pool.map(work, blocks), strict=True):
                 bar.update(len(block))

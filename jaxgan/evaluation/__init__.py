@@ -1,9 +1,9 @@
-"""How far what was generated is from what is real: arrays in, numbers out."""
+"""Distances and scores of generated against real examples: arrays in, numbers out."""
 
 from jaxgan.evaluation.classes import ClassScores, class_scores
 from jaxgan.evaluation.diversity import Diversity, diversity
 from jaxgan.evaluation.features.cached import content_of
-from jaxgan.evaluation.features.classifiers import house_features, read_stacked
+from jaxgan.evaluation.features.classifiers import classifier_features, read_stacked
 from jaxgan.evaluation.features.inception import INCEPTION_SHA256, inception_features
 from jaxgan.evaluation.features.lpips import load_lpips
 from jaxgan.evaluation.features.network import FeatureNetwork, extract
@@ -48,13 +48,13 @@ __all__ = [
     "Score",
     "VectorScores",
     "class_scores",
+    "classifier_features",
     "content_of",
     "density_coverage",
     "diversity",
     "extract",
     "frechet_distance",
     "gaussian",
-    "house_features",
     "inception_features",
     "inception_score",
     "kernel_distance",

@@ -1,4 +1,4 @@
-"""Whether a conditional generator draws what it is asked for, and how much of each class."""
+"""Scores of a conditional generator: whether it draws the requested class, and how much of each class it covers."""
 
 from typing import NamedTuple
 
@@ -11,8 +11,9 @@ __all__ = ["ClassScores", "class_scores"]
 
 
 class ClassScores(NamedTuple):
-    """agreement: share of images that are read as the class that was asked for. coverage: that of
-    `density_coverage` inside each class, on average over the classes. least_coverage: the smallest. All in [0, 1]."""
+    """agreement: share of images that the classifier predicts to be of the requested class. coverage: that of
+    `density_coverage` inside each class, on average over the classes. least_coverage: the smallest of these. All in [0,
+    1]."""
 
     agreement: float
     coverage: float
@@ -20,25 +21,26 @@ class ClassScores(NamedTuple):
 
 
 def class_scores(
-    real: ArrayLike, real_labels: ArrayLike, fake: ArrayLike, asked: ArrayLike, read: ArrayLike, *, k: int = 5
+    real: ArrayLike, real_labels: ArrayLike, fake: ArrayLike, requested: ArrayLike, predicted: ArrayLike, *, k: int = 5
 ) -> ClassScores:
-    """Scores of features `[M, D]` of images that were `asked` for by class `[M]`, and that a classifier has `read` as
-    `[M]`, against real features `[N, D]` with `real_labels` `[N]`; all labels integers.
+    """Scores features `[M, D]` of images with `requested` classes `[M]` and a classifier's `predicted` classes `[M]`,
+    against real features `[N, D]` with `real_labels` `[N]`; all labels are integers.
 
-    Agreement alone is reached by one good picture a class; coverage inside each class, Naeem et al. 2020 (arXiv
-    2002.09797), is not. The latter depends on the number of images: hold it against that of as many real ones.
-    ValueError for labels that don't fit the images, for a real class that was never asked for, or the other way round,
-    for fewer than k + 1 real images of a class, and for what `density_coverage` refuses."""
-    real, fake, real_labels, asked, read = map(np.asarray, (real, fake, real_labels, asked, read))
-    for name, labels, images in (("real", real_labels, real), ("asked", asked, fake), ("read", read, fake)):
+    One good picture a class is enough for agreement; it isn't for coverage inside each class, Naeem et al. 2020 (arXiv
+    2002.09797). Coverage depends on the number of images: compare it with that of as many real ones. ValueError for
+    labels that don't fit the images, where the real and the requested classes are not the same, for fewer than k + 1
+    real images of a class, and for what `density_coverage` refuses."""
+    real, fake, real_labels, requested, predicted = map(np.asarray, (real, fake, real_labels, requested, predicted))
+    given = (("real", real_labels, real), ("requested", requested, fake), ("predicted", predicted, fake))
+    for name, labels, images in given:
         if labels.shape != images.shape[:1] or not np.issubdtype(labels.dtype, np.integer):
             raise ValueError(
                 f"expected {name} labels as integers [{len(images)}], got {labels.dtype} {list(labels.shape)}"
             )
     classes = np.unique(real_labels)
-    if not np.array_equal(classes, np.unique(asked)):
+    if not np.array_equal(classes, np.unique(requested)):
         raise ValueError(
-            f"real images are of the classes {classes.tolist()}, asked for were {np.unique(asked).tolist()}"
+            f"real images are of the classes {classes.tolist()}, asked for were {np.unique(requested).tolist()}"
         )
     fewest = classes[np.argmin([np.sum(real_labels == c) for c in classes])]
     if (count := np.sum(real_labels == fewest)) <= k:
@@ -46,5 +48,5 @@ def class_scores(
             f"coverage inside a class takes at least {k + 1} real images of each, and class {fewest} has {count}; "
             "score more samples"
         )
-    covered = [density_coverage(real[real_labels == c], fake[asked == c], k=k).coverage for c in classes]
-    return ClassScores(float(np.mean(asked == read)), float(np.mean(covered)), min(covered))
+    covered = [density_coverage(real[real_labels == c], fake[requested == c], k=k).coverage for c in classes]
+    return ClassScores(float(np.mean(requested == predicted)), float(np.mean(covered)), min(covered))

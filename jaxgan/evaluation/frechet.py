@@ -1,4 +1,4 @@
-"""The Fréchet distance of two sets of features, each taken for a Gaussian: the arithmetic of FID, in float64."""
+"""The Fréchet distance of two sets of features, each modelled as a Gaussian: the arithmetic of FID, in float64."""
 
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ __all__ = ["Gaussian", "checked", "frechet_distance", "gaussian"]
 
 
 class Gaussian(NamedTuple):
-    """Mean `[D]` and covariance `[D, D]` of features, float64 NumPy, and how many samples they are of."""
+    """Mean `[D]` and covariance `[D, D]` of features, float64 NumPy, and the number of samples they come from."""
 
     mean: np.ndarray
     covariance: np.ndarray
@@ -19,9 +19,9 @@ class Gaussian(NamedTuple):
 
 
 def gaussian(features: ArrayLike, chunk: int = 2048) -> Gaussian:
-    """Mean and unbiased covariance (over N - 1, as `numpy.cov` has it) of features `[N, D]` of any float type.
+    """Returns the mean and unbiased covariance (over N - 1, as in `numpy.cov`) of features `[N, D]` of any float type.
 
-    It is computed in float64 around the mean, so that an offset far larger than the spread costs no digits, from
+    They are computed in float64 around the mean, so that an offset far larger than the spread costs no digits, from
     `chunk` rows at a time: 50,000 × 2,048 features are never held in float64. ValueError for fewer than 2 samples, for
     features that are not finite, and for a chunk below 1.
     """
@@ -29,16 +29,16 @@ def gaussian(features: ArrayLike, chunk: int = 2048) -> Gaussian:
 
 
 def frechet_distance(a: ArrayLike | Gaussian, b: ArrayLike | Gaussian) -> float:
-    """The squared Fréchet distance of two Gaussians, each given or fitted to features `[N, D]`; at least 0.
+    """Returns the squared Fréchet distance of two Gaussians, each given or fitted to features `[N, D]`; at least 0.
 
     ‖μₐ - μᵦ‖² + tr(A + B - 2(AB)^½) for covariances A and B (Dowson and Landau 1982). On Inception's features it is FID
     (Heusel et al. 2017, arXiv 1706.08500, eq. 6). Its unit is that of the features, squared. It is biased: fewer
-    samples give more, so that only distances at one number of samples compare.
+    samples give a larger distance, so compare distances at the same number of samples only.
 
-    (AB)^½ is never formed. With A = LLᵀ, AB has the eigenvalues of LᵀBL but for zeros, and that is symmetric: they are
-    real. L is Cholesky's factor with pivots, which exists for fewer samples than dimensions and constant features too.
-    A set is at less than 1e-9 of its trace from itself. ValueError for fewer than 2 samples, features or moments that
-    are not finite, and sets of unlike D.
+    (AB)^½ is never formed. With A = LLᵀ, AB has the eigenvalues of LᵀBL but for zeros, and that matrix is symmetric, so
+    they are real. L is the pivoted Cholesky factor, which exists for fewer samples than dimensions and constant
+    features too. The distance of a set to itself is less than 1e-9 of its trace. ValueError for fewer than 2 samples,
+    features or moments that are not finite, and sets of unlike D.
     """
     a, b = _moments(a, "a"), _moments(b, "b")
     if len(a.mean) != len(b.mean):
@@ -56,7 +56,8 @@ def frechet_distance(a: ArrayLike | Gaussian, b: ArrayLike | Gaussian) -> float:
 
 
 def checked(array: ArrayLike, name: str) -> np.ndarray:
-    """`array` as NumPy, uncopied where it can be; ValueError that names it unless it holds finite floats `[N, D]`."""
+    """Returns `array` as NumPy, without a copy if possible. ValueError, which names it, unless it holds finite floats
+    `[N, D]`."""
     x = np.asarray(array)
     if x.ndim != 2 or not x.shape[1]:
         raise ValueError(f"expected {name} [N, D], a row a sample, got shape {list(x.shape)}")
@@ -96,7 +97,7 @@ def _fitted(features: np.ndarray, name: str, chunk: int = 2048) -> Gaussian:
 
 
 def _factor(covariance: np.ndarray) -> np.ndarray:
-    """L `[D, rank]` with LLᵀ = covariance, its columns from large to small.
+    """Returns L `[D, rank]` with LLᵀ = covariance, its columns from large to small.
 
     LAPACK stops at a pivot below the rounding error of the largest one. The order keeps small eigenvalues exact to
     their own size in what is computed from L: a root from an eigendecomposition loses half the digits of a distance

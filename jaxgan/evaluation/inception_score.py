@@ -12,20 +12,20 @@ __all__ = ["InceptionScore", "inception_score"]
 
 
 class InceptionScore(NamedTuple):
-    """Mean of the score over splits, and standard deviation (divided by how many, not by one less)."""
+    """Mean of the score over splits, and standard deviation (divided by the number of splits, not by one less)."""
 
     mean: float
     std: float
 
 
 def inception_score(logits: ArrayLike, *, splits: int = 10, seed: int = 2020) -> InceptionScore:
-    """exp of the mean KL(p(y|x) ‖ p(y)) for logits `[N, K]` of generated images: from 1 to K, and more is better.
+    """Returns exp of the mean KL(p(y|x) ‖ p(y)) for logits `[N, K]` of generated images: from 1 to K, higher is better.
 
     p(y) is the mean of p(y|x) over a split (Salimans et al. 2016, arXiv 1606.03498, section 4). The images are shuffled
     with NumPy's `RandomState(seed)` and cut into `splits` parts, as in torch-fidelity; each is scored by itself. The
-    score of a part is at most its number of images too, so that small parts score too low. It is 1 where all images
-    are classified alike, and K where each is certain and all classes are equally frequent; it says nothing of real
-    images. It is computed in float64, from logarithms: a class that no image takes costs no digits.
+    score of a part is at most its number of images, so small parts score too low. The score is 1 where all images are
+    classified alike, and K where each is certain and all classes are equally frequent; it doesn't look at real images.
+    It is computed in float64, from logarithms: a class without images costs no digits.
 
     ValueError for fewer images than splits, no split, and logits that are not finite.
     """

@@ -13,7 +13,8 @@ ROWS = 64  # of a kernel matrix in float64 at a time: a block of them stays in t
 
 
 class KernelDistance(NamedTuple):
-    """Mean of the squared distance over subsets, and standard deviation (divided by how many, not by one less)."""
+    """Mean of the squared distance over subsets, and standard deviation (divided by the number of subsets, not by one
+    less)."""
 
     mean: float
     std: float
@@ -22,12 +23,13 @@ class KernelDistance(NamedTuple):
 def kernel_distance(
     real: ArrayLike, fake: ArrayLike, *, subsets: int = 100, subset_size: int = 1000, seed: int = 2020
 ) -> KernelDistance:
-    """The squared kernel distance (MMD²) of features `[N, D]` and `[M, D]`, over `subsets` pairs of random subsets.
+    """Returns the squared kernel distance (MMD²) of features `[N, D]` and `[M, D]`, over `subsets` pairs of random
+    subsets.
 
-    The kernel is k(x, y) = (x·y/D + 1)³ and the estimate unbiased: of m samples each,
-    Σ_{i≠j} (k(xᵢ, xⱼ) + k(yᵢ, yⱼ)) / (m(m - 1)) - 2 Σ_{ij} k(xᵢ, yⱼ) / m². Two sets of one distribution are at 0 on
-    average, and so may be below. On Inception's features it is KID (Bińkowski et al. 2018, arXiv 1801.01401,
-    section 4), often printed times 1,000. Its mean doesn't depend on the number of samples.
+    The kernel is k(x, y) = (x·y/D + 1)³ and the estimate unbiased: of m samples each, Σ_{i≠j} (k(xᵢ, xⱼ) + k(yᵢ, yⱼ)) /
+    (m(m - 1)) - 2 Σ_{ij} k(xᵢ, yⱼ) / m². Two sets of one distribution are at 0 on average, so the distance may be
+    negative. On Inception's features it is KID (Bińkowski et al. 2018, arXiv 1801.01401, section 4), often printed
+    times 1,000. Its mean doesn't depend on the number of samples.
 
     Subsets are those of torch-fidelity with `real` as its input 1, from NumPy's `RandomState(seed)`: one of `real`, one
     of `fake`, and so on, each without replacement. Inner products are float32, of offsets from a common centre, and all
@@ -62,7 +64,8 @@ def kernel_distance(
 
 
 def _split(samples: np.ndarray, centre: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """u and p such that uᵢ·vⱼ + pᵢ + qⱼ = xᵢ·yⱼ + D: float32 offsets `[m, D]`, and what belongs to one sample `[m]`.
+    """Returns u and p with uᵢ·vⱼ + pᵢ + qⱼ = xᵢ·yⱼ + D: float32 offsets `[m, D]`, and the part of a single sample
+    `[m]`.
 
     u·c may be rounded to float32: that moves a sample by as little as its own rounding did, for all its pairs alike."""
     offsets = (samples - centre).astype(np.float32, copy=False)
@@ -71,7 +74,7 @@ def _split(samples: np.ndarray, centre: np.ndarray) -> tuple[np.ndarray, np.ndar
 
 
 def _total(x: tuple[np.ndarray, np.ndarray], y: tuple[np.ndarray, np.ndarray], diagonal: bool = True) -> float:
-    """Σ k(xᵢ, yⱼ) over all pairs, or over those with i ≠ j."""
+    """Returns Σ k(xᵢ, yⱼ) over all pairs, or over those with i ≠ j."""
     (u, p), (v, q) = x, y
     products = u @ v.T  # of x with itself at half the cost: NumPy sees that it is symmetric
     total = 0.0

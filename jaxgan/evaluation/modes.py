@@ -1,9 +1,9 @@
-"""How many modes of the data a generator reaches, and how evenly: stacked-MNIST's score, and that of toys in the plane.
+"""Counts of the modes that a generator reaches, and how evenly: the scores of stacked MNIST and of toys in the plane.
 
-The divergence of a finite sample isn't 0 where the distribution is right, and a result means something only beside that
+The divergence of a finite sample isn't 0 where the distribution is right, so a result means something only beside that
 floor. For 26,000 samples on 1,000 modes, `kl_floor` gives 0.01934 for modes that are equally likely, and 0.02362 for
-stacks of three digits that come as often as in MNIST's training set (`stacked_frequencies`). Of the known series in
-1/N, its first term (K - 1)/2N, added to the distribution's own divergence, gives 0.0192 and 0.0235.
+stacks of three digits that are as frequent as in MNIST's training set (`stacked_frequencies`). The first term (K -
+1)/2N of the known series in 1/N, added to the distribution's own divergence, gives 0.0192 and 0.0235.
 """
 
 from typing import NamedTuple
@@ -26,25 +26,25 @@ MNIST_COUNTS = (5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949)  # o
 
 
 class ModeCoverage(NamedTuple):
-    """modes: how many modes have a sample. kl: KL(samples ‖ uniform) in nats, 0 to log(number of modes)."""
+    """modes: the number of modes with a sample. kl: KL(samples ‖ uniform) in nats, 0 to log(number of modes)."""
 
     modes: int
     kl: float
 
 
 class NearestModes(NamedTuple):
-    """modes: how many modes have a high-quality sample. quality: share of such samples, 0 to 1."""
+    """modes: the number of modes with a high-quality sample. quality: share of such samples, 0 to 1."""
 
     modes: int
     quality: float
 
 
 def mode_coverage(labels: ArrayLike, number: int = 1000) -> ModeCoverage:
-    """Modes that samples with the labels `[N]` reach, integers in [0, number), and Σ pᵢ log(pᵢ · number) over the modes
-    with samples, where pᵢ is the share of mode i: KL(samples ‖ uniform) in nats, as the code of PacGAN has it
-    (Lin et al. 2018, arXiv 1712.04086, section 4.2; "reverse KL" elsewhere).
+    """Counts the modes among the labels `[N]` of samples, integers in [0, number). Also returns Σ pᵢ log(pᵢ · number)
+    over the modes with samples, where pᵢ is the share of mode i: KL(samples ‖ uniform) in nats, as in the code of
+    PacGAN (Lin et al. 2018, arXiv 1712.04086, section 4.2; "reverse KL" elsewhere).
 
-    Stacked-MNIST's protocol is 26,000 samples, label = 100 r + 10 g + b of a classifier's digits; other numbers of
+    Stacked-MNIST's protocol is 26,000 samples with label = 100 r + 10 g + b of a classifier's digits; other numbers of
     samples don't compare, see `kl_floor`. ValueError for anything but at least one integer `[N]` in that range."""
     labels = np.asarray(labels)
     if labels.ndim != 1 or labels.size == 0 or not np.issubdtype(labels.dtype, np.integer):
@@ -56,8 +56,8 @@ def mode_coverage(labels: ArrayLike, number: int = 1000) -> ModeCoverage:
 
 
 def kl_floor(samples: int, frequencies: ArrayLike) -> float:
-    """What `mode_coverage(...).kl` is on average for `samples` independent samples of a distribution over K modes,
-    given as `frequencies` `[K]`: probabilities, or counts that are in proportion to them.
+    """Returns the mean of `mode_coverage(...).kl` over `samples` independent samples of a distribution over K modes. It
+    is given as `frequencies` `[K]`: probabilities, or counts that are proportional to them.
 
     It is exact: log K + Σᵢ E[(n/N) log(n/N)], n binomial with N and fᵢ. KL(f ‖ uniform) + (K - 1)/2N is close to it
     where N is many times K and no fᵢ is 0. ValueError for no sample, and for frequencies that aren't numbers of at
@@ -73,7 +73,7 @@ def kl_floor(samples: int, frequencies: ArrayLike) -> float:
 
 
 def _mean_term(samples: int, probability: float) -> float:
-    """E[(n/N) log(n/N)], n binomial."""
+    """Returns E[(n/N) log(n/N)], n binomial."""
     # Outside of this range are less than 1e-17 of the draws, by Bernstein's inequality.
     reach = 9 * np.sqrt(samples * probability * (1 - probability)) + 27
     first, last = np.floor(samples * probability - reach), np.ceil(samples * probability + reach)
@@ -84,17 +84,17 @@ def _mean_term(samples: int, probability: float) -> float:
 
 
 def stacked_frequencies(digits: ArrayLike = MNIST_COUNTS) -> np.ndarray:
-    """Probabilities, float64 `[K³]`, of stacks of three independent classes (mode K² r + K g + b) that are as frequent
-    as `digits` `[K]`, probabilities or counts; of MNIST's training set unless told otherwise."""
+    """Returns probabilities, float64 `[K³]`, of stacks of three independent classes (mode K² r + K g + b), which are as
+    frequent as `digits` `[K]`, probabilities or counts; by default those of MNIST's training set."""
     shares = np.asarray(digits, np.float64)
     shares = shares / shares.sum()
     return np.einsum("r,g,b->rgb", shares, shares, shares).ravel()
 
 
 def nearest_modes(points: ArrayLike, centres: ArrayLike, radius: float) -> NearestModes:
-    """Of points `[N, D]` and a mixture's centres `[K, D]`: how many modes are the nearest of at least one high-quality
-    point, one that is within `radius` of its nearest centre, and the share of such points (Srivastava et al. 2017,
-    arXiv 1705.07761, and PacGAN, with a radius of 3σ). A point that isn't finite has no quality.
+    """Counts the modes of a mixture with centres `[K, D]` that are the nearest to a high-quality point among points
+    `[N, D]`. A point is of high quality within `radius` of its nearest centre (Srivastava et al. 2017, arXiv
+    1705.07761, and PacGAN, with a radius of 3σ); one that isn't finite is not. Also returns the share of such points.
     ValueError for other shapes, for no point or centre, and for a radius that isn't above 0."""
     points, centres = np.asarray(points, np.float64), np.asarray(centres, np.float64)
     if (

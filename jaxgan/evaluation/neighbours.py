@@ -1,15 +1,15 @@
-"""Fidelity and variety from nearest neighbours in a space of features: improved precision and recall, and density and
+"""Fidelity and variety from nearest neighbours in a feature space: improved precision and recall, and density and
 coverage.
 
-Both take the support of a set to be the union of balls, one around each example, whose radius is the distance to that
-example's k-th nearest neighbour in its own set, itself not counted. A point lies in a ball when it is nearer than the
-radius, strictly, as in the authors' `prdc` (Kynkäänniemi et al. write ≤, which differs where distances are equal): a
-ball whose k nearest neighbours are copies of its centre has radius 0 and nothing in it. So a set in which all features
-are equal has no support, and every score that asks for it is 0.
+Both take the support of a set to be the union of balls, one around each example. A ball's radius is the distance to the
+example's k-th nearest neighbour in its own set, not counting the example itself. A point is in a ball when it is
+strictly nearer than the radius, as in the authors' `prdc` (Kynkäänniemi et al. write ≤, which differs where distances
+are equal): a ball whose k nearest neighbours are copies of its centre has radius 0 and is empty. So a set in which all
+features are equal has no support, and every score that needs it is 0.
 
-Distances are squared ones in float64, |a|² + |b|² - 2ab of centred features: in float32, rounding would often decide
-whether a point is nearer than the radius. They are computed in blocks of `chunk` × `chunk`: beyond the features, memory
-is that of a block and of a few numbers an example.
+Distances are squared and in float64, |a|² + |b|² - 2ab of centred features: in float32, rounding would often decide
+whether a point is nearer than the radius. They are computed in blocks of `chunk` × `chunk`: besides the features,
+memory holds one block and a few numbers for each example.
 """
 
 from collections.abc import Iterator
@@ -27,25 +27,25 @@ CHUNK = 1024  # examples of each set that are compared at a time: a matrix of 8 
 
 
 class PrecisionRecall(NamedTuple):
-    """precision: share of generated examples in the real support. recall: share of real ones in the generated support.
-    Both in [0, 1]."""
+    """precision: share of generated examples in the real support. recall: share of real examples in the generated
+    support. Both in [0, 1]."""
 
     precision: float
     recall: float
 
 
 class DensityCoverage(NamedTuple):
-    """density: how many real balls a generated example lies in, over k; near 1 for samples of one distribution, and
-    above 1 where the generated ones crowd where real ones do. coverage: share of real balls with a generated example
-    in them, in [0, 1]."""
+    """density: the number of real balls that a generated example is in, over k; near 1 for samples of one distribution,
+    and above 1 where the generated examples crowd where the real ones do. coverage: share of real balls with a
+    generated example in them, in [0, 1]."""
 
     density: float
     coverage: float
 
 
 def precision_recall(real: ArrayLike, fake: ArrayLike, *, k: int = 3, chunk: int = CHUNK) -> PrecisionRecall:
-    """Improved precision and recall of features `[N, D]` and `[M, D]` (Kynkäänniemi et al. 2019, arXiv 1904.06991,
-    equations 1 and 2); N and M may differ, but both scores depend on them.
+    """Returns improved precision and recall of features `[N, D]` and `[M, D]` (Kynkäänniemi et al. 2019, arXiv
+    1904.06991, equations 1 and 2). N and M may differ, but both scores depend on them.
 
     Two samples of one distribution score below 1; a set against itself scores 1 but for examples with k or more copies.
     ValueError for anything but finite floats `[N, D]` of one D, for k below 1, and for fewer than k + 1 examples."""
@@ -53,10 +53,10 @@ def precision_recall(real: ArrayLike, fake: ArrayLike, *, k: int = 3, chunk: int
 
 
 def density_coverage(real: ArrayLike, fake: ArrayLike, *, k: int = 5, chunk: int = CHUNK) -> DensityCoverage:
-    """Density and coverage of features `[N, D]` and `[M, D]` (Naeem et al. 2020, arXiv 2002.09797, section 3).
+    """Returns density and coverage of features `[N, D]` and `[M, D]` (Naeem et al. 2020, arXiv 2002.09797, section 3).
 
-    Of two samples of one distribution, equally many and many of both, density is 1 on average and coverage 1 - 2⁻ᵏ; a
-    set without copies against itself scores 1 and 1. ValueError for anything but finite floats `[N, D]` of one D, for k
+    For two samples of one distribution, equally large and large, density is 1 on average and coverage 1 - 2⁻ᵏ; a set
+    without copies scores 1 and 1 against itself. ValueError for anything but finite floats `[N, D]` of one D, for k
     below 1, for fewer than k + 1 real examples, and for no generated one."""
     real, fake = _features(real, "real", k + 1), _features(fake, "generated", 1)
     mean = _common_mean(real, fake, k, chunk)
@@ -68,8 +68,8 @@ def density_coverage(real: ArrayLike, fake: ArrayLike, *, k: int = 5, chunk: int
 def prdc(
     real: ArrayLike, fake: ArrayLike, *, k: int = 3, k_density: int = 5, chunk: int = CHUNK
 ) -> tuple[PrecisionRecall, DensityCoverage]:
-    """`precision_recall` with k and `density_coverage` with k_density, in the time of the first; the same numbers and
-    errors."""
+    """Returns `precision_recall` with k and `density_coverage` with k_density in the time of the first, with the same
+    numbers and errors."""
     most = max(k, k_density)
     real, fake = _features(real, "real", most + 1), _features(fake, "generated", k + 1)
     mean = _common_mean(real, fake, min(k, k_density), chunk)
@@ -85,7 +85,7 @@ def prdc(
 
 
 def _features(given: ArrayLike, name: str, least: int) -> np.ndarray:
-    """Finite float32 or float64 `[N, D]` with N at least `least`, or ValueError."""
+    """Returns finite float32 or float64 `[N, D]` with N at least `least`; ValueError for anything else."""
     x = np.asarray(given)
     if x.ndim != 2 or not jnp.issubdtype(x.dtype, jnp.floating) or x.shape[1] == 0:
         raise ValueError(f"expected {name} features as floats [N, D], got {x.dtype} of shape {x.shape}")
@@ -104,7 +104,8 @@ def _features(given: ArrayLike, name: str, least: int) -> np.ndarray:
 
 
 def _common_mean(real: np.ndarray, fake: np.ndarray, k: int, chunk: int) -> np.ndarray:
-    """float64 `[1, D]`: taking it off changes no distance, and leaves more digits to the differences."""
+    """Returns the mean of both sets, float64 `[1, D]`. Subtracting it changes no distance and leaves more digits to the
+    differences."""
     if real.shape[1] != fake.shape[1]:
         raise ValueError(
             f"expected features of one network, got {real.shape[1]} numbers a real example and {fake.shape[1]} a "
@@ -117,19 +118,21 @@ def _common_mean(real: np.ndarray, fake: np.ndarray, k: int, chunk: int) -> np.n
 
 
 def _block_size(count: int, chunk: int) -> int:
-    """`chunk`, or less for fewer examples: a power of two, so that sets of many sizes share a compiled program."""
+    """Returns `chunk`, or less for fewer examples: a power of two, so that sets of many sizes share a
+    compiled program."""
     return min(chunk, 1 << (count - 1).bit_length())
 
 
 def _blocks(x: np.ndarray, size: int, first: int = 0) -> Iterator[tuple[int, np.ndarray]]:
-    """(position, `[size, ...]`) from `first` on; the last is filled up with zeros."""
+    """Yields (position, block `[size, ...]`) from `first` on; zeros fill up the last block."""
     for start in range(first, len(x), size):
         block = x[start : start + size]
         yield start, np.concatenate([block, np.zeros((size - len(block), *x.shape[1:]), x.dtype)])
 
 
 def _squared_radii(x: np.ndarray, mean: np.ndarray, k: int, chunk: int) -> np.ndarray:
-    """float64 `[N, k]`: squared distances to the 1st, ..., k-th nearest neighbour among the others, ascending."""
+    """Returns float64 `[N, k]`: the squared distances to the 1st, ..., k-th nearest neighbour among the others,
+    ascending."""
     size = _block_size(len(x), chunk)
     whole = -(-len(x) // size) * size
     nearest = np.full((whole, k), np.inf)
@@ -144,10 +147,11 @@ def _squared_radii(x: np.ndarray, mean: np.ndarray, k: int, chunk: int) -> np.nd
 
 
 def _limits(x: np.ndarray, squared_radii: np.ndarray, mean: np.ndarray, chunk: int) -> np.ndarray:
-    """float64 `[N]`: a point is in a ball when its squared distance is below this.
+    """Returns float64 `[N]`: a point is in a ball when its squared distance is below this limit.
 
-    That is the squared radius less the error with which it and a distance equal to it are computed. What is exactly on
-    the sphere (the neighbour itself, in the other set) is then outside in any block, and not by chance."""
+    The limit is the squared radius less the error with which it, and a distance equal to it, are computed. A point
+    exactly on the sphere (the neighbour itself, in the other set) is then outside whatever the blocks, and not by
+    chance."""
     norms = [((x[i : i + chunk] - mean) ** 2).sum(axis=1) for i in range(0, len(x), chunk)]
     error = 8 * np.finfo(np.float64).eps * np.sqrt(x.shape[1])
     return squared_radii - error * (np.concatenate(norms) + squared_radii)
@@ -190,7 +194,7 @@ def _count(
 
 
 def _squared(a: jax.Array, b: jax.Array, mean: jax.Array) -> jax.Array:
-    """Squared distances `[n, m]` of `[n, D]` and `[m, D]` in float64."""
+    """Returns the squared distances `[n, m]` of `[n, D]` and `[m, D]` in float64."""
     a, b = (x.astype(jnp.float64) - mean for x in (a, b))
     lengths = jnp.sum(a**2, axis=1)[:, None] + jnp.sum(b**2, axis=1)[None, :]
     return jnp.maximum(lengths - 2 * jnp.matmul(a, b.T, precision=lax.Precision.HIGHEST), 0)
@@ -207,7 +211,8 @@ def _nearest(
     first_column: jax.Array,
     count: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
-    """The k nearest known so far, `[n, k]` each, and those of this block of one set of `count` examples."""
+    """Returns the k nearest distances, `[n, k]`: of those known so far and those in this block of one set of `count`
+    examples."""
     row = first_row + jnp.arange(len(rows))[:, None]
     column = first_column + jnp.arange(len(columns))[None, :]
     others = (row != column) & (row < count) & (column < count)
@@ -219,8 +224,8 @@ def _nearest(
 
 
 def _smallest(values: jax.Array, k: int) -> jax.Array:
-    """The k smallest of every row `[n, m]`, ascending. `lax.top_k` sorts whole rows of float64 on a CPU, in more time
-    than the distances take."""
+    """Returns the k smallest numbers of every row `[n, m]`, ascending. On a CPU `lax.top_k` sorts whole rows of
+    float64, which takes longer than computing the distances."""
     distinct, reached = [], []
     last = jnp.full(len(values), -jnp.inf)
     for _ in range(k):
@@ -244,7 +249,7 @@ def _inside(
     reals: jax.Array,
     fakes: jax.Array,
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """What `_Counts` counts, in a block whose first `reals` rows and `fakes` columns are examples."""
+    """Returns the counts of `_Counts` for a block whose first `reals` rows and `fakes` columns are examples."""
     squared = _squared(real, fake, mean)
     examples = (jnp.arange(len(real)) < reals)[:, None] & (jnp.arange(len(fake)) < fakes)[None, :]
     balls = examples & (squared < limits[:, None])

@@ -1,4 +1,4 @@
-"""Scores of pairs: how far each image is from the one that it should be."""
+"""Scores of pairs: the difference of each image from its target."""
 
 import hashlib
 from collections.abc import Callable
@@ -20,8 +20,8 @@ AT_ONCE = 256  # pairs in one dispatch
 
 
 class Perceptual(NamedTuple):
-    """LPIPS with weights. name: "lpips-alex" or "lpips-vgg". sha256: of both files, in hex. distance: as `load_lpips`
-    returns it."""
+    """LPIPS with weights. name: "lpips-alex" or "lpips-vgg". sha256: that of both files, in hex. distance: what
+    `load_lpips` returns."""
 
     name: str
     sha256: str
@@ -29,15 +29,15 @@ class Perceptual(NamedTuple):
 
 
 def perceptual(net: str, backbone: str | Path, linear: str | Path) -> Perceptual:
-    """LPIPS of `net`, "alex" or "vgg", with weights from two files; see `load_lpips`, also for what it refuses."""
+    """Loads LPIPS of `net`, "alex" or "vgg", with weights from two files; see `load_lpips`, also for its errors."""
     distance = load_lpips(backbone, linear, net)
     digest = hashlib.sha256(Path(backbone).read_bytes() + Path(linear).read_bytes()).hexdigest()
     return Perceptual(f"lpips-{net}", digest, distance)
 
 
 def suited(shape: tuple[int, ...], lpips: Perceptual | None = None) -> tuple[str, ...]:
-    """The scores of pairs that suit images `(H, W, C)`: those whose windows they hold, and LPIPS where it has
-    weights."""
+    """Returns the scores of pairs for images `(H, W, C)`: those whose windows fit into them, and LPIPS where its
+    weights are given."""
     least = min(shape[:2])
     fits = {"psnr": 1, "ssim": WINDOW, "ms_ssim": SMALLEST, "l1": 1}
     names = tuple(name for name, smallest in fits.items() if least >= smallest)
@@ -45,8 +45,8 @@ def suited(shape: tuple[int, ...], lpips: Perceptual | None = None) -> tuple[str
 
 
 def pair_values(metric: str, images: np.ndarray, targets: np.ndarray, lpips: Perceptual | None = None) -> np.ndarray:
-    """What one of `OF_PAIRS` says of each pair of uint8 images `[N, H, W, C]`, float64 `[N]`: PSNR in decibels
-    (infinite where both are equal), SSIM, MS-SSIM, the mean absolute difference of pixels in [0, 1] (l1), or LPIPS.
+    """Scores each pair of uint8 images `[N, H, W, C]` by one of `OF_PAIRS`, float64 `[N]`: PSNR in decibels (infinite
+    where both are equal), SSIM, MS-SSIM, the mean absolute difference of pixels in [0, 1] (l1), or LPIPS.
 
     ValueError for another name, for sets of unlike shapes, images that are too small, and LPIPS without weights."""
     if images.dtype != np.uint8 or targets.dtype != np.uint8 or images.shape != targets.shape or not len(images):

@@ -1,4 +1,5 @@
-"""Perceptual path length: how far a generator's image moves, to the eye, on a short way in latent space."""
+"""Perceptual path length: how much a generator's image changes, in perceptual distance, along a short step in latent
+space."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -15,7 +16,7 @@ SMALL = 1e-7  # below it a length, or the angle's sine, counts as zero, as in to
 
 
 class PathLength(NamedTuple):
-    """mean, std: of the lengths left between the 1st and the 99th percentile. lengths: all of them, float64 `[N]`."""
+    """mean, std: of the lengths between the 1st and the 99th percentile. lengths: all of them, float64 `[N]`."""
 
     mean: float
     std: float
@@ -33,7 +34,7 @@ def path_length(
     epsilon: float = 1e-4,
     batch: int = 64,
 ) -> PathLength:
-    """The perceptual path length of a generator between pairs of latents `[N, ..., D]`.
+    """Returns the perceptual path length of a generator between pairs of latents `[N, ..., D]`.
 
     Karras et al. 2019 (arXiv 1812.04948), section 4.1: the mean of distance(G(z(t)), G(z(t + ε))) / ε² over pairs,
     where z(t) = interpolate(a, b, t). A distance that grows with the square of a small step, as LPIPS does, makes it
@@ -82,20 +83,22 @@ def path_length(
         raise ValueError(f"the distance of pair {np.argmin(np.isfinite(lengths))} is NaN or infinite")
     low = np.percentile(lengths, DISCARDED[0], method="lower")
     high = np.percentile(lengths, DISCARDED[1], method="higher")
-    kept = lengths[(lengths >= low) & (lengths <= high)]
-    return PathLength(float(kept.mean()), float(kept.std()), lengths)
+    trimmed = lengths[(lengths >= low) & (lengths <= high)]
+    return PathLength(float(trimmed.mean()), float(trimmed.std()), lengths)
 
 
 def lerp(a: np.ndarray, b: np.ndarray, t: ArrayLike) -> np.ndarray:
-    """The point at t on the straight way from a to b; a, b `[..., D]`, t a number or of a shape that broadcasts."""
+    """Returns the point at t on the straight line from a to b; a, b `[..., D]`, t a number or of a shape that
+    broadcasts."""
     return a + (b - a) * t
 
 
 def slerp(a: np.ndarray, b: np.ndarray, t: ArrayLike) -> np.ndarray:
-    """Spherical interpolation along the last axis (Shoemake 1985): the angle between a and b is passed evenly.
+    """Interpolates spherically along the last axis (Shoemake 1985): the angle between a and b is passed evenly.
 
-    (sin((1 - t) ω) a + sin(t ω) b) / sin ω, where ω is the angle; so a normal latent's length stays about what it is.
-    torch-fidelity's `slerp_any`: straight on where a and b are in line or of no length. Shapes as for `lerp`.
+    (sin((1 - t) ω) a + sin(t ω) b) / sin ω, where ω is the angle; so a normal latent's length stays about the same.
+    This is torch-fidelity's `slerp_any`: a straight line where a and b are parallel or of length 0. Shapes as for
+    `lerp`.
     """
     cosine = np.clip(np.sum(_unit(a) * _unit(b), axis=-1, keepdims=True), -1, 1)
     lengths = np.linalg.norm(a, axis=-1, keepdims=True), np.linalg.norm(b, axis=-1, keepdims=True)
@@ -107,9 +110,9 @@ def slerp(a: np.ndarray, b: np.ndarray, t: ArrayLike) -> np.ndarray:
 
 
 def slerp_unit(a: np.ndarray, b: np.ndarray, t: ArrayLike) -> np.ndarray:
-    """`slerp`, scaled to length 1: for generators that scale their latents so. Shapes as for `lerp`.
+    """Returns `slerp`, scaled to length 1, for generators that scale their latents so. Shapes as for `lerp`.
 
-    For latents of length 1, and only for these, StyleGAN's own."""
+    It is StyleGAN's own for latents of length 1, and only for these."""
     return _unit(slerp(a, b, t))
 
 
@@ -123,8 +126,8 @@ def _distances(
     starts: np.ndarray,
     ends: np.ndarray,
 ) -> np.ndarray:
-    """In one call of the generator, so that both images of a pair are made by the same compiled program: two programs
-    may round differently, and the step is small."""
+    """Computes the distances `[B]` from images of one call of the generator, so that the same compiled program makes
+    both images of a pair: two programs may round differently, and the step is small."""
     images = generate(jnp.asarray(np.concatenate([starts, ends])))
     found = np.asarray(distance(images[: len(starts)], images[len(starts) :]), np.float64)
     if found.shape != (len(starts),):

@@ -1,4 +1,4 @@
-"""A score: a number, what it is called, and how it came about."""
+"""A score: a number with its name and protocol."""
 
 from typing import Any, NamedTuple
 
@@ -13,11 +13,11 @@ ONE_IS_BEST = {"spread"}  # of all others lower is better
 
 
 class Score(NamedTuple):
-    """A number and how it came about.
+    """A number and its protocol.
 
-    key: its short name, such as "fid" or "recall". samples, real: how many images of each it is of. std: over subsets
-    or splits, or over pairs, where there are such. constants: what else it depends on. metric: the name that asked for
-    it. network: whose features it is of; None for pixels. name: what it is to be called."""
+    key: its short name, such as "fid" or "recall". samples, real: the numbers of generated and of real images. std:
+    over subsets or splits, or over pairs, if there are any. constants: what else the number depends on. metric: the
+    metric that it belongs to. network: the network of its features; None for pixels. name: its name in messages."""
 
     key: str
     value: float
@@ -30,7 +30,7 @@ class Score(NamedTuple):
 
     @property
     def of_pairs(self) -> bool:
-        """Whether it compares each image with its own target; otherwise it compares sets."""
+        """Returns whether the score compares each image with its own target; otherwise it compares sets."""
         return self.metric in OF_PAIRS
 
     @property
@@ -39,10 +39,10 @@ class Score(NamedTuple):
         if self.network is None:
             return own
         inception = self.network.name.startswith("inception")
-        return f"{published} ({self.network.name})" if inception else f"{own}, house features {self.network.name}"
+        return f"{published} ({self.network.name})" if inception else f"{own}, classifier features {self.network.name}"
 
 
-# What a number is called with Inception's features, with which alone it compares to published ones, and otherwise.
+# Names of a number with Inception's features, where it compares with published ones, and with other features.
 TITLES = {
     "fid": ("FID", "Fréchet distance"),
     "kid": ("KID", "kernel distance"),

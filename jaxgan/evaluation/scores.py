@@ -1,4 +1,4 @@
-"""Scores by their short names: from images to named numbers, each with all that it depends on."""
+"""Scores by their short names: from images to numbers, each with its name and all that it depends on."""
 
 import functools
 import importlib.metadata
@@ -12,7 +12,7 @@ from jaxgan.data.sources import toys
 from jaxgan.evaluation.classes import class_scores
 from jaxgan.evaluation.diversity import diversity
 from jaxgan.evaluation.features.cached import features_of, gaussian_of
-from jaxgan.evaluation.features.classifiers import house_features, read_stacked
+from jaxgan.evaluation.features.classifiers import classifier_features, read_stacked
 from jaxgan.evaluation.features.network import FeatureNetwork, extract
 from jaxgan.evaluation.frechet import frechet_distance, gaussian
 from jaxgan.evaluation.inception_score import inception_score
@@ -28,16 +28,16 @@ __all__ = ["HIGHER_IS_BETTER", "METRICS", "OF_FEATURES", "OF_MODES", "ONE_IS_BES
 
 SUBSET, SUBSETS, SPLITS = 1000, 100, 10  # of the kernel distance and the inception score, as torch-fidelity has them
 K_PRECISION, K_DENSITY = 3, 5  # nearest neighbours, as in the papers
-IN_PIXELS, PIXELS = 2048, 50_000_000  # images of each set, and numbers, at most, for what is measured between pixels
+IN_PIXELS, PIXELS = 2048, 50_000_000  # images of each set, and numbers, at most, for distances of pixels
 READ = 1024  # stacks of digits that are read in one dispatch
 GOOD = 3  # σ within which a point belongs to a mode
-OF_MODES = ("stacked_mnist", *toys.SIGMA)  # sets whose modes are told without a network that is named
+OF_MODES = ("stacked_mnist", *toys.SIGMA)  # sets whose modes need no feature network
 
 Progress = Callable[[int], None]
 
 
 class _Sets(NamedTuple):
-    """What is compared. What the network says of it is computed when it is asked for."""
+    """The sets that are compared. The network's outputs are computed when they are first needed."""
 
     images: np.ndarray
     real: np.ndarray
@@ -45,14 +45,14 @@ class _Sets(NamedTuple):
     dataset: str
     progress: Progress
     labels: tuple[np.ndarray, np.ndarray] | None
-    said: Callable[[], dict[str, np.ndarray]]
+    outputs: Callable[[], dict[str, np.ndarray]]
     targets: np.ndarray | None
     lpips: Perceptual | None
 
     def features(self) -> tuple[np.ndarray, np.ndarray]:
-        """Of as many real images as there are others, or of all, and of these."""
+        """Returns the features of the real images, at most as many as there are others, and those of the others."""
         real = features_of(self.network, self.real[: len(self.images)], self.progress)
-        return real["features"], self.said()["features"]
+        return real["features"], self.outputs()["features"]
 
 
 def scores(
@@ -68,20 +68,25 @@ def scores(
     keep: bool = False,
     progress: Progress = lambda count: None,
 ) -> list[Score]:
-    """Scores of uint8 `images` `[N, H, W, C]` against `real` ones of the same size, in the order of `metrics`.
+    """Scores uint8 `images` `[N, H, W, C]` against `real` ones of the same size, in the order of `metrics`.
 
-    network: what the features are of; "swd" and "diversity" are of pixels and do without. dataset: "stacked_mnist" has
-    its 1,000 modes read by the house network for digits; "ring" and "grid" are points `[N, 1, 1, 2]`, of which those
-    within 3 σ of a centre count for its mode; of all others the modes are the network's classes. labels: for "classes",
-    those that `images` were asked for by, `[N]`, and those of `real`, integers that are the network's classes. targets:
-    for scores of pairs, what each image should be, of the shape of `images`; `real` has no part in them. lpips: LPIPS's
-    weights. "vectors" is for vectors `[N, D]`, of which nothing else is said. What the
-    network says of `real` is kept on the disk; with `keep`, for real images that are scored as a floor, so is that of
-    `images`. "fid" takes all real images, "kid", "prdc" and "classes" the first N, "swd" and "diversity" the first
-    2,048 of both, of large images fewer. `progress` is told of every batch that went through the network.
+    network: computes the features; "swd" and "diversity" are of pixels and need none.
+    dataset: for "stacked_mnist" the packaged classifier mnist-v1 reads its 1,000 modes; "ring" and "grid" are points
+        `[N, 1, 1, 2]`, where a point within 3 σ of a centre counts for its mode; for all others the modes are the
+        network's classes.
+    labels: for "classes", the requested labels of `images`, `[N]`, and the labels of `real`, integers that are the
+        network's classes.
+    targets: for scores of pairs, the target of each image, of the shape of `images`; `real` has no part in them.
+    lpips: LPIPS's weights.
+    keep: caches the network's outputs of `images` on the disk too, for real images that are scored as a floor; those of
+        `real` always are.
+    progress: called with the size of every batch that went through the network.
+
+    "vectors" is for vectors `[N, D]`, and the only metric for them. "fid" takes all real images, "kid", "prdc" and
+    "classes" the first N, "swd" and "diversity" the first 2,048 of both, of large images fewer.
 
     ValueError for a name that isn't in METRICS, sets of different sizes or channels, a metric without the network or
-    the classes that it needs, and what the metrics themselves refuse."""
+    the classes that it needs, and whatever the metrics themselves refuse."""
     unknown = [metric for metric in metrics if metric not in METRICS]
     if unknown or not metrics:
         raise ValueError(f"no metric is called {', '.join(unknown) or 'nothing'}; there are {', '.join(METRICS)}")
@@ -89,17 +94,21 @@ def scores(
         raise ValueError(
             f"images of {_size(images)} against real ones of {_size(real)}; bring both to one size and channels first"
         )
-    own = {"modes": house_features("mnist-v1") if dataset == "stacked_mnist" else None} if dataset in OF_MODES else {}
+    own = (
+        {"modes": classifier_features("mnist-v1") if dataset == "stacked_mnist" else None}
+        if dataset in OF_MODES
+        else {}
+    )
     needing = [metric for metric in metrics if metric in OF_FEATURES and metric not in own]
     if network is None and needing:
         raise ValueError(f"{', '.join(needing)} must have a feature network; swd and diversity do without")
 
     @functools.cache
-    def said() -> dict[str, np.ndarray]:
-        read: Any = network
-        return features_of(read, images, progress) if keep else extract(read, images, progress)
+    def outputs() -> dict[str, np.ndarray]:
+        extractor: Any = network
+        return features_of(extractor, images, progress) if keep else extract(extractor, images, progress)
 
-    sets = _Sets(images, real, network, dataset, progress, labels, said, targets, lpips)
+    sets = _Sets(images, real, network, dataset, progress, labels, outputs, targets, lpips)
     found = []
     for metric in metrics:
         used = own.get(metric, network) if metric in OF_FEATURES else None
@@ -108,7 +117,7 @@ def scores(
 
 
 def record(score: Score, **about: Any) -> dict[str, Any]:
-    """A score as JSON has it, with its protocol; `about` says what was scored."""
+    """Returns a score with its protocol as a JSON record; `about` says what was scored."""
     version, _ = METRICS[score.metric]
     network = score.network
     return {
@@ -130,7 +139,7 @@ def record(score: Score, **about: Any) -> dict[str, Any]:
 
 def _frechet(sets: _Sets) -> list[Score]:
     real = gaussian_of(sets.network, sets.real, sets.progress)
-    features = sets.said()["features"]
+    features = sets.outputs()["features"]
     return [Score("fid", frechet_distance(gaussian(features), real), len(features), real.count)]
 
 
@@ -145,7 +154,7 @@ def _kernel(sets: _Sets) -> list[Score]:
 
 def _inception(sets: _Sets) -> list[Score]:
     splits = min(SPLITS, len(sets.images))
-    score = inception_score(sets.said()["logits"], splits=splits)
+    score = inception_score(sets.outputs()["logits"], splits=splits)
     return [Score("is", score.mean, len(sets.images), 0, score.std, {"splits": splits})]
 
 
@@ -165,14 +174,14 @@ def _modes(sets: _Sets) -> list[Score]:
         constants = {"of": len(centres), "sigmas": GOOD}
         return [Score(key, value, count, 0, None, constants) for key, value in near._asdict().items()]
     if sets.dataset == "stacked_mnist":
-        reader = house_features("mnist-v1")
+        reader = classifier_features("mnist-v1")
         parts = [sets.images[first : first + READ] for first in range(0, count, READ)]
         return _covered(np.concatenate([np.asarray(read_stacked(reader, part)) for part in parts]), 1000)
     if sets.network.classes is None or sets.network.classes > 100:  # Inception's are of photographs
         raise ValueError(
-            f"modes are the classes of a set, which {sets.network.name} doesn't tell apart; take house features"
+            f"modes are the classes of a set, which {sets.network.name} doesn't tell apart; take a packaged classifier"
         )
-    return _covered(sets.said()["logits"].argmax(1), sets.network.classes)
+    return _covered(sets.outputs()["logits"].argmax(1), sets.network.classes)
 
 
 def _covered(labels: np.ndarray, number: int) -> list[Score]:
@@ -186,10 +195,12 @@ def _classes(sets: _Sets) -> list[Score]:
             "classes scores images that were asked for by a label: give the labels of both sets, and a network that "
             "tells classes apart"
         )
-    asked, real_labels = sets.labels
+    requested, real_labels = sets.labels
     real, features = sets.features()
-    found = class_scores(real, real_labels[: len(real)], features, asked, sets.said()["logits"].argmax(1), k=K_DENSITY)
-    count, of = len(features), {"of": len(np.unique(asked))}
+    found = class_scores(
+        real, real_labels[: len(real)], features, requested, sets.outputs()["logits"].argmax(1), k=K_DENSITY
+    )
+    count, of = len(features), {"of": len(np.unique(requested))}
     ks = {**of, "k": K_DENSITY}
     return [
         Score("agreement", found.agreement, count, 0, None, of),
@@ -213,7 +224,8 @@ def _diversity(sets: _Sets) -> list[Score]:
 
 
 def _in_pixels(sets: _Sets) -> int:
-    """How many images of each set are compared by their pixels: fewer of those of above 24,000 numbers."""
+    """Returns the number of images of each set whose pixels are compared: fewer where an image has more than 24,000
+    numbers."""
     return min(IN_PIXELS, max(16, PIXELS // sets.real[0].size), len(sets.images), len(sets.real))
 
 
@@ -242,7 +254,7 @@ def _pairs(metric: str, sets: _Sets) -> list[Score]:
     return [Score(metric, float(finite.mean()), len(finite), 0, std, about)]
 
 
-# By name: its version, which is raised when the same images would give another number, and how it is computed.
+# By name: its version, which is raised when the same images would give another number, and its function.
 METRICS: dict[str, tuple[int, Callable[[_Sets], list[Score]]]] = {
     "fid": (1, _frechet),
     "kid": (1, _kernel),

@@ -1,4 +1,4 @@
-"""How alike two images are, pixel by pixel: PSNR, SSIM and MS-SSIM, for models that turn images into images."""
+"""Similarity of pairs of images, pixel by pixel: PSNR, SSIM and MS-SSIM, for models that turn images into images."""
 
 import functools
 import math
@@ -22,22 +22,23 @@ PAIRS = 16  # in memory at a time as float32, with what is computed of them
 
 
 def psnr(a: ArrayLike, b: ArrayLike, *, data_range: float = 255.0) -> jax.Array:
-    """The peak signal-to-noise ratio of pairs of images `[B, H, W, C]`, float32 `[B]` in decibels.
+    """Returns the peak signal-to-noise ratio of pairs of images `[B, H, W, C]`, float32 `[B]` in decibels.
 
     10·log₁₀(data_range² / mean squared difference), the mean over all pixels and channels of a pair; infinity for equal
-    images. As scikit-image's `peak_signal_noise_ratio`, pair by pair; averages are taken over pairs, of decibels.
+    images. It is scikit-image's `peak_signal_noise_ratio` of each pair; average the decibels over pairs.
 
-    Images are uint8 or floats, and `data_range` is the length of the interval their values may lie in: 255 for uint8, 1
-    for [0, 1], 2 for [-1, 1]. It has to be said: floats in [0, 1] with a range of 255 give a number too, far too high.
+    Images are uint8 or floats, and `data_range` is the length of the interval of their values: 255 for uint8, 1 for [0,
+    1], 2 for [-1, 1]. Pass it for floats: those in [0, 1] with a range of 255 give a number too, far too high.
     ValueError for shapes that differ or aren't images, other dtypes, NaN and infinity, and values further apart than
-    `data_range`. What is in the arrays can't be looked at under `jit`, where a NaN gives a NaN.
+    `data_range`. Values can't be checked under `jit`, where a NaN gives a NaN.
     """
     a, b = image_pairs(a, b, data_range)
     return _each(_psnr, a, b, float(data_range))
 
 
 def ssim(a: ArrayLike, b: ArrayLike, *, data_range: float = 255.0) -> jax.Array:
-    """The structural similarity of pairs of images `[B, H, W, C]`, float32 `[B]` in [-1, 1]; 1 for equal images.
+    """Returns the structural similarity of pairs of images `[B, H, W, C]`, float32 `[B]` in [-1, 1]; 1 for equal
+    images.
 
     Wang et al. 2004, equation 13, in the authors' variant: an 11×11 Gaussian window of standard deviation 1.5 that
     stays inside the image, weighted moments without a sample correction, K1 = 0.01, K2 = 0.03, the mean over positions
@@ -51,7 +52,7 @@ def ssim(a: ArrayLike, b: ArrayLike, *, data_range: float = 255.0) -> jax.Array:
 
 
 def ms_ssim(a: ArrayLike, b: ArrayLike, *, data_range: float = 255.0) -> jax.Array:
-    """The multi-scale structural similarity of pairs of images `[B, H, W, C]`, float32 `[B]` in [0, 1].
+    """Returns the multi-scale structural similarity of pairs of images `[B, H, W, C]`, float32 `[B]` in [0, 1].
 
     Wang et al. 2003 (Asilomar), equation 7: SSIM's contrast-structure term at four scales and the whole of it at the
     fifth, each to a power of its own, multiplied. Between scales 2×2 pixels are averaged. As pytorch-msssim has it: an
@@ -66,7 +67,8 @@ def ms_ssim(a: ArrayLike, b: ArrayLike, *, data_range: float = 255.0) -> jax.Arr
 def image_pairs(
     a: ArrayLike, b: ArrayLike, data_range: float | None = None, *, smallest: int = 1
 ) -> tuple[jax.Array, jax.Array]:
-    """Both sets as arrays, or a ValueError that says why they aren't pairs of images `[B, H, W, C]`."""
+    """Returns both sets as arrays. ValueError that gives the reason where they aren't pairs of images `[B,
+    H, W, C]`."""
     a, b = jnp.asarray(a), jnp.asarray(b)
     if a.shape != b.shape or a.ndim != 4 or a.size == 0:
         raise ValueError(f"expected two sets of images [B, H, W, C] of one shape, got {a.shape} and {b.shape}")
@@ -95,7 +97,7 @@ def image_pairs(
 
 @functools.partial(jax.jit, static_argnames="compare")
 def _each(compare: Callable[..., jax.Array], a: jax.Array, b: jax.Array, data_range: float) -> jax.Array:
-    """`compare` of each pair of float32 images `[H, W, C]`, `[B]`."""
+    """Returns `compare` of each pair of float32 images `[H, W, C]`, `[B]`."""
 
     def one(pair: tuple[jax.Array, jax.Array]) -> jax.Array:
         return compare(*(image.astype(jnp.float32) for image in pair), data_range)
@@ -124,13 +126,14 @@ def _ms_ssim(a: jax.Array, b: jax.Array, data_range: float) -> jax.Array:
 
 
 def _halved(x: jax.Array) -> jax.Array:
-    """Averages of 2×2 pixels; an odd side begins with half a window of zeros, which count."""
+    """Returns the averages of 2×2 pixels; an odd side begins with half a window of zeros, which count."""
     x = jnp.pad(x, ((x.shape[0] % 2, 0), (x.shape[1] % 2, 0), (0, 0)))
     return x.reshape(x.shape[0] // 2, 2, x.shape[1] // 2, 2, x.shape[2]).mean(axis=(1, 3))
 
 
 def _terms(a: jax.Array, b: jax.Array, data_range: float) -> tuple[jax.Array, jax.Array]:
-    """SSIM's luminance term and its contrast-structure term wherever the window fits, `[H - 10, W - 10, C]` each.
+    """Returns SSIM's luminance term and its contrast-structure term wherever the window fits, `[H - 10, W - 10, C]`
+    each.
 
     A variance as E[x²] - E[x]² would lose four digits in float32 where an image is bright and flat. Here the window,
     which is a product of two, passes along one axis and then the other, and each pass adds up squares around its own
@@ -149,7 +152,7 @@ def _terms(a: jax.Array, b: jax.Array, data_range: float) -> tuple[jax.Array, ja
 
 
 def _blurred(means: Images, moments: Images, weights: jax.Array, axis: int) -> tuple[Images, Images]:
-    """One pass of `_terms`: means and second central moments under the window, along one axis."""
+    """Makes one pass of `_terms`: means and second central moments under the window, along one axis."""
     size = means[0].shape[axis] - len(weights) + 1
 
     def at(x: jax.Array, k: ArrayLike) -> jax.Array:

@@ -1,4 +1,4 @@
-"""The sliced Wasserstein distance: how two sets of images differ along random directions in the space of pixels."""
+"""The sliced Wasserstein distance of two sets of images, along random directions in the space of pixels."""
 
 import functools
 
@@ -9,31 +9,30 @@ from jax.typing import ArrayLike
 
 __all__ = ["sliced_wasserstein"]
 
-# What is in memory at a time: so many directions, and so many images as float32.
+# Numbers of directions, and of images as float32, in memory at a time.
 DIRECTIONS = 64
 IMAGES = 256
 
 
 def sliced_wasserstein(key: jax.Array, a: ArrayLike, b: ArrayLike, projections: int = 512) -> jax.Array:
-    """The sliced Wasserstein-2 distance of two sets `[N, ...]`, a float32 scalar; each array is flattened to d numbers.
+    """Returns the sliced Wasserstein-2 distance of two sets `[N, ...]`, a float32 scalar; each array is flattened to d
+    numbers.
 
     SW₂² = E_θ (1/N) Σᵢ ((θ·a)₍ᵢ₎ - (θ·b)₍ᵢ₎)², where θ is uniform on the unit sphere of d dimensions and ₍ᵢ₎ means the
     i-th smallest (Rabin et al. 2011; Bonneel et al. 2015). The mean is over `projections` directions that follow from
-    `key`: sets that are to be compared with each other are measured with one key. uint8 images count as x/127.5 - 1,
-    floats as they are.
+    `key`: use one key for all sets that are compared. uint8 images count as x/127.5 - 1, floats as they are.
 
     Nothing is rescaled, and the unit is that of a pixel: a set shifted by the vector v is at ‖v‖/√d, so by c where
     every pixel is shifted by c, whatever the image's size (about one part in √(2·projections) of that is chance, 3 %
-    for 512). Two samples of one distribution aren't at 0: a generator's distance is to be held against that of two
-    sets of real images.
+    for 512). Two samples of one distribution aren't at 0: compare a generator's distance with that of two sets of real
+    images.
 
-    Karras et al. 2018 (arXiv 1710.10196) take it of small patches at several scales; this one is of whole images. A
-    random direction mixes all pixels: it sees colour, contrast, layout and a collapse onto few images, and hardly sees
+    Karras et al. 2018 (arXiv 1710.10196) apply it to small patches at several scales; this one is of whole images. A
+    random direction mixes all pixels: it shows colour, contrast, layout and a collapse onto few images. It hardly shows
     sharpness, whose share of the pixels' variance is small, or whether an object is drawn well.
 
-    A NaN or an infinity gives a distance that isn't finite. It can be mapped over members with
-    `vmap(sliced_wasserstein, (None, 0, None))`. ValueError for sets of unequal shapes, empty ones, numbers other than
-    uint8 and floats, or no projection.
+    A NaN or an infinity gives a distance that isn't finite. `vmap(sliced_wasserstein, (None, 0, None))` maps it over
+    members. ValueError for sets of unequal shapes, empty ones, numbers other than uint8 and floats, or no projection.
     """
     a, b = jnp.asarray(a), jnp.asarray(b)
     if a.shape != b.shape or a.ndim < 1 or a.size == 0:
@@ -56,7 +55,7 @@ def _distance(key: jax.Array, a: jax.Array, b: jax.Array, projections: int) -> j
 
 
 def _direction(key: jax.Array, size: int) -> jax.Array:
-    """A vector `[size]` of length 1, uniform on the sphere."""
+    """Returns a vector `[size]` of length 1, uniform on the sphere."""
     gaussian = jax.random.normal(key, (size,), jnp.float32)
     return gaussian / jnp.linalg.norm(gaussian)
 

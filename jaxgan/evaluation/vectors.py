@@ -1,4 +1,4 @@
-"""How far two sets of vectors are apart, column by column and together; no network is asked."""
+"""Distances of two sets of vectors, of single columns and of all of them; no network is needed."""
 
 from typing import NamedTuple
 
@@ -14,9 +14,9 @@ SLICED = 2048  # vectors of each set, at most, for the sliced distance
 
 
 class VectorScores(NamedTuple):
-    """Distances in units of the real columns' standard deviations. frechet: that of both sets' Gaussians, squared, as
-    in FID, but of the vectors themselves. sliced: the sliced Wasserstein distance. column, worst_column: the
-    Wasserstein distance of a column, mean and largest over the columns."""
+    """Distances in units of the real columns' standard deviations. frechet: the squared Fréchet distance of both sets'
+    Gaussians, as in FID, but of the vectors themselves. sliced: the sliced Wasserstein distance. column, worst_column:
+    the Wasserstein distance of a column, mean and largest over the columns."""
 
     frechet: float
     sliced: float
@@ -25,8 +25,8 @@ class VectorScores(NamedTuple):
 
 
 def vector_scores(vectors: np.ndarray, real: np.ndarray) -> VectorScores:
-    """Of vectors `[N, D]` against real ones `[M, D]`, floats. Every column is divided by its standard deviation over
-    the real ones; one that is constant there is left as it is.
+    """Scores vectors `[N, D]` against real ones `[M, D]`, floats. Every column is divided by its standard deviation
+    over the real vectors; one that is constant there is left as it is.
 
     The Fréchet distance (see `frechet_distance`) takes all vectors of both sets, the others the first min(N, M); the
     sliced one (see `sliced_wasserstein`, 512 projections) at most 2,048. A column's distance is the first Wasserstein

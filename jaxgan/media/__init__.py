@@ -1,4 +1,6 @@
-"""Media: how examples of a kind are stored, come to a network and back, are shown, and are saved."""
+"""Media: kinds of examples. A medium decodes stored examples for a network and encodes them back, shows and
+saves them.
+"""
 
 from jaxgan.media.grid import grid, side_by_side
 from jaxgan.media.image import Image

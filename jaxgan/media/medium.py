@@ -1,4 +1,4 @@
-"""What a medium is: everything that the host side must know of a kind of examples."""
+"""The interface of a medium: all that the host side must know of a kind of examples."""
 
 import abc
 from collections.abc import Mapping
@@ -16,9 +16,9 @@ __all__ = ["Medium"]
 class Medium(abc.ABC):
     """A kind of examples. Its methods take any number N of them along the first axis, and know nothing of GANs.
 
-    kind: the name that a record of the data has it by. plural: what examples are called in messages. array: the name of
-    their array in a file. shown: how many make a picture. suffixes: of the files that `save` writes. metrics: the
-    scores that suit examples of which no network has features. distinct: whether "diversity" is a score of them.
+    kind: its name in a record of the data. plural: the name of examples in messages. array: the name of their array in
+    a file. shown: the number of examples in a picture. suffixes: those of the files that `save` writes. metrics: the
+    scores for examples of which no network has features. distinct: whether "diversity" is one of their scores.
     compares: whether pictures show examples of the data too."""
 
     kind: ClassVar[str]
@@ -32,39 +32,40 @@ class Medium(abc.ABC):
 
     @abc.abstractmethod
     def decode(self, stored: jax.Array) -> jax.Array:
-        """Stored examples `[N, ...]` as networks take them, float32; pure."""
+        """Decodes stored examples `[N, ...]` for a network, float32; pure."""
 
     @abc.abstractmethod
-    def encode(self, made: jax.Array) -> jax.Array:
-        """What a network makes, as it is stored: the inverse of `decode`; pure."""
+    def encode(self, output: jax.Array) -> jax.Array:
+        """Encodes a network's output as it is stored: the inverse of `decode`; pure."""
 
     @abc.abstractmethod
     def show(
         self, examples: np.ndarray, columns: int | None = None, *, real: np.ndarray | None = None, scale: int = 2
     ) -> np.ndarray:
-        """A picture of stored examples, uint8 `[H, W, 1 or 3]`. columns: of a grid, by default as square as can be.
-        real: examples of the data, for media whose pictures compare. scale: how large densities and histograms are.
-        ValueError without examples."""
+        """Draws a picture of stored examples, uint8 `[H, W, 1 or 3]`. columns: those of a grid, by default as square as
+        possible. real: examples of the data, for media whose pictures compare. scale: the size of densities and
+        histograms. ValueError without examples."""
 
     def show_members(self, examples: np.ndarray, *, real: np.ndarray | None = None) -> np.ndarray:
-        """What S members of an ensemble draw, stored examples `[S, N, ...]`: each member's picture in a frame, beside
-        its number, in reading order in a grid as square as can be. ValueError without members or examples."""
+        """Draws the stored examples `[S, N, ...]` of S members of an ensemble: each member's picture in a frame, beside
+        its number, in reading order in a grid that is as square as possible. ValueError without members or examples."""
         if 0 in examples.shape[:2]:
             raise ValueError(f"a picture of members needs at least one of each, members and examples: {examples.shape}")
-        # A frame around each: between two of them the background is as black as inside.
+        # A frame around each, since the background between them is as black as inside.
         panels = [self.show(each, real=real, scale=1) for each in examples]
         panels = [np.pad(panel, ((1, 1), (1, 1), (0, 0)), constant_values=64) for panel in panels]
         strips = [label(k, len(panel)).repeat(panel.shape[-1], axis=-1) for k, panel in enumerate(panels)]
         return grid(np.stack([np.hstack(pair) for pair in zip(strips, panels, strict=True)]))
 
     def tiles(self, examples: np.ndarray) -> np.ndarray | None:
-        """Each example as a picture of its own, uint8 `[N, H, W, C]`; None where only many together make one."""
+        """Returns each example as a picture of its own, uint8 `[N, H, W, C]`; None where it takes many to make a
+        picture."""
         del examples
         return None
 
     def save(self, file: BinaryIO, suffix: str, examples: np.ndarray, beside: Mapping[str, np.ndarray]) -> None:
         """Writes stored examples `[..., N, ...]`, and other arrays `beside` them by name, to a file that is open for
-        writing, in the format of a suffix. ValueError for one that isn't in `suffixes`."""
+        writing. The suffix names the format; ValueError for one that isn't in `suffixes`."""
         if suffix not in self.suffixes:
             raise ValueError(
                 f"{self.plural} are saved as {' or '.join(self.suffixes)}, not as {suffix or 'a bare name'}"
@@ -74,5 +75,5 @@ class Medium(abc.ABC):
 
 
 def as_float(stored: jax.Array) -> jax.Array:
-    """Numbers as they are, float32."""
+    """Returns the numbers unchanged, as float32."""
     return stored.astype(jnp.float32)

@@ -1,4 +1,4 @@
-"""Points of the plane, shown as their density."""
+"""Points in the plane, shown as their density."""
 
 import dataclasses
 from typing import ClassVar
@@ -15,8 +15,8 @@ BINS = 128  # a side of the square in which points are counted
 
 @dataclasses.dataclass(frozen=True)
 class Points(Medium):
-    """Stored, and for networks: float32 `[N, 1, 1, 2]`, (x, y) as the two channels of an image of one pixel, so that
-    what packs or augments images serves points too."""
+    """Points. Stored, and for networks: float32 `[N, 1, 1, 2]`, (x, y) as the two channels of an image of one pixel, so
+    that functions that pack or augment images work for points too."""
 
     kind: ClassVar[str] = "points"
     plural: ClassVar[str] = "points"
@@ -27,14 +27,14 @@ class Points(Medium):
     def decode(self, stored: jax.Array) -> jax.Array:
         return as_float(stored)
 
-    def encode(self, made: jax.Array) -> jax.Array:
-        return as_float(made)
+    def encode(self, output: jax.Array) -> jax.Array:
+        return as_float(output)
 
     def show(
         self, examples: np.ndarray, columns: int | None = None, *, real: np.ndarray | None = None, scale: int = 2
     ) -> np.ndarray:
-        """The density in [-1.5, 1.5]², y upwards, brighter with the root of the count: uint8 `[256 s, 256 s, 1]` for
-        scale s. What isn't finite isn't shown."""
+        """Draws the density in [-1.5, 1.5]², y upwards, with brightness as the root of the count: uint8 `[256 s, 256 s,
+        1]` for scale s. Points that aren't finite are left out."""
         del columns, real
         if not len(examples):
             raise ValueError("a density needs at least one point, got none")

@@ -14,15 +14,15 @@ from jaxgan.media.medium import Medium, as_float
 
 __all__ = ["Vectors"]
 
-COLUMNS = 16  # most that are shown
+COLUMNS = 16  # columns that are shown, at most
 BINS, HEIGHT = 32, 64  # of a histogram, and its pixels for scale 1
 DRAWN, REAL = (255, 160, 60), (70, 110, 160)
 
 
 @dataclasses.dataclass(frozen=True)
 class Vectors(Medium):
-    """Stored: float32 `[N, D]`, in the data's own units. For networks: float32, each column's range, from `low` to
-    `high`, taken to [-1, 1]; one that is constant is 0 there, and constant again when it is stored.
+    """Vectors. Stored: float32 `[N, D]`, in the data's own units. For networks: float32, where each column's range from
+    `low` to `high` becomes [-1, 1]; a constant column becomes 0, and its constant again when it is stored.
 
     names: of the columns, empty or D of them."""
 
@@ -46,15 +46,16 @@ class Vectors(Medium):
         middle, half = (jnp.expand_dims(x, range(stored.ndim - 1)) for x in self._middle_and_half())
         return (as_float(stored) - middle) / jnp.where(half == 0, 1.0, half)
 
-    def encode(self, made: jax.Array) -> jax.Array:
-        middle, half = (jnp.expand_dims(x, range(made.ndim - 1)) for x in self._middle_and_half())
-        return as_float(made) * half + middle
+    def encode(self, output: jax.Array) -> jax.Array:
+        middle, half = (jnp.expand_dims(x, range(output.ndim - 1)) for x in self._middle_and_half())
+        return as_float(output) * half + middle
 
     def show(
         self, examples: np.ndarray, columns: int | None = None, *, real: np.ndarray | None = None, scale: int = 2
     ) -> np.ndarray:
-        """A histogram for each of the first 16 columns, in reading order, over the range of the data: orange, and where
-        there are `real` vectors, these in blue behind. What lies outside counts at the edge."""
+        """Draws a histogram for each of the first 16 columns, in reading order, over the range of the data: the
+        examples in orange and, if given, the `real` vectors in blue behind them. Values outside of the range count at
+        its edges."""
         if not len(examples):
             raise ValueError("histograms need at least one vector, got none")
         panels = [self._panel(i, examples, real, scale) for i in range(min(COLUMNS, examples.shape[-1]))]
@@ -80,7 +81,8 @@ class Vectors(Medium):
         return panel.repeat(2 * scale, axis=1)
 
     def save(self, file: BinaryIO, suffix: str, examples: np.ndarray, beside: Mapping[str, np.ndarray]) -> None:
-        """As .npz, or as .csv with a header: the columns' names (x0, x1, ... by default), and other arrays `[N]`."""
+        """Writes .npz, or .csv with a header: the columns' names (by default x0, x1, ...), and those of other arrays
+        `[N]`."""
         if suffix != ".csv":
             super().save(file, suffix, examples, beside)
             return

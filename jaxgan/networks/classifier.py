@@ -1,4 +1,4 @@
-"""A small image classifier, trained in minutes on two CPU cores: what the house features are made of."""
+"""A small image classifier, trained in minutes on two CPU cores: the network of the packaged classifiers."""
 
 from collections.abc import Sequence
 
@@ -14,8 +14,8 @@ FEW = 16  # channels; for fewer, a CPU is faster with patches than with XLA's ow
 
 
 def _halved(x: jax.Array) -> jax.Array:
-    """The largest of every 2×2 pixels; an odd last row or column is left out. On a CPU its gradient is several times as
-    fast as that of XLA's pooling."""
+    """Returns the largest of every 2×2 pixels; an odd last row or column is left out. On a CPU its gradient is several
+    times as fast as that of XLA's pooling."""
     height, width = x.shape[1] // 2 * 2, x.shape[2] // 2 * 2
     x = x[:, :height, :width]
     upper, lower = x[:, ::2], x[:, 1::2]
@@ -24,8 +24,9 @@ def _halved(x: jax.Array) -> jax.Array:
 
 
 class Classifier(nn.Module):
-    """Images `[B, H, W, C]`, float32 in [-1, 1] -> `features` `[B, D]`, the activations under the last dense layer, and
-    `logits` `[B, classes]`. D is the last of `widths`; features are means of rectified values, so at least 0.
+    """A small classifier of images `[B, H, W, C]`, float32 in [-1, 1]. It returns `features` `[B, D]`, the activations
+    below the last dense layer, and `logits` `[B, classes]`. D is the last of `widths`; features are means of rectified
+    values, so at least 0.
 
     For every width a 3×3 convolution with 2×2 max pooling, batch norm and ReLU, then `depth` residual ones without
     pooling; the mean over all pixels; a dense layer. It takes images of 2^n pixels a side and more, where n is the

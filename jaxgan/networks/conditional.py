@@ -1,10 +1,11 @@
-"""How a class label reaches a network.
+"""Networks with a class label among their inputs.
 
-`LabelledGenerator` and `LabelledDiscriminator` put it beside what any family's network is given, `ConditionalBatchNorm`
-of `jaxgan.networks.layers` into its normalisation; heads that judge by it are in `jaxgan.networks.heads`.
+`LabelledGenerator` and `LabelledDiscriminator` put the label beside the input of any family's network;
+`ConditionalBatchNorm` of `jaxgan.networks.layers` puts it into the normalisation; heads that use it are in
+`jaxgan.networks.heads`.
 
-A condition is the labels, integers `[B]` in [0, classes). A compiled program cannot raise an error for another label:
-what comes of it is NaN, which nobody overlooks, and neither no class at all nor the class with the nearest number.
+A condition is the labels, integers `[B]` in [0, classes). A compiled program cannot raise an error for another label.
+The result is NaN then, which is noticed, and not the nearest class or none.
 """
 
 import math
@@ -19,7 +20,7 @@ __all__ = ["ConditionalBatchNorm", "LabelledDiscriminator", "LabelledGenerator",
 
 
 class LabelledGenerator(nn.Module):
-    """`generator` on latents `[B, L]` that are followed by the label `[B]`: as one-hot, `classes` numbers, or learned,
+    """`generator` on latents `[B, L]` followed by the label `[B]`: as one-hot, `classes` numbers, or learned,
     `embedding` numbers for each class, which start as draws from N(0, 1) like a latent's.
 
     Mirza & Osindero 2014 (arXiv 1411.1784), section 3.2; in their experiments each passes a dense layer before the two
@@ -44,11 +45,11 @@ class LabelledGenerator(nn.Module):
 
 class LabelledDiscriminator(nn.Module):
     """`discriminator` on images `[B, ..., C]` with more channels that show the label `[B]`: `classes` constant ones, of
-    which the label's is 1 and the others 0, or, `embedded`, one that is a learned map for each class, its pixels at
-    first draws from N(0, 1).
+    which the label's is 1 and the others 0, or, `embedded`, a learned map for each class, whose pixels start as draws
+    from N(0, 1).
 
     Mirza & Osindero 2014 (arXiv 1411.1784), section 3.2; in their experiments each passes a dense layer before the two
-    are joined. Returns what the inner discriminator says, which is given no condition. ValueError without labels.
+    are joined. Returns the outputs of the inner discriminator, which is given no condition. ValueError without labels.
     """
 
     discriminator: nn.Module

@@ -1,14 +1,14 @@
-"""Convolution as a function that every platform computes its own way.
+"""Convolution as a function that every platform computes in its own way.
 
-Images are NHWC, kernels `[height, width, in, out]`, paddings are explicit and mean what they mean in PyTorch (Linen's
-own `ConvTranspose` does not). Parameters and numbers are the same everywhere; the form is chosen when a program is
-lowered for its platform: GPUs and TPUs keep XLA's convolutions, the CPU, where those are slow, gets matrix products
+Images are NHWC, kernels `[height, width, in, out]`, paddings are explicit and as in PyTorch (Linen's own
+`ConvTranspose` differs). Parameters and numbers are the same everywhere; the form is chosen when a program is lowered
+for its platform. GPUs and TPUs use XLA's convolutions; on a CPU, where those are slow, matrix products are used
 (`jaxgan.networks.products`).
 
-A convolution y of an image x by a kernel k is bilinear, and its two gradients are bilinear in what is left of x, k and
+A convolution y of an image x by a kernel k is bilinear, and its two gradients are bilinear in the other two of x, k and
 y. These are the three primitives here, each the transpose of the others: forwards, to the input, to the kernel. So a
-form has to be good at three things, and derivatives of any order, in either mode, are made of them. `vmap` maps a form;
-what is mapped first and derived afterwards is derived as any other function.
+form has to be fast at these three, and derivatives of any order, in either mode, are composed of them. `vmap` maps a
+form; if a function is mapped first and differentiated afterwards, it is differentiated like any other function.
 """
 
 from collections.abc import Callable
@@ -50,7 +50,7 @@ def _to_kernel(x: jax.Array, y: jax.Array, **geometry: Any) -> jax.Array:
 
 
 def _primitive(name: str, native: Form, on_cpu: Form, shape: Callable[..., tuple[int, ...]]) -> Primitive:
-    """`shape`: that of the result, from the shapes of both arguments and the geometry."""
+    """Returns a primitive. shape: a function of the shapes of both arguments and the geometry to that of the result."""
     primitive = Primitive(name)
 
     def by_platform(a: jax.Array, b: jax.Array, *, mapped: Any = None, **geometry: Any) -> jax.Array:
@@ -86,14 +86,14 @@ to_kernel = _primitive(
     "conv_to_kernel", _to_kernel, products.to_kernel, lambda x, y, *, kernel, **_: (*kernel, x[3], y[3])
 )
 
-# What is transposed is linear in the argument that is `_` here; the cotangent comes first.
+# Each function is linear in the argument that is `_` here; the cotangent comes first.
 ad.defbilinear(forward, lambda y, _, k, **g: to_input.bind(y, k, **g), lambda y, x, _, **g: to_kernel.bind(x, y, **g))
 ad.defbilinear(to_input, lambda x, _, k, **g: forward.bind(x, k, **g), lambda x, y, _, **g: to_kernel.bind(x, y, **g))
 ad.defbilinear(to_kernel, lambda k, _, y, **g: to_input.bind(y, k, **g), lambda k, x, _, **g: forward.bind(x, k, **g))
 
 
 def _bind(primitive: Primitive, a: jax.Array, b: jax.Array, **geometry: Any) -> jax.Array:
-    # Under shard_map, where one varies over the mesh and the other doesn't, both are made to.
+    # Under shard_map both must vary over the mesh, if one does.
     own = [frozenset(getattr(jax.typeof(each), "manual_axis_type", jax.typeof(each)).varying) for each in (a, b)]
     a, b = (
         lax.pcast(each, tuple(missing), to="varying") if (missing := (own[0] | own[1]) - has) else each
@@ -114,15 +114,16 @@ def _check(x: jax.Array, kernel: jax.Array, size: tuple[int, ...]) -> None:
 
 
 def conv(x: jax.Array, kernel: jax.Array, *, stride: int, padding: int) -> jax.Array:
-    """Cross-correlation, as every deep-learning library's "convolution": `[B, H, W, C] -> [B, H', W', features]` with
-    H' = (H + 2·padding - k) // stride + 1. `kernel` is `[k, k, C, features]`. ValueError where they don't fit."""
+    """Returns the cross-correlation, every deep-learning library's "convolution": `[B, H, W, C] -> [B, H', W',
+    features]` with H' = (H + 2·padding - k) // stride + 1. `kernel` is `[k, k, C, features]`. ValueError where they
+    don't fit."""
     _check(x, kernel, products.out_size(x.shape[1:3], kernel.shape[:2], stride, padding))
     return _bind(forward, x, kernel, stride=stride, padding=padding, size=x.shape[1:3], kernel=kernel.shape[:2])
 
 
 def conv_transpose(x: jax.Array, kernel: jax.Array, *, stride: int, padding: int, output_padding: int = 0) -> jax.Array:
-    """The transpose of `conv`: `[B, H, W, C] -> [B, H', W', features]` with H' = (H - 1)·stride - 2·padding + k +
-    output_padding, so that output[stride·i + a - padding] += input[i] · kernel[a]. `kernel` is `[k, k, C, features]`;
+    """Returns the transpose of `conv`: `[B, H, W, C] -> [B, H', W', features]` with H' = (H - 1)·stride - 2·padding + k
+    + output_padding, so that output[stride·i + a - padding] += input[i] · kernel[a]. `kernel` is `[k, k, C, features]`;
     output_padding is below the stride, so that `conv` leads back to H. ValueError where they don't fit."""
     (height, width), (kh, kw) = x.shape[1:3], kernel.shape[:2]
     less = 2 * padding - output_padding

@@ -2,14 +2,14 @@
 
 Radford et al. 2016 (arXiv 1511.06434): stride 2, batch normalisation everywhere but in the generator's output and the
 discriminator's input layer, ReLU in the generator and LeakyReLU 0.2 in the discriminator, tanh on the image, weights
-from N(0, 0.02). Kernels are 4×4, as in the Torch and PyTorch versions that everybody knows (the paper has 5×5), and so
-are batch-norm scales from N(1, 0.02). Layers before a norm carry no bias, which it would subtract again.
+from N(0, 0.02). Kernels are 4×4, as in the well-known Torch and PyTorch versions (the paper has 5×5), and so are
+batch-norm scales from N(1, 0.02). Layers before a norm have no bias, since the norm would subtract it again.
 
 An image of `size` pixels is `base · 2^n`: base 7 for 28, otherwise 4. Widths double towards the small end: for 32
 pixels and `features=64` the generator goes 256-128-64 and the discriminator 64-128-256.
 
-Layers are handed in, as `jaxgan.networks.layers.handed` says: `conv` as (features, kernel, stride, padding), `norm`,
-which is given `condition`, and the dense layer of the generator. A `norm` of None is none.
+Layers are handed in, see `jaxgan.networks.layers.handed`: `conv` as (features, kernel, stride, padding), `norm`, which
+is given `condition`, and the dense layer of the generator. A `norm` of None means no normalisation.
 """
 
 import flax.linen as nn
@@ -35,7 +35,7 @@ def _scales(key: jax.Array, shape: tuple[int, ...], dtype: Dtype = jnp.float32) 
 
 
 def stages(size: int) -> tuple[int, int]:
-    """(base, n) with size = base · 2^n. Raises ValueError for a size DCGAN has no form for."""
+    """Returns (base, n) with size = base · 2^n. ValueError for a size that DCGAN can't have."""
     if size not in SIZES:
         sizes = ", ".join(map(str, SIZES))
         raise ValueError(f"DCGAN draws images of {sizes} pixels, got {size}; resize or pad the images")
@@ -44,7 +44,7 @@ def stages(size: int) -> tuple[int, int]:
 
 
 def _resized(x: jax.Array, side: int, layer: str, example: str) -> jax.Array:
-    """`x`, refused where the layer that was handed in has not made it `side` pixels wide and high."""
+    """Returns `x`. ValueError where the layer that was handed in has not made it `side` pixels wide and high."""
     if x.shape[1:3] != (side, side):
         raise ValueError(
             f"conv= of this network makes {side} pixels of its input in {layer}, as {example} does, got {x.shape[1:3]}"
@@ -53,12 +53,13 @@ def _resized(x: jax.Array, side: int, layer: str, example: str) -> jax.Array:
 
 
 class Generator(nn.Module):
-    """latent `[B, L]` -> images `[B, size, size, channels]` in (-1, 1). `condition` is given to every norm:
-    `norm=partial(ConditionalBatchNorm, classes=10)` takes labels `[B]`, the usual one nothing.
+    """DCGAN's generator: latent `[B, L]` -> images `[B, size, size, channels]` in (-1, 1). Every norm is given
+    `condition`: `norm=partial(ConditionalBatchNorm, classes=10)` takes labels `[B]`, the default one nothing.
 
     conv: makes the transposed convolutions, which double the image.
-    Without a norm layers have biases, and weights drawn so that activations keep their size from layer to layer (He et
-    al. 2015, arXiv 1502.01852), as nothing else would see to that.
+
+    Without a norm, layers have biases, and their weights are drawn so that activations keep their size from layer to
+    layer (He et al. 2015, arXiv 1502.01852), since there is no norm to ensure that.
     """
 
     size: int = 32
@@ -88,11 +89,12 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """images `[B, size, size, C]` -> `{"logits": [B], "features": [B, base, base, W]}` and whatever else `head` says.
+    """DCGAN's discriminator: images `[B, size, size, C]` -> `{"logits": [B], "features": [B, base, base, W]}` and the
+    other outputs of `head`.
 
-    conv: makes the convolutions, which halve the image. `conv=spectral(Conv)` has its weights' norms bounded; the
-        head's are its own (`head=Logits(dense=spectral(Dense))`).
-    norm: behind every convolution but the first. None is what gradient penalties need.
+    conv: makes the convolutions, which halve the image. `conv=spectral(Conv)` bounds the norms of their weights; the
+        head has its own layers (`head=Logits(dense=spectral(Dense))`).
+    norm: behind every convolution but the first. Gradient penalties need None.
     head: one of `jaxgan.networks.heads`, given the features and `condition`.
     dropout: the share of activations that is dropped after every LeakyReLU in training.
     minibatch: a layer between features and head, such as `minibatch.MinibatchStdDev`.

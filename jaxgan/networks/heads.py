@@ -1,12 +1,12 @@
-"""Heads: what a discriminator says in the end, from its last features.
+"""Heads: the last layers of a discriminator, from its features to its outputs.
 
-A head is called as `head(features, condition)`, features `[B, ...]`, which it flattens, and returns a dict of float32
-arrays `[B, ...]`, `logits` among them. It is called inside a Linen module, whose own its layers become: whichever head
-a discriminator has, the dense layer behind its logits is its `judge`, and one's parameters are read by another. (A head
-may be a Linen module as well; its layers are then a level deeper.)
+A head is called as `head(features, condition)`. It flattens the features `[B, ...]` and returns a dict of float32
+arrays `[B, ...]`, with `logits` among them. It is called inside a Linen module, and its layers become that module's
+own: with any head, the dense layer behind the discriminator's logits is its `judge`, and parameters of one head can be
+read by another. (A head may be a Linen module as well; its layers are then a level deeper.)
 
-`kernel_init` draws all weights, biases start at 0. `dtype` is what a head computes in, None the features' own. `dense`
-makes its layers: `spectral(Dense)` of `jaxgan.networks.layers` belongs to a discriminator of `spectral(Conv)`.
+`kernel_init` draws all weights, biases start at 0. `dtype` is the type a head computes in, None the features' own.
+`dense` makes its layers: `spectral(Dense)` of `jaxgan.networks.layers` belongs to a discriminator of `spectral(Conv)`.
 """
 
 import dataclasses
@@ -33,7 +33,7 @@ class _Layers:
     dense: Layer = Dense
 
     def _dense(self, name: str, x: jax.Array, width: int, use_bias: bool = True) -> jax.Array:
-        """A dense layer, `[B, A] -> [B, width]`; float32, whatever it computed in."""
+        """Returns the output of a dense layer, `[B, A] -> [B, width]`; float32, whatever it computed in."""
         dtype = x.dtype if self.dtype is None else self.dtype
         init = self.kernel_init
         layer = build(self.dense, width, use_bias=use_bias, kernel_init=init, dtype=dtype, name=name)
@@ -49,25 +49,25 @@ def _flat(features: jax.Array) -> jax.Array:
 
 @dataclasses.dataclass(frozen=True)
 class Logits(_Layers):
-    """`{"logits": [B]}`: a dense layer, nothing else. `condition` is ignored."""
+    """A head of one dense layer, `{"logits": [B]}`. `condition` is ignored."""
 
     def __call__(self, features: jax.Array, condition: jax.Array | None = None) -> dict[str, jax.Array]:
-        """What is said of the features."""
+        """Returns the head's outputs for the features."""
         del condition
         return {"logits": self._judge(_flat(features))}
 
 
 @dataclasses.dataclass(frozen=True)
 class Projection(_Layers):
-    """`{"logits": [B]}`, ψ(φ) + ⟨v_y, φ⟩ for features φ and labels y `[B]`: ψ a dense layer, and a learned vector v for
-    each of `classes`. Miyato & Koyama 2018 (arXiv 1802.05637), equation 3. ValueError without labels; NaN for a label
-    outside [0, classes).
+    """A head with class projection, `{"logits": [B]}`: ψ(φ) + ⟨v_y, φ⟩ for features φ and labels y `[B]`, ψ a dense
+    layer, and a learned vector v for each of `classes`. Miyato & Koyama 2018 (arXiv 1802.05637), equation 3. ValueError
+    without labels; NaN for a label outside of [0, classes).
     """
 
     classes: int
 
     def __call__(self, features: jax.Array, condition: jax.Array | None = None) -> dict[str, jax.Array]:
-        """What is said of the features under these labels."""
+        """Returns the head's outputs for the features and these labels."""
         x = _flat(features)
         label = one_hot(condition, self.classes, len(x))
         own = jnp.sum(label * self._dense("embedding", x, self.classes, use_bias=False), axis=1)
@@ -76,14 +76,15 @@ class Projection(_Layers):
 
 @dataclasses.dataclass(frozen=True)
 class AuxiliaryClassifier(_Layers):
-    """`{"logits": [B], "class": [B, classes]}`, where `class` are a classifier's logits. `condition` is ignored: the
-    discriminator has to find it out. ACGAN, Odena et al. 2017 (arXiv 1610.09585), section 3.
+    """A head with a classifier, `{"logits": [B], "class": [B, classes]}`; `class` are the classifier's logits.
+    `condition` is ignored: the discriminator has to find the class itself. ACGAN, Odena et al. 2017 (arXiv 1610.09585),
+    section 3.
     """
 
     classes: int
 
     def __call__(self, features: jax.Array, condition: jax.Array | None = None) -> dict[str, jax.Array]:
-        """What is said of the features."""
+        """Returns the head's outputs for the features."""
         del condition
         x = _flat(features)
         return {"logits": self._judge(x), "class": self._dense("class", x, self.classes)}
@@ -91,13 +92,13 @@ class AuxiliaryClassifier(_Layers):
 
 @dataclasses.dataclass(frozen=True)
 class Codes(_Layers):
-    """InfoGAN's Q, Chen et al. 2016 (arXiv 1606.03657), section 6: what the generator's codes may have been.
+    """InfoGAN's Q, Chen et al. 2016 (arXiv 1606.03657), section 6: a head that estimates the generator's codes.
 
-    Beside `logits` `[B]`, for the i-th of `categories`, a code with so many values, the logits `code0`, `code1`, ...
-    `[B, categories[i]]`; for `continuous` further codes the Gaussians' `code_mean` and `code_log_std`
-    `[B, continuous]`, left out where there are none. With `unit_std` the deviation is 1 instead of learned, as in the
-    authors' code for MNIST; a learned one lets continuous codes outweigh the others. Of its own, Q has one hidden layer
-    of 128 with LeakyReLU 0.1, as in the paper's networks, whose batch norm is left out. `condition` is ignored.
+    Beside `logits` `[B]`, it returns the logits `code0`, `code1`, ... `[B, categories[i]]`, where the i-th of
+    `categories` is the number of values of a code. For `continuous` further codes it returns the Gaussians' `code_mean`
+    and `code_log_std` `[B, continuous]`, if there are any. With `unit_std` the deviation is 1 instead of learned, as in
+    the authors' code for MNIST; a learned one lets continuous codes outweigh the others. Q has one hidden layer of its
+    own, of 128 with LeakyReLU 0.1, as in the paper's networks, but without their batch norm. `condition` is ignored.
     """
 
     categories: Sequence[int] = (10,)
@@ -105,16 +106,16 @@ class Codes(_Layers):
     unit_std: bool = False
 
     def __call__(self, features: jax.Array, condition: jax.Array | None = None) -> dict[str, jax.Array]:
-        """What is said of the features."""
+        """Returns the head's outputs for the features."""
         del condition
         x = _flat(features)
         # Rounded back to the features' precision, so that all layers compute in it.
         hidden = nn.leaky_relu(self._dense("hidden", x, 128), 0.1).astype(x.dtype)
         widths = {f"code{i}": values for i, values in enumerate(self.categories)}
-        said = {"logits": self._judge(x)}
+        outputs = {"logits": self._judge(x)}
         if self.continuous and self.unit_std:
             widths["code_mean"] = self.continuous
-            said["code_log_std"] = jnp.zeros((len(x), self.continuous), jnp.float32)
+            outputs["code_log_std"] = jnp.zeros((len(x), self.continuous), jnp.float32)
         elif self.continuous:
             widths |= {"code_mean": self.continuous, "code_log_std": self.continuous}
-        return said | {name: self._dense(name, hidden, width) for name, width in widths.items()}
+        return outputs | {name: self._dense(name, hidden, width) for name, width in widths.items()}

@@ -26,8 +26,8 @@ EPSILON = 0.001
 
 @dataclass(frozen=True)
 class Conv:
-    """A convolution: its name, how many features it makes, its kernel's height and width. Stride 2 goes without
-    padding, stride 1 keeps the size, unless it is `valid`."""
+    """A convolution: its name, number of features, and kernel's height and width. With stride 2 it has no padding; with
+    stride 1 it keeps the size, unless it is `valid`."""
 
     name: str
     features: int
@@ -39,7 +39,7 @@ class Conv:
 
 # Pools of 3×3. "halve" is a maximum with stride 2 and without padding; the others keep the size.
 HALVE, AVERAGE, MAXIMUM = "halve", "average", "maximum"
-# What follows what; a tuple within is a fork, whose ends are concatenated.
+# Layers in order; an inner tuple is a fork, whose ends are concatenated.
 Step = Conv | str | tuple[Conv, ...]
 Chain = tuple[Step, ...]
 
@@ -127,14 +127,14 @@ def _conv(x: jax.Array, conv: Conv) -> jax.Array:
 
 
 def _follow(x: jax.Array, chain: Chain) -> jax.Array:
-    """`x` through a chain, in the scope of the module that calls."""
+    """Passes `x` through a chain, in the scope of the module that calls."""
     for step in chain:
         if step == HALVE:
             x = nn.max_pool(x, (3, 3), strides=(2, 2))
         elif step == MAXIMUM:
             x = nn.max_pool(x, (3, 3), padding="SAME")
         elif step == AVERAGE:
-            # Under jax_enable_x64 flax counts what it divides by in float64.
+            # Under jax_enable_x64 flax divides by a count in float64.
             x = nn.avg_pool(x, (3, 3), padding="SAME", count_include_pad=False).astype(x.dtype)
         elif isinstance(step, Conv):
             x = _conv(x, step)
@@ -144,7 +144,8 @@ def _follow(x: jax.Array, chain: Chain) -> jax.Array:
 
 
 class Mixed(nn.Module):
-    """A block of Inception: `[B, H, W, C]` through each branch, their ends concatenated. `branches` as in `MIXED`."""
+    """A block of Inception: passes `[B, H, W, C]` through each branch and concatenates the results. `branches` as in
+    `MIXED`."""
 
     branches: tuple[Chain, ...]
 
@@ -154,13 +155,13 @@ class Mixed(nn.Module):
 
 
 class InceptionV3(nn.Module):
-    """Images `[B, H, W, 3]`, float32 in [-1, 1], of 299×299 pixels in every published protocol and at least 75×75 ->
-    float32 by the names torch-fidelity gives them: `64`, `192`, `768` and `2048`, `[B, that many]`, the means over all
-    positions after the first and second maximum pool, before the last reduction of size, and at the end; `logits`
-    `[B, 1008]`, and `logits_unbiased`, which are the same without the last layer's bias (inception scores have always
+    """Inception-v3: images `[B, H, W, 3]`, float32 in [-1, 1], of 299×299 pixels in every published protocol and at
+    least 75×75 -> float32 arrays by torch-fidelity's names. `64`, `192`, `768` and `2048`, `[B, that many]`, are the
+    means over all positions after the first and second maximum pool, before the last reduction of size, and at the end.
+    `logits` is `[B, 1008]`, and `logits_unbiased` the same without the last layer's bias (inception scores have always
     been computed from these).
 
-    There is no training: batch norms are part of the parameters, which `variables` makes of a state dict.
+    It can't be trained: batch norms are part of the parameters, which `variables` makes of a state dict.
     """
 
     @nn.compact
@@ -173,15 +174,15 @@ class InceptionV3(nn.Module):
             if name == "Mixed_6e":
                 pools["768"] = x
         pools["2048"] = x
-        said = {name: pool.mean(axis=(1, 2)) for name, pool in pools.items()}
+        outputs = {name: pool.mean(axis=(1, 2)) for name, pool in pools.items()}
         last = nn.Dense(CLASSES, use_bias=False, precision=lax.Precision.HIGHEST, name="fc")
         bias = self.param("fc_bias", nn.initializers.zeros, (CLASSES,), jnp.float32)
-        unbiased = last(said["2048"])
-        return said | {"logits_unbiased": unbiased, "logits": unbiased + bias.reshape(1, -1)}
+        unbiased = last(outputs["2048"])
+        return outputs | {"logits_unbiased": unbiased, "logits": unbiased + bias.reshape(1, -1)}
 
 
 def _convolutions() -> Iterator[tuple[str, Conv, int]]:
-    """Every convolution in order: its block ("" outside of one), itself, and how many features it takes."""
+    """Yields every convolution in order: its block ("" outside of one), itself, and its number of input features."""
     width = 3
     first: dict[str, tuple[Chain, ...]] = {"": (FIRST + SECOND,)}
     for block, branches in (first | MIXED).items():
@@ -198,9 +199,9 @@ def _convolutions() -> Iterator[tuple[str, Conv, int]]:
 
 
 def variables(weights: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """What `InceptionV3.apply` takes, from a PyTorch port's state dict: `NAME.conv.weight` `[out, in, height, width]`
-    and `NAME.bn.weight`, `.bias`, `.running_mean`, `.running_var` `[out]` of every convolution, `fc.weight`
-    `[1008, 2048]` and `fc.bias` `[1008]`. Other entries are ignored.
+    """Returns the variables for `InceptionV3.apply`, from a PyTorch port's state dict: `NAME.conv.weight` `[out, in,
+    height, width]` and `NAME.bn.weight`, `.bias`, `.running_mean`, `.running_var` `[out]` of every convolution,
+    `fc.weight` `[1008, 2048]` and `fc.bias` `[1008]`. Other entries are ignored.
 
     ValueError names the first entry that is missing, has another shape, or holds what is no finite number."""
 

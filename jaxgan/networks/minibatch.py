@@ -1,9 +1,9 @@
-"""Layers that look across the batch, so that a discriminator sees a generator's lack of variety.
+"""Layers that look across the batch, so that a discriminator notices a generator's lack of variety.
 
-Both leave a mark in the variables, the collection "across_examples", by which others know of them: for such a network
-parts of a batch are not what the whole is, and one example's answer is not its own.
+Both leave a mark in the variables, the collection "across_examples", which tells others about them: for such a network
+the parts of a batch give other results than the batch, and an example's result depends on the others.
 
-Where the batch lies on several devices under `pmap`, `shard_map` or `vmap(axis_name=...)`, they are given its
+Where the batch is on several devices under `pmap`, `shard_map` or `vmap(axis_name=...)`, they are given its
 `axis_name`; initialising takes any batch and no such axis.
 """
 
@@ -21,13 +21,13 @@ def _mark(layer: nn.Module) -> None:
 
 
 class MinibatchDiscrimination(nn.Module):
-    """`[B, ...] -> [B, A + features]`: the A features of an example, flattened, and after them how near the other
-    examples are to it, by `features` learned measures. Salimans et al. 2016 (arXiv 1606.03498), section 3.2.
+    """`[B, ...] -> [B, A + features]`: the A features of an example, flattened, followed by its nearness to the other
+    examples in `features` learned measures. Salimans et al. 2016 (arXiv 1606.03498), section 3.2.
 
-    The b-th is Σ_j exp(-‖M_ib - M_jb‖₁), where M_ib are `kernels` numbers, linear in example i's features (the paper's
-    B and C; its code has C = 5). The sum, made in float32, is over all *other* examples of the batch. The paper's
-    formula has j = i in it, which adds 1 to every number; its code leaves it out, too. Weights start with variance
-    1 / A, so that for features of order 1 the distances are of order `kernels`, whatever A is.
+    The b-th measure is Σ_j exp(-‖M_ib - M_jb‖₁), where M_ib are `kernels` numbers, linear in example i's features (the
+    paper's B and C; its code has C = 5). The sum, in float32, is over all *other* examples of the batch. The paper's
+    formula includes j = i, which adds 1 to every number; its code leaves it out, too. Weights start with variance 1 /
+    A, so that for features of order 1 the distances are of order `kernels`, whatever A is.
     """
 
     features: int
@@ -56,13 +56,13 @@ class MinibatchDiscrimination(nn.Module):
 
 
 class MinibatchStdDev(nn.Module):
-    """`[B, ..., C] -> [B, ..., C + 1]`: one more feature map, constant within a group of examples, that tells the
-    discriminator how much they vary: the standard deviation over the group of every feature at every position (1e-8
-    under the root), averaged over features and positions. Karras et al. 2018 (arXiv 1710.10196), section 3.
+    """`[B, ..., C] -> [B, ..., C + 1]`: adds a feature map, constant within a group of examples, that tells the
+    discriminator how much they vary. It is the standard deviation over the group of every feature at every position
+    (1e-8 under the root), averaged over features and positions. Karras et al. 2018 (arXiv 1710.10196), section 3.
 
-    A group is `group` consecutive examples (the published code takes every (B / group)-th), so that it lies on one
-    device, and None is the whole batch, over `axis_name` too where one is given. ValueError where B (on one device) is
-    no multiple of `group`. Initialising takes any B.
+    A group is `group` consecutive examples (the published code takes every (B / group)-th), so that it is on one
+    device; None is the whole batch, over `axis_name` too where one is given. ValueError where B (on one device) is no
+    multiple of `group`. Initialising takes any B.
     """
 
     group: int | None = 4

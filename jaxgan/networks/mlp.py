@@ -1,7 +1,7 @@
-"""Dense networks, for points of the plane and whatever else has no neighbours, and for the first GANs of images.
+"""Dense networks, for points in the plane and other data without neighbourhoods, and for the first GANs of images.
 
-Layers are handed in, as `jaxgan.networks.layers.handed` says: `dense`, and `norm` between a dense layer and its
-activation, which is given `condition`; None is none.
+Layers are handed in, see `jaxgan.networks.layers.handed`: `dense`, and `norm` between a dense layer and its activation,
+which is given `condition`; None means no normalisation.
 """
 
 import math
@@ -19,8 +19,9 @@ __all__ = ["Discriminator", "Generator"]
 
 
 class Generator(nn.Module):
-    """latent `[B, L]` -> `[B, *shape]`: dense layers of `widths` with `activation`, and a linear one, followed by tanh
-    where the output is `bounded`, as images in (-1, 1) are. `condition` is given to norms and ignored otherwise."""
+    """A dense generator: latent `[B, L]` -> `[B, *shape]`. It has dense layers of `widths` with `activation`, and a
+    linear one, followed by tanh where the output is `bounded`, as images in (-1, 1) are. Norms are given `condition`;
+    it is ignored otherwise."""
 
     shape: Sequence[int]
     widths: Sequence[int] = (128, 128)
@@ -41,8 +42,8 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """`[B, ...]` -> `{"logits": [B], "features": [B, W]}`: dense layers of `widths` with LeakyReLU 0.2, and a linear
-    one.
+    """A dense discriminator: `[B, ...]` -> `{"logits": [B], "features": [B, W]}`. It has dense layers of `widths` with
+    LeakyReLU 0.2, and a linear one.
 
     dropout: the share of activations that is dropped after every LeakyReLU in training.
     head: instead of the linear layer, one of `jaxgan.networks.heads`, given the features and `condition`, which is
@@ -67,8 +68,8 @@ class Discriminator(nn.Module):
             x = nn.leaky_relu(normalise(norm, x, condition, train=train, dtype=dtype, name=f"norm{i}"), 0.2)
             if self.dropout:
                 x = nn.Dropout(self.dropout, deterministic=not train)(x)
-        said = {"features": x.astype(jnp.float32)}
+        outputs = {"features": x.astype(jnp.float32)}
         x = x if self.minibatch is None else self.minibatch(x)
         if self.head is not None:
-            return said | self.head(x, condition)
-        return said | {"logits": build(self.dense, 1, dtype=dtype)(x).reshape(-1).astype(jnp.float32)}
+            return outputs | self.head(x, condition)
+        return outputs | {"logits": build(self.dense, 1, dtype=dtype)(x).reshape(-1).astype(jnp.float32)}

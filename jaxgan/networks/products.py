@@ -1,13 +1,13 @@
 """A convolution and both its gradients as matrix products, for the CPU.
 
-Two forms, chosen by the number of multiplications. *Patches*: every k×k patch of the image is a row of a matrix, and
-the kernel another matrix. *Tiles*: with a stride s, blocks of s×s pixels are the pixels of a smaller image, whose
-kernel has m = ⌈k / s⌉ taps a side and stride 1. Two neighbouring outputs of m taps need 2m products, or m + 1 of sums
-of the inputs with sums of the taps (Winograd 1980; Lavin & Gray 2016, arXiv 1509.09308, F(2, m)). In two dimensions
-that is (m + 1)² matrix products, one for each place in a tile of (m + 1)² blocks, instead of 4m² of the same size: 9
-for 16 with DCGAN's 4×4 kernels and stride 2, 16 for 36 with 3×3 ones. The sums are of two to four numbers a side, so
-that float32 loses little more than in a long sum of products; bfloat16 would, and keeps patches. Whatever is added up
-here of numbers in 16 bits is added up in float32, and rounded once.
+There are two forms; the one with fewer multiplications is chosen. *Patches*: every k×k patch of the image is a row of a
+matrix, and the kernel is another matrix. *Tiles*: with a stride s, blocks of s×s pixels are the pixels of a smaller
+image, whose kernel has m = ⌈k / s⌉ taps a side and stride 1. Two neighbouring outputs of m taps need 2m products, or m
++ 1 products of sums of the inputs with sums of the taps (Winograd 1980; Lavin & Gray 2016, arXiv 1509.09308, F(2, m)).
+In two dimensions that is (m + 1)² matrix products, one for each place in a tile of (m + 1)² blocks, instead of 4m² of
+the same size: 9 for 16 with DCGAN's 4×4 kernels and stride 2, 16 for 36 with 3×3 ones. The sums have two to four
+numbers a side, so float32 loses little more than in a long sum of products; bfloat16 would lose more, and uses patches.
+Whatever is added up here of numbers in 16 bits is added up in float32, and rounded once.
 
 `forward` is x, k -> y; `to_input` is y, k -> x, its transpose in x; `to_kernel` is x, y -> k, its transpose in k. x is
 `[B, H, W, C]`, k `[h, w, C, F]`, y `[B, H', W', F]`; `size` is (H, W) and `kernel` (h, w).
@@ -27,7 +27,7 @@ Grid = list[list[jax.Array]]
 Matrix = Sequence[Sequence[float]]
 CHANNELS = 16  # with fewer of them a tile's products are too thin to pay
 
-# By taps: what of a tile's blocks is multiplied, with which sums of taps, and which sums of products are the outputs.
+# By taps: the sums of a tile's blocks, the sums of taps that multiply them, and the sums of products that are outputs.
 BLOCKS: dict[int, Matrix] = {
     2: [[1, -1, 0], [0, 1, 0], [0, 1, -1]],
     3: [[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]],
@@ -37,36 +37,37 @@ OUTPUTS: dict[int, Matrix] = {2: [[1, 1, 0], [0, 1, -1]], 3: [[1, 1, 1, 0], [0, 
 
 
 def out_size(size: tuple[int, ...], kernel: tuple[int, ...], stride: int, padding: int) -> tuple[int, ...]:
-    """(H', W')."""
+    """Returns the size (H', W') of a convolution's result."""
     return tuple((n + 2 * padding - k) // stride + 1 for n, k in zip(size, kernel, strict=True))
 
 
 def sum_dtype(dtype: Any) -> Any:
-    """What numbers of this type are added up in: float32 for floats of 16 bits, otherwise the type itself."""
+    """Returns the type in which numbers of this type are added up: float32 for floats of 16 bits, otherwise the type
+    itself."""
     return jnp.float32 if jnp.issubdtype(dtype, jnp.floating) and jnp.finfo(dtype).bits < 32 else dtype
 
 
 def forward(x: jax.Array, k: jax.Array, **geometry: Any) -> jax.Array:
-    """The convolution."""
+    """Returns the convolution y of x with k."""
     form = _form(x.dtype, k.shape[2], k.shape[3], geometry)
     return form.forward(x, k) if form else to_input(x, _turn(k), **_mirrored(geometry))
 
 
 def to_input(y: jax.Array, k: jax.Array, **geometry: Any) -> jax.Array:
-    """Its transpose in the image."""
+    """Returns the convolution's transpose in the image: x from y and k."""
     form = _form(y.dtype, k.shape[2], k.shape[3], geometry)
     return form.to_input(y, k) if form else forward(y, _turn(k), **_mirrored(geometry))
 
 
 def to_kernel(x: jax.Array, y: jax.Array, **geometry: Any) -> jax.Array:
-    """Its transpose in the kernel."""
+    """Returns the convolution's transpose in the kernel: k from x and y."""
     form = _form(x.dtype, x.shape[3], y.shape[3], geometry)
     return form.to_kernel(x, y) if form else _turn(to_kernel(y, x, **_mirrored(geometry)))
 
 
 def _form(dtype: Any, channels: int, features: int, geometry: dict[str, Any]) -> "Patches | None":
-    """The form with the fewest multiplications; None where the convolution is better seen as the transpose of another,
-    whose patches are those of y."""
+    """Returns the form with the fewest multiplications; None where the convolution is computed better as the transpose
+    of another, whose patches are those of y."""
     tiles = Tiles(**geometry)
     wide_enough = jnp.issubdtype(dtype, jnp.floating) and sum_dtype(dtype) == dtype
     if tiles.taps in TAPS and min(channels, features) >= CHANNELS and wide_enough:
@@ -82,20 +83,21 @@ def _turn(k: jax.Array) -> jax.Array:
 
 
 def _mirrored(geometry: dict[str, Any]) -> dict[str, Any]:
-    """With a stride of 1 a convolution is also the transpose of one, from y to x, with the kernel turned round."""
+    """Returns the geometry of the other convolution, from y to x: with a stride of 1 a convolution is also its
+    transpose, with the kernel rotated by 180°."""
     kernel, padding = geometry["kernel"], geometry["padding"]
     size = out_size(geometry["size"], kernel, 1, padding)
     return {"stride": 1, "padding": kernel[0] - 1 - padding, "size": size, "kernel": kernel}
 
 
 def _padded(x: jax.Array, *sides: tuple[int, int]) -> jax.Array:
-    """`x` with so many zeros around its height and width, or, where negative, cut by so many."""
+    """Pads the height and width of `x` with so many zeros or, where negative, cuts so many pixels off."""
     return lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *((low, high, 0) for low, high in sides), (0, 0, 0)])
 
 
 @dataclasses.dataclass(frozen=True)
 class Patches:
-    """By patches; the transposes stamp them."""
+    """The form by patches; the transposes add the patches up where they overlap."""
 
     stride: int
     padding: int
@@ -109,11 +111,11 @@ class Patches:
 
     @property
     def taps(self) -> int:
-        """m, a side."""
+        """Returns m, the taps a side."""
         return -(-max(self.kernel) // self.stride)
 
     def columns(self, x: jax.Array) -> jax.Array:
-        """`[B·H'·W', h·w·C]`."""
+        """Returns the patches as rows, `[B·H'·W', h·w·C]`."""
         (kh, kw), (high, wide), s, channels = self.kernel, self.out, self.stride, x.shape[3]
         run = s if kw % s == 0 else 1  # pixels that are copied at once, as they lie side by side in memory too
         x = _padded(x, (self.padding,) * 2, (self.padding, (wide - 1) * s + kw - x.shape[2] - self.padding))
@@ -142,7 +144,7 @@ class Patches:
         return self.uncut(blocks.reshape(y.shape[0], high + m - 1, wide + m - 1, s, s, channels))
 
     def uncut(self, blocks: jax.Array) -> jax.Array:
-        """The image `[B, H, W, C]` of blocks `[B, Y, X, s, s, C]` that begin with its padding."""
+        """Returns the image `[B, H, W, C]` of blocks `[B, Y, X, s, s, C]` that begin with its padding."""
         image = blocks.transpose(0, 1, 3, 2, 4, 5)
         batch, high, s, wide, _, channels = image.shape
         image = image.reshape(batch, high * s, wide * s, channels)
@@ -151,15 +153,15 @@ class Patches:
 
 
 class Tiles(Patches):
-    """By tiles of (m + 1)² blocks, which give 2×2 outputs and overlap by m - 1 blocks."""
+    """The form by tiles of (m + 1)² blocks, which give 2×2 outputs and overlap by m - 1 blocks."""
 
     @property
     def across(self) -> tuple[int, int]:
-        """How many tiles there are, down and across."""
+        """Returns the numbers of tiles, down and across."""
         return -(-self.out[0] // 2), -(-self.out[1] // 2)
 
     def tiles(self, x: jax.Array) -> Grid:
-        """For every place in a tile, what is multiplied there: `[tiles, s·s·C]`."""
+        """Returns the first factor of the product at every place in a tile: `[tiles, s·s·C]`."""
         s, m, (down, across) = self.stride, self.taps, self.across
         blocks = 2 * down + m - 1, 2 * across + m - 1
         ends = ((self.padding, s * n - has - self.padding) for n, has in zip(blocks, self.size, strict=True))
@@ -174,13 +176,13 @@ class Tiles(Patches):
         return _each(lambda tile: tile.transpose(0, 1, 3, 2, 4, 5).reshape(-1, s * s * x.shape[5]), sums)
 
     def weights(self, k: jax.Array) -> Grid:
-        """For every place in a tile, what it is multiplied by: `[s·s·C, F]`."""
+        """Returns the second factor of the product at every place in a tile: `[s·s·C, F]`."""
         (kh, kw), s, m = self.kernel, self.stride, self.taps
         k = jnp.pad(k, ((0, m * s - kh), (0, m * s - kw), (0, 0), (0, 0))).reshape(m, s, m, s, *k.shape[2:])
         return _both(TAPS[m], [[k[i, :, j].reshape(-1, k.shape[5]) for j in range(m)] for i in range(m)])
 
     def spread(self, y: jax.Array) -> Grid:
-        """The transpose of `gathered`."""
+        """Computes the transpose of `gathered`."""
         down, across = self.across
         y = _padded(y, (0, 2 * down - self.out[0]), (0, 2 * across - self.out[1]))
         y = y.reshape(y.shape[0], down, 2, across, 2, y.shape[3])
@@ -188,20 +190,20 @@ class Tiles(Patches):
         return _each(lambda each: each.reshape(-1, y.shape[5]), sums)
 
     def gathered(self, grid: Grid, batch: int) -> jax.Array:
-        """`[B, H', W', F]`, of products `[tiles, F]` at every place."""
+        """Returns the result `[B, H', W', F]` of products `[tiles, F]` at every place."""
         down, across = self.across
         four = _both(OUTPUTS[self.taps], _each(lambda each: each.reshape(batch, down, across, each.shape[1]), grid))
         y = jnp.stack([jnp.stack(row, 3) for row in four], 2)
         return y.reshape(batch, 2 * down, 2 * across, y.shape[5])[:, : self.out[0], : self.out[1]]
 
     def laid(self, grid: Grid, batch: int) -> jax.Array:
-        """The transpose of `tiles`: what lies over one another is added."""
+        """Computes the transpose of `tiles`: blocks that overlap are added."""
         s, m, (down, across) = self.stride, self.taps, self.across
         shape = batch, down, across, s, s, grid[0][0].shape[1] // s**2
         places = _both(_turned(BLOCKS[m]), _each(lambda each: each.reshape(shape), grid))
 
         def halves(parts: Sequence[jax.Array], axis: int) -> list[jax.Array]:
-            """Blocks with even and odd numbers; tile t has the blocks 2t to 2t + m."""
+            """Returns the blocks with even and those with odd numbers; tile t has the blocks 2t to 2t + m."""
 
             def shifted(part: jax.Array, by: int) -> jax.Array:
                 ends = [(by, m // 2 - by, 0) if a == axis else (0, 0, 0) for a in range(part.ndim)]
@@ -243,7 +245,7 @@ def _turned(grid: Sequence[Sequence[Any]]) -> list[list[Any]]:
 
 
 def _sums(matrix: Matrix, parts: Sequence[jax.Array]) -> list[jax.Array]:
-    """The matrix times the vector of parts, without its zeros and ones."""
+    """Returns the matrix times the vector of parts, without computing with its zeros and ones."""
 
     def times(factor: float, part: jax.Array) -> jax.Array:
         return part if factor == 1 else -part if factor == -1 else factor * part
@@ -252,5 +254,5 @@ def _sums(matrix: Matrix, parts: Sequence[jax.Array]) -> list[jax.Array]:
 
 
 def _both(matrix: Matrix, grid: Grid) -> Grid:
-    """The matrix times the grid times the matrix's transpose."""
+    """Returns the matrix times the grid times the matrix's transpose."""
     return _turned([_sums(matrix, column) for column in _turned([_sums(matrix, row) for row in grid])])

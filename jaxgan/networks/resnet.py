@@ -3,11 +3,11 @@
 Gulrajani et al. 2017 (arXiv 1704.00028), appendix F, and Miyato et al. 2018 (arXiv 1802.05957), appendix B.4: blocks of
 two 3×3 convolutions beside a shortcut, up by repeating pixels and down by averaging four; batch normalisation in the
 generator and none in the discriminator, whose features are summed over the image. At 32 pixels and their widths (128
-and 128, or 256 and 128) these are the papers' networks for CIFAR-10. Kernels are He's, those of shortcuts and of what
-is not followed by a ReLU Glorot's, all uniform, as in WGAN-GP's code.
+and 128, or 256 and 128) these are the papers' networks for CIFAR-10. Kernels are He's; those of shortcuts and of layers
+without a ReLU behind them are Glorot's; all are uniform, as in WGAN-GP's code.
 
-Layers are handed in, as `jaxgan.networks.layers.handed` says: `conv`, called with (features, kernel, stride, padding),
-`dense`, and `norm` before a ReLU, which is given `condition`; None is none. SN-GAN's discriminator has
+Layers are handed in, see `jaxgan.networks.layers.handed`: `conv`, called with (features, kernel, stride, padding),
+`dense`, and `norm` before a ReLU, which is given `condition`; None means no normalisation. SN-GAN's discriminator has
 `conv=spectral(Conv)` and `head=Logits(dense=spectral(Dense))`, the generator with classes
 `norm=partial(ConditionalBatchNorm, classes=10)`.
 """
@@ -28,21 +28,21 @@ _glorot = nn.initializers.glorot_uniform()
 
 
 def twice(x: jax.Array) -> jax.Array:
-    """`[B, H, W, C] -> [B, 2H, 2W, C]`: every pixel four times."""
+    """Repeats every pixel four times, `[B, H, W, C] -> [B, 2H, 2W, C]`."""
     batch, height, width, channels = x.shape
-    wide = x.astype(sum_dtype(x.dtype))  # what the gradient's four pixels are added up in
+    wide = x.astype(sum_dtype(x.dtype))  # the gradient's four pixels are added up in this type
     four = jnp.broadcast_to(wide[:, :, None, :, None], (batch, height, 2, width, 2, channels))
     return four.reshape(batch, 2 * height, 2 * width, channels).astype(x.dtype)
 
 
 def halve(x: jax.Array) -> jax.Array:
-    """`[B, 2H, 2W, C] -> [B, H, W, C]`: the mean of four pixels."""
+    """Averages every four pixels, `[B, 2H, 2W, C] -> [B, H, W, C]`."""
     batch, height, width, channels = x.shape
     return jnp.mean(x.reshape(batch, height // 2, 2, width // 2, 2, channels), axis=(2, 4))
 
 
 def _blocks(size: int) -> int:
-    """How often 4 is doubled to `size`."""
+    """Returns how often 4 is doubled to get `size`."""
     n = size.bit_length() - 3
     if n < 2 or size != 4 << n:
         raise ValueError(f"these residual networks draw images of 16, 32, 64, ... pixels, got {size}")
@@ -50,8 +50,9 @@ def _blocks(size: int) -> int:
 
 
 class Generator(nn.Module):
-    """latent `[B, L]` -> images `[B, size, size, channels]` in (-1, 1): a dense layer to 4×4, a block for each
-    doubling, all `features` wide, norm, ReLU, a 3×3 convolution, tanh. `condition` is given to every norm."""
+    """A residual generator: latent `[B, L]` -> images `[B, size, size, channels]` in (-1, 1). It has a dense layer to
+    4×4, a block for each doubling, all `features` wide, norm, ReLU, a 3×3 convolution, tanh. Every norm is given
+    `condition`."""
 
     size: int = 32
     channels: int = 3
@@ -85,11 +86,12 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """images `[B, size, size, C]` -> `{"logits": [B], "features": [B, features]}` and whatever else `head` says: blocks
-    down to 8×8, two blocks there, ReLU, and the sum over all pixels, which are `features`, float32.
+    """A residual discriminator: images `[B, size, size, C]` -> `{"logits": [B], "features": [B, features]}` and the
+    other outputs of `head`. It has blocks down to 8×8, two blocks there, ReLU, and the sum over all pixels, which is
+    `features`, float32.
 
-    norm: before every ReLU inside a block, none in the papers' networks for CIFAR-10; LayerNorm is what WGAN-GP has
-        beside it, since a gradient penalty needs one without the batch.
+    norm: before every ReLU inside a block; the papers' networks for CIFAR-10 have none. WGAN-GP also has LayerNorm,
+        since a gradient penalty needs a norm that doesn't use the batch.
     head: one of `jaxgan.networks.heads`, given the features and `condition`.
     """
 
@@ -116,7 +118,7 @@ class Discriminator(nn.Module):
         x = image
         for i in range(downs + 2):
             down = halve if i < downs else lambda x: x
-            # The first block is given an image, of which nothing should be cut off.
+            # The first block is given an image, whose negative values a ReLU would cut off.
             y = conv(norm(x, f"norm{i}a") if i else x, f"conv{i}a")
             y = down(conv(norm(y, f"norm{i}b"), f"conv{i}b"))
             x = y + (conv(down(x), f"short{i}", 1) if i < downs else x)

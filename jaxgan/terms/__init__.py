@@ -1,5 +1,5 @@
-"""Terms, of which a player's objective is the weighted sum: one family a file. What a game of another shape needs is in
-its own objectives, not here."""
+"""Terms, whose weighted sum is a player's objective: one family a file. Games of another shape have objectives of their
+own and need no terms."""
 
 from jaxgan.terms import auxiliary, regularizers
 from jaxgan.terms.adversarial import d_loss, g_loss, unrolled

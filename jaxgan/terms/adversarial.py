@@ -14,10 +14,10 @@ __all__ = ["d_loss", "g_loss", "unrolled"]
 
 
 def d_loss(loss: AdversarialLoss, flip: float = 0.0) -> Term:
-    """The discriminator's side of `loss` on the global batch, as the term `adversarial`.
+    """Returns the discriminator's side of `loss` on the global batch, as the term `adversarial`.
 
-    With `flip`, each example's target is the other one with that probability: noisy labels, against a discriminator
-    that is too sure (Chintala et al. 2016, "How to train a GAN", point 6). ValueError for a loss without targets.
+    With `flip`, each example's target is swapped with that probability: noisy labels, against a discriminator that is
+    too sure (Chintala et al. 2016, "How to train a GAN", point 6). ValueError for a loss without targets.
     """
     if not flip:
         return Term(
@@ -33,7 +33,7 @@ def d_loss(loss: AdversarialLoss, flip: float = 0.0) -> Term:
         )
 
     def function(view: View) -> jax.Array:
-        share = jnp.float32(flip)  # under jax_enable_x64 a number of Python's would be another draw, in float64
+        share = jnp.float32(flip)  # under jax_enable_x64 a Python number would change the draw, to float64
         flipped = jax.vmap(lambda key: jax.random.bernoulli(key, share, (2,)))(view.keys).astype(jnp.float32)
         return target(view.real["logits"], 1.0 - flipped[:, 0]) + target(view.fake["logits"], flipped[:, 1])
 
@@ -41,7 +41,7 @@ def d_loss(loss: AdversarialLoss, flip: float = 0.0) -> Term:
 
 
 def g_loss(loss: AdversarialLoss) -> Term:
-    """The generator's side of `loss` on the global batch, as the term `adversarial`."""
+    """Returns the generator's side of `loss` on the global batch, as the term `adversarial`."""
     return Term(
         "adversarial",
         lambda view: loss.g(*view.gather((view.fake["logits"], view.real["logits"]))),
@@ -50,8 +50,8 @@ def g_loss(loss: AdversarialLoss) -> Term:
 
 
 def unrolled(loss: AdversarialLoss, d_step: Callable[[GANState, Example], tuple[GANState, Any]], n: int) -> Term:
-    """The generator's side of `loss` against the discriminator as `n` more of its steps would make it, through which
-    the generator's gradient flows. Metz et al. 2017 (arXiv 1611.02163), equation 4 to 6.
+    """Returns the generator's side of `loss` against the discriminator after `n` more of its steps; the generator's
+    gradient flows through them. Metz et al. 2017 (arXiv 1611.02163), equation 4 to 6.
 
     d_step: `make_d_step(...)`; its optimiser is differentiated too, so Adam needs `eps_root` (its root has no
         derivative at 0). The steps use this step's real images, and the latents that D's next steps would draw.

@@ -1,4 +1,4 @@
-"""Terms on what a discriminator says besides its logits: which class an image shows, which codes it was made from."""
+"""Terms on a discriminator's outputs besides its logits: the class of an image, and the codes of a fake."""
 
 import math
 
@@ -17,7 +17,7 @@ def _said(example: Example, name: str, term: str) -> jax.Array:
 
 
 def _cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
-    """-log softmax(logits)[label] `[B]`; NaN for a label outside the classes."""
+    """Returns -log softmax(logits)[label] `[B]`; NaN for a label outside of the classes."""
     log_p = jax.nn.log_softmax(logits.astype(jnp.float32))
     column = jnp.where(labels < 0, logits.shape[1], labels).reshape(-1, 1)  # or -1 would be the last class
     return -jnp.take_along_axis(log_p, column, axis=1, mode="fill", fill_value=jnp.nan)[:, 0]
@@ -29,7 +29,8 @@ def _classes(example: Example) -> jax.Array:
 
 
 def classify_real_and_fake(weight: float | str = 1.0) -> Term:
-    """For D: the cross-entropy (nats) of its output "class" with the labels of real and of fake examples, summed.
+    """Returns a term for D: the cross-entropy (nats) of its output "class" with the labels of real and of fake
+    examples, summed.
 
     ACGAN, Odena et al. 2017 (arXiv 1610.09585), equation 3. ValueError where "class" or "label" is missing.
     """
@@ -37,17 +38,18 @@ def classify_real_and_fake(weight: float | str = 1.0) -> Term:
 
 
 def classify_fake(weight: float | str = 1.0) -> Term:
-    """For G: the cross-entropy of D's output "class" with the labels that the fakes were made for. ACGAN, as above; the
-    share of the real examples, on which G has no influence, is left out."""
+    """Returns a term for G: the cross-entropy of D's output "class" with the labels of the fakes. ACGAN, as above; the
+    part of the real examples, which G can't change, is left out."""
     return Term("class", lambda view: _classes(view.fake), weight)
 
 
 def information(weight: float | str = 1.0) -> Term:
-    """For both players: minus the log-likelihood (nats) of a fake's codes under what the discriminator's Q says of it,
-    an upper bound of minus the mutual information of codes and images, but for the codes' entropy.
+    """Returns a term for both players: minus the log-likelihood (nats) of a fake's codes under the distribution that
+    the discriminator's Q predicts. Up to the codes' entropy, it is an upper bound of minus the mutual information of
+    codes and images.
 
     `code_class` `[B, K]` under the softmax of `code0`, `code1`, ..., and `code_value` `[B, C]` under independent
-    Gaussians of `code_mean` and `code_log_std`, as `samplers.codes` draws them and `heads.Codes` judges them. Chen et
+    Gaussians of `code_mean` and `code_log_std`, as `samplers.codes` draws them and `heads.Codes` predicts them. Chen et
     al. 2016 (arXiv 1606.03657), equation 4; weight λ 1, less for continuous codes alone. ValueError where one is
     missing.
     """

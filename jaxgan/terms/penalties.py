@@ -12,8 +12,9 @@ __all__ = ["dragan", "r1", "r2", "wgan_gp"]
 
 
 def _critic(view: View, example: Example) -> penalties.Critic:
-    """images -> logits under the example's condition; refuses a critic for which gradient penalties are not defined.
-    Through a minibatch layer each example's gradient reaches into the others too: ProGAN and StyleGAN mean it so."""
+    """Returns images -> logits under the example's condition. It refuses a critic for which gradient penalties are not
+    defined. Through a minibatch layer each example's gradient reaches into the others too: ProGAN and StyleGAN mean it
+    so."""
     if "batch normalisation" in view.state.discriminator.across:
         raise ValueError(
             "this discriminator has batch normalisation, under which a gradient penalty is not the paper's "
@@ -23,17 +24,17 @@ def _critic(view: View, example: Example) -> penalties.Critic:
 
 
 def r1(weight: float | str) -> Term:
-    """`penalties.r1` on the real examples; the paper's γ/2 is weight γ/2."""
+    """Returns the term `penalties.r1` on the real examples; the paper's γ/2 is weight γ/2."""
     return Term("r1", lambda view: penalties.r1(_critic(view, view.real), view.real[view.field]), weight)
 
 
 def r2(weight: float | str) -> Term:
-    """`penalties.r2` on the fake examples; the paper's γ/2 is weight γ/2."""
+    """Returns the term `penalties.r2` on the fake examples; the paper's γ/2 is weight γ/2."""
     return Term("r2", lambda view: penalties.r2(_critic(view, view.fake), view.fake[view.field]), weight)
 
 
 def wgan_gp(weight: float | str = 10.0) -> Term:
-    """`penalties.wgan_gp` between the real and the fake examples, under the real ones' conditions."""
+    """Returns the term `penalties.wgan_gp` between the real and the fake examples, under the real ones' conditions."""
 
     def function(view: View) -> jax.Array:
         mix = jax.vmap(lambda key: jax.random.uniform(key, (), jnp.float32))(view.keys)
@@ -43,7 +44,8 @@ def wgan_gp(weight: float | str = 10.0) -> Term:
 
 
 def dragan(weight: float | str = 10.0) -> Term:
-    """`penalties.dragan` around the real examples. The standard deviation is that of this device's share."""
+    """Returns the term `penalties.dragan` around the real examples. The standard deviation is that of this device's
+    share."""
 
     def function(view: View) -> jax.Array:
         uniform, shape = functools.partial(jax.random.uniform, dtype=jnp.float32), view.real[view.field].shape[1:]

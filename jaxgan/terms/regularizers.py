@@ -1,7 +1,7 @@
-"""Terms that hold a player back: against an overfitting discriminator, and against oscillation and collapse.
+"""Regularisers as terms: against an overfitting discriminator, and against oscillation and collapse.
 
-Terms as in `jaxgan.terms`. Some keep averages between steps: their place in the state's `extras` is made by
-`terms.initial_extras`.
+Terms as in `jaxgan.terms`. Some keep averages between steps in the state's `extras`; `terms.initial_extras` returns
+their start.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ __all__ = [
 PyTree = Any
 
 
-def _kept(view: View, name: str) -> PyTree:
+def _own_extras(view: View, name: str) -> PyTree:
     if name not in view.extras:
         raise ValueError(
             f"the state's extras lack {name!r}; make the state with extras=terms.initial_extras(players, terms)"
@@ -33,17 +33,17 @@ def _kept(view: View, name: str) -> PyTree:
 
 
 def lecam(weight: float | str, decay: float = 0.99) -> Term:
-    """For D: (D(x) - α_F)² + (D(G(z)) - α_R)², where α_R and α_F are moving averages of D's logits of real and of fake
-    examples. Tseng et al. 2021 (arXiv 2104.03310), equation 3 (their code takes only the positive part of
-    D(x) - α_F and of α_R - D(G(z)), which is nearly all of it). It keeps D's two sides near each other when data are
-    few. The averages take in this step's global batch first, and begin with it.
+    """Returns LeCam's term for D: (D(x) - α_F)² + (D(G(z)) - α_R)², where α_R and α_F are moving averages of D's logits
+    of real and of fake examples. Tseng et al. 2021 (arXiv 2104.03310), equation 3 (their code takes only the positive
+    part of D(x) - α_F and of α_R - D(G(z)), which is nearly all of it). It keeps D's two sides near each other when
+    there are few data. The averages include this step's global batch, and start with the first one.
     """
 
     def function(view: View) -> tuple[jax.Array, dict[str, PyTree]]:
         real, fake = (per_example(example["logits"]) for example in (view.real, view.fake))
         now = jax.lax.stop_gradient(view.mean({"real": jnp.mean(real), "fake": jnp.mean(fake)}))
-        kept = jnp.where(view.step == 0, 0.0, decay)
-        average = jax.tree.map(lambda old, new: kept * old + (1 - kept) * new, _kept(view, "lecam"), now)
+        share = jnp.where(view.step == 0, 0.0, decay)
+        average = jax.tree.map(lambda old, new: share * old + (1 - share) * new, _own_extras(view, "lecam"), now)
         values = (real - average["fake"]) ** 2 + (fake - average["real"]) ** 2
         return values, view.extras | {"lecam": average}
 
@@ -54,7 +54,7 @@ def lecam(weight: float | str, decay: float = 0.99) -> Term:
 def consistency(
     transform: Callable[[jax.Array, jax.Array], jax.Array], weight: float | str = 10.0, *, fake: bool = False
 ) -> Term:
-    """For D: (D(x) - D(T(x)))² for real images, and with `fake` for generated ones too.
+    """Returns a term for D: (D(x) - D(T(x)))² for real images, and with `fake` for generated ones too.
 
     transform: T, `(images [B, H, W, C], keys [B]) -> images`, a change that keeps what a picture shows (`augment.flip`,
         `augment.shift`).
@@ -75,8 +75,9 @@ def consistency(
 
 
 def feature_matching(weight: float | str = 1.0) -> Term:
-    """For G: ‖E f(x) - E f(G(z))‖², f the discriminator's output "features", E the mean over the global batch.
-    Salimans et al. 2016 (arXiv 1606.03498), section 3.1. ValueError for a discriminator that doesn't say its features.
+    """Returns a term for G: ‖E f(x) - E f(G(z))‖², f the discriminator's output "features", E the mean over the global
+    batch. Salimans et al. 2016 (arXiv 1606.03498), section 3.1. ValueError for a discriminator that doesn't return its
+    features.
     """
 
     def function(view: View) -> jax.Array:
@@ -108,13 +109,13 @@ def feature_distance(real: PyTree, fake: PyTree) -> PyTree:
 
 
 def historical_averaging(player: str, weight: float | str = 1.0) -> Term:
-    """For either player, `generator` or `discriminator`: ‖θ - θ̄‖², θ̄ the mean of its parameters before each of its
-    updates until now (0 before the first). Salimans et al. 2016, section 3.3."""
+    """Returns a term for either player, `generator` or `discriminator`: ‖θ - θ̄‖², θ̄ the mean of its parameters before
+    each of its updates until now (0 before the first). Salimans et al. 2016, section 3.3."""
 
     name = f"{player}/history"
 
     def function(view: View) -> tuple[jax.Array, dict[str, PyTree]]:
-        mean = _kept(view, name)
+        mean = _own_extras(view, name)
         squares = jax.tree.map(lambda p, m: jnp.sum((p - m) ** 2), view.params, mean)
         count = jnp.asarray(view.step + 1, jnp.float32)
         new = jax.tree.map(lambda p, m: m + (jax.lax.stop_gradient(p) - m) / count, view.params, mean)

@@ -1,13 +1,13 @@
-"""Terms: what a player's objective is the weighted sum of.
+"""Terms: the parts of a player's objective, which is their weighted sum.
 
 A term is a name, a function of a `View` and a weight. The adversarial loss is a term, and so are penalties, auxiliary
 classifiers, unrolled steps and whatever a paper adds: no paper needs a flag in the step. The function returns values
 `[B]` (extra axes are averaged), `(values, extras)` where it keeps a state of its own between steps, or an `Outcome`
 where it reports metrics of its own as well.
 
-Where the batch lies on several devices under `pmap`, `shard_map` or `vmap(axis_name=...)`, a term sees the examples of
-its own device, b of B. One that looks across examples asks for the others with `view.gather`; its values may then be
-those of all B examples, the same on every device. The step averages values and extras over devices either way.
+Where the batch is on several devices under `pmap`, `shard_map` or `vmap(axis_name=...)`, a term sees the examples of
+its own device, b of B. A term that looks across examples gets the others by `view.gather`; its values may then be those
+of all B examples, the same on every device. The step averages values and extras over devices either way.
 """
 
 import dataclasses
@@ -30,23 +30,23 @@ Example = dict[str, jax.Array]
 
 @dataclasses.dataclass(frozen=True)
 class View:
-    """What a term may look at.
+    """All that a term may use.
 
-    real, fake: examples `{"image": [B, H, W, C], ...}` with what they were made from (labels, latents, conditions)
-        and what the discriminator said of them ("logits" and its other outputs).
-    critic: `(images, condition, by) -> dict`, what the discriminator says, its non-parameter variables frozen; `by` may
-        be another state of it.
+    real, fake: examples `{"image": [B, H, W, C], ...}` with the inputs of the fakes (labels, latents, conditions) and
+        the discriminator's outputs for them ("logits" and others).
+    critic: `(images, condition, by) -> dict`, the discriminator's outputs, with its non-parameter variables frozen;
+        `by` may be another state of it.
     generate: `inputs -> images`, the generator with its variables frozen.
     nets: both networks, for other methods of theirs: `view.nets["generator"].frozen(w, method="synthesize")`.
     params: parameters of the player being trained, the ones that are differentiated.
     state: the GAN's state, in which the player being trained has these parameters.
     batch: the batch as the step got it.
-    field: what of an example is generated and judged, such as "image".
-    extras: states of adaptive terms, with what earlier terms of this step made of them.
+    field: the part of an example that is generated and judged, such as "image".
+    extras: states of adaptive terms, after earlier terms of this step.
     key: this term's own key; keys: one more for every example, `[B]`, the same on any number of devices.
-    step: how many updates this player has made.
+    step: the number of updates that this player has made.
     gather: a pytree of this device's `[b, ...]` -> that of all devices, `[B, ...]`, in the order of the global batch.
-    mean: a pytree -> its floats averaged over devices; whatever else must be equal there already, as counters are.
+    mean: a pytree -> its floats averaged over devices; all other leaves must be equal there already, as counters are.
     """
 
     real: Example
@@ -70,9 +70,10 @@ TermFunction = Callable[[View], Any]
 
 
 class Term(NamedTuple):
-    """weight: a number, or a name in the state's `hyper`, which a sweep may then vary. across: whether an example's
-    value depends on others of its batch, so that parts of the batch make another sum than the whole. init:
-    `players -> extras`, what the term keeps between steps, by name, at step 0; see `initial_extras`."""
+    """A term of a player's objective. weight: a number, or a name in the state's `hyper`, which a sweep may then vary.
+    across: whether an example's value depends on others of its batch, so that parts of the batch give another sum than
+    the complete batch. init: `players -> extras`, what the term stores between steps, by name, at step 0; see
+    `initial_extras`."""
 
     name: str
     function: TermFunction
@@ -82,8 +83,8 @@ class Term(NamedTuple):
 
 
 def initial_extras(players: Mapping[str, TrainState], *terms: Sequence[Term]) -> dict[str, PyTree]:
-    """Returns what the terms of all players keep between steps, at step 0, as `GANState.create` takes it. ValueError
-    where two of them would keep something under one name."""
+    """Returns what the terms of all players store between steps, at step 0, as `GANState.create` takes it. ValueError
+    where two of them use one name."""
     extras: dict[str, PyTree] = {}
     for term in (term for of_one in terms for term in of_one):
         own = term.init(players) if term.init else {}
@@ -94,10 +95,10 @@ def initial_extras(players: Mapping[str, TrainState], *terms: Sequence[Term]) ->
 
 
 def every(term: Term, n: int) -> Term:
-    """`term` in every n-th update of its player, n times as strong, and nothing (0) in between.
+    """Returns `term` in every n-th update of its player, times n, and 0 in the updates between.
 
-    Lazy regularisation: Karras et al. 2020 (arXiv 1912.04958), section 3.1. What is skipped is not computed. Metrics of
-    the term's own are 0 in between too. ValueError for n below 1.
+    Lazy regularisation: Karras et al. 2020 (arXiv 1912.04958), section 3.1. A skipped value is not computed. The term's
+    own metrics are 0 in between too. ValueError for n below 1.
     """
     if n < 1:
         raise ValueError(f"expected every n-th update, n at least 1, got {n}")
@@ -118,7 +119,7 @@ def every(term: Term, n: int) -> Term:
 
 
 def evaluate(term: Term, view: View) -> tuple[jax.Array, dict[str, PyTree], Mapping[str, jax.Array]]:
-    """The term's values, float32 and unweighted, the extras after it, and its own metrics."""
+    """Returns the term's values, float32 and unweighted, the extras after it, and its own metrics."""
     result = term.function(view)
     if isinstance(result, Outcome):
         return per_example(result.losses), {**view.extras, **result.extras}, result.metrics

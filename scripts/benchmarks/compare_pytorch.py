@@ -4,10 +4,10 @@
     python -m scripts.benchmarks.compare_pytorch RUN
 
 trains as many PyTorch networks as the run has GANs, as long (kept in --cache), draws 10,000 images from each and
-measures the Fréchet distance to MNIST's 60,000 training images in the house features mnist-v1. Several runs of one
-experiment, each with a seed of its own, may be named too, with their default options but for steps. Recipes: gan_mnist,
-dcgan_mnist, lsgan_mnist (least squares), wgan_gp_mnist. PyTorch (tried with 2.13.0, CPU) is needed here and nowhere
-else.
+measures the Fréchet distance to MNIST's 60,000 training images in the features of the packaged classifier mnist-v1.
+Several runs of one experiment, each with a seed of its own, may be named too, with their default options but for steps.
+Recipes: gan_mnist, dcgan_mnist, lsgan_mnist (least squares), wgan_gp_mnist. PyTorch (tried with 2.13.0, CPU) is needed
+here and nowhere else.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ import numpy as np
 import tyro
 
 from jaxgan import training
-from jaxgan.evaluation import house_features, scores
+from jaxgan.evaluation import classifier_features, scores
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
 from jaxgan.training.errors.usage import UsageError
@@ -67,7 +67,7 @@ def compare(options: Options) -> None:
     first = runs[0]
     if name not in pytorch_recipes.RECIPES:
         raise UsageError(f"{name} has no PyTorch recipe; there are {', '.join(pytorch_recipes.RECIPES)}")
-    data, network = load(first.options).images, house_features("mnist-v1")
+    data, network = load(first.options).images, classifier_features("mnist-v1")
     options.cache.mkdir(parents=True, exist_ok=True)
     drawn: dict[str, list[np.ndarray]] = {"jaxgan, averaged weights": [], "jaxgan, raw weights": [], "PyTorch": []}
     for run in runs:

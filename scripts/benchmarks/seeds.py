@@ -24,7 +24,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from experiments import dcgan_mnist, gan_ring
-from jaxgan.ensemble import begin, together
+from jaxgan.ensemble import begin, map_members
 from jaxgan.training import DataSpec
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
@@ -78,7 +78,7 @@ def program(network: str, count: int, form: Form) -> tuple[Callable[[int], float
         step = lambda state, batch: jax.lax.map(lambda each: gan.iteration(*each), (state, batch))  # noqa: E731
     else:
         state = begin(gan.init, keys)
-        step = together(gan.iteration)
+        step = map_members(gan.iteration)
 
     def chunk(state: State, batch: Any, iterations: jax.Array) -> State:
         return jax.lax.fori_loop(0, iterations, lambda i, state: step(state, batch)[0], state)

@@ -1,4 +1,4 @@
-"""What looks across the examples of a batch: losses, terms and layers say so, and who cuts a batch is warned."""
+"""Losses, terms and layers that look across the examples of a batch declare it, and cutting a batch warns."""
 
 import flax.linen as nn
 import jax
@@ -17,20 +17,20 @@ LOSSES = ("minimax", "non_saturating", "least_squares", "hinge", "wasserstein", 
 
 
 class Judge(nn.Module):
-    """A linear discriminator that says its features, with a layer before its answer."""
+    """A linear discriminator that returns its features, with a layer before its logits."""
 
     layer: nn.Module | None = None
 
     @nn.compact
     def __call__(self, image, condition=None, *, train):
         x = nn.tanh(nn.Dense(4)(image.reshape(len(image), -1)))
-        seen = x if self.layer is None else self.layer(x)
-        return {"logits": nn.Dense(1)(seen)[:, 0], "features": x}
+        hidden = x if self.layer is None else self.layer(x)
+        return {"logits": nn.Dense(1)(hidden)[:, 0], "features": x}
 
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_loss_says_whether_it_looks_across(name):
-    """By what it is of four pairs at once, and of two and two."""
+    """Compares its values for four pairs at once, and for two and two."""
     loss = getattr(losses, name)
     real, fake = np.random.default_rng(0).normal(size=(2, 4)).astype(np.float32)
     same = all(
@@ -87,7 +87,7 @@ def test_a_minibatch_layer_is_warned_of_where_a_batch_is_cut(layer):
 @pytest.mark.filterwarnings("ignore:.* parts of an accumulated batch by itself:UserWarning")
 @pytest.mark.parametrize("n", [2, 3])
 def test_averages_take_in_the_whole_batch_once(n):
-    """At a step where the old average counts too; what no term touches stays as it was to the bit."""
+    """At a step where the old average counts too; extras that no term changes stay the same to the bit."""
     term, other = regularizers.lecam(1.0, decay=0.5), jnp.float32(0.1)
     still = {"discriminator/learning_rate": 0.0}
     state = tiny_gan(extras=terms.initial_extras({}, [term]) | {"other": other}, hyper=still)
@@ -105,12 +105,12 @@ def test_averages_take_in_the_whole_batch_once(n):
 
 
 def test_packs_are_warned_of_where_a_batch_is_cut():
-    """The parts have every second example, so that neighbours in them are others than in the whole batch."""
+    """The parts have every second example, so that their neighbours differ from those in the complete batch."""
     batch, state = tiny_batch(8), tiny_gan(channels=2)
-    made = [make_d_step(given, [terms.d_loss(losses.hinge)], prepare=pack(2), accumulate=n) for n in (1, 2)]
-    whole = jax.jit(made[0])(state, batch)[1]
+    steps = [make_d_step(given, [terms.d_loss(losses.hinge)], prepare=pack(2), accumulate=n) for n in (1, 2)]
+    whole = jax.jit(steps[0])(state, batch)[1]
     with pytest.warns(UserWarning, match=r"^packing can see only each of the 2 parts"):
-        parts = jax.jit(made[1])(state, batch)[1]
+        parts = jax.jit(steps[1])(state, batch)[1]
     assert abs(whole["discriminator/loss"] - parts["discriminator/loss"]) > 1e-4
 
 

@@ -19,7 +19,7 @@ def noise(*shape):
 
 
 def places(count, height, width):
-    """Images `[count, H, W, 2]` whose pixels say where they are: (row, column)."""
+    """Returns images `[count, H, W, 2]` whose pixels hold their place: (row, column)."""
     image = np.stack(np.meshgrid(np.arange(height), np.arange(width), indexing="ij"), -1).astype(np.float32)
     return np.broadcast_to(image, (count, *image.shape))
 
@@ -108,7 +108,8 @@ SHAPES = pytest.mark.parametrize("height, width", [(7, 7), (8, 8), (6, 9), (9, 4
 
 
 def scipy_turned(image, radians, factor):
-    """`turned` of one image in float64. SciPy wants the way from output to input: the inverse of turn and magnify."""
+    """Computes `turned` of one image in float64. SciPy takes the map from output to input: the inverse of rotation and
+    magnification."""
     cos, sin = np.cos(radians), np.sin(radians)
     # In axes (right, up) a turn counter-clockwise is [[cos, -sin], [sin, cos]]; ours are (down, right).
     axes = np.array([[0, 1], [-1, 0]])
@@ -153,8 +154,8 @@ def test_nothing_asked_for_gives_the_images_back(transform, shape):
 
 
 def _angles_and_factors(changed):
-    """Degrees and magnifications, read off `places` of odd size after the change: a step to the right in the picture
-    came from a step of 1/factor, turned back."""
+    """Reads degrees and magnifications off `places` of odd size after the change: a step to the right in the picture
+    came from a step of 1/factor, rotated back."""
     middle, centre = changed.shape[1] // 2, changed.shape[2] // 2
     step = np.asarray(changed[:, middle, centre + 1] - changed[:, middle, centre - 1], np.float64) / 2
     return np.rad2deg(np.arctan2(step[:, 0], step[:, 1])), 1 / np.hypot(step[:, 0], step[:, 1])

@@ -57,15 +57,15 @@ def test_what_is_missing_is_named():
 
 @pytest.mark.parametrize("transform", [lambda f: f, jax.jit], ids=["eager", "jit"])
 def test_information_against_scipy(transform):
-    said = {"code0": 2 * _random.standard_normal((5, 4)), "code1": _random.standard_normal((5, 3))}
-    said |= {"code_mean": _random.standard_normal((5, 2)), "code_log_std": _random.standard_normal((5, 2))}
+    outputs = {"code0": 2 * _random.standard_normal((5, 4)), "code1": _random.standard_normal((5, 3))}
+    outputs |= {"code_mean": _random.standard_normal((5, 2)), "code_log_std": _random.standard_normal((5, 2))}
     codes = {"code_class": np.array([[0, 2], [3, 1], [1, 0], [2, 2], [3, 0]])}
     codes |= {"code_value": _random.uniform(-1, 1, (5, 2))}
     expected = sum(
-        -special.log_softmax(said[f"code{i}"], axis=1)[np.arange(5), codes["code_class"][:, i]] for i in range(2)
-    ) - stats.norm.logpdf(codes["code_value"], said["code_mean"], np.exp(said["code_log_std"])).sum(axis=1)
+        -special.log_softmax(outputs[f"code{i}"], axis=1)[np.arange(5), codes["code_class"][:, i]] for i in range(2)
+    ) - stats.norm.logpdf(codes["code_value"], outputs["code_mean"], np.exp(outputs["code_log_std"])).sum(axis=1)
     fake = {
-        name: jnp.asarray(x, jnp.int32 if x.dtype.kind == "i" else jnp.float32) for name, x in (said | codes).items()
+        name: jnp.asarray(x, jnp.int32 if x.dtype.kind == "i" else jnp.float32) for name, x in (outputs | codes).items()
     }
     values = transform(lambda fake: information().function(view(fake=fake)))(fake)
     np.testing.assert_allclose(values, expected, rtol=1e-5)
@@ -73,7 +73,8 @@ def test_information_against_scipy(transform):
     del only["code_mean"], only["code_log_std"]
     np.testing.assert_allclose(
         information().function(view(fake=only)),
-        expected + stats.norm.logpdf(codes["code_value"], said["code_mean"], np.exp(said["code_log_std"])).sum(axis=1),
+        expected
+        + stats.norm.logpdf(codes["code_value"], outputs["code_mean"], np.exp(outputs["code_log_std"])).sum(axis=1),
         rtol=1e-5,
     )
     del fake["code_log_std"]

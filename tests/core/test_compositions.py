@@ -1,4 +1,4 @@
-"""What papers add to a GAN is said with a sampler, terms and `prepare`, on the steps as they are.
+"""Papers' additions to a GAN, composed of a sampler, terms and `prepare` on the steps as they are.
 
 Each composition is checked against numbers computed here without the library's steps.
 """
@@ -93,7 +93,7 @@ def test_an_auxiliary_classifier():
 
 
 def quarter_way(view):
-    """WGAN-GP at points that the test knows, a quarter of the way from fake to real."""
+    """Computes WGAN-GP at points that the test knows, a quarter of the way from fake to real."""
 
     def critic(images):
         return view.critic(images)["logits"]
@@ -131,7 +131,7 @@ AHEAD = make_d_step(given, [d_loss(non_saturating)])
 
 
 def stopped_ahead(state, batch):
-    """A step of D through which no gradient flows."""
+    """Makes a step of D through which no gradient flows."""
     return AHEAD(jax.lax.stop_gradient(state), batch)
 
 
@@ -144,10 +144,10 @@ def test_the_generators_gradient_flows_through_an_unrolled_d_step():
 
     def loss(params, stop):
         fake = g.apply_fn({"params": params}, BATCH["latent"], train=True)
-        seen = jax.lax.stop_gradient(fake) if stop else fake
+        used = jax.lax.stop_gradient(fake) if stop else fake
 
         def logistic(d_params):
-            real, fake = (d.apply_fn({"params": d_params}, x, train=True)["logits"] for x in (BATCH["image"], seen))
+            real, fake = (d.apply_fn({"params": d_params}, x, train=True)["logits"] for x in (BATCH["image"], used))
             return jnp.mean(jnp.log1p(jnp.exp(-real)) + jnp.log1p(jnp.exp(fake)))
 
         ahead = jax.tree.map(lambda p, step: p - 0.25 * step, d.params, jax.grad(logistic)(d.params))
@@ -166,7 +166,7 @@ def test_the_generators_gradient_flows_through_an_unrolled_d_step():
 
 
 def test_three_unrolled_steps_are_one_after_the_other():
-    """Against the discriminator as three calls of its step leave it; the gradient by differences."""
+    """Against the discriminator after three calls of its step; the gradient by differences."""
     state = tiny_gan()
     sampler = latents(LATENT)
     d_step = make_d_step(sampler, [d_loss(non_saturating)])

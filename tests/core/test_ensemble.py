@@ -1,4 +1,4 @@
-"""Ensembles as pure functions: each member as it would be alone, whatever becomes of the others."""
+"""Ensembles as pure functions: each member is as it would be alone, whatever happens to the others."""
 
 import re
 
@@ -10,7 +10,7 @@ import pytest
 from conftest import adam, assert_same, differs, given, tiny_batch, tiny_gan
 
 from jaxgan import d_loss, g_loss, iteration, make_d_step, make_g_step, repeat
-from jaxgan.ensemble import Ensemble, axes, begin, member, stack, together
+from jaxgan.ensemble import Ensemble, axes, begin, map_members, member, stack
 from jaxgan.losses import non_saturating
 from jaxgan.parallel import layout
 from jaxgan.terms import Term, every
@@ -22,7 +22,7 @@ RATES = {"discriminator/learning_rate": 0.1, "gamma": 0.3}
 
 
 def bomb(view):
-    """NaN in the player's update number `hyper["bomb"]`, otherwise 0."""
+    """Is NaN in the player's update number `hyper["bomb"]`, otherwise 0."""
     return jnp.where(view.step.astype(jnp.float32) == view.state.hyper["bomb"], jnp.nan, 0.0) * jnp.ones(1)
 
 
@@ -36,17 +36,17 @@ def alone(seed, *, tx=None, **hyper):
 
 
 def three(tx=None):
-    """States with seeds 0, 1 and 2, the last one with other numbers."""
+    """Returns states with seeds 0, 1 and 2, the last one with other numbers."""
     return [alone(0, tx=tx), alone(1, tx=tx), alone(2, tx=tx, **RATES)]
 
 
 def batches_of(number):
-    """What a member sees in each step."""
+    """Returns a member's batches, one for each step."""
     return [tiny_batch(4, seed=100 * number + step) for step in range(STEPS)]
 
 
 def train(step, state, batches):
-    """The state after the batches, and metrics `[steps, ...]`."""
+    """Returns the state after the batches, and metrics `[steps, ...]`."""
     step, rows = jax.jit(step), []
     for batch in batches:
         state, metrics = step(state, batch)
@@ -55,7 +55,7 @@ def train(step, state, batches):
 
 
 def side_by_side(*batches):
-    """One list of batches `[S, B, ...]` of several of `[B, ...]`."""
+    """Stacks several lists of batches `[B, ...]` to one list of batches `[S, B, ...]`."""
     return [jax.tree.map(lambda *values: jnp.stack(values), *each) for each in zip(*batches, strict=True)]
 
 
@@ -64,14 +64,14 @@ def of_all(count=3):
 
 
 def same(one, other, tolerance=0.0):
-    """By leaves: optimisers of two calls are two objects."""
+    """Compares leaves, since two calls make two optimiser objects."""
     assert_same(jax.tree.leaves(one), jax.tree.leaves(other), tolerance)
 
 
 @pytest.mark.parametrize("optimiser", [None, adam], ids=["sgd", "adam"])
 def test_every_member_is_what_it_would_be_alone(optimiser):
     tx = optimiser() if optimiser else None
-    ensemble, metrics = train(together(STEP), stack(three(tx)), of_all())
+    ensemble, metrics = train(map_members(STEP), stack(three(tx)), of_all())
     assert ensemble.step == STEPS and ensemble.key.shape == (3,) and not ensemble.frozen.any()
     for number, state in enumerate(three(tx)):
         state, expected = train(STEP, state, batches_of(number))
@@ -83,7 +83,7 @@ def test_every_member_is_what_it_would_be_alone(optimiser):
 
 def test_a_swept_number_alone_makes_the_difference():
     twins = stack([alone(0), alone(0), alone(0, gamma=0.0)])
-    ensemble, _ = train(together(STEP), twins, side_by_side(*[batches_of(0)] * 3))
+    ensemble, _ = train(map_members(STEP), twins, side_by_side(*[batches_of(0)] * 3))
     same(member(ensemble, 0).replace(hyper={}), member(ensemble, 1).replace(hyper={}))
     assert differs(member(ensemble, 0).discriminator.params, member(ensemble, 2).discriminator.params)
 
@@ -113,7 +113,7 @@ def test_members_come_out_as_they_were_put_in():
 
 
 def test_an_ensemble_begins_as_its_members_would():
-    """Also where each call of `init` makes an optimiser, and with it a tree, of its own."""
+    """It also does where each call of `init` makes its own optimiser, and so its own tree."""
 
     def init(key):
         state = tiny_gan(tx=adam(), extras={"nothing": None})
@@ -128,7 +128,7 @@ def test_an_ensemble_begins_as_its_members_would():
 
 
 class Dict(dict):
-    """A state as somebody may write it, with what a loop asks for as attributes."""
+    """A state of a user's own, with the attributes that the loop needs."""
 
     step = property(lambda self: self["step"])
     key = property(lambda self: self["key"])
@@ -149,7 +149,7 @@ def test_states_may_be_dicts_and_have_no_floats():
 
     start = Dict(step=jnp.int32(0), key=jax.random.key(0), seen=jnp.int32(0))
     images = jnp.arange(12, dtype=jnp.int32).reshape(3, 4)
-    ensemble, metrics = jax.jit(together(step))(stack([start] * 3), {"image": images})
+    ensemble, metrics = jax.jit(map_members(step))(stack([start] * 3), {"image": images})
     assert member(ensemble, 2)["seen"] == 8 + 9 + 10 + 11 and ensemble.step == 1
     assert {name: values.tolist() for name, values in metrics.items()} == {
         "seen": [6, 22, 38],
@@ -164,7 +164,7 @@ def test_one_that_becomes_nan_stays_and_the_others_do_not_notice():
     tx, counts = adam(), []
     harmless = stack(three(tx))
     ensemble = stack([alone(0, tx=tx), alone(1, tx=tx, bomb=6.0), alone(2, tx=tx, **RATES)])
-    step = jax.jit(together(STEP))
+    step = jax.jit(map_members(STEP))
     for number, batch in enumerate(of_all()):
         before = ensemble
         ensemble, metrics = step(ensemble, batch)
@@ -197,7 +197,7 @@ def test_a_state_that_overflows_is_caught_though_no_metric_shows_it():
 
     ensemble = stack([alone(0, blow=2.0), alone(0, blow=3e38)])
     kernel = lambda ensemble, number: member(ensemble, number).generator.params["Dense_0"]["kernel"]  # noqa: E731
-    after, metrics = jax.jit(together(step))(ensemble, of_all(2)[0])
+    after, metrics = jax.jit(map_members(step))(ensemble, of_all(2)[0])
     assert after.frozen.tolist() == [0, 1]
     assert all(np.isfinite(values).all() for values in metrics.values())
     assert differs(kernel(after, 0), kernel(ensemble, 0)) and not differs(kernel(after, 1), kernel(ensemble, 1))
@@ -223,18 +223,18 @@ def test_every_part_of_a_state_is_looked_at(spoil, value):
         start = [s.replace(generator=s.generator.replace(**{spoil: parts[spoil]})) for s in start]
     elif spoil == "extras":
         start = [s.replace(extras={"ada": {"p": jnp.ones(())}}) for s in start]
-    ensemble, _ = together(step)(stack(start), {"image": jnp.zeros((2, 4))})
+    ensemble, _ = map_members(step)(stack(start), {"image": jnp.zeros((2, 4))})
     assert ensemble.frozen.tolist() == [0, 1]
 
 
 # --- lazy terms ------------------------------------------------------------------------------------------------------
 def conditionals(step, *arguments):
-    """Branches in the compiled program."""
+    """Counts the branches in the compiled program."""
     return len(re.findall(r" conditional\(", jax.jit(step).lower(*arguments).compile().as_text()))
 
 
 def test_lazy_terms_stay_lazy():
-    """And would not, had each member a count of its own: XLA then computes both sides and selects."""
+    """With a count for each member XLA would compute both sides and select."""
     ensemble, (batch, *_) = stack(three()), of_all()
     by_hand = jax.vmap(STEP)
     counted = jax.tree.map(
@@ -243,10 +243,10 @@ def test_lazy_terms_stay_lazy():
         is_leaf=lambda x: x is None,
     )
     both_ways = conditionals(STEP, three()[0], batches_of(0)[0])  # forwards and backwards
-    assert both_ways and conditionals(together(STEP), ensemble, batch) == both_ways
+    assert both_ways and conditionals(map_members(STEP), ensemble, batch) == both_ways
     assert conditionals(by_hand, counted, batch) == 0
     twice = iteration(repeat(D_STEP, 2), make_g_step(given, [g_loss(non_saturating)]))
-    assert conditionals(together(twice), ensemble, batch) == both_ways, "also within a scan of critic steps"
+    assert conditionals(map_members(twice), ensemble, batch) == both_ways, "also within a scan of critic steps"
 
 
 def test_one_program_for_all_steps():
@@ -256,7 +256,7 @@ def test_one_program_for_all_steps():
         traced.append(1)
         return STEP(state, batch)
 
-    jitted, ensemble = jax.jit(together(step)), stack(three())
+    jitted, ensemble = jax.jit(map_members(step)), stack(three())
     for batch in of_all():
         ensemble, _ = jitted(ensemble, batch)
     assert jitted._cache_size() == 1 and len(traced) == 1
@@ -267,7 +267,7 @@ def test_one_program_for_all_steps():
 def test_members_on_four_devices_have_the_numbers_of_one(count):
     states = [alone(seed) for seed in range(count)]
     batches = of_all(count)[:3]
-    expected, _ = train(together(STEP), stack(states), batches)
+    expected, _ = train(map_members(STEP), stack(states), batches)
     where = layout(jax.devices()[:4], members=count)
     assert where.mesh.devices.shape == {4: (4, 1), 2: (2, 2), 3: (1, 4)}[count]
     ensemble = stack(states)
@@ -282,7 +282,7 @@ def test_members_on_four_devices_have_the_numbers_of_one(count):
 
 
 def test_an_ensemble_is_a_state():
-    """For whoever only wants `step` and `key` of it."""
+    """It has `step` and `key`, as a state has."""
     ensemble = stack([tiny_gan(0), tiny_gan(1)])
     assert isinstance(ensemble, Ensemble) and ensemble.step == 0
     keys = jnp.stack([jax.random.key(0), jax.random.key(1)])
@@ -290,6 +290,6 @@ def test_an_ensemble_is_a_state():
     multi = optax.MultiSteps(adam(), 2)
     accumulating = [alone(seed, tx=multi) for seed in range(2)]
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        ensemble, _ = train(together(STEP), stack(accumulating), of_all(2))
+        ensemble, _ = train(map_members(STEP), stack(accumulating), of_all(2))
         for number, state in enumerate(accumulating):
             same(member(ensemble, number), train(STEP, state, batches_of(number))[0], 1e-5)

@@ -1,4 +1,4 @@
-"""Games of two, three and four networks: one step, the same numbers on every road, against `jit` on the whole batch."""
+"""Games of two, three and four networks: one step gives the same numbers in every way to run it."""
 
 import functools
 import importlib
@@ -24,7 +24,7 @@ def game(name):
 
 @functools.cache
 def started(name):
-    """The game's state and batch; one state, since another call makes another tree of functions."""
+    """Returns the game's state and batch; a single state, since another call makes another tree of functions."""
     return game(name).start()
 
 
@@ -84,13 +84,15 @@ def test_a_member_of_an_ensemble_is_as_alone(name):
     state, batch = started(name)
     other = state.replace(key=jax.random.key(9))
     both = jax.tree.map(lambda x: jnp.stack([x, x]), batch)
-    step = jax.jit(ensemble.together(game(name).make()))
+    step = jax.jit(ensemble.map_members(game(name).make()))
     many = ensemble.stack([state, other])
     for _ in range(STEPS):
         many, metrics = step(many, both)
-    after, said = reference(name)
+    after, expected_metrics = reference(name)
     assert_same(
-        numbers((ensemble.member(many, 0), jax.tree.map(lambda x: x[0], metrics))), numbers((after, said)), 2e-5
+        numbers((ensemble.member(many, 0), jax.tree.map(lambda x: x[0], metrics))),
+        numbers((after, expected_metrics)),
+        2e-5,
     )
     assert differs(ensemble.member(many, 1).players, after.players) or name in ("vqgan", "waveform")  # draw nothing
     assert many.frozen.tolist() == [0, 0]

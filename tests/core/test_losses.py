@@ -260,7 +260,7 @@ class DiracDiscriminator(nn.Module):
 
 
 def _jacobian(loss, h, penalties=(), simultaneous=True):
-    """d(θ', ψ')/d(θ, ψ) of one joint step at (0, 0), by forward mode through the library's own step."""
+    """Returns d(θ', ψ')/d(θ, ψ) of one joint step at (0, 0), by forward mode through the library's own step."""
     batch = {"image": jnp.zeros((3, 1))}
     key = jax.random.key(0)
     state = GANState.create(

@@ -1,4 +1,4 @@
-"""Where arrays lie on several devices, and that a step computes the same numbers wherever they do."""
+"""The layout of arrays on several devices; a step computes the same numbers with any layout."""
 
 import collections
 import math
@@ -31,7 +31,7 @@ ROUNDING = 1e-5
 
 @pytest.fixture
 def all_sharded(monkeypatch):
-    """Of the tiny GAN even biases are spread."""
+    """Spreads even the biases of the tiny GAN."""
     monkeypatch.setattr(parallel, "SMALL", 4)
 
 
@@ -89,7 +89,7 @@ def test_an_ensembles_arrays_are_spread_over_members_first_and_counters_are_not(
 
 
 def test_every_array_of_a_state_that_has_a_twin_lies_as_its_twin(all_sharded):
-    """A parameter, its moments and its average: otherwise the update would move one of them."""
+    """The twins are a parameter, its moments and its average: otherwise the update would move one of them."""
     state = tiny_gan(tx=adam())
     lies = layout(devices(4), shard_parameters=True).of(state)
     for player in (lies.generator, lies.discriminator):
@@ -111,7 +111,8 @@ def kept(view):
 
 
 def gan(kind, seed=0):
-    """(step, state) with SGD, since Adam hides a gradient of a wrong scale; three losses, an average and extras."""
+    """Returns (step, state) with SGD, since Adam hides a gradient of a wrong scale; three losses, an average and
+    extras."""
     terms = [*TERMS[kind], Term("kept", kept, 0.1)]
     step = iteration(make_joint_step(SAMPLER, terms, [g_loss(non_saturating)]))
     discriminator = Discriminator(batch_norm=kind == "batch norm")
@@ -120,7 +121,7 @@ def gan(kind, seed=0):
 
 
 def laid_out(step, where, state):
-    """The step's program for a layout, and the state where it belongs."""
+    """Returns the step's program for a layout, and the state in this layout."""
     state = where.gathering(state)
     program = jax.jit(where.over_members(step), out_shardings=(where.of(state), where.everywhere))
     return program, jax.device_put(state, where.of(state))
@@ -171,16 +172,16 @@ def test_an_ensemble_gives_the_same_numbers_on_any_layout(kind, members, shard, 
 def test_the_wrappers_of_steps_with_an_axis_name_agree(kind, check_vma):
     terms = TERMS[kind]
 
-    def made(axis_name):
+    def make(axis_name):
         norm = kind == "batch norm"
         step = iteration(make_joint_step(SAMPLER, terms, [g_loss(non_saturating)], axis_name=axis_name))
         generator = Generator(batch_norm=True, axis_name=axis_name)
         return step, tiny_gan(generator=generator, discriminator=Discriminator(norm, axis_name=axis_name))
 
-    step, state = made(None)
+    step, state = make(None)
     batch = tiny_batch(8)
     expected = jax.jit(step)(state, batch)
-    step, state = made("data")
+    step, state = make("data")
     mesh = jax.sharding.Mesh(np.array(devices(4)), ("data",))
     found = [jax.jit(sharded(step, mesh, check_vma=check_vma))(state, batch)]
     if check_vma and kind == "batch norm":
@@ -199,7 +200,7 @@ def state_bytes(state, device):
 
 @pytest.fixture(scope="module")
 def dcgans():
-    """(state, compiled step) of a small DCGAN with Adam on 4 devices, replicated and sharded."""
+    """Returns (state, compiled step) of a small DCGAN with Adam on 4 devices, replicated and sharded."""
 
     def init(key):
         with jax.numpy_dtype_promotion("standard"):
@@ -210,18 +211,18 @@ def dcgans():
 
     sampler = latents(16)
     step = iteration(make_joint_step(sampler, [d_loss(non_saturating)], [g_loss(non_saturating)]))
-    made = {}
+    programs = {}
     state = jax.jit(init)(jax.random.key(0))
     for shard in (False, True):
         where = layout(devices(4), shard_parameters=shard)
         program, own = laid_out(step, where, state)
         batch = {"image": jax.device_put(jnp.zeros((8, 28, 28, 1)), where.batch)}
-        made[shard] = own, program.lower(own, batch).compile(), where
-    return made
+        programs[shard] = own, program.lower(own, batch).compile(), where
+    return programs
 
 
 def gathered(text):
-    """How often arrays of each size are gathered in an HLO text: elements -> times."""
+    """Counts the gathers of arrays of each size in an HLO text: elements -> times."""
     times = collections.Counter()
     for match in re.finditer(r"= (.*?) all-gather(?:-start)?\(", text):
         for dims in re.findall(r"f32\[([\d,]*)\]", match[1]):
@@ -231,8 +232,8 @@ def gathered(text):
 
 @pytest.mark.slow
 def test_only_parameters_are_gathered_and_only_where_they_are_used(dcgans):
-    """The generator's once, for its one pass; the discriminator's for its own update and, updated, for the
-    generator's. Moments and averages, of the same sizes, never."""
+    """The generator's are gathered once, for its one pass; the discriminator's for its own update and, updated, for the
+    generator's. Moments and averages, of the same sizes, never are."""
     state, compiled, where = dcgans[True]
     expected = collections.Counter()
     for player, uses in ((state.generator, 1), (state.discriminator, 2)):

@@ -103,13 +103,13 @@ every_penalty = pytest.mark.parametrize("penalty", PENALTIES)
 
 
 def _penalty(penalty, critic):
-    """(parameters, real, fake, mix) -> [B]"""
+    """Returns a function (parameters, real, fake, mix) -> [B]."""
     function, logits = PENALTIES[penalty][0], CRITICS[critic][1]
     return lambda params, *data: function(lambda images: logits(params, _rows(images)), *data)
 
 
 def _differences(function, params):
-    """Central differences of a float64 scalar function of a dict of arrays."""
+    """Returns central differences of a float64 scalar function of a dict of arrays."""
     h, gradients = 1e-6, {}
     for name, value in params.items():
         gradients[name] = np.zeros_like(value)
@@ -214,7 +214,7 @@ def test_a_critic_that_drops_the_batch_axis_is_refused():
 
 
 class _Flat(nn.Module):
-    """A generator of images of one grey each."""
+    """A generator of images of one grey value each."""
 
     @nn.compact
     def __call__(self, latent, condition=None, *, train):
@@ -223,7 +223,7 @@ class _Flat(nn.Module):
 
 
 def _metrics_of_a_d_step(term, **options):
-    """Shapes of the metrics of one update of a tiny DCGAN discriminator; traced, not computed."""
+    """Returns shapes of the metrics of one update of a tiny DCGAN discriminator; traced, not computed."""
 
     def run():
         key, images = jax.random.key(0), jnp.zeros((2, 28, 28, 1))

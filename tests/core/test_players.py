@@ -1,4 +1,4 @@
-"""Players of every network library: the same numbers from the same weights, whoever wrote the network."""
+"""Players of every network library: the same weights give the same numbers in each."""
 
 import equinox as eqx
 import flax.linen as nn
@@ -114,8 +114,8 @@ def trained(make):
 
 @pytest.mark.parametrize("make", [plain, in_nnx, equinox])
 def test_the_same_network_learns_the_same_whoever_wrote_it(make):
-    (wanted, said), (state, metrics) = trained(linen), trained(make)
-    assert_same(metrics, said, 1e-5)
+    (wanted, other_metrics), (state, metrics) = trained(linen), trained(make)
+    assert_same(metrics, other_metrics, 1e-5)
     for name in "generator", "discriminator":
         mine, others = (
             sorted(float(jnp.sum(x**2)) for x in jax.tree.leaves(of.players[name].params)) for of in (state, wanted)
@@ -170,8 +170,8 @@ def test_networks_with_flaxs_own_layers_train(kind, shared):
     for name in state.players:
         assert differs(after.players[name].params, state.players[name].params)
     assert differs(after.generator.variables, state.generator.variables)
-    said = after.discriminator.apply_fn(after.discriminator.all_variables, IMAGES["image"], train=False)
-    assert np.isfinite(said["logits"]).all()
+    outputs = after.discriminator.apply_fn(after.discriminator.all_variables, IMAGES["image"], train=False)
+    assert np.isfinite(outputs["logits"]).all()
 
 
 def test_flaxs_batch_statistics_are_those_of_the_real_and_then_the_fake_pass():
@@ -190,7 +190,7 @@ def test_flaxs_batch_statistics_are_those_of_the_real_and_then_the_fake_pass():
 
 
 def _fakes_of(state):
-    """What the generator makes in the discriminator's first update."""
+    """Returns the generator's images in the discriminator's first update."""
     g, root = state.generator, jax.random.fold_in(jax.random.fold_in(state.key, 1), 0)
     feed = jax.random.split(root, 6)[0]
     z = jnp.stack([jax.random.normal(jax.random.fold_in(feed, i), (4,)) for i in range(4)])
@@ -211,7 +211,7 @@ def test_flaxs_power_iteration_is_kept_once_an_update_and_only_in_its_players():
 
 
 class NNXNormed(nnx.Module):
-    """Batch and spectral normalisation and dropout of NNX's own."""
+    """A network with NNX's own batch and spectral normalisation and dropout."""
 
     def __init__(self, rngs):
         self.norm = nnx.SpectralNorm(nnx.Linear(2, 8, rngs=rngs), rngs=rngs)

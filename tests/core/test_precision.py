@@ -1,4 +1,4 @@
-"""Nothing is added up in 16 bits: products may be of bfloat16 or float16, sums are of float32 and rounded once."""
+"""Sums are never in 16 bits: products may be in bfloat16 or float16, sums are in float32 and rounded once."""
 
 import functools
 import re
@@ -26,14 +26,14 @@ PUBLIC = {"conv": conv, "conv_transpose": conv_transpose}
 
 
 def error(found, exact):
-    """Root of the mean squared error, over that of the exact numbers."""
+    """Returns the root of the mean squared error, divided by that of the exact numbers."""
     found, exact = np.asarray(found, np.float64), np.asarray(exact, np.float64)
     assert found.shape == exact.shape
     return np.sqrt(np.mean((found - exact) ** 2) / np.mean(exact**2))
 
 
 def native(operation, x, k, *, stride, padding):
-    """XLA's own."""
+    """Computes the operation with XLA's own convolution."""
     if operation == "conv":
         return convolution._forward(x, k, stride=stride, padding=padding)
     size = [(n - 1) * stride - 2 * padding + k.shape[0] for n in x.shape[1:3]]
@@ -42,7 +42,7 @@ def native(operation, x, k, *, stride, padding):
 
 
 def with_derivatives(function, x, k, ct):
-    """The output, both gradients, and both of a gradient penalty's."""
+    """Returns the output, both gradients, and both gradients of a gradient penalty."""
 
     def everything(x, k, ct):
         y, pull_back = jax.vjp(function, x, k)
@@ -60,7 +60,7 @@ def with_derivatives(function, x, k, ct):
 @pytest.mark.parametrize("kernel, stride, padding, before, after", GEOMETRIES)
 @pytest.mark.parametrize("operation", PUBLIC)
 def test_convolutions_round_once(operation, kernel, stride, padding, before, after, dtype):
-    """Against float64: output and gradients as if rounded once, second derivatives no worse than XLA's."""
+    """Against float64: output and gradients are as if rounded once, second derivatives no worse than XLA's."""
     random, how = np.random.default_rng(0), {"stride": stride, "padding": padding}
     x = jnp.asarray(random.standard_normal((4, 8, 8, before)), dtype)
     k = jnp.asarray(random.standard_normal((kernel, kernel, before, after)) / 10, dtype)
@@ -78,7 +78,7 @@ def test_convolutions_round_once(operation, kernel, stride, padding, before, aft
 
 @in_16_bits
 def test_a_transposed_convolution_that_is_mapped_first_and_derived_afterwards(dtype):
-    """There the derivative is that of the form, and not another primitive: of sums in float32, products of bfloat16."""
+    """The derivative is then that of the form, and not another primitive: sums in float32, products in bfloat16."""
     random = np.random.default_rng(1)
     x = jnp.asarray(random.standard_normal((3, 2, 6, 6, 8)), dtype)
     k = jnp.asarray(random.standard_normal((4, 4, 8, 16)) / 10, dtype)
@@ -146,7 +146,7 @@ ADDS = ("cumsum", "reduce_sum", "reduce_window_sum", "scatter-add", "select_and_
 
 
 def sums_in_16_bits(jaxpr):
-    """What adds up many numbers of 16 bits, in a program or in what it calls."""
+    """Yields the operations that add up many numbers in 16 bits, in a program and the programs that it calls."""
     for equation in jaxpr.eqns:
         dtypes = [out.aval.dtype for out in equation.outvars if hasattr(out.aval, "dtype")]
         if equation.primitive.name in ADDS and dtypes[0] in (jnp.bfloat16, jnp.float16):
@@ -158,7 +158,7 @@ def sums_in_16_bits(jaxpr):
 
 
 def test_sums_in_16_bits_are_found():
-    """In a branch of a compiled function: the gradient of what is added to each of many."""
+    """One is in a branch of a compiled function: the gradient of a number that is added to many."""
 
     def loss(bias):
         return jax.lax.cond(

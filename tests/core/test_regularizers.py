@@ -22,7 +22,7 @@ LOGISTIC = d_loss(non_saturating)
 
 
 def judged(state, batch):
-    """D's logits of the batch's real images and of the generator's fakes, in NumPy."""
+    """Returns D's logits of the batch's real images and of the generator's fakes, in NumPy."""
     g, d = state.generator, state.discriminator
     fake = g.apply_fn({"params": g.params}, batch["latent"], train=True)
     return [np.asarray(d.apply_fn({"params": d.params}, x, train=True)["logits"]) for x in (batch["image"], fake)]
@@ -62,7 +62,7 @@ def test_lecams_averages_are_constants_to_the_gradient():
 
 
 def mirror(images, keys):
-    """A change that depends on nothing random."""
+    """Mirrors images, without any randomness."""
     return images[:, :, ::-1]
 
 
@@ -80,14 +80,14 @@ def test_consistency_in_numpy(fake):
 
 
 def test_consistency_with_a_random_change_draws_for_each_image():
-    state, seen = tiny_gan(), []
+    state, shown_keys = tiny_gan(), []
 
     def keep(images, keys):
-        seen.append(jax.random.key_data(keys))
+        shown_keys.append(jax.random.key_data(keys))
         return augment.flip(images, keys)
 
     jax.eval_shape(make_d_step(given, [consistency(keep, fake=True)]), state, BATCH)
-    assert len(seen) == 2 and all(keys.shape == (4, 2) for keys in seen)
+    assert len(shown_keys) == 2 and all(keys.shape == (4, 2) for keys in shown_keys)
     term = consistency(augment.flip, 1.0)
     twins = jax.tree.map(lambda x: jnp.repeat(x[:1], 64, 0), BATCH)
     _, metrics = jax.jit(make_d_step(given, [term]))(state, twins)
@@ -97,7 +97,7 @@ def test_consistency_with_a_random_change_draws_for_each_image():
 
 
 class Featured(nn.Module):
-    """A discriminator that says its features: a linear map of the pixels."""
+    """A discriminator that returns its features: a linear map of the pixels."""
 
     @nn.compact
     def __call__(self, image, condition=None, *, train):

@@ -1,6 +1,6 @@
-"""One step, the same numbers on every road: the table of GANs by ways to run them, against `jit` on the whole batch.
+"""One step gives the same numbers in every way to run it: a table of GANs and transforms, against `jit` on the batch.
 
-With SGD, since Adam hides a wrong scale of the gradient, for three steps of drawn latents.
+SGD, since Adam hides a wrong scale of the gradient; three steps with drawn latents.
 """
 
 import functools
@@ -34,7 +34,7 @@ from jaxgan.terms.regularizers import lecam
 
 
 class Near(nn.Module):
-    """A discriminator of 2×2 images that sees how near the examples are to each other."""
+    """A discriminator of 2×2 images whose logits depend on how near the examples are to each other."""
 
     axis_name: str | None = None
 
@@ -45,7 +45,7 @@ class Near(nn.Module):
 
 
 class Comparing(nn.Module):
-    """A discriminator of 2×2 images that sees how much the examples differ."""
+    """A discriminator of 2×2 images whose logits depend on how much the examples differ."""
 
     group: int | None
     axis_name: str | None = None
@@ -58,7 +58,7 @@ class Comparing(nn.Module):
 
 
 def running_mean(view):
-    """A term that draws real logits to their mean in earlier steps, which it keeps."""
+    """Draws real logits to their mean in earlier steps, which the term keeps."""
     mean = view.extras["mean"]
     return (view.real["logits"] - mean) ** 2, view.extras | {"mean": 0.5 * (mean + jnp.mean(view.real["logits"]))}
 
@@ -88,7 +88,7 @@ GANS = {
 
 
 def gan(kind, axis_name=None):
-    """(step, state) of one of GANS, whose generator has batch norm."""
+    """Returns (step, state) of one of GANS, whose generator has batch norm."""
     d_terms, g_term, discriminator = GANS[kind]
     sampler = latents(LATENT)
     if kind == "repeated":
@@ -118,7 +118,7 @@ def mesh(devices):
 
 
 def placed(step, devices):
-    """jit, of a state that lies on every device and a batch that is spread over them."""
+    """Runs under jit, with a state on every device and a batch that is spread over them."""
     everywhere, split = (NamedSharding(mesh(devices), PartitionSpec(*axes)) for axes in ((), ("data",)))
     program = jax.jit(step)
     return lambda state, batch: program(jax.device_put(state, everywhere), jax.device_put(batch, split))
@@ -139,7 +139,7 @@ def pmapped(step, devices=4):
 
 
 def lanes(step, devices=4):
-    """Data parallelism on one device. `out_axes=None` is refused unless all lanes end in the same state."""
+    """Runs data parallel on one device. `out_axes=None` is refused unless all lanes end in the same state."""
     program = jax.jit(jax.vmap(step, in_axes=(None, 0), out_axes=None, axis_name="data"))
     return lambda state, batch: program(state, cut(batch, devices))
 
@@ -155,7 +155,7 @@ ROADS = NAMED | {f"jit on {n}": functools.partial(placed, devices=n) for n in (1
 
 
 def run(road, step, state, batches):
-    """The state and metrics after the last batch. Only the first one may trace, and so compile, anything."""
+    """Returns the state and metrics after the last batch. Only the first one may trace, and so compile, anything."""
     traces = []
 
     def counted(state, batch):
@@ -170,14 +170,14 @@ def run(road, step, state, batches):
 
 
 def numbers(outcome):
-    """Arrays without the state's functions: modules that differ in `axis_name` have equal numbers."""
+    """Returns arrays without the state's functions: modules that differ in `axis_name` have equal numbers."""
     state, metrics = outcome
     return jax.tree.leaves(state), metrics
 
 
 @functools.cache
 def reference(kind):
-    """What every road must reach: jit on the whole batches."""
+    """Returns the expected result: that of jit on the complete batches."""
     return run(jax.jit, *gan(kind), batches(kind))
 
 
@@ -194,7 +194,7 @@ SLOW = [kind for kind in GANS if kind not in ("batch norm", "repeated")]
 
 
 def case(road, kind):
-    """A case of the table. What takes long to compile is in the slow tests, but for one GAN, or two."""
+    """Returns a case of the table. Cases that take long to compile are slow tests, but for one GAN, or two."""
     fast = {"pmap": ["batch norm"], "shard_map unchecked": ["batch norm"], "shard_map": ["batch norm", "repeated"]}
     fast["vmap"] = ["batch norm", "relativistic average", "deviation of pairs", "repeated"]
     fast["jit on 4"] = ["batch norm", "penalties", "relativistic average", "accumulated"]
@@ -302,8 +302,8 @@ def test_images_are_counted_over_all_shards(divide):
 
 
 def test_statistics_of_each_shard_alone_are_averaged_over_shards():
-    """Batch norm without `axis_name` normalises each shard by itself; what it keeps must yet be the same everywhere,
-    or else `lanes` refuses."""
+    """Batch norm without `axis_name` normalises each shard by itself; its statistics must still be the same everywhere,
+    or `lanes` refuses."""
     local = {"generator": Generator(batch_norm=True), "discriminator": Discriminator(batch_norm=True)}
     joint = make_joint_step(given, [d_loss(non_saturating)], [g_loss(non_saturating)], axis_name="data")
     run(lanes, joint, tiny_gan(**local), [tiny_batch(8)])

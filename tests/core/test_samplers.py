@@ -1,4 +1,4 @@
-"""What generators are fed, and packing, against NumPy and by distribution."""
+"""Samplers and packing, against NumPy and by distribution."""
 
 import jax
 import jax.numpy as jnp

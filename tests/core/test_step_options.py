@@ -1,4 +1,4 @@
-"""What a step can be told besides its terms: projection, one pass for real and fake, augmentation, accumulation; and
+"""Options of a step besides its terms: projection, one pass for real and fake, augmentation, accumulation; and
 lookahead around an iteration."""
 
 import warnings
@@ -30,7 +30,7 @@ BATCH = tiny_batch()
 
 
 def normalised():
-    """A GAN whose players both have batch normalisation."""
+    """Returns a GAN whose players both have batch normalisation."""
     return tiny_gan(generator=Generator(batch_norm=True), discriminator=Discriminator(batch_norm=True))
 
 
@@ -56,7 +56,7 @@ class Spectral(nn.Module):
 
 
 class Both(nn.Module):
-    """A discriminator with flax's own spectral and batch normalisation, whose numbers lie in one collection."""
+    """A discriminator with flax's own spectral and batch normalisation, whose numbers are in one collection."""
 
     @nn.compact
     def __call__(self, image, condition=None, *, train):
@@ -72,7 +72,7 @@ def test_clipping_refuses_spectral_normalisation(discriminator):
 
 
 def test_spectral_normalisation_is_not_taken_for_batch_normalisation():
-    """A gradient penalty and cut batches go with it; a network with both has batch normalisation."""
+    """It allows a gradient penalty and a cut batch; a network with both counts as one with batch normalisation."""
     state = tiny_gan(discriminator=Spectral())
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -92,8 +92,8 @@ def test_together_batch_norm_sees_real_and_fake_at_once():
 
     @jax.jit
     def by_hand(params):
-        said, kept = d.apply_fn({"params": params, **d.variables}, both, train=True, mutable=["batch_stats"])
-        real, fake = said["logits"][:4], said["logits"][4:]
+        outputs, kept = d.apply_fn({"params": params, **d.variables}, both, train=True, mutable=["batch_stats"])
+        real, fake = outputs["logits"][:4], outputs["logits"][4:]
         return jnp.mean(jnp.log1p(jnp.exp(-real)) + jnp.log1p(jnp.exp(fake))), kept
 
     (loss, kept), gradient = jax.value_and_grad(by_hand, has_aux=True)(d.params)
@@ -113,13 +113,13 @@ def test_together_is_apart_where_examples_are_judged_by_themselves():
     options = {"together": True, "augment": noisy}
     for make, terms in (make_d_step, [*D_TERMS, r1(0.5)]), (make_g_step, G_TERMS):
         after, metrics = jax.jit(make(given, terms, **options))(state, BATCH)
-        expected, said = jax.jit(make(given, terms, augment=noisy))(state, BATCH)
+        expected, expected_metrics = jax.jit(make(given, terms, augment=noisy))(state, BATCH)
         assert_same(after, expected, 1e-6)
-        assert_same(metrics, said, 1e-6)
+        assert_same(metrics, expected_metrics, 1e-6)
 
 
 def noisy(example, keys, state):
-    """Noise whose strength is D's count of updates and one."""
+    """Adds noise whose strength is D's count of updates plus one."""
     return {**example, "image": noise(example["image"], keys, 1.0 + state.discriminator.step.astype(jnp.float32))}
 
 
@@ -138,7 +138,7 @@ def test_the_augmentation_sees_the_state():
 
 
 class Unfair(nn.Module):
-    """A generator with noise of its own, and so with draws inside."""
+    """A generator that draws noise inside."""
 
     @nn.compact
     def __call__(self, latent, condition=None, *, train):
@@ -151,14 +151,14 @@ class Unfair(nn.Module):
     [pytest.param(optax.identity(), id="sgd"), pytest.param(adam(eps=1e-4), id="adam", marks=pytest.mark.slow)],
 )
 def test_accumulation_is_one_batch(parts, tx):
-    """Also with draws of each example's own: WGAN-GP's mix, the augmentation's noise, the latents."""
+    """The draws of each example are the same too: WGAN-GP's mix, the augmentation's noise, the latents."""
     state, batch = tiny_gan(tx=tx), tiny_batch(8)
     sampler = latents(LATENT)
     for make, terms in (make_d_step, [*D_TERMS, r1(0.3), wgan_gp(0.5)]), (make_g_step, G_TERMS):
-        whole, said = jax.jit(make(sampler, terms, augment=noisy))(state, batch)
+        whole, expected_metrics = jax.jit(make(sampler, terms, augment=noisy))(state, batch)
         after, metrics = jax.jit(make(sampler, terms, augment=noisy, accumulate=parts))(state, batch)
         assert_same(after, whole, 1e-6)
-        assert_same(metrics, said, 1e-6)
+        assert_same(metrics, expected_metrics, 1e-6)
 
 
 def test_accumulation_schedules_by_the_whole_batch():

@@ -1,6 +1,6 @@
-"""The steps: what they change, and by how much.
+"""The steps: which parts of the state change, and by how much.
 
-Where a number is checked, it is computed a second time here with plain `jax.grad` of a loss written out by hand.
+The expected numbers are computed here with plain `jax.grad` of a loss written out by hand.
 """
 
 import jax
@@ -24,13 +24,13 @@ BATCH = tiny_batch()
 
 
 def normalised(tx=None):
-    """A GAN whose players both have batch normalisation."""
+    """Returns a GAN whose players both have batch normalisation."""
     return tiny_gan(generator=Generator(batch_norm=True), discriminator=Discriminator(batch_norm=True), tx=tx)
 
 
 @jax.jit
 def d_by_hand(state, batch, gamma=0.0):
-    """(loss, gradient) of the discriminator's logistic loss and gamma times R1."""
+    """Returns (loss, gradient) of the discriminator's logistic loss and gamma times R1."""
     g, d = state.generator, state.discriminator
     fake = g.apply_fn({"params": g.params}, batch["latent"], train=True)
 
@@ -47,7 +47,7 @@ def d_by_hand(state, batch, gamma=0.0):
 
 @jax.jit
 def g_by_hand(state, batch):
-    """(loss, gradient) of the generator's non-saturating loss."""
+    """Returns (loss, gradient) of the generator's non-saturating loss."""
     g, d = state.generator, state.discriminator
 
     def loss(params):
@@ -122,8 +122,8 @@ def test_the_schedule_counts_the_images_of_its_player():
     d_step, g_step = jax.jit(make_d_step(given, D_TERMS, **factor)), jax.jit(make_g_step(given, G_TERMS, **factor))
     one, _ = d_step(state, BATCH)
     two, _ = d_step(one, BATCH)
-    for before, after, seen in (state, one, 0), (one, two, 4):
-        expected = moved(before.discriminator.params, d_by_hand(before, BATCH)[1], 0.25 / (1 + seen))
+    for before, after, updates in (state, one, 0), (one, two, 4):
+        expected = moved(before.discriminator.params, d_by_hand(before, BATCH)[1], 0.25 / (1 + updates))
         assert_same(after.discriminator.params, expected, 1e-6)
     three, _ = g_step(two, BATCH)
     assert_same(three.generator.params, moved(two.generator.params, g_by_hand(two, BATCH)[1], 0.5), 1e-6)
@@ -233,8 +233,8 @@ def test_repeat_is_single_steps_on_every_third_example_and_g_sees_the_last():
     losses, single = [], state
     for i in range(3):
         part = jax.tree.map(lambda x, i=i: x[i::3], batch)
-        single, said = D_STEP(single, part)
-        losses.append(said["discriminator/loss"])
+        single, part_metrics = D_STEP(single, part)
+        losses.append(part_metrics["discriminator/loss"])
     single, _ = G_STEP(single, part)
     assert_same(after.discriminator, single.discriminator, 1e-5)
     assert_same(after.generator, single.generator, 1e-5)

@@ -1,4 +1,4 @@
-"""What a step draws, that it is pure, and what it refuses."""
+"""The draws of a step, its purity, and its errors."""
 
 import random
 
@@ -25,7 +25,7 @@ D_TERMS, G_TERMS = [d_loss(non_saturating)], [g_loss(non_saturating)]
 
 
 def draws(make, state, size=4):
-    """What one step draws: (latents, a term's number, its number an example, another term's number)."""
+    """Returns the draws of one step: (latents, a term's number, its number for each example, another term's number)."""
 
     def kept(name):
         def function(view):
@@ -138,13 +138,13 @@ def test_steps_know_their_axis_and_how_many_batches_they_take():
 
 
 def test_a_function_is_a_step():
-    seen = []
+    batches = []
 
     def look(state, batch):
-        seen.append(batch["image"][:, 0, 0, 0])
+        batches.append(batch["image"][:, 0, 0, 0])
         return state, {"mine": jnp.ones(())}
 
     batch = tiny_batch(8)
     _, metrics = iteration(repeat(make_d_step(given, D_TERMS), 2), look)(tiny_gan(), batch)
     assert metrics["mine"] == 1 and "discriminator/loss" in metrics
-    np.testing.assert_array_equal(seen, [batch["image"][1::2, 0, 0, 0]])
+    np.testing.assert_array_equal(batches, [batch["image"][1::2, 0, 0, 0]])

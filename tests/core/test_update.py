@@ -1,4 +1,4 @@
-"""`update` and `joint`: what an objective is handed, what it may say, and what is refused."""
+"""`update` and `joint`: an objective's arguments and results, and their errors."""
 
 import functools
 
@@ -43,8 +43,8 @@ def test_an_update_is_the_gradient_step_of_its_objective():
 
     def loss(params):
         fake = g.apply_fn({"params": g.params}, BATCH["latent"])
-        real, made = (d.apply_fn({"params": params}, x)["logits"] for x in (BATCH["image"], fake))
-        return jnp.mean(jnp.log1p(jnp.exp(-real)) + jnp.log1p(jnp.exp(made)))
+        real, fake_logits = (d.apply_fn({"params": params}, x)["logits"] for x in (BATCH["image"], fake))
+        return jnp.mean(jnp.log1p(jnp.exp(-real)) + jnp.log1p(jnp.exp(fake_logits)))
 
     value, gradient = jax.value_and_grad(loss)(d.params)
     after, metrics = jax.jit(update("discriminator", judged))(state, BATCH)
@@ -62,8 +62,8 @@ def test_two_players_that_learn_together_each_move_along_their_part():
     def loss(players):
         g, d = players
         fake = state.generator.apply_fn({"params": g}, BATCH["latent"])
-        real, made = (state.discriminator.apply_fn({"params": d}, x)["logits"] for x in (BATCH["image"], fake))
-        return jnp.mean(jnp.log1p(jnp.exp(-real)) + jnp.log1p(jnp.exp(made)) + jnp.log1p(jnp.exp(-made)))
+        real, fake_logits = (state.discriminator.apply_fn({"params": d}, x)["logits"] for x in (BATCH["image"], fake))
+        return jnp.mean(jnp.log1p(jnp.exp(-real)) + jnp.log1p(jnp.exp(fake_logits)) + jnp.log1p(jnp.exp(-fake_logits)))
 
     gradients = jax.grad(loss)((state.generator.params, state.discriminator.params))
     for name, rate, gradient in zip(("generator", "discriminator"), (0.5, 0.25), gradients, strict=True):
@@ -105,7 +105,7 @@ def test_an_outcome_keeps_extras_and_logs_metrics():
 
 
 class Counting(nn.Module):
-    """Counts its passes in `count`, and in `spectral` those that may turn."""
+    """A network that counts its passes in `count`, and in `spectral` those that may change this collection."""
 
     @nn.compact
     def __call__(self, x, *, train):
@@ -138,8 +138,8 @@ def test_a_learners_passes_stay_and_its_power_iteration_turns_once(accumulate):
 
 def test_a_joint_steps_passes_are_counted_over_both_of_its_halves():
     make = lambda nets, batch, draw, state: nets["a"](batch)  # noqa: E731
-    own = lambda nets, batch, draw, state, made: {"x": made + nets["a"](batch)}  # noqa: E731
-    other = lambda nets, batch, draw, state, made: {"x": made * nets["b"](batch)}  # noqa: E731
+    own = lambda nets, batch, draw, state, generated: {"x": generated + nets["a"](batch)}  # noqa: E731
+    other = lambda nets, batch, draw, state, generated: {"x": generated * nets["b"](batch)}  # noqa: E731
     step = joint(update("b", other, make=make), update("a", own, make=make))
     after, _ = jax.jit(step)(counting(), jnp.ones((4, 2)))
     assert counts(after, "a") == (2, 1) and counts(after, "b") == (1, 1)
@@ -207,12 +207,12 @@ def test_draws_are_by_name_and_example():
 
 
 def test_every_nth_update_has_n_times_the_values():
-    seen = []
+    results = []
     for step in range(4):
         draw = Draw(jax.random.key(0), 2, jnp.int32(step))
         value, kept = draw.every(3, lambda: (jnp.array([1.0, 3.0]), jnp.float32(7)), jnp.float32(1))
-        seen.append((float(value[0]), float(kept)))
-    assert seen == [(6, 7), (0, 1), (0, 1), (6, 7)]
+        results.append((float(value[0]), float(kept)))
+    assert results == [(6, 7), (0, 1), (0, 1), (6, 7)]
     scales = draw.every(3, lambda: [jnp.array([1.0, 3.0]), jnp.ones((2, 5))])
     assert float(scales[0]) == 9
     with pytest.raises(ValueError, match="n at least 1, got 0"):
@@ -223,15 +223,14 @@ def test_every_nth_update_has_n_times_the_values():
 
 @pytest.mark.parametrize("places", [4, 6, 10])
 def test_a_pool_in_numpy(places):
-    """It fills with the first fakes, then exchanges: nothing is shown that was not made, and each exchange is one."""
-    pool, seen = empty_history({"x": jnp.zeros((4, 1))}, places), []
+    """It fills with the first fakes, then exchanges: only fakes are shown, and each exchange is one."""
+    pool = empty_history({"x": jnp.zeros((4, 1))}, places)
     for step in range(8):
         draw = Draw(jax.random.fold_in(jax.random.key(0), step), 4, jnp.int32(2 * step + 5))  # other updates between
         fakes = {"x": 1.0 + 4 * step + jnp.arange(4.0)[:, None]}
         before = np.asarray(pool["examples"]["x"]).reshape(-1)
         shown, pool = history(pool, fakes, draw)
         fresh, out, kept = (np.asarray(x["x"]).reshape(-1) for x in (fakes, shown, pool["examples"]))
-        seen += [*fresh]
         if 4 * step < places:
             np.testing.assert_array_equal(out, fresh)
             assert set(fresh) <= set(kept)
@@ -318,14 +317,16 @@ def _with_factor(player, factor):
 
 def test_a_schedule_of_nothing_is_refused():
     step = iteration(update("generator", fooled), schedules={"generator/betta2": linear(0, 1, 8)})
-    with pytest.raises(ValueError, match=r"schedules for \['generator/betta2'\], of which nobody knows; there are"):
+    with pytest.raises(
+        ValueError, match=r"schedules for \['generator/betta2'\], which neither hyper nor an optimiser has; there are"
+    ):
         step(tiny_gan(), BATCH)
 
 
 # --- a joint step ---
 
 
-def made(nets, batch, draw, state):
+def generate(nets, batch, draw, state):
     return nets["generator"](batch["latent"])
 
 
@@ -342,7 +343,10 @@ def g_on(nets, batch, draw, state, fake):
 def test_a_joint_step_is_one_after_the_other_with_a_pass_less():
     normed = {"generator": Generator(batch_norm=True), "discriminator": Discriminator(batch_norm=True)}
     state = tiny_gan(**normed)
-    d, g = update("discriminator", d_on, make=made), update("generator", g_on, make=made, weights={"decay": 0.3})
+    d, g = (
+        update("discriminator", d_on, make=generate),
+        update("generator", g_on, make=generate, weights={"decay": 0.3}),
+    )
     both, apart = jax.jit(joint(d, g)), jax.jit(lambda state, batch: g(d(state, batch)[0], batch))
     assert_same(both(state, BATCH)[0], apart(state, BATCH)[0], 1e-5)
     flops = [jax.jit(step).lower(state, BATCH).compile().cost_analysis()["flops"] for step in (both, d, g)]
@@ -350,17 +354,17 @@ def test_a_joint_step_is_one_after_the_other_with_a_pass_less():
 
 
 def test_what_a_joint_step_cannot_do_is_refused():
-    d, g = update("discriminator", d_on, make=made), update("generator", g_on, make=made)
-    with pytest.raises(ValueError, match="shares what `make` makes"):
+    d, g = update("discriminator", d_on, make=generate), update("generator", g_on, make=generate)
+    with pytest.raises(ValueError, match="shares the result of `make`"):
         joint(update("discriminator", judged), g)
-    with pytest.raises(ValueError, match="make different things"):
-        joint(update("discriminator", d_on, make=functools.partial(made)), g)
+    with pytest.raises(ValueError, match="have different functions `make`"):
+        joint(update("discriminator", d_on, make=functools.partial(generate)), g)
     with pytest.raises(ValueError, match=r"\['generator'\] would learn in both"):
-        joint(update(("generator", "discriminator"), d_on, make=made), g)
+        joint(update(("generator", "discriminator"), d_on, make=generate), g)
     with pytest.raises(ValueError, match="differ in axis_name, None and 'data'"):
-        joint(d, update("generator", g_on, make=made, axis_name="data"))
+        joint(d, update("generator", g_on, make=generate, axis_name="data"))
     with pytest.raises(ValueError, match="can't be accumulated over 2 parts"):
-        update("discriminator", d_on, make=made, accumulate=2).learn(tiny_gan(), BATCH, jnp.zeros((4, 2, 2, 1)))
+        update("discriminator", d_on, make=generate, accumulate=2).learn(tiny_gan(), BATCH, jnp.zeros((4, 2, 2, 1)))
 
 
 # --- what is refused ---

@@ -50,7 +50,8 @@ def types(tree):
 
 
 def float64_arrays(jaxpr):
-    """What makes an array (not a number) of float64, in a program or in what it calls."""
+    """Yields the operations that make an array (not a scalar) of float64, in a program and the programs
+    that it calls."""
     for equation in jaxpr.eqns:
         outs = [out.aval for out in equation.outvars if hasattr(out.aval, "dtype")]
         if any(out.dtype == jnp.float64 and out.ndim for out in outs):
@@ -73,7 +74,7 @@ def keeps_types(step, make_state, batch):
 
 
 def stays_float32(step, make_state, batch):
-    """As well as that, and nothing is computed in float64 but numbers."""
+    """Checks also that nothing is computed in float64 but scalars."""
     found = list(float64_arrays(keeps_types(step, make_state, batch)))
     assert not found, found
 
@@ -200,7 +201,7 @@ def test_members_and_mapped_axes_keep_the_types():
     step = iteration(make_joint_step(family.sampler, D, G))
     members = functools.partial(ensemble.begin, lambda key: family.state(), jax.random.split(jax.random.key(0), 2))
     batches = jax.tree.map(lambda x: jnp.stack([x, x]), family.batch())
-    stays_float32(ensemble.together(step), members, batches)
+    stays_float32(ensemble.map_members(step), members, batches)
     mapped = iteration(make_joint_step(family.sampler, D, G, axis_name="data"))
     stays_float32(jax.vmap(mapped, (None, 0), None, axis_name="data"), family.state, batches)
 
@@ -228,7 +229,7 @@ IMAGES = np.random.default_rng(0).uniform(-1, 1, (16, 8, 8, 1)).astype(np.float3
 
 
 def valued(term, keys):
-    """The values of a term whose discriminator is the sum of cubes."""
+    """Returns the values of a term whose discriminator is the sum of cubes."""
 
     def judged(image):
         return {"image": image, "logits": jnp.sum(image**3, axis=(1, 2, 3))}
@@ -259,7 +260,7 @@ DRAWS = {
 
 @pytest.mark.parametrize("name", DRAWS)
 def test_draws_are_the_same_numbers(name):
-    """Of float64 and int64 jax draws others."""
+    """jax draws other numbers in float64 and int64."""
     plain = jax.jit(DRAWS[name])(KEYS)
     with jax.enable_x64(True):
         wide = jax.jit(DRAWS[name])(KEYS)
@@ -301,5 +302,5 @@ def test_feature_networks_and_distances_are_float32():
         for compare in (evaluation.psnr, evaluation.ssim, evaluation.ms_ssim):
             assert jax.eval_shape(compare, images, images).dtype == jnp.float32
         digits = jax.ShapeDtypeStruct((2, 28, 28, 1), jnp.uint8)
-        said = jax.eval_shape(evaluation.house_features("mnist-v1").apply, digits)
-        assert {values.dtype for values in said.values()} == {jnp.dtype("float32")}
+        outputs = jax.eval_shape(evaluation.classifier_features("mnist-v1").apply, digits)
+        assert {values.dtype for values in outputs.values()} == {jnp.dtype("float32")}

@@ -1,5 +1,6 @@
-"""What is read of files is kept in the cache folder: found again when nothing changed, and never when something did."""
+"""The cache of data read from files: it is used when nothing changed, and never when something did."""
 
+import dataclasses
 import io
 import os
 import shutil
@@ -54,7 +55,7 @@ def entries():
 
 
 def later(path):
-    """Waits until what is written has another time than this file has."""
+    """Waits until a file that is written now gets another time than this file has."""
     scratch = path.with_name("scratch")
     while not scratch.exists() or scratch.stat().st_ctime_ns <= path.stat().st_ctime_ns:
         scratch.write_text("")
@@ -131,7 +132,7 @@ def test_a_folder_that_changed_is_read_again(what, pictures):
 
 
 def test_a_folder_that_took_anothers_place_is_read_again(pictures, tmp_path):
-    """Even where the disk's clock can't tell them apart."""
+    """It is even where the disk's clock can't tell them apart."""
     other = tmp_path / "other"
     shutil.copytree(pictures, other)
     (other / "a" / "0.bmp").write_bytes(bmp(IMAGES[5]))
@@ -144,13 +145,19 @@ def test_a_folder_that_took_anothers_place_is_read_again(pictures, tmp_path):
     pictures.rename(tmp_path / "old")
     other.rename(pictures)
     assert load(options(pictures)).images[0].tolist() == IMAGES[5].tolist()
-    seen = [file.stat() for file in files]
-    assert fingerprint(files) != before and len({each.st_ino for each in seen}) == 6
+    stats = [file.stat() for file in files]
+    assert fingerprint(files) != before and len({each.st_ino for each in stats}) == 6
 
 
-def test_streams_and_single_images_are_not_kept(pictures):
+def test_the_cache_finds_images_of_earlier_versions():
+    """Their key has the name that the transform had then."""
+    key = transform._Key(*dataclasses.astuple(data.ImageTransform((8, 6), 3, "crop")))
+    assert repr(key) == "Preparation(size=(8, 6), channels=3, fit='crop', filter='lanczos', equalize=False)"
+
+
+def test_streams_and_single_images_are_not_cached(pictures):
     source = folder(pictures)
-    data.in_memory(source, np.arange(3), data.Preparation(8, 3))
+    data.in_memory(source, np.arange(3), data.ImageTransform(8, 3))
     assert not entries()
 
 
@@ -214,7 +221,7 @@ def test_prepared_sets_without_labels_and_of_any_colours(tmp_path):
 
 
 def test_no_flipped_bit_of_an_entry_is_taken_for_images(pictures):
-    """Of its head and its end, where lengths and checksums are, and of a byte in between."""
+    """Bits are flipped in its head and its end, where lengths and checksums are, and in a byte between."""
     first = load(options(pictures))
     (path,) = (path for path in entries() if path.parent.name == "images")
     whole = path.read_bytes()
@@ -300,7 +307,7 @@ def test_what_was_opened_before_a_change_is_not_kept_as_what_came_after(tmp_path
 
 @pytest.mark.slow
 def test_a_second_run_asks_neither_tfds_nor_pillow(tmp_path):
-    """In processes of their own, as two runs are; TFDS is not even imported."""
+    """Each is a process of its own, as two runs are; TFDS is not even imported."""
     write_prepared(tmp_path / "sets", IMAGES)
     code = (
         "import sys; from jaxgan.data import cache; cache.SETTLED = -10.0\n"
@@ -308,7 +315,7 @@ def test_a_second_run_asks_neither_tfds_nor_pillow(tmp_path):
         f"images = load(DataOptions(dataset='mine', data_dir={str(tmp_path / 'sets')!r})).images\n"
         "print(images.sum(), 'tensorflow_datasets' in sys.modules)"
     )
-    said = [
+    printed = [
         subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout for _ in "12"
     ]
-    assert said == [f"{IMAGES.sum()} True\n", f"{IMAGES.sum()} False\n"]
+    assert printed == [f"{IMAGES.sum()} True\n", f"{IMAGES.sum()} False\n"]

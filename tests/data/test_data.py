@@ -1,4 +1,4 @@
-"""Image sets by name, from arrays and from .npz files, and what is said where there are none."""
+"""Image sets by name, from arrays and from .npz files, and the errors where there are none."""
 
 import io
 import pickle
@@ -41,7 +41,7 @@ def test_points_are_a_set_with_labels(name, modes):
 @needs_tfds
 def test_mnist_is_mnist():
     source = data.open_source("mnist")
-    found = data.in_memory(source, np.arange(len(source)), data.Preparation(28, 1))
+    found = data.in_memory(source, np.arange(len(source)), data.ImageTransform(28, 1))
     assert found.shape == (60_000, 28, 28, 1) and found.dtype == np.uint8
     # Published facts: the class counts of the training set (LeCun et al.), the mean 0.1307 and deviation 0.3081 that
     # every tutorial normalises with.
@@ -55,7 +55,7 @@ def test_mnist_is_mnist():
 @needs_tfds
 def test_mnists_test_split():
     source = data.open_source("mnist", split="test")
-    found = data.in_memory(source, np.arange(len(source)), data.Preparation(28, 1))
+    found = data.in_memory(source, np.arange(len(source)), data.ImageTransform(28, 1))
     assert found.shape == (10_000, 28, 28, 1)
     # Published: the class counts of the test set.
     np.testing.assert_array_equal(np.bincount(source.labels), [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009])
@@ -69,7 +69,7 @@ def test_cifar10_is_cifar10():
     np.testing.assert_array_equal(np.bincount(source.labels), [5000] * 10)
     np.testing.assert_array_equal(np.bincount(data.open_source("cifar10", split="test").labels), [1000] * 10)
     # The means of red, green and blue that every tutorial normalises with; of 5,000 images they differ by some 0.002.
-    found = data.in_memory(source, np.arange(0, 50_000, 10), data.Preparation(32, 3))
+    found = data.in_memory(source, np.arange(0, 50_000, 10), data.ImageTransform(32, 3))
     np.testing.assert_allclose(found.mean((0, 1, 2)) / 255, [0.4914, 0.4822, 0.4465], atol=0.01)
 
 

@@ -1,4 +1,4 @@
-"""Original files from a server in this process: what arrives, what is kept, and what is said where something fails."""
+"""Original files from a server in this process: downloads, stored files, and the messages where something fails."""
 
 import errno
 import gzip
@@ -55,7 +55,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Server(ThreadingHTTPServer):
-    """Answers with what `answers` holds under a file's name, and notes in `asked` what was asked for."""
+    """A server that sends the entry of a file's name in `answers`, and appends every request to `asked`."""
 
     block_on_close = False
 
@@ -102,14 +102,14 @@ def idx(content, *dimensions, magic=b"\0\0\x08"):
 
 
 def mnist():
-    """Two images: black but for row 3, column 5 of the second, which is 200; labels 7 and 0."""
+    """Returns two images, black but for row 3, column 5 of the second, which is 200; labels 7 and 0."""
     pixels = bytearray(2 * 784)
     pixels[784 + 3 * 28 + 5] = 200
     return {IMAGES: idx(bytes(pixels), 2, 28, 28), LABELS: idx(bytes([7, 0]), 2)}
 
 
 def tar(members):
-    """A .tar.gz of (name, content) pairs; a content that is text is the target of a link."""
+    """Returns a .tar.gz of (name, content) pairs; a content that is text is the target of a link."""
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w:gz") as archive:
         for name, content in members:
@@ -122,7 +122,7 @@ def tar(members):
 
 
 def record(label):
-    """Red 10·label, green 10·label + 1, blue 10·label + 2; but row 1, column 2 is red 255."""
+    """Returns a record with red 10·label, green 10·label + 1, blue 10·label + 2; but row 1, column 2 is red 255."""
     planes = [bytearray([10 * label + colour]) * 1024 for colour in range(3)]
     planes[0][1 * 32 + 2] = 255
     return bytes([label]) + b"".join(planes)
@@ -137,7 +137,7 @@ def files_in(folder):
 
 
 def refused(root, name="mnist", *parts):
-    """The one line that is said where `name` can't be had."""
+    """Returns the one line of the error where `name` can't be opened."""
     with pytest.raises(DataError) as caught:
         fetch.fetched(name, root)
     message = str(caught.value)
@@ -166,13 +166,13 @@ def test_tfds_registers_the_files_and_needs_no_tensorflow():
 
 def test_mnist_is_fetched_once(server, offer, tmp_path):
     offer(mnist())
-    assert not fetch.kept("mnist", tmp_path)
+    assert not fetch.is_fetched("mnist", tmp_path)
     for _ in range(2):
         images, labels = fetch.fetched("mnist", tmp_path)
         assert images.shape == (2, 28, 28, 1) and images.dtype == np.uint8 and images.flags.writeable
         assert images[1, 3, 5, 0] == 200 and images.sum() == 200
         assert labels.tolist() == [7, 0] and labels.dtype == np.int32
-        assert fetch.kept("mnist", tmp_path)
+        assert fetch.is_fetched("mnist", tmp_path)
     assert server.asked == [IMAGES, LABELS]
     assert files_in(tmp_path) == [IMAGES, LABELS]
     assert (tmp_path / "downloads" / "jaxgan" / "mnist" / IMAGES).read_bytes() == mnist()[IMAGES]
@@ -199,8 +199,8 @@ def test_of_mnist_only_the_files_of_the_split_are_fetched(server, offer, tmp_pat
     offer(mnist() | of_test(black))
     images, labels = fetch.fetched("mnist", tmp_path, "test")
     assert images.shape == (3, 28, 28, 1) and images.sum() == 0 and labels.tolist() == [4, 5, 6]
-    assert server.asked == files_in(tmp_path) == sorted(of_test(black)) and not fetch.kept("mnist", tmp_path)
-    assert fetch.fetched("mnist", tmp_path)[1].tolist() == [7, 0] and fetch.kept("mnist", tmp_path)
+    assert server.asked == files_in(tmp_path) == sorted(of_test(black)) and not fetch.is_fetched("mnist", tmp_path)
+    assert fetch.fetched("mnist", tmp_path)[1].tolist() == [7, 0] and fetch.is_fetched("mnist", tmp_path)
     assert fetch.fetched("mnist", tmp_path, "test")[1].tolist() == [4, 5, 6]
     assert server.asked == [*sorted(of_test(black)), IMAGES, LABELS]
 
@@ -228,7 +228,7 @@ def test_other_splits_cannot_be_fetched(server, offer, tmp_path, name):
 
 @pytest.mark.parametrize("tensorflow", [False, True])
 def test_a_set_whose_training_files_are_kept_stays_with_them(server, offer, tmp_path, monkeypatch, tensorflow):
-    """Also where TensorFlow could prepare it, in another order."""
+    """This also holds where TensorFlow could prepare the set, in another order."""
     monkeypatch.setattr(requirements, "has_tensorflow", lambda: tensorflow)
     offer(mnist() | of_test({IMAGES: mnist()[IMAGES], LABELS: idx(bytes([1, 2]), 2)}))
     fetch.fetched("mnist", tmp_path)
@@ -255,7 +255,7 @@ def elsewhere(handler):
 
 
 @pytest.mark.parametrize(
-    "answer, said, times",
+    "answer, message, times",
     [
         (cut, r"ended after 40 of [\d,]+ bytes", 2),
         (404, "answers 404 Not Found", 1),
@@ -267,14 +267,16 @@ def elsewhere(handler):
     ],
     ids=["cut", "404", "503", "silent", "stalled", "redirected to ftp", "too long"],
 )
-def test_a_download_that_fails_leaves_nothing(server, offer, tmp_path, monkeypatch, answer, said, times):
+def test_a_download_that_fails_leaves_nothing(server, offer, tmp_path, monkeypatch, answer, message, times):
     monkeypatch.setattr(fetch, "ANSWER_SECONDS", 0.2)
     offer(mnist())
     server.answers[IMAGES] = answer
     began = time.monotonic()
-    refused(tmp_path, "mnist", said, f"{IMAGES} of mnist can't be fetched from 127.0.0.1 into {tmp_path}", "--data-dir")
+    refused(
+        tmp_path, "mnist", message, f"{IMAGES} of mnist can't be fetched from 127.0.0.1 into {tmp_path}", "--data-dir"
+    )
     assert time.monotonic() - began < 5
-    assert server.asked == [IMAGES] * times and files_in(tmp_path) == [] and not fetch.kept("mnist", tmp_path)
+    assert server.asked == [IMAGES] * times and files_in(tmp_path) == [] and not fetch.is_fetched("mnist", tmp_path)
 
 
 def test_a_failure_of_the_moment_is_overcome(server, offer, tmp_path):
@@ -287,8 +289,8 @@ def test_a_failure_of_the_moment_is_overcome(server, offer, tmp_path):
 def test_another_file_is_refused_with_both_checksums(server, offer, tmp_path):
     remote = offer(mnist())[0]
     server.answers[IMAGES] = other = bytes(remote.size)
-    said = f"SHA-256 {hashlib.sha256(other).hexdigest()}, expected {remote.sha256}"
-    refused(tmp_path, "mnist", said, "by hand")
+    message = f"SHA-256 {hashlib.sha256(other).hexdigest()}, expected {remote.sha256}"
+    refused(tmp_path, "mnist", message, "by hand")
     assert files_in(tmp_path) == [] and server.asked == [IMAGES]
 
 
@@ -297,7 +299,7 @@ def test_a_damaged_file_is_fetched_again(server, offer, tmp_path):
     fetch.fetched("mnist", tmp_path)
     path = tmp_path / "downloads" / "jaxgan" / "mnist" / IMAGES
     path.write_bytes(bytes(remote.size))
-    assert fetch.kept("mnist", tmp_path)  # it goes by size
+    assert fetch.is_fetched("mnist", tmp_path)  # it goes by size
     server.answers[IMAGES] = 404
     refused(tmp_path, "mnist", rf"404.*the one that lies there is another \(SHA-256 .* expected {remote.sha256}")
     assert path.read_bytes() == bytes(remote.size)  # perhaps a user's: it stays until there is a better one
@@ -338,7 +340,7 @@ def test_nothing_but_http_is_opened(offer, tmp_path, scheme):
 
 
 def test_only_three_sets_can_be_fetched(tmp_path):
-    for call in (fetch.fetched, fetch.kept):
+    for call in (fetch.fetched, fetch.is_fetched):
         with pytest.raises(DataError, match=r"'svhn' can't be fetched.*only mnist, fashion_mnist, cifar10 can"):
             call("svhn", tmp_path)
 
@@ -378,7 +380,7 @@ def test_large_files_show_their_progress_on_stderr(offer, tmp_path, monkeypatch,
 
 
 @pytest.mark.parametrize(
-    "member, said",
+    "member, message",
     [
         (("../evil", b"x"), r"refused: its member '../evil' points out"),
         (("a/../../evil", b"x"), "points out"),
@@ -392,15 +394,15 @@ def test_large_files_show_their_progress_on_stderr(offer, tmp_path, monkeypatch,
     ],
     ids=["parent", "inner parent", "absolute", "link", "large", "half a record", "empty", "label", "bomb"],
 )
-def test_an_archive_that_is_not_cifar10_is_refused(offer, tmp_path, monkeypatch, member, said):
+def test_an_archive_that_is_not_cifar10_is_refused(offer, tmp_path, monkeypatch, member, message):
     monkeypatch.setattr(fetch, "BATCH_BYTES", 3 * 3073)
     offer({"cifar-10-binary.tar.gz": tar([*(batch(i) for i in range(1, 6)), member])})
-    refused(tmp_path, "cifar10", r"cifar-10-binary.tar.gz can't be read \(", said)
+    refused(tmp_path, "cifar10", r"cifar-10-binary.tar.gz can't be read \(", message)
     assert files_in(tmp_path) == ["cifar-10-binary.tar.gz"]
 
 
 @pytest.mark.parametrize(
-    "name, content, said",
+    "name, content, message",
     [
         (IMAGES, b"page", "Not a gzipped file"),
         (IMAGES, mnist()[IMAGES][:-9], "end-of-stream"),
@@ -414,10 +416,10 @@ def test_an_archive_that_is_not_cifar10_is_refused(offer, tmp_path, monkeypatch,
     ],
     ids=["no gzip", "cut", "short", "kind", "shape", "length", "bomb", "label", "labels"],
 )
-def test_a_file_that_is_not_mnist_is_named(offer, tmp_path, monkeypatch, name, content, said):
+def test_a_file_that_is_not_mnist_is_named(offer, tmp_path, monkeypatch, name, content, message):
     monkeypatch.setattr(fetch, "MOST_IMAGES", 8)
     offer(mnist() | {name: content})
-    refused(tmp_path, "mnist", rf"{tmp_path}.*{name} can't be read \(.*{said}")
+    refused(tmp_path, "mnist", rf"{tmp_path}.*{name} can't be read \(.*{message}")
 
 
 def test_a_bomb_does_not_fill_the_memory(offer, tmp_path, monkeypatch):
@@ -454,7 +456,7 @@ def test_a_killed_download_leaves_nothing_that_looks_finished(server, offer, tmp
         time.sleep(0.02)
     process.kill()
     process.wait()
-    assert [name.endswith(".part") for name in files_in(tmp_path)] == [True] and not fetch.kept("mnist", tmp_path)
+    assert [name.endswith(".part") for name in files_in(tmp_path)] == [True] and not fetch.is_fetched("mnist", tmp_path)
     server.answers.update(files)
     assert fetch.fetched("mnist", tmp_path)[0].tobytes() == pixels
 

@@ -29,7 +29,7 @@ def folder(path):
 
 
 def png_claiming(width, height):
-    """A whole, valid PNG file but for its pixels: the header claims a size, and a few bytes follow."""
+    """Returns a valid PNG file but for its pixels: the header claims a size, and a few bytes follow."""
 
     def chunk(kind, content):
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))

@@ -1,4 +1,4 @@
-"""The order of the data: a bijection in every epoch, one for NumPy and jax.numpy, and as irregular as chance."""
+"""The order of the data: a bijection in every epoch, the same for NumPy and jax.numpy, and as irregular as chance."""
 
 import hashlib
 import math
@@ -16,7 +16,7 @@ WORDS = np.asarray(jax.random.key_data(KEY))
 
 
 def orders(size, count, seeds=False):
-    """The orders of a set in its first epochs, or of the first epoch under so many seeds, `[count, size]`."""
+    """Returns the orders of a set in its first epochs, or of the first epoch under so many seeds, `[count, size]`."""
 
     def one(i):
         key, epoch = (jax.random.key(i), 0) if seeds else (KEY, i)
@@ -48,7 +48,7 @@ def test_numpy_and_compiled_order_are_equal(size):
 
 @pytest.mark.parametrize("size", [5, 300, 1797])
 def test_every_position_can_be_asked_for_by_itself(size):
-    """In any shape, in compiled programs that don't know it, and for several epochs at once."""
+    """Positions may have any shape, in compiled programs that don't know them, and for several epochs at once."""
     order = indices(WORDS, 3, np.arange(size), size)
     ask = jax.jit(lambda epoch, position: indices(KEY, epoch, position, size))
     for position in (np.int32(size - 1), np.array([4, 0, 4]), np.array([[1], [3]], np.uint32)):
@@ -90,7 +90,7 @@ def test_odd_permutations_are_as_frequent_as_even_ones(size):
     "size, epochs", [(7, 100_000), (16, 100_000), (50, 20_000), (100, 20_000), (300, 20_000), (1000, 2000)]
 )
 def test_order_looks_like_chance(size, epochs):
-    """Where an example comes, and what follows it, are spread as by a random permutation."""
+    """An example's position, and the example after it, are spread as by a random permutation."""
     order = orders(size, epochs)
     places = np.bincount((size * np.arange(size) + order).ravel(), minlength=size**2)
     assert stats.chisquare(places, ddof=2 * size - 2).pvalue > 1e-3

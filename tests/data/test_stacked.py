@@ -1,4 +1,4 @@
-"""Stacked-MNIST, of a tiny MNIST whose digits can be told apart, and of the real one where it is."""
+"""Stacked-MNIST, from a tiny MNIST whose digits can be told apart, and from the real one where it is available."""
 
 import tracemalloc
 import zlib
@@ -31,7 +31,7 @@ def tiny(chosen):
 
 
 def looked_up(stacks, digits):
-    """Which digit each channel is, `[N, 3]`, by its bytes."""
+    """Returns the index of each channel's digit, `[N, 3]`, by its bytes."""
     place = {digit.tobytes(): i for i, digit in enumerate(digits)}
     return np.array([[place[stack[..., c].tobytes()] for c in range(3)] for stack in stacks])
 
@@ -42,25 +42,25 @@ def chi_square(counts, shares):
 
 
 def plausible(counts, shares):
-    """Whether counts are such as a thousand draws of a thousand would give, neither too far nor too even."""
+    """Returns whether the chi-square of counts is neither too large nor too small: all but 1 in 1,000 draws pass."""
     low, high = chi2.ppf([0.0005, 0.9995], len(counts) - 1)
     return low < chi_square(counts, shares) < high
 
 
 @pytest.fixture(scope="module")
-def made():
+def stacks():
     return {split: stacked_mnist(tiny(TRAINING), tiny(TEST), split) for split in ("train", "test")}
 
 
 @pytest.fixture
 def few(monkeypatch):
-    """Only the first 4,000 stacks are made."""
+    """Makes only the first 4,000 stacks."""
     monkeypatch.setitem(stacked.SPLITS, "train", (4000, stacked.SPLITS["train"][1]))
 
 
 @pytest.mark.parametrize("split, count", [("train", 128_000), ("test", 26_000)])
-def test_stacks_are_three_digits_and_labels_their_number(made, split, count):
-    found = made[split]
+def test_stacks_are_three_digits_and_labels_their_number(stacks, split, count):
+    found = stacks[split]
     assert found.images.shape == (count, 28, 28, 3) and found.images.dtype == np.uint8 and found.name == "stacked_mnist"
     assert found.labels.shape == (count,) and found.labels.dtype == np.int32
     assert found.class_names[0] == "000" and found.class_names[42] == "042" and found.class_names[999] == "999"
@@ -71,23 +71,23 @@ def test_stacks_are_three_digits_and_labels_their_number(made, split, count):
     assert digits.min(axis=0).tolist() == [0, 0, 0] and digits.max(axis=0).tolist() == [9, 9, 9]
 
 
-def test_every_digit_of_both_sets_is_drawn_alike_and_by_itself(made):
-    drawn = looked_up(made["train"].images[:20_000], DIGITS)
+def test_every_digit_of_both_sets_is_drawn_alike_and_by_itself(stacks):
+    drawn = looked_up(stacks["train"].images[:20_000], DIGITS)
     for channel in drawn.T:
         assert plausible(np.bincount(channel, minlength=50), np.full(50, 1 / 50))
-    assert plausible(np.bincount(made["train"].labels, minlength=1000), np.full(1000, 1 / 1000))
-    assert plausible(np.bincount(made["test"].labels, minlength=1000), np.full(1000, 1 / 1000))
+    assert plausible(np.bincount(stacks["train"].labels, minlength=1000), np.full(1000, 1 / 1000))
+    assert plausible(np.bincount(stacks["test"].labels, minlength=1000), np.full(1000, 1 / 1000))
     for one, other in ((0, 1), (0, 2), (1, 2)):
         assert plausible(np.bincount(50 * drawn[:, one] + drawn[:, other], minlength=2500), np.full(2500, 1 / 2500))
 
 
-def test_it_is_always_the_same_set_and_another_one_for_the_test(made, few):
-    assert zlib.crc32(made["train"].images[:100]) == FROM_FAKES
-    assert not (made["train"].labels[:26_000] == made["test"].labels).all()
+def test_it_is_always_the_same_set_and_another_one_for_the_test(stacks, few):
+    assert zlib.crc32(stacks["train"].images[:100]) == FROM_FAKES
+    assert not (stacks["train"].labels[:26_000] == stacks["test"].labels).all()
     # In whatever order, and in whichever of the two sets, the digits come.
     turned = stacked_mnist(tiny(TEST[::-1]), tiny(TRAINING[::-1]))
-    np.testing.assert_array_equal(turned.images, made["train"].images[:4000])
-    np.testing.assert_array_equal(turned.labels, made["train"].labels[:4000])
+    np.testing.assert_array_equal(turned.images, stacks["train"].images[:4000])
+    np.testing.assert_array_equal(turned.labels, stacks["train"].labels[:4000])
 
 
 def test_of_equal_pictures_the_label_decides_the_order(few):
@@ -111,24 +111,24 @@ def test_the_set_is_in_memory_once(monkeypatch):
 
 @pytest.fixture
 def prepared_mnist(tmp_path):
-    """A folder with MNIST, tiny, as TFDS prepares it."""
+    """Returns a folder with a tiny MNIST, as TFDS prepares it."""
     of = {part: (DIGITS[chosen], LABELS[chosen].tolist()) for part, chosen in (("train", TRAINING), ("test", TEST))}
     names = tuple("0123456789")
     write_prepared(tmp_path, *of["train"], names, where="mnist/3.0.1", tensor="uint8", more={"test": of["test"]})
     return str(tmp_path)
 
 
-def test_by_name_from_a_prepared_folder(made, few, prepared_mnist):
+def test_by_name_from_a_prepared_folder(stacks, few, prepared_mnist):
     for split, count in (("train", 4000), ("test", 26_000)):
         found = data.open_source("stacked_mnist", prepared_mnist, split=split)
-        np.testing.assert_array_equal(found.images[:4000], made[split].images[:4000])
-        np.testing.assert_array_equal(found.labels, made[split].labels[:count])
+        np.testing.assert_array_equal(found.images[:4000], stacks[split].images[:4000])
+        np.testing.assert_array_equal(found.labels, stacks[split].labels[:count])
     assert len(data.open_source("mnist", prepared_mnist)) == 40
     with pytest.raises(data.DataError, match=r"^stacked_mnist has splits train, test, no validation split$"):
         data.open_source("stacked_mnist", prepared_mnist, split="validation")
 
 
-def test_by_name_from_the_original_files(made, few, tmp_path, monkeypatch):
+def test_by_name_from_the_original_files(stacks, few, tmp_path, monkeypatch):
     monkeypatch.setattr(requirements, "has_tensorflow", lambda: False)
     folder = requirements.folder_of("mnist", tmp_path)
     folder.mkdir(parents=True)
@@ -142,12 +142,12 @@ def test_by_name_from_the_original_files(made, few, tmp_path, monkeypatch):
             remotes.append(fetch.Remote("http://no-such-host.invalid/", path.name, len(content), digest))
     monkeypatch.setattr(fetch, "registered", lambda name: remotes)
     found = data.open_source("stacked_mnist", str(tmp_path))
-    np.testing.assert_array_equal(found.images, made["train"].images[:4000])
-    np.testing.assert_array_equal(found.labels, made["train"].labels[:4000])
+    np.testing.assert_array_equal(found.images, stacks["train"].images[:4000])
+    np.testing.assert_array_equal(found.labels, stacks["train"].labels[:4000])
 
 
-def test_options_choose_from_it(made, few, prepared_mnist):
-    images, labels = made["train"].images[:4000], made["train"].labels[:4000]
+def test_options_choose_from_it(stacks, few, prepared_mnist):
+    images, labels = stacks["train"].images[:4000], stacks["train"].labels[:4000]
     found = load(DataOptions("stacked_mnist", prepared_mnist, image_size=28, classes="7,042,999"))
     assert found.class_names == ("007", "042", "999")
     for new, old in enumerate((7, 42, 999)):
@@ -162,12 +162,12 @@ def test_options_choose_from_it(made, few, prepared_mnist):
 
 def test_without_mnist_it_is_said_as_of_mnist(tmp_path, monkeypatch):
     monkeypatch.setattr(requirements, "has_tensorflow", lambda: False)
-    said = []
+    messages = []
     for name in ("mnist", "stacked_mnist"):
         with pytest.raises(UsageError) as error:
             load(DataOptions(name, str(tmp_path)))
-        said.append(str(error.value))
-    assert said[0] == said[1] and "of mnist can't be fetched" in said[0] and "--data-dir" in said[0]
+        messages.append(str(error.value))
+    assert messages[0] == messages[1] and "of mnist can't be fetched" in messages[0] and "--data-dir" in messages[0]
     folder = write_prepared(tmp_path, DIGITS, LABELS.tolist(), tuple("0123456789"), where="mnist/3.0.1", tensor="uint8")
     with pytest.raises(data.DataError, match=rf"^{folder} has no test split; it has train$"):
         data.open_source("stacked_mnist", str(tmp_path))
@@ -182,7 +182,7 @@ def test_images_of_another_size_are_refused():
 @pytest.mark.data
 @needs_tfds
 def test_of_the_real_mnist():
-    every = data.Preparation(28, 1)
+    every = data.ImageTransform(28, 1)
     parts = [data.open_source("mnist", split=split) for split in ("train", "test")]
     images = [data.in_memory(part, np.arange(len(part)), every) for part in parts]
     whole = [data.from_arrays("mnist", *both) for both in zip(images, (part.labels for part in parts), strict=True)]

@@ -1,4 +1,5 @@
-"""Sets that are read as they are needed: the same batches as in memory, and nothing hangs whatever dies."""
+"""Sets that are read as they are needed: the batches are those of a set in memory, and nothing hangs when a process
+dies."""
 
 import multiprocessing
 import os
@@ -15,7 +16,7 @@ from PIL import Image
 from stream_sources import Numbered
 
 from jaxgan import data
-from jaxgan.data import Preparation, batch_indices
+from jaxgan.data import ImageTransform, batch_indices
 from jaxgan.data.stream import Stream, batches
 
 pytest.importorskip("grain")
@@ -31,15 +32,15 @@ def nothing_left():
     assert multiprocessing.active_children() == []
 
 
-def stream(source, workers=2, prepare=None, chosen=None):
+def stream(source, workers=2, transform=None, chosen=None):
     chosen = np.arange(len(source)) if chosen is None else chosen
     return Stream(
-        "mine", source, chosen, prepare or Preparation(4, 1), source.labels[chosen], source.class_names, workers
+        "mine", source, chosen, transform or ImageTransform(4, 1), source.labels[chosen], source.class_names, workers
     )
 
 
 def closing(iterator, count):
-    """The first `count` of a generator, which is closed then."""
+    """Returns the first `count` results of a generator, and closes it."""
     try:
         return [next(iterator) for _ in range(count)]
     finally:
@@ -56,12 +57,12 @@ def assert_batches(found, first, images, labels, batch_size):
 
 @pytest.mark.slow
 def test_batches_are_those_of_a_set_in_memory():
-    """Over two epochs and a half, resized and of some classes: the images, bit for bit, and their labels."""
+    """Over two epochs and a half, with resizing and chosen classes: the same images, bit for bit, and labels."""
     whole = data.from_arrays("mine", IMAGES, np.arange(22) % 4)
     chosen, labels, _ = data.choose(whole, "3,1", None)
-    prepare = Preparation(3, 3, "crop", equalize=True)
-    inside = data.in_memory(whole, chosen, prepare)
-    s = Stream("mine", whole, chosen, prepare, labels, ("3", "1"), 2)
+    transform = ImageTransform(3, 3, "crop", equalize=True)
+    inside = data.in_memory(whole, chosen, transform)
+    s = Stream("mine", whole, chosen, transform, labels, ("3", "1"), 2)
     assert_batches(closing(batches(s, WORDS, 0, 3), 8), 0, inside, labels, 3)
 
 
@@ -96,7 +97,8 @@ def save(path, image):
 
 
 def bad_folder(tmp_path, wrong=7):
-    """Twenty pictures, one of them cut short; its name, and the first step whose batch of 4 has it."""
+    """Returns a folder of twenty pictures, one of them cut short, its name, and the first step whose batch
+    of 4 has it."""
     for i in range(20):
         save(tmp_path / "set" / f"{i:02}.png", IMAGES[i])
     path = tmp_path / "set" / f"{wrong:02}.png"
@@ -140,11 +142,11 @@ PROGRAM = """
 import multiprocessing, sys, time
 import numpy as np
 from stream_sources import Numbered
-from jaxgan.data import Preparation
+from jaxgan.data import ImageTransform
 from jaxgan.data.stream import Stream, batches
 if __name__ == "__main__":
     s = Numbered()
-    stream = Stream("s", s, np.arange(20), Preparation(4, 1), s.labels, s.class_names, 2)
+    stream = Stream("s", s, np.arange(20), ImageTransform(4, 1), s.labels, s.class_names, 2)
     found = batches(stream, np.uint32([1, 2]), 0, 5)
     next(found)
     print(*(child.pid for child in multiprocessing.active_children()), flush=True)

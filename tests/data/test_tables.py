@@ -1,4 +1,4 @@
-"""Vectors from .csv and .npz files, and a set of one's own of them."""
+"""Vectors from .csv and .npz files, and from a user's own arrays."""
 
 import numpy as np
 import pytest

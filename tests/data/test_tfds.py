@@ -1,4 +1,4 @@
-"""TFDS's prepared folders, whole, damaged and half-written, read without TensorFlow."""
+"""TFDS's prepared folders, complete, damaged and half-written, read without TensorFlow."""
 
 import io
 import json
@@ -24,9 +24,9 @@ def png(image):
 
 
 def write_prepared(root, images, labels=None, names=(), *, where="mine/1.0.0", tensor=None, more=None, **info):
-    """A set as TFDS leaves it, written by hand: its two descriptions, and Examples (pictures, or numbers where `tensor`
-    is their dtype) in array_record. `more` has images and labels of further splits, `info` overrides what
-    dataset_info.json says."""
+    """Writes a set by hand as TFDS does: its two descriptions, and Examples (pictures, or numbers where `tensor` is
+    their dtype) in array_record. `more` has images and labels of further splits, `info` overrides entries of
+    dataset_info.json."""
     folder, kind = Path(root) / where, "tensorflow_datasets.core.features."
     folder.mkdir(parents=True)
     shape = {"dimensions": [str(n) for n in images[0].shape] if tensor else ["-1", "-1", "3"]}
@@ -42,8 +42,8 @@ def write_prepared(root, images, labels=None, names=(), *, where="mine/1.0.0", t
     (folder / "features.json").write_text(json.dumps(of))
     parts = {"train": (images, labels)} | (more or {})
     splits = [split(name=part, shardLengths=[str(len(stored))]) for part, (stored, _) in parts.items()]
-    said = {"name": "mine", "version": "1.0.0", "fileFormat": "array_record", "splits": splits} | info
-    (folder / "dataset_info.json").write_text(json.dumps(said))
+    description = {"name": "mine", "version": "1.0.0", "fileFormat": "array_record", "splits": splits} | info
+    (folder / "dataset_info.json").write_text(json.dumps(description))
     for part, (stored, numbers) in parts.items():
         write_records(folder / f"mine-{part}.array_record-00000-of-00001", stored, numbers, tensor)
     return folder
@@ -79,7 +79,7 @@ def open_mine(root, name="mine"):
 
 @pytest.mark.parametrize("at_once", [True, False])
 def test_prepared_sets_of_any_sizes(at_once, tmp_path, monkeypatch):
-    """As they were stored, grey ones made coloured as the set's description says; in a worker process too."""
+    """Images are as they were stored, and grey ones coloured as the set's description says; in a worker process too."""
     monkeypatch.setattr(tfds, "AT_ONCE", 2**28 if at_once else 0)
     images = [IMAGES[0], IMAGES[1][:, :4], IMAGES[2][..., :1]]
     write_prepared(tmp_path, images, [0, 1, 0], ["cat", "dog"])

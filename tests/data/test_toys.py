@@ -1,4 +1,4 @@
-"""The Gaussian mixtures against what the papers say of them. Tolerances are 4.5 standard deviations of an estimate."""
+"""The Gaussian mixtures against their papers. Tolerances are 4.5 standard deviations of an estimate."""
 
 import numpy as np
 import pytest

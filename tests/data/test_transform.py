@@ -1,10 +1,10 @@
-"""What is done to images before a network sees them, against arithmetic in NumPy and float64."""
+"""The transform of images for a network, against arithmetic in NumPy and float64."""
 
 import numpy as np
 import pytest
 
 from jaxgan import data
-from jaxgan.data import Preparation, choose, in_memory
+from jaxgan.data import ImageTransform, choose, in_memory
 from jaxgan.data.errors import BadImage
 from jaxgan.data.transform import readable
 
@@ -19,7 +19,8 @@ def triangle(x):
 
 
 def keys_cubic(x, a=-0.5):
-    """R. Keys 1981, "Cubic convolution interpolation for digital image processing", equation 4 generalised to a."""
+    """Computes the cubic convolution kernel of R. Keys 1981, "Cubic convolution interpolation for digital image
+    processing", equation 4 generalised to a."""
     x = np.abs(x)
     near, far = (a + 2) * x**3 - (a + 3) * x**2 + 1, a * (x**3 - 5 * x**2 + 8 * x - 4)
     return np.where(x < 1, near, np.where(x < 2, far, 0))
@@ -37,7 +38,8 @@ KERNELS = {"box": box, "bilinear": triangle, "bicubic": keys_cubic, "lanczos": l
 
 
 def weights(old, new, kernel):
-    """`[new, old]`: the kernel, as much wider as the image becomes smaller, at the distances of the pixels' centres."""
+    """Returns `[new, old]`: the kernel, as much wider as the image becomes smaller, at the distances of the pixels'
+    centres."""
     scale = old / new
     distance = np.arange(old)[None] + 0.5 - (np.arange(new)[:, None] + 0.5) * scale
     found = kernel(distance / max(scale, 1))
@@ -52,8 +54,8 @@ def resized(image, size, kernel):
 @pytest.mark.parametrize("name", KERNELS)
 @pytest.mark.parametrize("size", [4, 5, 7, 12, 17])
 def test_resizing_is_antialiased_as_worked_out_in_float64(name, size):
-    prepare = Preparation(size, 3, "stretch", name)
-    found = prepare(MIDDLE, "a")
+    transform = ImageTransform(size, 3, "stretch", name)
+    found = transform(MIDDLE, "a")
     assert found.shape == (size, size, 3) and found.dtype == np.uint8
     # Pillow rounds after each of two passes: half a level twice, and the first half is spread by the second kernel.
     np.testing.assert_allclose(found, resized(MIDDLE, size, KERNELS[name]), atol=1.3)
@@ -62,14 +64,14 @@ def test_resizing_is_antialiased_as_worked_out_in_float64(name, size):
 @pytest.mark.parametrize("factor", [2, 3, 4])
 def test_a_box_is_the_mean_of_its_pixels(factor):
     means = COLOUR.reshape(12 // factor, factor, 12 // factor, factor, 3).mean((1, 3))
-    found = Preparation(12 // factor, 3, "crop", "box")(COLOUR, "a")
+    found = ImageTransform(12 // factor, 3, "crop", "box")(COLOUR, "a")
     np.testing.assert_allclose(found, means, atol=1.01)
 
 
 def test_fine_stripes_become_grey_and_not_coarse_ones():
     stripes = np.tile(np.array([0, 255], np.uint8), (64, 32))[..., None]
     for name in KERNELS:
-        found = Preparation(12, 1, "crop", name)(stripes, "a")
+        found = ImageTransform(12, 1, "crop", name)(stripes, "a")
         assert np.ptp(found.astype(int)) < (100 if name == "box" else 30)  # nearest pixels would give 0 and 255
 
 
@@ -78,9 +80,9 @@ def test_crop_takes_the_middle_square(height, width, rows, columns):
     image = RANDOM.integers(0, 256, (height, width, 3), np.uint8)
     middle = image[rows[0] : rows[1], columns[0] : columns[1]]
     for name in KERNELS:  # at its own size untouched, whatever the filter
-        np.testing.assert_array_equal(Preparation(12, 3, "crop", name)(image, "a"), middle)
+        np.testing.assert_array_equal(ImageTransform(12, 3, "crop", name)(image, "a"), middle)
     np.testing.assert_array_equal(
-        Preparation(5, 3, "crop")(image, "a"), Preparation(5, 3, "stretch")(np.ascontiguousarray(middle), "a")
+        ImageTransform(5, 3, "crop")(image, "a"), ImageTransform(5, 3, "stretch")(np.ascontiguousarray(middle), "a")
     )
 
 
@@ -88,23 +90,27 @@ def test_padding_centres_on_black():
     image = RANDOM.integers(0, 256, (3, 4, 3), np.uint8)
     expected = np.zeros((6, 6, 3), np.uint8)
     expected[1:4, 1:5] = image
-    np.testing.assert_array_equal(Preparation(6, 3, "pad")(image, "a"), expected)
+    np.testing.assert_array_equal(ImageTransform(6, 3, "pad")(image, "a"), expected)
     with pytest.raises(BadImage, match=r"^a has 3×4 pixels, larger than 3×3; choose an --image-size and --fit crop"):
-        Preparation(3, 3, "pad")(image, "a")
+        ImageTransform(3, 3, "pad")(image, "a")
     with pytest.raises(BadImage, match=r"^a has 3×4 pixels, not 4×4; choose"):
-        Preparation(4, 3)(image, "a")
+        ImageTransform(4, 3)(image, "a")
 
 
 def test_grey_is_the_luma_of_itu_r_601():
-    np.testing.assert_array_equal(Preparation(1, 1)(np.array([[[255, 0, 0]]], np.uint8), "red"), [[[76]]])  # 0.299·255
-    np.testing.assert_array_equal(Preparation(1, 1)(np.array([[[0, 255, 0]]], np.uint8), "green"), [[[150]]])  # 0.587
-    np.testing.assert_array_equal(Preparation(1, 1)(np.array([[[0, 0, 255]]], np.uint8), "blue"), [[[29]]])  # 0.114
+    np.testing.assert_array_equal(
+        ImageTransform(1, 1)(np.array([[[255, 0, 0]]], np.uint8), "red"), [[[76]]]
+    )  # 0.299·255
+    np.testing.assert_array_equal(
+        ImageTransform(1, 1)(np.array([[[0, 255, 0]]], np.uint8), "green"), [[[150]]]
+    )  # 0.587
+    np.testing.assert_array_equal(ImageTransform(1, 1)(np.array([[[0, 0, 255]]], np.uint8), "blue"), [[[29]]])  # 0.114
     luma = COLOUR @ np.array([0.299, 0.587, 0.114])
-    np.testing.assert_allclose(Preparation(12, 1)(COLOUR, "a")[..., 0], luma, atol=0.51)
+    np.testing.assert_allclose(ImageTransform(12, 1)(COLOUR, "a")[..., 0], luma, atol=0.51)
 
 
 def test_grey_becomes_three_equal_channels():
-    found = Preparation(12, 3)(COLOUR[..., :1], "a")
+    found = ImageTransform(12, 3)(COLOUR[..., :1], "a")
     np.testing.assert_array_equal(found, COLOUR[..., [0, 0, 0]])
 
 
@@ -114,17 +120,17 @@ def test_equalizing_by_hand():
     table = {3: 0, 5: round(255 * 3 / 6 + 1e-9), 9: round(255 * 5 / 6 + 1e-9), 20: 255}
     assert table[5] == 128 and table[9] == 213
     expected = np.vectorize(table.get)(image)
-    found = Preparation(4, 1, "pad", equalize=False)(image, "a")[1:3]
+    found = ImageTransform(4, 1, "pad", equalize=False)(image, "a")[1:3]
     np.testing.assert_array_equal(found, image)
     square = np.concatenate([image, image])
     np.testing.assert_allclose(
-        Preparation(4, 1, equalize=True)(square, "a"), np.concatenate([expected, expected]), atol=1
+        ImageTransform(4, 1, equalize=True)(square, "a"), np.concatenate([expected, expected]), atol=1
     )
 
 
 def test_equalized_channels_are_flat_and_keep_their_order():
     image = (RANDOM.beta(2, 6, (28, 28, 3)) * 255).astype(np.uint8)
-    found = Preparation(28, 3, equalize=True)(image, "a")
+    found = ImageTransform(28, 3, equalize=True)(image, "a")
     for c in range(3):
         assert found[..., c].min() == 0 and found[..., c].max() == 255
         shares = np.histogram(found[..., c], 8, (0, 256))[0] / 28**2
@@ -132,7 +138,7 @@ def test_equalized_channels_are_flat_and_keep_their_order():
         order = np.argsort(image[..., c].ravel(), kind="stable")
         assert (np.diff(found[..., c].ravel()[order].astype(int)) >= 0).all()
     flat = np.full((4, 4, 1), 7, np.uint8)
-    np.testing.assert_array_equal(Preparation(4, 1, equalize=True)(flat, "a"), flat)
+    np.testing.assert_array_equal(ImageTransform(4, 1, equalize=True)(flat, "a"), flat)
 
 
 def numbered(count, names=("cat", "dog", "owl")):
@@ -210,7 +216,7 @@ def test_classes_without_images_and_long_lists_of_classes():
 
 
 class Broken:
-    """Images of which every tenth can't be read."""
+    """A source of images of which every tenth can't be read."""
 
     name, class_names, labels = "broken", (), np.zeros(200, np.int32)
 
@@ -231,16 +237,16 @@ class Broken:
 
 def test_images_come_in_the_order_chosen():
     chosen = np.array([i for i in RANDOM.permutation(200) if i % 10 != 3])
-    found = in_memory(Broken(), chosen, Preparation(2, 3))
+    found = in_memory(Broken(), chosen, ImageTransform(2, 3))
     assert found.shape == (180, 2, 2, 3)
     np.testing.assert_array_equal(found[:, 1, 1, 2], chosen)
     whole = numbered(10)
-    np.testing.assert_array_equal(in_memory(whole, np.array([7, 1]), Preparation(2, 1))[:, 0, 0, 0], [7, 1])
+    np.testing.assert_array_equal(in_memory(whole, np.array([7, 1]), ImageTransform(2, 1))[:, 0, 0, 0], [7, 1])
 
 
 def test_a_bad_image_ends_the_reading_or_is_counted():
     with pytest.raises(BadImage, match="image 3 is bad"):
-        in_memory(Broken(), np.arange(200), Preparation(2, 1))
-    good, faults = readable(Broken(), np.arange(5, 195), Preparation(2, 1))
+        in_memory(Broken(), np.arange(200), ImageTransform(2, 1))
+    good, faults = readable(Broken(), np.arange(5, 195), ImageTransform(2, 1))
     assert np.flatnonzero(~good).tolist() == list(range(8, 190, 10))
     assert faults == [f"image {i} is bad" for i in range(13, 195, 10)]

@@ -1,4 +1,4 @@
-"""Whether conditional samples are what was asked for: scores against distances counted by hand."""
+"""Scores of conditional samples, against distances counted by hand."""
 
 import json
 
@@ -24,7 +24,7 @@ REAL, FAKE = RANDOM.normal(size=(60, 4)), RANDOM.normal(size=(45, 4)) * (1.0 + 0
 
 
 def covered(real, fake, k):
-    """Naeem et al. 2020, equation 4, pair by pair."""
+    """Computes coverage, Naeem et al. 2020, equation 4, pair by pair."""
     count = 0
     for i, centre in enumerate(real):
         others = sorted(np.linalg.norm(centre - x) for j, x in enumerate(real) if j != i)
@@ -34,8 +34,8 @@ def covered(real, fake, k):
 
 @pytest.mark.parametrize("k", [1, 5])
 def test_coverage_inside_each_class_and_the_share_that_agrees(k):
-    read = np.where(np.arange(45) < 9, (ASKED + 1) % 3, ASKED)
-    found = class_scores(REAL, LABELS, FAKE, ASKED, read, k=k)
+    predicted = np.where(np.arange(45) < 9, (ASKED + 1) % 3, ASKED)
+    found = class_scores(REAL, LABELS, FAKE, ASKED, predicted, k=k)
     each = [covered(REAL[c == LABELS], FAKE[c == ASKED], k) for c in range(3)]
     assert found.agreement == 36 / 45 and 0 < min(each) < max(each)
     np.testing.assert_allclose(found[1:], [np.mean(each), min(each)], rtol=1e-12)
@@ -58,18 +58,18 @@ def test_a_class_that_is_drawn_as_another_is_not_covered():
 
 
 @pytest.mark.parametrize(
-    "changed, said",
+    "changed, message",
     [
-        ({"asked": ASKED[:-1]}, r"expected asked labels as integers \[45\], got int64 \[44\]"),
-        ({"read": ASKED / 1.0}, r"expected read labels as integers \[45\], got float64"),
+        ({"requested": ASKED[:-1]}, r"expected requested labels as integers \[45\], got int64 \[44\]"),
+        ({"predicted": ASKED / 1.0}, r"expected predicted labels as integers \[45\], got float64"),
         ({"real_labels": LABELS[:, None]}, r"expected real labels as integers \[60\], got int64 \[60, 1\]"),
-        ({"asked": ASKED % 2}, r"real images are of the classes \[0, 1, 2\], asked for were \[0, 1\]"),
+        ({"requested": ASKED % 2}, r"real images are of the classes \[0, 1, 2\], asked for were \[0, 1\]"),
         ({"real_labels": np.minimum(LABELS + (np.arange(60) > 5), 2)}, "at least 6 real"),
     ],
 )
-def test_labels_that_do_not_fit_are_refused(changed, said):
-    given = {"real": REAL, "real_labels": LABELS, "fake": FAKE, "asked": ASKED, "read": ASKED} | changed
-    with pytest.raises(ValueError, match=said):
+def test_labels_that_do_not_fit_are_refused(changed, message):
+    given = {"real": REAL, "real_labels": LABELS, "fake": FAKE, "requested": ASKED, "predicted": ASKED} | changed
+    with pytest.raises(ValueError, match=message):
         class_scores(**given)
 
 

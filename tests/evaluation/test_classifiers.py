@@ -1,5 +1,5 @@
-"""House features: the packaged weights against NumPy in float64 and against labels, what images they take, and the
-script that trains them."""
+"""Packaged classifiers: their weights against NumPy in float64 and against labels, the images they take, and the script
+that trains them."""
 
 import dataclasses
 import hashlib
@@ -15,7 +15,14 @@ from PIL import Image
 from jaxgan import data
 from jaxgan.data.errors import DataError
 from jaxgan.evaluation.features import classifiers
-from jaxgan.evaluation.features.classifiers import HOUSE, WEIGHTS, from_file, house_features, packed, read_stacked
+from jaxgan.evaluation.features.classifiers import (
+    CLASSIFIERS,
+    WEIGHTS,
+    classifier_features,
+    from_file,
+    packed,
+    read_stacked,
+)
 from jaxgan.evaluation.features.network import FeatureNetwork, extract
 from jaxgan.networks.classifier import Classifier
 from jaxgan.training.cli.command_line import command_line
@@ -29,17 +36,17 @@ DEPTHS = {"mnist-v1": (0, 1, 1), "cifar10-v1": (0, 2, 2)}
 
 
 def some(count, height, width, channels, seed=0):
-    """Random uint8 images in which neighbours resemble each other."""
+    """Returns random uint8 images in which neighbours resemble each other."""
     small = np.random.default_rng(seed).integers(0, 256, (count, height // 2 + 1, width // 2 + 1, channels))
     return np.repeat(np.repeat(small, 2, 1), 2, 2)[:, :height, :width].astype(np.uint8)
 
 
 def native(name, count, seed=0):
-    return some(count, HOUSE[name].size, HOUSE[name].size, HOUSE[name].channels, seed)
+    return some(count, CLASSIFIERS[name].size, CLASSIFIERS[name].size, CLASSIFIERS[name].channels, seed)
 
 
 def convolved(x, kernel):
-    """Cross-correlation with 3×3 numbers and a border of 1."""
+    """Computes the cross-correlation with 3×3 numbers and a border of 1."""
     height, width = x.shape[1:3]
     x = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
     taps = [(i, j) for i in range(3) for j in range(3)]
@@ -47,7 +54,7 @@ def convolved(x, kernel):
 
 
 def by_hand(name, values, depths):
-    """The network in float64 on images of values 0 to 255, as it is drawn in `Classifier`'s docstring."""
+    """Computes the network in float64 on images of values 0 to 255, as described in `Classifier`'s docstring."""
     with np.load(WEIGHTS / f"{name}.npz") as file:
         stored = {key: file[key].astype(np.float64) for key in file.files if key != "about"}
     norms = iter(range(100))
@@ -82,7 +89,7 @@ def assert_close(actual, expected):
 def test_the_packaged_file(name, most):
     stored = (WEIGHTS / f"{name}.npz").read_bytes()
     assert len(stored) <= most
-    assert hashlib.sha256(stored).hexdigest() == HOUSE[name].sha256 == house_features(name).sha256
+    assert hashlib.sha256(stored).hexdigest() == CLASSIFIERS[name].sha256 == classifier_features(name).sha256
     with np.load(WEIGHTS / f"{name}.npz", allow_pickle=False) as file:
         assert json.loads(str(file["about"]))["network"] == name
         assert all(np.isfinite(file[key]).all() for key in file.files if key != "about")
@@ -91,7 +98,7 @@ def test_the_packaged_file(name, most):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_against_float64(name):
-    network, images = house_features(name), native(name, 2)
+    network, images = classifier_features(name), native(name, 2)
     images[1] = 255 * (images[1] > 127)
     assert network.name == name and network.classes == 10
     found = extract(network, images)
@@ -103,8 +110,8 @@ def test_against_float64(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_image_counts_alone(name):
-    images, network = native(name, 3), house_features(name)
-    assert house_features(name) is network
+    images, network = native(name, 3), classifier_features(name)
+    assert classifier_features(name) is network
     one, other = extract(network, images[:2]), extract(network, images[[2, 1]])
     for key in one:
         np.testing.assert_array_equal(one[key][1], other[key][1])
@@ -112,10 +119,10 @@ def test_an_image_counts_alone(name):
 
 
 def test_padded_digits_are_digits():
-    images, network = native("mnist-v1", 2), house_features("mnist-v1")
+    images, network = native("mnist-v1", 2), classifier_features("mnist-v1")
     padded = np.pad(images, ((0, 0), (2, 2), (2, 2), (0, 0)))
-    prepare = data.Preparation(32, 1, "pad")
-    np.testing.assert_array_equal(padded, [prepare(image, "") for image in images])  # what our experiments train on
+    transform = data.ImageTransform(32, 1, "pad")
+    np.testing.assert_array_equal(padded, [transform(image, "") for image in images])  # what our experiments train on
     for key, values in extract(network, padded).items():
         np.testing.assert_array_equal(values, extract(network, images)[key])
 
@@ -123,7 +130,7 @@ def test_padded_digits_are_digits():
 @pytest.mark.parametrize("name, height, width", [("mnist-v1", 64, 40), ("mnist-v1", 16, 31), ("cifar10-v1", 20, 96)])
 def test_other_sizes_are_resized_as_pillow_does(name, height, width):
     """Pillow's bilinear filter is antialiased; in its mode F nothing is rounded."""
-    channels, size = HOUSE[name].channels, HOUSE[name].size
+    channels, size = CLASSIFIERS[name].channels, CLASSIFIERS[name].size
     images = some(2, height, width, channels)
 
     def resized(layer):
@@ -131,14 +138,14 @@ def test_other_sizes_are_resized_as_pillow_does(name, height, width):
         return np.asarray(picture.resize((size, size), Image.Resampling.BILINEAR))
 
     values = np.stack([np.stack([resized(image[..., c]) for c in range(channels)], -1) for image in images])
-    assert_close(extract(house_features(name), images), by_hand(name, values, DEPTHS[name]))
+    assert_close(extract(classifier_features(name), images), by_hand(name, values, DEPTHS[name]))
 
 
 def test_the_resize_is_in_words():
-    assert house_features("mnist-v1").resize == (
+    assert classifier_features("mnist-v1").resize == (
         "to 28x28: 32x32 loses its border of 2, others antialiased bilinear, not rounded"
     )
-    assert house_features("cifar10-v1").resize == "to 32x32: antialiased bilinear, not rounded"
+    assert classifier_features("cifar10-v1").resize == "to 32x32: antialiased bilinear, not rounded"
 
 
 @pytest.mark.parametrize(
@@ -151,27 +158,27 @@ def test_the_resize_is_in_words():
     ],
 )
 def test_what_a_network_does_not_take(name, images, message):
-    with pytest.raises(ValueError, match=message) as told:
-        house_features(name).apply(jnp.asarray(images))
-    assert "\n" not in str(told.value)
+    with pytest.raises(ValueError, match=message) as raised:
+        classifier_features(name).apply(jnp.asarray(images))
+    assert "\n" not in str(raised.value)
 
 
 def test_damaged_missing_and_unknown_weights(tmp_path, monkeypatch):
     stored = bytearray((WEIGHTS / "mnist-v1.npz").read_bytes())
     monkeypatch.setattr(classifiers, "WEIGHTS", tmp_path)
-    load = house_features.__wrapped__  # not what is kept
+    load = classifier_features.__wrapped__  # not what is kept
     with pytest.raises(ValueError, match=r"mnist-v1.npz can't be read \(No such file or directory\); install"):
         load("mnist-v1")
     stored[len(stored) // 2] ^= 1
     (tmp_path / "mnist-v1.npz").write_bytes(stored)
     with pytest.raises(ValueError, match=r"damaged: its SHA-256 is [0-9a-f]{64}, not [0-9a-f]{64}; install"):
         load("mnist-v1")
-    with pytest.raises(ValueError, match="'svhn-v1'; mnist-v1 and cifar10-v1 are"):
+    with pytest.raises(ValueError, match="'svhn-v1'; there are mnist-v1 and cifar10-v1"):
         load("svhn-v1")
 
 
 def test_stacked_digits_are_read_channel_by_channel():
-    """A network that sees a digit in the brightest pixel."""
+    """The network reads a digit from the brightest pixel."""
 
     def apply(images):
         assert images.shape[1:] == (5, 6, 1) and images.dtype == jnp.uint8
@@ -189,18 +196,18 @@ def test_stacked_digits_are_read_channel_by_channel():
 )
 def test_what_is_no_stack(images):
     with pytest.raises(ValueError, match=r"uint8 stacked digits \[B, H, W, 3\], got"):
-        read_stacked(house_features("mnist-v1"), images)
+        read_stacked(classifier_features("mnist-v1"), images)
 
 
 def of_test_split(name, chosen):
     source = data.open_source(name, split="test")
     assert len(source) == 10_000
-    prepare = data.Preparation(*{"mnist": (28, 1), "cifar10": (32, 3)}[name])
-    return data.in_memory(source, np.arange(10_000)[chosen], prepare), source.labels[chosen]
+    transform = data.ImageTransform(*{"mnist": (28, 1), "cifar10": (32, 3)}[name])
+    return data.in_memory(source, np.arange(10_000)[chosen], transform), source.labels[chosen]
 
 
 def accuracy(name, images, labels):
-    return np.mean(extract(house_features(name), images)["logits"].argmax(1) == labels)
+    return np.mean(extract(classifier_features(name), images)["logits"].argmax(1) == labels)
 
 
 @pytest.mark.data
@@ -211,7 +218,7 @@ def test_digits_are_told_apart_and_stacks_are_read():
     reds, greens, blues = np.random.default_rng(0).integers(0, 10_000, (3, 200))
     stacked = np.concatenate([images[reds], images[greens], images[blues]], axis=-1)
     expected = 100 * labels[reds] + 10 * labels[greens] + labels[blues]
-    assert np.mean(read_stacked(house_features("mnist-v1"), stacked) == expected) > 0.96
+    assert np.mean(read_stacked(classifier_features("mnist-v1"), stacked) == expected) > 0.96
 
 
 @pytest.mark.data
@@ -233,16 +240,16 @@ def test_random_changes_are_windows_of_the_mirrored_image():
     both = jax.jit(lambda x, key: [changed(x, key, 2, flip) for flip in (False, True)])(images, jax.random.key(0))
     places = [(top, left, way) for way in (1, -1) for top in range(5) for left in range(5)]
     for found, ways in zip(both, ({1}, {1, -1}), strict=True):
-        seen = set()
+        used = set()
         for image, whole in zip(found, wide, strict=True):
             windows = [whole[top : top + 6, left : left + 6][:, ::way] for top, left, way in places]
-            seen.add(places[next(i for i, window in enumerate(windows) if np.allclose(window, image, atol=1e-6))])
-        assert {way for _, _, way in seen} == ways and len(seen) > 10
+            used.add(places[next(i for i, window in enumerate(windows) if np.allclose(window, image, atol=1e-6))])
+        assert {way for _, _, way in used} == ways and len(used) > 10
 
 
 @pytest.fixture(scope="module")
 def few():
-    """Stripes, lying (class 3) and standing (class 7), anywhere."""
+    """Returns images of stripes, horizontal (class 3) and vertical (class 7), anywhere."""
     random, labels = np.random.default_rng(0), np.repeat(np.int32([3, 7]), 32)
     lying = [((np.arange(28) + random.integers(4)) // 2 % 2)[:, None] * np.full((28, 28), 200) for _ in labels]
     stripes = np.stack([x if label == 3 else x.T for x, label in zip(lying, labels, strict=True)])
@@ -260,7 +267,7 @@ def test_it_learns_stripes(few, as_users_have_it):
 
 
 def test_weights_come_back_rounded(tmp_path, monkeypatch):
-    monkeypatch.setitem(HOUSE, "mnist-v1", dataclasses.replace(HOUSE["mnist-v1"], module=TINY))
+    monkeypatch.setitem(CLASSIFIERS, "mnist-v1", dataclasses.replace(CLASSIFIERS["mnist-v1"], module=TINY))
     shapes = jax.eval_shape(lambda: TINY.init(jax.random.key(0), jnp.zeros((1, 28, 28, 1)), train=True))
     random = np.random.default_rng(0)
     variables = jax.tree.map(lambda x: jnp.asarray(random.uniform(0.1, 0.9, x.shape), x.dtype), shapes)
@@ -272,19 +279,20 @@ def test_weights_come_back_rounded(tmp_path, monkeypatch):
 
 
 def test_the_script_writes_weights_and_says_how_good_they_are(tmp_path, monkeypatch, few, capsys, as_users_have_it):
-    monkeypatch.setitem(HOUSE, "mnist-v1", dataclasses.replace(HOUSE["mnist-v1"], module=TINY))
+    monkeypatch.setitem(CLASSIFIERS, "mnist-v1", dataclasses.replace(CLASSIFIERS["mnist-v1"], module=TINY))
     monkeypatch.setattr(train_features, "split", lambda dataset, data_dir, name: few)
     monkeypatch.setattr(train_features, "BATCH", 16)  # as above: compiled already
     path = tmp_path / "deep" / "weights.npz"
     run(Options("mnist", epochs=15, out=path))
     assert [file.name for file in path.parent.iterdir()] == ["weights.npz"]
-    said = capsys.readouterr().out.splitlines()
+    lines = capsys.readouterr().out.splitlines()
     right = extract(from_file("mnist-v1", path), few[0])["logits"].argmax(1) == few[1]
     assert (
-        said[0] == f"training images: {right.mean():.2%} of 64" and said[1] == f"test images: {right.mean():.2%} of 64"
+        lines[0] == f"training images: {right.mean():.2%} of 64"
+        and lines[1] == f"test images: {right.mean():.2%} of 64"
     )
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    assert said[2] == f"{path}: {path.stat().st_size:,} bytes, SHA-256 {digest}"
+    assert lines[2] == f"{path}: {path.stat().st_size:,} bytes, SHA-256 {digest}"
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match=r"can't write .*: Not a directory"):
         run(Options("mnist", epochs=15, out=tmp_path / "file" / "deep" / "a.npz"))

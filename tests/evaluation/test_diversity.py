@@ -1,4 +1,4 @@
-"""How many images differ, against distances that SciPy computes."""
+"""Diversity of images, against distances that SciPy computes."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ REAL = RANDOM.integers(0, 256, (300, 6, 6, 1)).astype(np.uint8)
 
 
 def by_hand(images, real):
-    """NN distances by SciPy, the 1 % quantile of the real ones, and NumPy's variances."""
+    """Computes it from SciPy's distances of neighbours, the 1 % quantile of the real ones, and NumPy's variances."""
     near = []
     for one in (real, images):
         flat = one.reshape(len(one), -1) / 127.5
@@ -23,7 +23,7 @@ def by_hand(images, real):
 
 
 def collapsing(share, noise):
-    """Images of which `share` are one image with a little noise."""
+    """Returns images of which a `share` are one image with a little noise."""
     images = RANDOM.integers(0, 256, REAL.shape).astype(np.uint8)
     count = int(share * len(images))
     images[:count] = np.clip(128 + noise * RANDOM.standard_normal((count, 6, 6, 1)), 0, 255).astype(np.uint8)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgan.evaluation.features.inception import INCEPTION_SHA256, MODES, _prepare, _resize, inception_features
+from jaxgan.evaluation.features.inception import INCEPTION_SHA256, MODES, _preprocess, _resize, inception_features
 from jaxgan.networks import inception
 from scripts.golden.inception import RESIZED, SIZES, SMALL, digest, random_images, random_weight
 
@@ -38,23 +38,23 @@ def file(weights, tmp_path_factory):
     return path
 
 
-def compare(said, prefix):
-    """Every output that is stored, each number within 1e-5 of the largest of its kind."""
-    expected = {name: GOLDEN[f"{prefix}/{name}"] for name in said if f"{prefix}/{name}" in GOLDEN}
-    assert {"64", "192", "768", "2048"} <= set(expected) <= set(said)
+def compare(outputs, prefix):
+    """Compares every stored output, each number within 1e-5 of the largest of its kind."""
+    expected = {name: GOLDEN[f"{prefix}/{name}"] for name in outputs if f"{prefix}/{name}" in GOLDEN}
+    assert {"64", "192", "768", "2048"} <= set(expected) <= set(outputs)
     for name, values in expected.items():
-        assert said[name].dtype == jnp.float32
-        found = digest(said[name])
+        assert outputs[name].dtype == jnp.float32
+        found = digest(outputs[name])
         np.testing.assert_allclose(found, values, rtol=1e-5, atol=1e-5 * abs(values[:, :-1]).max(), err_msg=name)
     return set(expected)
 
 
 def test_every_output(variables):
-    """At 107×107, where maps are 2×2 in the end: most of what is pooled and convolved lies at an edge."""
+    """At 107×107, where the last maps are 2×2: most pooled and convolved values are at an edge."""
     images = (jnp.asarray(random_images(*SMALL)).astype(jnp.float32) - 128) / 128
-    said = jax.jit(inception.InceptionV3().apply)(variables, images)
-    assert {name: values.shape for name, values in said.items()} == {name: (2, WIDTHS[name]) for name in WIDTHS}
-    assert compare(said, "torch-fidelity/107") == set(said)
+    outputs = jax.jit(inception.InceptionV3().apply)(variables, images)
+    assert {name: values.shape for name, values in outputs.items()} == {name: (2, WIDTHS[name]) for name in WIDTHS}
+    assert compare(outputs, "torch-fidelity/107") == set(outputs)
 
 
 @every_mode
@@ -62,22 +62,22 @@ def test_every_output(variables):
 def test_every_output_at_every_size(mode, variables):
     forward = jax.jit(inception.InceptionV3().apply)
     for size, shape in SIZES.items():
-        images = _prepare(jnp.asarray(random_images(*shape)), mode)
+        images = _preprocess(jnp.asarray(random_images(*shape)), mode)
         assert images.shape == (shape[0], 299, 299, 3)
         compare(forward(variables, images), f"{mode}/{size}")
 
 
 @pytest.mark.slow
 def test_the_feature_network(file, weights):
-    """From a file to the reference's numbers, by the way that scores are computed."""
+    """From a file to the reference's numbers, in the same way as scores are computed."""
     network = inception_features(file)
     assert network.name == "inception-v3-torch-fidelity" and network.classes == 1008
     assert network.sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
     images = random_images(*SIZES["32x32"])
     assert sum(leaf.size for leaf in jax.tree.leaves(network.apply)) > 23e6  # weights are arguments, not constants
-    said = jax.jit(lambda apply, images: apply(images))(network.apply, images)
-    assert set(said) == {"features", "logits"}
-    compared = {"2048": said["features"], "logits_unbiased": said["logits"]}
+    outputs = jax.jit(lambda apply, images: apply(images))(network.apply, images)
+    assert set(outputs) == {"features", "logits"}
+    compared = {"2048": outputs["features"], "logits_unbiased": outputs["logits"]}
     for name, values in compared.items():
         expected = GOLDEN[f"torch-fidelity/32x32/{name}"]
         np.testing.assert_allclose(digest(values), expected, rtol=1e-4, atol=1e-5 * abs(expected[:, :-1]).max())
@@ -86,14 +86,14 @@ def test_the_feature_network(file, weights):
 @every_mode
 @pytest.mark.parametrize("size", RESIZED)
 def test_resizing(mode, size):
-    """Up and down, of images that are not square, and of a single row."""
+    """Up and down, for images that are not square, and for a single row."""
     x = jnp.asarray(random_images(*RESIZED[size])).astype(jnp.float32)
     resized = _resize(x, MODES[mode].positions, 13)
     np.testing.assert_allclose(resized, GOLDEN[f"resize/{mode}/{size}"], rtol=1e-6, atol=1e-4)
 
 
 def test_the_modes_differ():
-    """Else a test of one could pass with the other."""
+    """Otherwise a test of one could pass with the other."""
     for prefix in ("resize/{}/6x9", "resize/{}/40x23", "{}/32x32/2048", "{}/75x60/64", "{}/299x299/64"):
         one, two = (GOLDEN[prefix.format(mode)] for mode in ("torch-fidelity", "pytorch-fid"))
         assert abs(one - two).max() > 1e-3 * abs(one).max()
@@ -104,19 +104,19 @@ def test_values_and_what_needs_no_resizing(mode):
     """torch-fidelity maps 0, 128, 255 to -1, 0, 127/128; pytorch-fid to -1, 1/255, 1."""
     image = np.zeros((1, 299, 299, 3), np.uint8)
     image[0, 5, 7], image[0, 8, 9] = (255, 128, 1), 255
-    x = _prepare(jnp.asarray(image), mode)
+    x = _preprocess(jnp.asarray(image), mode)
     expected = {"torch-fidelity": [127 / 128, 0, -127 / 128], "pytorch-fid": [1, 1 / 255, 2 / 255 - 1]}[mode]
     np.testing.assert_allclose(x[0, 5, 7], expected, atol=1e-7)
     np.testing.assert_allclose(x[0, 8, 9], expected[0], atol=1e-7)
     assert x.dtype == jnp.float32 and (x[0, 0] == -1).all()
-    constant = _prepare(jnp.full((1, 20, 30, 3), 128, jnp.uint8), mode)
+    constant = _preprocess(jnp.full((1, 20, 30, 3), 128, jnp.uint8), mode)
     np.testing.assert_allclose(constant, expected[1], atol=1e-6)
 
 
 @every_mode
 def test_grey_is_repeated(mode):
     grey = jnp.asarray(random_images(2, 6, 9)[..., :1])
-    once, thrice = _prepare(grey, mode), _prepare(jnp.tile(grey, (1, 1, 1, 3)), mode)
+    once, thrice = _preprocess(grey, mode), _preprocess(jnp.tile(grey, (1, 1, 1, 3)), mode)
     np.testing.assert_array_equal(once, thrice)
 
 
@@ -131,7 +131,7 @@ def test_grey_is_repeated(mode):
 )
 def test_images_it_does_not_take(images):
     with pytest.raises(ValueError, match=r"takes uint8 images \[B, H, W, 3\], or of 1 channel, got (uint8|float32) \["):
-        _prepare(jnp.asarray(images), "torch-fidelity")
+        _preprocess(jnp.asarray(images), "torch-fidelity")
 
 
 def with_entry(weights, name, values):

@@ -21,7 +21,7 @@ def normal(*shape, seed=0):
 
 
 def by_hand(x, y):
-    """The definition, pair after pair, in float64."""
+    """Computes the definition, pair after pair, in float64."""
 
     def k(a, b):
         return (sum(p * q for p, q in zip(a, b, strict=True)) / len(a) + 1) ** 3
@@ -34,7 +34,7 @@ def by_hand(x, y):
 
 @pytest.mark.parametrize("name", GOLDEN)
 def test_against_torch_fidelity(name):
-    """Its float32 is given its own rounding; ours is held to what it says of float64."""
+    """Its float32 numbers are compared with room for its rounding, its float64 numbers without."""
     score = kernel_distance(*PAIRS[name], **({"subsets": 10} if name == "a thousand" else SUBSETS))
     mean, std = GOLDEN[name]["torch-fidelity"]
     scale = abs(mean) + std
@@ -75,7 +75,8 @@ def test_point_masses():
 
 
 def test_it_is_unbiased():
-    """Of one distribution the mean is 0, far within what the biased estimate would give; sets apart are above."""
+    """For one distribution the mean is 0, far within what the biased estimate would give; for different ones it is
+    above."""
     x, y = normal(4000, 5), normal(4000, 5, seed=1)
     alike = kernel_distance(x, y, subsets=400, subset_size=10)
     diagonal = np.mean((np.sum(x**2, axis=1) / 5 + 1) ** 3)  # a biased estimate is higher by 2/10 of about this
@@ -97,7 +98,7 @@ def test_subsets_follow_from_the_seed():
 
 @pytest.mark.parametrize("offset", [50, 1000])
 def test_far_from_the_origin(offset):
-    """Where float32 throughout leaves no digit of the distance."""
+    """With float32 throughout, no digit of the distance would be left there."""
     x = (offset + normal(200, 16)).astype(np.float32)
     y = (offset + 0.02 + normal(200, 16, seed=1)).astype(np.float32)
 

@@ -1,4 +1,4 @@
-"""LPIPS against the `lpips` package with random weights, and what is no image or no such network."""
+"""LPIPS against the `lpips` package with random weights, and its errors for wrong images and networks."""
 
 import pathlib
 
@@ -26,7 +26,8 @@ def alex(tmp_path_factory):
 
 
 def check_against_the_package(net, files):
-    """Of the third pair, whose pixels differ by 1e-3, float32 leaves three digits (the package's is off by 3e-4)."""
+    """Compares with the package. For the third pair, whose pixels differ by 1e-3, float32 leaves three digits (the
+    package's error is 3e-4)."""
     expected, (a, b), backbone = GOLDEN[f"{net}/layers"], network_images(net), np.load(files[0])
     sums = [x.sum(dtype=np.float64) for x in (a, b, *(backbone[name] for name in backbone if "features" in name))]
     np.testing.assert_allclose(sums, GOLDEN[f"{net}/sum"], rtol=1e-9, err_msg="other numbers went in")
@@ -39,7 +40,7 @@ def check_against_the_package(net, files):
 
 
 def test_alex_is_that_of_the_package(alex):
-    """And so is what each stage adds to it."""
+    """The contribution of each stage is the package's too."""
     weights, (a, b) = check_against_the_package("alex", alex), network_images("alex")
     for i, layer in enumerate(GOLDEN["alex/layers"]):
         others = {name: 0 * x for name, x in weights.items() if name.startswith("linear") and name[-1] != str(i)}

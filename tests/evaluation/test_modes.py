@@ -61,8 +61,8 @@ def test_labels_that_cannot_be(labels, number, message):
 
 @pytest.mark.parametrize("frequencies, published", [(np.ones(1000), 0.0192), (stacked_frequencies(), 0.0235)])
 def test_the_floors_of_stacked_mnist(frequencies, published):
-    """What NumPy's multinomial draws get on average, to three standard errors; and the first terms of its series, which
-    are the numbers that are passed on, and lie 1 in 200 below."""
+    """The mean over NumPy's multinomial draws, to three standard errors; and the first terms of its series, the
+    published numbers, which are 1 in 200 lower."""
     floor = kl_floor(SAMPLES, frequencies)
     shares = np.random.default_rng(0).multinomial(SAMPLES, frequencies / frequencies.sum(), size=400) / SAMPLES
     drawn = stats.entropy(shares, np.full(1000, 1 / 1000), axis=1)
@@ -143,7 +143,7 @@ def test_the_digits_are_as_frequent_as_that():
 @pytest.mark.parametrize("name", ["ring", "grid"])
 def test_the_toys_modes(name):
     """Within 3σ are 1 - exp(-9/2) of a Gaussian in the plane."""
-    points, labels = data.toys._draw(name, 3)
+    points, labels = toys._draw(name, 3)
     centres = toys.centres(name)
     found = nearest_modes(points.reshape(-1, 2), centres, 3 * toys.SIGMA[name])
     assert found.modes == len(centres) and found.quality == pytest.approx(1 - np.exp(-4.5), abs=1e-3)

@@ -49,8 +49,8 @@ def test_in_blocks_it_is_the_same(name, chunk):
 
 
 def test_the_shape_of_a_block_is_one():
-    """Sets of any size are compared by two programs, and no array of a program has more numbers than a block of
-    distances and the k nearest."""
+    """Two programs compare sets of any size, and no array of a program has more numbers than a block of distances and
+    the k nearest."""
     for program in (neighbours._nearest, neighbours._inside):
         program.clear_cache()
     for n, m in ((100, 90), (131, 75), (64, 200)):
@@ -66,7 +66,7 @@ def test_the_shape_of_a_block_is_one():
 
 
 def by_hand(real, fake, k):
-    """From differences in float64."""
+    """Computes the scores from differences in float64."""
     apart = lambda a, b: np.sqrt(((a[:, None] - b[None]) ** 2).sum(-1))  # noqa: E731
     radius = lambda a: np.sort(apart(a, a) + np.diag(np.full(len(a), -1.0)), axis=1)[:, k]  # noqa: E731
     in_real = apart(real, fake) < radius(real)[:, None]
@@ -106,7 +106,7 @@ def test_both_at_once_is_each():
 
 @pytest.mark.parametrize("size", [1, 8, 300])
 def test_a_set_against_itself(size):
-    """Every ball holds its centre and k - 1 neighbours; the k-th is on the sphere, whatever is rounded how."""
+    """Every ball holds its centre and k - 1 neighbours; the k-th is on the sphere, whatever the rounding."""
     for seed in range(3):
         features = (3.3 + normal(90, size, seed=seed)).astype(np.float32)
         order = np.random.default_rng(seed).permutation(90)
@@ -146,7 +146,7 @@ def test_constant_features(value):
 
 
 def test_fewest_examples():
-    """k + 1 of each, where k-th is the furthest; of generated ones, density and coverage ask for one."""
+    """k + 1 of each, where the k-th is the furthest; density and coverage need one generated example."""
     real, fake = normal(4, 3), normal(4, 3, seed=1)
     assert all_four(real, fake, 3) == pytest.approx(by_hand(real, fake, 3))
     inside = by_hand(real, np.concatenate([fake[:1]] * 4), 3)

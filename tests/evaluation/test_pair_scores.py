@@ -1,4 +1,4 @@
-"""Scores of pairs: which suit, and means over pairs against NumPy. What they say of a pair is compared with
+"""Scores of pairs: those that suit a size, and means over pairs against NumPy. Their values are compared with
 scikit-image, pytorch-msssim and lpips in test_similarity and test_lpips."""
 
 import numpy as np

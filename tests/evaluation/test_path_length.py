@@ -53,7 +53,7 @@ def test_path_length_is_that_of_torch_fidelity(mode, epsilon):
 
 
 def test_straight_ways_of_a_linear_generator():
-    """Their length is ‖W (b - a)‖², wherever on the way and however small the step."""
+    """Their length is ‖W (b - a)‖², at every t and with any step."""
     a, b, weights = normal(50, 3), normal(50, 3, seed=1), normal(3, 12, seed=2)
     expected = np.sum(((b - a) @ weights) ** 2, axis=1)
     options = {"interpolate": lerp, "batch": 7}

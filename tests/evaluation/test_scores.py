@@ -1,4 +1,4 @@
-"""Scores by name: what is computed of what, what is kept on the disk, and what a record says."""
+"""Scores by name: the images that each uses, the cache on the disk, and the records."""
 
 import dataclasses
 import json
@@ -29,7 +29,7 @@ def entries():
 
 
 def network(name="house-of-cards", sha256="ab", calls=None):
-    """Features that are linear in the pixels, and ten logits."""
+    """Returns a feature network with features that are linear in the pixels, and ten logits."""
 
     def apply(images):
         if calls is not None:
@@ -51,11 +51,11 @@ def found(metrics, *sets, **how):
 # --- what a network says ---------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("count", [1, AT_ONCE - 1, AT_ONCE, 2 * AT_ONCE + 3])
 def test_features_of_any_number_of_images_and_one_compilation(count):
-    calls, told = [], []
+    calls, counts = [], []
     images = RANDOM.integers(0, 256, (count, 4, 4, 3)).astype(np.uint8)
-    said = extract(network(calls=calls), images, told.append)
-    np.testing.assert_allclose(said["features"], by_numpy(images), rtol=1e-4, atol=1e-4)
-    assert said["logits"].shape == (count, 10) and len(calls) == 1 and sum(told) == count
+    outputs = extract(network(calls=calls), images, counts.append)
+    np.testing.assert_allclose(outputs["features"], by_numpy(images), rtol=1e-4, atol=1e-4)
+    assert outputs["logits"].shape == (count, 10) and len(calls) == 1 and sum(counts) == count
 
 
 def test_what_cannot_be_extracted_is_refused():
@@ -179,7 +179,7 @@ def test_where_it_is_kept(monkeypatch, tmp_path):
 
 # --- the record ------------------------------------------------------------------------------------------------------
 def test_names_tell_published_numbers_from_our_own():
-    assert found("fid", FAKE, REAL)["fid"].name == "Fréchet distance, house features house-of-cards"
+    assert found("fid", FAKE, REAL)["fid"].name == "Fréchet distance, classifier features house-of-cards"
     inception = network("inception-v3-torch-fidelity")
     assert found("fid", FAKE, REAL, network=inception)["fid"].name == "FID (inception-v3-torch-fidelity)"
     assert found("swd", FAKE, REAL)["swd"].name == "sliced Wasserstein distance of pixels"

@@ -37,7 +37,7 @@ def test_psnr_is_that_of_scikit_image(name):
 @pytest.mark.parametrize("name", [*SMALL, "large barely", "large bright"])
 def test_ssim_is_that_of_both_packages(name):
     """scikit-image computes in float64, where bright and flat images are no trouble. pytorch-msssim does so here with a
-    window that was rounded to float32, which takes it away from scikit-image by up to 5e-6."""
+    window that was rounded to float32, so it differs from scikit-image by up to 5e-6."""
     a, b, data_range = PAIRS[name]
     found = ssim(a, b, data_range=data_range)
     assert found.dtype == jnp.float32

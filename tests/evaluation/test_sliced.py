@@ -1,4 +1,4 @@
-"""The sliced Wasserstein distance against transport solved by others, closed forms, and by hand in float64."""
+"""The sliced Wasserstein distance against other solvers of transport, closed forms, and by hand in float64."""
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +22,7 @@ def directions(count, size):
 
 
 def by_hand(a, b, thetas):
-    """In float64, direction after direction."""
+    """Computes the distance in float64, direction by direction."""
     a, b = (np.asarray(x, np.float64).reshape(len(x), -1) for x in (a, b))
     return np.sqrt(np.mean([np.mean((np.sort(a @ t) - np.sort(b @ t)) ** 2) for t in thetas]))
 
@@ -44,8 +44,8 @@ def test_against_float64(count, projections):
 
 
 def test_on_a_line_it_is_the_wasserstein_distance():
-    """SciPy's assignment solves the transport of equal weights; of distances, its `wasserstein_distance` does, which is
-    the same number where every point moves equally far."""
+    """SciPy's assignment solves the transport of equal weights. Its `wasserstein_distance` solves that of distances,
+    which is the same number where every point moves equally far."""
     a, b = normal(40, 1), 1 + 3 * normal(40, 1, seed=1)
     cost = (a - b.T) ** 2
     expected = np.sqrt(cost[linear_sum_assignment(cost)].mean())

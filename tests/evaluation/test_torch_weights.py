@@ -1,4 +1,4 @@
-"""`.pth` files: two that PyTorch saved are read to the bit, and those made to harm, lie or break are refused."""
+"""`.pth` files: two that PyTorch saved are read to the bit; those that do harm, lie or are damaged are refused."""
 
 import io
 import pathlib
@@ -20,7 +20,7 @@ every_format = pytest.mark.parametrize("form", FORMATS)
 
 @every_format
 def test_what_pytorch_saved(form):
-    """Every type, a parameter, views with offsets and strides of one storage, scalars, nothing at all."""
+    """Every type, a parameter, views with offsets and strides of one storage, scalars, and an empty tensor."""
     expected = {name.removeprefix("pth/"): GOLDEN[name] for name in GOLDEN.files if name.startswith("pth/")}
     found = read_pth(FOLDER / f"inception.{form}.pth")
     assert list(found) == list(expected) and len(found) == 19
@@ -32,21 +32,21 @@ def test_what_pytorch_saved(form):
 
 # Stand-ins with PyTorch's names, so that Python's own pickle writes what torch.save would.
 class Named:
-    """What is pickled as a name of Python's."""
+    """An object that is pickled as the name of a Python object."""
 
     def __init__(self, name):
         self.module, _, self.name = name.rpartition(".")
 
 
 class Called:
-    """What is pickled as a call."""
+    """An object that is pickled as a call."""
 
     def __init__(self, what, *arguments):
         self.what, self.arguments = what, arguments
 
 
 class Stored:
-    """What is pickled as a reference to a storage."""
+    """An object that is pickled as a reference to a storage."""
 
     def __init__(self, *words):
         self.words = words
@@ -114,7 +114,7 @@ def read(tmp_path):
 
 @every_format
 def test_files_made_here(form, read):
-    """What the refused files below are made of is no reason to refuse them."""
+    """The parts of the refused files below are no reason to refuse them."""
     [(name, array)] = read(MAKE[form]({"w": tensor()})).items()
     assert name == "w"
     np.testing.assert_array_equal(array, np.arange(6, dtype=np.float32).reshape(2, 3))

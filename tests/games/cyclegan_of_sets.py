@@ -1,4 +1,4 @@
-"""CycleGAN as an experiment on two sets, what `training.train` is handed of it."""
+"""CycleGAN as an experiment on two sets, with the arguments of `training.train`."""
 
 import dataclasses
 
@@ -13,7 +13,7 @@ from jaxgan.training import Options as CommonOptions
 
 @dataclasses.dataclass(frozen=True)
 class Options(CommonOptions):
-    """Those that all experiments have."""
+    """The options that all experiments have."""
 
 
 def build(options, spec):

@@ -1,4 +1,4 @@
-"""pix2pix as an experiment, what `training.train` is handed of it: Isola et al. 2017 (arXiv 1611.07004)."""
+"""pix2pix as an experiment, with the arguments of `training.train`: Isola et al. 2017 (arXiv 1611.07004)."""
 
 import dataclasses
 
@@ -14,7 +14,7 @@ from jaxgan.training import Options as CommonOptions
 
 @dataclasses.dataclass(frozen=True)
 class Options(CommonOptions):
-    """Those that all experiments have."""
+    """The options that all experiments have."""
 
 
 def build(options, spec):
@@ -22,8 +22,8 @@ def build(options, spec):
         return nets["generator"](batch["source"])
 
     def generator(nets, batch, draw, state, fake):
-        said = nets["discriminator"](fake, batch["source"])
-        return {"adversarial": non_saturating.g(said), "l1": jnp.abs(fake - batch["image"])}
+        logits = nets["discriminator"](fake, batch["source"])
+        return {"adversarial": non_saturating.g(logits), "l1": jnp.abs(fake - batch["image"])}
 
     def discriminator(nets, batch, draw, state, fake):
         net = nets["discriminator"]

@@ -14,15 +14,16 @@ def fakes(nets, batch, draw, state):
     return nets["generator"](draw.normal("z", 4))
 
 
-def seen(images, name, draw, state):
-    """Augmented with ADA's probability, Karras et al. 2020 (arXiv 2006.06676), under a scheduled ceiling."""
+def augmented(images, name, draw, state):
+    """Augments with ADA's probability, Karras et al. 2020 (arXiv 2006.06676), under a scheduled ceiling."""
     p = jnp.minimum(state.extras["p"], state.hyper["p"])
     changed = augment.shift(augment.flip(images, draw.keys(f"{name} flip")), draw.keys(f"{name} shift"), 1)
     return jnp.where((draw.uniform(f"{name} changes") < p).reshape(-1, 1, 1, 1), changed, images)
 
 
 def discriminator(nets, batch, draw, state, fake):
-    net, real, fake = nets["discriminator"], seen(batch["image"], "real", draw, state), seen(fake, "fake", draw, state)
+    net = nets["discriminator"]
+    real, fake = augmented(batch["image"], "real", draw, state), augmented(fake, "fake", draw, state)
     of_real, of_fake = net(real), net(fake)
     sure = draw.mean(jnp.mean(jnp.sign(of_real)))
     p = jnp.clip(state.extras["p"] + jnp.sign(sure - 0.6) * draw.count / 500e3, 0.0, 1.0)
@@ -35,7 +36,7 @@ def discriminator(nets, batch, draw, state, fake):
 
 
 def generator(nets, batch, draw, state, fake):
-    real, fake = seen(batch["image"], "real", draw, state), seen(fake, "fake", draw, state)
+    real, fake = augmented(batch["image"], "real", draw, state), augmented(fake, "fake", draw, state)
     return {"adversarial": relativistic.g(nets["discriminator"](fake), nets["discriminator"](real))}
 
 
@@ -71,7 +72,7 @@ class Discriminator(nn.Module):
 
 @optax.inject_hyperparams
 def forgetful(b2: float) -> optax.GradientTransformation:
-    """SGD on an average of gradients, whose rate of forgetting a schedule moves."""
+    """Returns SGD on an average of gradients, whose decay a schedule changes."""
     return optax.trace(decay=b2)
 
 

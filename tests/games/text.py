@@ -15,19 +15,19 @@ def write(nets, batch, draw, state):
     return nets["generator"](draw.normal("z", 4), draw.keys("tokens"))
 
 
-def generator(nets, batch, draw, state, made):
-    rewards = jax.nn.sigmoid(nets["discriminator"](made["tokens"]))
+def generator(nets, batch, draw, state, generated):
+    rewards = jax.nn.sigmoid(nets["discriminator"](generated["tokens"]))
     left = (LENGTH - jnp.arange(LENGTH)).astype(jnp.float32)[None]
     to_go = jnp.cumsum(rewards[:, ::-1], axis=1)[:, ::-1] / left
     old = state.extras["baseline"]
     baseline = 0.9 * old + 0.1 * draw.mean(jnp.mean(to_go, axis=0))
     advantage = jax.lax.stop_gradient(to_go - old[None])
-    return Outcome({"reinforce": -advantage * made["log_p"]}, {"baseline": baseline}, {"reward": rewards})
+    return Outcome({"reinforce": -advantage * generated["log_p"]}, {"baseline": baseline}, {"reward": rewards})
 
 
-def discriminator(nets, batch, draw, state, made):
+def discriminator(nets, batch, draw, state, generated):
     net = nets["discriminator"]
-    return {"adversarial": non_saturating.d(net(batch["tokens"]), net(made["tokens"]))}
+    return {"adversarial": non_saturating.d(net(batch["tokens"]), net(generated["tokens"]))}
 
 
 def make(axis_name=None, accumulate=None):
@@ -37,7 +37,7 @@ def make(axis_name=None, accumulate=None):
 
 
 class Writer(nn.Module):
-    """Draws token after token; each example by a key of its own."""
+    """A generator that draws token after token, each example with a key of its own."""
 
     @nn.compact
     def __call__(self, z, keys):
@@ -54,12 +54,12 @@ class Writer(nn.Module):
 
 
 class Reader(nn.Module):
-    """Tokens `[B, T]` -> a logit for every prefix `[B, T]`."""
+    """A discriminator: tokens `[B, T]` -> a logit for every prefix `[B, T]`."""
 
     @nn.compact
     def __call__(self, tokens):
-        seen = jnp.cumsum(nn.Dense(6)(jax.nn.one_hot(tokens, WORDS)), axis=1)
-        return nn.Dense(1)(jnp.tanh(seen))[..., 0]
+        states = jnp.cumsum(nn.Dense(6)(jax.nn.one_hot(tokens, WORDS)), axis=1)
+        return nn.Dense(1)(jnp.tanh(states))[..., 0]
 
 
 def start(key=jax.random.key(0), tx=optax.identity()):  # noqa: B008 - constants

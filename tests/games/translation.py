@@ -1,4 +1,4 @@
-"""Networks from images to images, as small as can be, on reflected borders, and the start of a game of them."""
+"""Networks from images to images, as small as possible, with reflected borders, and the start of a game of them."""
 
 import functools
 

@@ -12,14 +12,14 @@ CODE = 3
 
 
 def drawn(nets, batch, draw):
-    """A code of each image, its reconstruction, and an image of a code from the prior."""
+    """Returns a code of each image, its reconstruction, and an image of a code from the prior."""
     mean, log_var = nets["encoder"](batch["image"])
     code = mean + jnp.exp(0.5 * log_var) * draw.normal("posterior", CODE)
     return mean, log_var, nets["decoder"](code), nets["decoder"](draw.normal("prior", CODE))
 
 
 def similarity(net, image, back):
-    """-log N(D_l(x) | D_l(x~), I), but for a constant: equation 7."""
+    """Returns -log N(D_l(x) | D_l(x~), I), up to a constant: equation 7."""
     return 0.5 * (net(image)["features"] - net(back)["features"]) ** 2
 
 
@@ -32,17 +32,17 @@ def encoder(nets, batch, draw, state):
 
 
 def decoder(nets, batch, draw, state):
-    *_, back, made = drawn(nets, batch, draw)
+    *_, back, prior_fake = drawn(nets, batch, draw)
     net = nets["discriminator"]
-    adversarial = [non_saturating.g(net(x)["logits"]) for x in (back, made)]
+    adversarial = [non_saturating.g(net(x)["logits"]) for x in (back, prior_fake)]
     return {"adversarial": adversarial, "likelihood": similarity(net, batch["image"], back)}
 
 
 def discriminator(nets, batch, draw, state):
-    *_, back, made = drawn(nets, batch, draw)
+    *_, back, prior_fake = drawn(nets, batch, draw)
     net = nets["discriminator"]
     real = net(batch["image"])["logits"]
-    return {"adversarial": [non_saturating.d(real, net(x)["logits"]) for x in (back, made)]}
+    return {"adversarial": [non_saturating.d(real, net(x)["logits"]) for x in (back, prior_fake)]}
 
 
 def make(axis_name=None, accumulate=1):

@@ -12,28 +12,28 @@ def reconstruct(nets, batch, draw, state):
     return nets["generator"](batch["image"])
 
 
-def generator(nets, batch, draw, state, made):
+def generator(nets, batch, draw, state, generated):
     reconstruction = lambda image: jnp.abs(image - batch["image"])  # noqa: E731
     adversarial = lambda image: hinge.g(nets["discriminator"](image))  # noqa: E731
 
     def strength(loss):  # of its gradient at the last layer
         return optax.tree.norm(
-            draw.gradient(lambda out: loss(last(out, made["before"])), nets["generator"].params["out"])
+            draw.gradient(lambda out: loss(last(out, generated["before"])), nets["generator"].params["out"])
         )
 
     weight = jnp.clip(strength(reconstruction) / (strength(adversarial) + 1e-4), 0.0, 1e4)  # equation 7
     weight = jax.lax.stop_gradient(weight)
     losses = {
-        "reconstruction": reconstruction(made["image"]),
-        "codebook": made["codebook"],
-        "adversarial": weight * adversarial(made["image"]),
+        "reconstruction": reconstruction(generated["image"]),
+        "codebook": generated["codebook"],
+        "adversarial": weight * adversarial(generated["image"]),
     }
     return Outcome(losses, metrics={"adaptive_weight": weight})
 
 
-def discriminator(nets, batch, draw, state, made):
+def discriminator(nets, batch, draw, state, generated):
     net = nets["discriminator"]
-    return {"adversarial": hinge.d(net(batch["image"]), net(made["image"]))}
+    return {"adversarial": hinge.d(net(batch["image"]), net(generated["image"]))}
 
 
 def make(axis_name=None):

@@ -17,10 +17,10 @@ def synthesize(nets, batch, draw, state):
 
 def generator(nets, batch, draw, state, fake):
     net = nets["discriminator"]
-    real, said = net(batch["wave"]), net(fake)
+    real, outputs = net(batch["wave"]), net(fake)
     return {
-        "adversarial": least_squares.g(said["logits"]),
-        "features": feature_distance(real["maps"], said["maps"]),
+        "adversarial": least_squares.g(outputs["logits"]),
+        "features": feature_distance(real["maps"], outputs["maps"]),
         "mel": jnp.abs(spectrum(fake) - spectrum(batch["wave"])),
     }
 
@@ -38,7 +38,7 @@ def make(axis_name=None, accumulate=None):
 
 
 def spectrum(wave):
-    """Logarithmic magnitudes of windows of 16 samples, which stand for a mel spectrogram here."""
+    """Returns logarithmic magnitudes of windows of 16 samples, in place of a mel spectrogram."""
     frames = jnp.stack([wave[:, i : i + 16, 0] for i in range(0, wave.shape[1] - 15, 8)], axis=1)
     window = jnp.asarray(np.hanning(16), jnp.float32)[None, None]
     parts = jnp.fft.rfft(frames * window)
@@ -46,7 +46,7 @@ def spectrum(wave):
 
 
 class Generator(nn.Module):
-    """Frames `[B, T / 4, M]` -> a waveform `[B, T, 1]`."""
+    """A generator: frames `[B, T / 4, M]` -> a waveform `[B, T, 1]`."""
 
     @nn.compact
     def __call__(self, mel):
@@ -55,7 +55,7 @@ class Generator(nn.Module):
 
 
 class Judge(nn.Module):
-    """Two scales and a period of 3, which does not divide the length."""
+    """A discriminator of two scales and a period of 3, which does not divide the length."""
 
     @nn.compact
     def __call__(self, wave):

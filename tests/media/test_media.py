@@ -22,15 +22,15 @@ def test_bytes_come_back_from_the_values_they_became():
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_grid_holds_every_image_in_reading_order(channels):
     images = np.stack([np.full((64, 64, channels), 10 * (i + 1), np.uint8) for i in range(5)])
-    sheet = grid(images)
-    assert sheet.shape == (2 * 66 + 2, 3 * 66 + 2, channels)
-    assert [sheet[34 + 66 * (i // 3), 34 + 66 * (i % 3), 0] for i in range(5)] == [10, 20, 30, 40, 50]
+    picture = grid(images)
+    assert picture.shape == (2 * 66 + 2, 3 * 66 + 2, channels)
+    assert [picture[34 + 66 * (i // 3), 34 + 66 * (i % 3), 0] for i in range(5)] == [10, 20, 30, 40, 50]
 
 
 def test_a_grid_of_any_height_and_width():
     images = np.stack([np.full((70, 96, 1), 10 * (i + 1), np.uint8) for i in range(4)])
-    sheet = Image().show(images, 4)
-    assert sheet.shape == (72 + 2, 4 * 98 + 2, 1) and sheet[40, 2 + 98 : 2 + 98 + 96].tolist() == [[20]] * 96
+    picture = Image().show(images, 4)
+    assert picture.shape == (72 + 2, 4 * 98 + 2, 1) and picture[40, 2 + 98 : 2 + 98 + 96].tolist() == [[20]] * 96
 
 
 def test_small_images_are_doubled():
@@ -47,14 +47,14 @@ def test_pictures_of_several_sizes_side_by_side():
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_every_member_has_a_row_beside_its_number(channels):
-    """Twelve members of 20 images each, of which 16 are shown; the value says which member and which image."""
+    """Twelve members of 20 images each, of which 16 are shown; a pixel's value encodes member and image."""
     values = (20 * np.arange(12)[:, None] + np.arange(20)).astype(np.uint8)
     images = np.broadcast_to(values[..., None, None, None], (12, 20, 8, 8, channels))
-    sheet = Image().show_members(images)
-    assert sheet.dtype == np.uint8 and sheet.shape == (12 * 18 + 2, LABEL + 16 * 18 + 2, channels)
-    np.testing.assert_array_equal(sheet[10::18, LABEL + 10 :: 18, 0], values[:, :16])
-    np.testing.assert_array_equal(sheet[:, LABEL:], grid(images[:, :16].reshape(-1, 8, 8, channels), 16))
-    labels = [sheet[2 + 18 * k : 18 + 18 * k, :LABEL] for k in range(12)]
+    picture = Image().show_members(images)
+    assert picture.dtype == np.uint8 and picture.shape == (12 * 18 + 2, LABEL + 16 * 18 + 2, channels)
+    np.testing.assert_array_equal(picture[10::18, LABEL + 10 :: 18, 0], values[:, :16])
+    np.testing.assert_array_equal(picture[:, LABEL:], grid(images[:, :16].reshape(-1, 8, 8, channels), 16))
+    labels = [picture[2 + 18 * k : 18 + 18 * k, :LABEL] for k in range(12)]
     assert all(label.max() > 200 for label in labels), "a number can be read"
     assert len({label.tobytes() for label in labels}) == 12, "and no two are the same"
 
@@ -65,29 +65,29 @@ def test_fewer_images_than_columns():
 
 
 def test_densities_of_members_stand_in_reading_order():
-    """Five members; each draws one point of its own, and one of them nothing that is a number."""
+    """Five members; each draws one point of its own, and one of them nothing but NaN."""
     where = np.array([(-1.0, -1.0), (1.0, -1.0), (0.0, 0.0), (-1.0, 1.0), (np.nan, np.nan)], np.float32)
     points = np.broadcast_to(where[:, None, None, None], (5, 100, 1, 1, 2))
-    sheet = Points().show_members(points)
+    picture = Points().show_members(points)
     height, width = 258 + 2, LABEL + 258 + 2  # framed, two pixels apart
-    assert sheet.dtype == np.uint8 and sheet.shape == (2 * height + 2, 3 * width + 2, 1)
+    assert picture.dtype == np.uint8 and picture.shape == (2 * height + 2, 3 * width + 2, 1)
     for k, (x, y) in enumerate(where):
         left, top = (k % 3) * width + 3 + LABEL, (k // 3) * height + 3
-        panel = sheet[top : top + 256, left : left + 256, 0]
+        panel = picture[top : top + 256, left : left + 256, 0]
         lit = np.argwhere(panel == 255)
         assert len(lit) == (0 if np.isnan(x) else 4)  # one bin is two pixels a side
         if len(lit):
             row, column = lit.mean(axis=0)
             assert column / 256 * 3 - 1.5 == pytest.approx(x, abs=0.03)
             assert 1.5 - row / 256 * 3 == pytest.approx(y, abs=0.03)
-        assert sheet[top : top + 256, left - LABEL : left - 1].max() > 200
+        assert picture[top : top + 256, left - LABEL : left - 1].max() > 200
 
 
 def test_a_density_alone_is_twice_as_large():
     points = np.array([[0.75, -0.75]] * 3, np.float32).reshape(3, 1, 1, 2)
-    sheet = Points().show(points)
-    lit = np.argwhere(sheet[..., 0] == 255)
-    assert sheet.shape == (512, 512, 1) and lit.mean(0) == pytest.approx([384, 384], abs=3) and len(lit) == 16
+    picture = Points().show(points)
+    lit = np.argwhere(picture[..., 0] == 255)
+    assert picture.shape == (512, 512, 1) and lit.mean(0) == pytest.approx([384, 384], abs=3) and len(lit) == 16
 
 
 def test_nothing_is_no_picture():
@@ -118,13 +118,13 @@ def test_a_columns_range_is_that_of_networks_and_comes_back():
 
 
 def test_histograms_of_drawn_and_real_vectors():
-    """All that is drawn lies at a column's lower end, all that is real at its upper end."""
+    """All drawn vectors are at a column's lower end, all real ones at its upper end."""
     low, high = np.zeros((50, 2), np.float32), np.ones((80, 2), np.float32)
     medium = Vectors((0.0, 0.0), (1.0, 1.0))
-    sheet = medium.show(low, real=high)
-    assert sheet.shape == (128 + 4, 2 * (128 + 2) + 2, 3)
+    picture = medium.show(low, real=high)
+    assert picture.shape == (128 + 4, 2 * (128 + 2) + 2, 3)
     for left in (2, 2 + 130):
-        panel = sheet[2:130, left : left + 128].astype(int)
+        panel = picture[2:130, left : left + 128].astype(int)
         drawn, real = (np.flatnonzero((panel == colour).all(-1).any(0)) for colour in ((255, 160, 60), (70, 110, 160)))
         assert drawn.max() < 20 and real.min() > 108
         assert np.flatnonzero((panel[:, real] == (70, 110, 160)).all(-1).all(1)).size == 128  # the whole height

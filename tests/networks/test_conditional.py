@@ -1,4 +1,5 @@
-"""Labels beside a network's input and in its batch norm: numbers by NumPy in float64, and what wrong labels lead to."""
+"""Labels beside a network's input and in its batch norm: numbers by NumPy in float64, and the results of
+wrong labels."""
 
 import flax.linen as nn
 import jax
@@ -20,7 +21,7 @@ every_shape = pytest.mark.parametrize("shape", [IMAGES.shape, (4, 12)], ids=["im
 
 
 class Shows(nn.Module):
-    """Says what it was given."""
+    """A network that returns its inputs."""
 
     @nn.compact
     def __call__(self, x, condition=None, *, train):
@@ -35,7 +36,7 @@ class ShowsLatents(Shows):
 
 
 def both(function, *arguments):
-    """What the function makes of them, the same eagerly and jitted."""
+    """Returns the function's result, after a check that it is the same eagerly and jitted."""
     eager, jitted = function(*arguments), jax.jit(function)(*arguments)
     for a, b in zip(jax.tree.leaves(eager), jax.tree.leaves(jitted), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-6)
@@ -120,21 +121,21 @@ FAMILIES = {
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_wrappers_fit_every_family(family):
-    """What both make of other labels is something else."""
+    """The outputs for other labels differ."""
     generator, discriminator = FAMILIES[family]
     g = LabelledGenerator(generator, CLASSES, 2 if family == "dcgan" else None)
     d = LabelledDiscriminator(discriminator, CLASSES, embedded=family == "mlp")
     twice, labels = np.concatenate([LATENTS, LATENTS]), np.concatenate([LABELS, (LABELS + 1) % CLASSES])
     image = run(g, twice, labels)
-    said = run(d, np.concatenate([image[:4], image[:4]]), labels)
-    assert image.shape == (8, 28, 28, 1) and said["logits"].shape == (8,)
-    assert image.dtype == said["logits"].dtype == jnp.float32
-    for outcome in image, said["logits"]:
+    outputs = run(d, np.concatenate([image[:4], image[:4]]), labels)
+    assert image.shape == (8, 28, 28, 1) and outputs["logits"].shape == (8,)
+    assert image.dtype == outputs["logits"].dtype == jnp.float32
+    for outcome in image, outputs["logits"]:
         assert np.all(np.max(np.abs(outcome[:4] - outcome[4:]).reshape(4, -1), axis=1) > 1e-4)
 
 
 def run(module, x, labels):
-    """Its output with variables that NumPy drew, of the shapes that it initialises."""
+    """Returns the module's output with variables that NumPy drew, of the shapes that it initialises."""
     shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), x, labels, train=False))
     variables = jax.tree.map(lambda leaf: _random.uniform(0.05, 0.5, leaf.shape).astype(np.float32), shapes)
     apply = jax.jit(lambda x: module.apply(variables, x, labels, train=False), compiler_options=BRIEFLY)
@@ -195,7 +196,7 @@ def test_conditional_batch_norm_starts_as_batch_norm():
 
 
 def test_a_class_gets_the_gradients_of_its_examples():
-    """Gains and biases by their closed form; those of the images against central differences in float64."""
+    """Gains and biases against their closed form; images against central differences in float64."""
     weights = _random.standard_normal(IMAGES.shape).astype(np.float32)
 
     def scalar(params, x):

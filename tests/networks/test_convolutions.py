@@ -1,4 +1,4 @@
-"""Convolution layers: which form each gets, what they refuse, transforms of jax. PyTorch's numbers are in
+"""Convolution layers: the form each of them uses, their errors, transforms of jax. PyTorch's numbers are in
 test_layers_pytorch.py, NumPy's loops in test_layers.py."""
 
 import functools
@@ -45,7 +45,7 @@ def drawn(layer, x):
 
 
 def forms(layer, x):
-    """What the layer and its gradients are made of on a CPU."""
+    """Returns the primitives of the layer and its gradients on a CPU."""
     loss = lambda variables, x: jnp.sum(jnp.tanh(layer.apply(variables, x)))  # noqa: E731
     text = jax.jit(jax.grad(loss, (0, 1))).trace(drawn(layer, x), x).lower(lowering_platforms=("cpu",)).as_text()
     return {form for form in ("convolution", "dot_general") if f"stablehlo.{form}" in text}

@@ -21,7 +21,7 @@ every_size = pytest.mark.parametrize("size", [28, 32, 64, 128])
 
 
 def _shapes(module, *inputs):
-    """Shapes of the variables and of the output in train mode, nothing computed."""
+    """Returns shapes of the variables and of the output in train mode, without computing."""
 
     def both(*inputs):
         variables = module.init(jax.random.key(0), *inputs, train=False)
@@ -39,7 +39,8 @@ def _count(tree):
 
 
 def _widths(size, features):
-    """Channels from the image inwards, after its own: features · 1, 2, 4, ... until the map is 4×4 (7×7 for 28)."""
+    """Returns channels from the image inwards, after its own: features · 1, 2, 4, ... until the map is 4×4 (7×7 for
+    28)."""
     base = 7 if size == 28 else 4
     n = int(np.log2(size / base))
     return base, [features * 2**i for i in range(n)]
@@ -67,10 +68,10 @@ def test_generator_shapes_and_parameters(size, channels):
 def test_discriminator_shapes_and_parameters(size, channels, norm):
     features = 2
     module = dcgan.Discriminator(features=features, norm=norm)
-    variables, said = _shapes(module, (6, size, size, channels))
+    variables, outputs = _shapes(module, (6, size, size, channels))
     base, widths = _widths(size, features)
-    assert jax.tree.map(jnp.shape, said) == {"logits": (6,), "features": (6, base, base, widths[-1])}
-    assert {array.dtype for array in said.values()} == {jnp.dtype("float32")}
+    assert jax.tree.map(jnp.shape, outputs) == {"logits": (6,), "features": (6, base, base, widths[-1])}
+    assert {array.dtype for array in outputs.values()} == {jnp.dtype("float32")}
     count, before = 0, channels
     for i, out in enumerate(widths):
         normed = norm and i > 0  # the paper has none on the discriminator's input layer
@@ -157,7 +158,7 @@ def test_bfloat16_computes_in_bfloat16_and_keeps_the_rest_in_float32(module, sha
     ],
 )
 def test_a_norms_axis_name_reaches_every_one_of_them(module, shape):
-    """Two shards of a batch under vmap, and the whole batch."""
+    """Compares two shards of a batch under vmap with the complete batch."""
     random = np.random.default_rng(0)
     draw = lambda leaf: random.uniform(-0.5, 0.5, leaf.shape).astype(np.float32)  # noqa: E731
     x, labels = draw(jnp.zeros(shape)), jnp.array([0, 1, 1, 1])
@@ -244,7 +245,7 @@ def test_numbers_are_pytorchs(size, channels, net):
 
 
 def _drawn(module, *inputs):
-    """Variables as NumPy draws them, positive as variances have to be."""
+    """Returns variables that NumPy draws, positive as variances have to be."""
     random = np.random.default_rng(1)
     shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), *inputs, train=False))
     return jax.tree.map(lambda leaf: random.uniform(0.05, 0.5, leaf.shape).astype(np.float32), shapes)
@@ -257,12 +258,12 @@ LABELS = np.array([2, 0, 2, 1], np.int32)
 def test_features_are_what_the_judge_reads():
     module = dcgan.Discriminator(features=3)
     variables = _drawn(module, PHOTOS)
-    said = jax.jit(lambda x: module.apply(variables, x, train=False))(PHOTOS)
+    outputs = jax.jit(lambda x: module.apply(variables, x, train=False))(PHOTOS)
     judge = variables["params"]["judge"]
-    features = np.asarray(said["features"], np.float64)
-    assert features.shape == (4, 7, 7, 6) and said["features"].dtype == jnp.float32
+    features = np.asarray(outputs["features"], np.float64)
+    assert features.shape == (4, 7, 7, 6) and outputs["features"].dtype == jnp.float32
     by_hand = features.reshape(4, -1) @ judge["kernel"].astype(np.float64) + judge["bias"]
-    np.testing.assert_allclose(said["logits"], by_hand[:, 0], rtol=1e-5)
+    np.testing.assert_allclose(outputs["logits"], by_hand[:, 0], rtol=1e-5)
 
 
 def test_features_that_nobody_reads_cost_nothing():
@@ -271,9 +272,9 @@ def test_features_that_nobody_reads_cost_nothing():
 
     def program(keep):
         def loss(params, x):
-            said, changed = module.apply(variables | {"params": params}, x, train=True, mutable=["batch_stats"])
-            said = said if keep else {"logits": said["logits"]}
-            return jnp.mean(jax.nn.softplus(said["logits"])), changed
+            outputs, changed = module.apply(variables | {"params": params}, x, train=True, mutable=["batch_stats"])
+            outputs = outputs if keep else {"logits": outputs["logits"]}
+            return jnp.mean(jax.nn.softplus(outputs["logits"])), changed
 
         return jax.jit(jax.grad(loss, has_aux=True)).lower(variables["params"], PHOTOS).compile()
 
@@ -283,7 +284,7 @@ def test_features_that_nobody_reads_cost_nothing():
 
 
 def test_every_head_judges_under_the_same_name():
-    """So that what was saved before there were heads is read, and one head's discriminator by another's."""
+    """So checkpoints from before there were heads can be read, and one head's discriminator by another's."""
     plain = {"down0", "down1", "norm1", "judge"}
     heads = {
         Logits(): set(),
@@ -294,9 +295,9 @@ def test_every_head_judges_under_the_same_name():
     for head, added in heads.items():
         module = dcgan.Discriminator(features=2, head=head)
         init = lambda m=module: m.init_with_output(jax.random.key(0), PHOTOS, LABELS, train=False)  # noqa: E731
-        said, variables = jax.eval_shape(init)
+        outputs, variables = jax.eval_shape(init)
         assert set(variables["params"]) == plain | added
-        assert {len(values) for values in said.values()} == {4}
+        assert {len(values) for values in outputs.values()} == {4}
     # The same draws, too: those of a dense layer of Linen's under that name, as DCGAN's judge was.
     wide = jnp.zeros((4, 7 * 7 * 4))
     old = jax.jit(lambda: Judge().init(jax.random.key(0), wide))()["params"]["judge"]["kernel"]
@@ -315,52 +316,53 @@ class Judge(nn.Module):
 def test_a_head_gets_the_condition():
     module = dcgan.Discriminator(features=2, head=Projection(3))
     variables = _drawn(module, PHOTOS, LABELS)
-    said = module.apply(variables, PHOTOS, LABELS, train=False)
+    outputs = module.apply(variables, PHOTOS, LABELS, train=False)
     params = jax.tree.map(lambda x: x.astype(np.float64), variables["params"])
-    x = np.asarray(said["features"], np.float64).reshape(4, -1)
+    x = np.asarray(outputs["features"], np.float64).reshape(4, -1)
     by_hand = x @ params["judge"]["kernel"][:, 0] + params["judge"]["bias"]
     by_hand += np.sum(x * params["embedding"]["kernel"].T[LABELS], axis=1)
-    np.testing.assert_allclose(said["logits"], by_hand, rtol=1e-5)
+    np.testing.assert_allclose(outputs["logits"], by_hand, rtol=1e-5)
     with pytest.raises(ValueError, match="needs labels"):
         module.apply(variables, PHOTOS, train=False)
 
 
 def test_dropout_in_training_alone():
-    """After every activation: shares of zeros, the rest scaled, and evaluation as without."""
+    """After every activation a share is 0 and the rest scaled; in evaluation nothing changes."""
     module = dcgan.Discriminator(features=8, norm=None, dropout=0.25)
     variables = _drawn(module, PHOTOS)
     plain = jax.jit(lambda: module.clone(dropout=0.0).apply(variables, PHOTOS, train=True))()
     evaluated = jax.jit(lambda: module.apply(variables, PHOTOS, train=False))()
     np.testing.assert_array_equal(evaluated["features"], plain["features"])
     run = jax.jit(lambda key: module.apply(variables, PHOTOS, train=True, rngs={"dropout": key}))
-    said = run(jax.random.key(0))
-    zeros = np.mean(np.asarray(said["features"]) == 0)
-    assert abs(zeros - 0.25) < 5 * np.sqrt(0.25 * 0.75 / said["features"].size)
+    outputs = run(jax.random.key(0))
+    zeros = np.mean(np.asarray(outputs["features"]) == 0)
+    assert abs(zeros - 0.25) < 5 * np.sqrt(0.25 * 0.75 / outputs["features"].size)
     # A first layer's drop reaches the second: without it the kept features would be plain ones divided by 0.75.
-    kept = np.asarray(said["features"]) != 0
+    kept = np.asarray(outputs["features"]) != 0
     scaled = np.asarray(plain["features"]) / 0.75
-    assert np.max(np.abs(said["features"] - scaled)[kept]) > 0.01
-    assert abs(np.mean(said["features"]) / np.mean(scaled * 0.75) - 1) < 0.1  # scaled, so that the mean stays
+    assert np.max(np.abs(outputs["features"] - scaled)[kept]) > 0.01
+    assert abs(np.mean(outputs["features"]) / np.mean(scaled * 0.75) - 1) < 0.1  # scaled, so that the mean stays
     other = run(jax.random.key(1))
-    assert np.all(other["logits"] != said["logits"])
+    assert np.all(other["logits"] != outputs["logits"])
 
 
 @pytest.mark.parametrize("layer, added", [(MinibatchStdDev(2), 1), (MinibatchDiscrimination(5, 3), 5)])
 def test_a_layer_across_the_batch_comes_before_the_head_and_not_into_the_features(layer, added):
     module = dcgan.Discriminator(features=3, minibatch=layer)
     variables = _drawn(module, PHOTOS)
-    said = jax.jit(lambda x: module.apply(variables, x, train=False))(PHOTOS)
-    assert said["features"].shape == (4, 7, 7, 6)
+    outputs = jax.jit(lambda x: module.apply(variables, x, train=False))(PHOTOS)
+    assert outputs["features"].shape == (4, 7, 7, 6)
     inner = {"params": variables["params"]["minibatch"]} if "minibatch" in variables["params"] else {}
-    seen = np.asarray(layer.apply(inner, said["features"]), np.float64).reshape(4, -1)
-    assert seen.shape[1] == 7 * 7 * 6 + (49 if added == 1 else added)
+    with_added = np.asarray(layer.apply(inner, outputs["features"]), np.float64).reshape(4, -1)
+    assert with_added.shape[1] == 7 * 7 * 6 + (49 if added == 1 else added)
     judge = variables["params"]["judge"]
-    by_hand = seen @ judge["kernel"].astype(np.float64) + judge["bias"]
-    np.testing.assert_allclose(said["logits"], by_hand[:, 0], rtol=1e-5)
+    by_hand = with_added @ judge["kernel"].astype(np.float64) + judge["bias"]
+    np.testing.assert_allclose(outputs["logits"], by_hand[:, 0], rtol=1e-5)
 
 
 def _by_class(variables):
-    """The generator's variables with three classes whose gains and biases are those given, times 1, 2 and 3."""
+    """Returns the generator's variables with three classes, whose gains and biases are the given ones times
+    1, 2 and 3."""
     times = np.array([[1], [2], [3]], np.float32)
     params = {
         name: {key: times * value for key, value in layer.items()} if name.startswith("norm") else layer
@@ -371,7 +373,7 @@ def _by_class(variables):
 
 @pytest.mark.parametrize("mode", ["train", "eval"])
 def test_a_generator_of_one_class_in_use_has_pytorchs_numbers(mode):
-    """All labels 0: the classes' batch norm is the plain one, whatever the other classes have."""
+    """With all labels 0 the classes' batch norm is the plain one, whatever the other classes have."""
     x, want = GOLDEN["28/g/input"][:, :, 0, 0], _nhwc(GOLDEN[f"28/g/{mode}"])
     module = dcgan.Generator(size=28, channels=1, features=3, norm=partial(ConditionalBatchNorm, classes=3))
     variables = _by_class(_variables("28/g/"))

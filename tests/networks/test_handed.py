@@ -1,4 +1,4 @@
-"""Layers that are handed in: how factories are built and norms called, Linen's own too, and what is refused."""
+"""Layers that are handed in: building factories and calling norms, Linen's own too, and errors."""
 
 import functools
 
@@ -32,7 +32,7 @@ STYLES = RANDOM.standard_normal((4, 5)).astype(np.float32)
 
 
 class Net(nn.Module):
-    """A network that is nothing but a norm, and asks for scales of 2."""
+    """A network of a single norm, whose default scales are 2."""
 
     norm: object
 
@@ -171,8 +171,8 @@ def test_groups_that_do_not_divide_and_single_numbers_are_refused():
 
 
 def test_variances_are_made_around_the_mean():
-    """At 1,000 ± 1 float32's mean of squares minus square of the mean is wrong in its second digit. (The mean is off by
-    what sums round, which shifts all numbers alike.)"""
+    """At 1,000 ± 1 float32's mean of squares minus square of the mean is wrong in its second digit. (The mean has the
+    rounding error of a sum, which shifts all numbers equally.)"""
     x = (1000 + RANDOM.standard_normal((2, 5, 5, 4))).astype(np.float32)
     y = np.asarray(LayerNorm().apply({"params": {"scale": np.ones(4), "bias": np.zeros(4)}}, x), np.float64)
     np.testing.assert_allclose(y - y.mean((1, 2, 3), keepdims=True), by_groups(x, 1), rtol=0, atol=1e-5)

@@ -1,4 +1,4 @@
-"""What a discriminator says in the end, against NumPy in float64."""
+"""Heads of a discriminator against NumPy in float64."""
 
 import dataclasses
 
@@ -17,7 +17,7 @@ FEATURES = _random.standard_normal((5, 2, 3, 2)).astype(np.float32)  # flattened
 
 
 class Ends(nn.Module):
-    """A discriminator that is nothing but a head."""
+    """A discriminator that has only a head."""
 
     head: object
 
@@ -36,7 +36,7 @@ every_head = pytest.mark.parametrize("name", HEADS)
 
 
 def drawn(head):
-    """Parameters as NumPy draws them, in the shapes that the head initialises."""
+    """Returns parameters that NumPy draws, in the shapes that the head initialises."""
     shapes = jax.eval_shape(head.init, jax.random.key(0), FEATURES, LABELS)
     return jax.tree.map(lambda leaf: _random.uniform(-1, 1, leaf.shape).astype(np.float32), shapes)
 
@@ -48,18 +48,18 @@ def dense(x, layer):
 
 def by_hand(name, params, features=FEATURES):
     x = features.reshape(5, -1)
-    said = {"logits": dense(x, params["judge"])[:, 0]}
+    outputs = {"logits": dense(x, params["judge"])[:, 0]}
     if name == "projection":
         vectors = params["embedding"]["kernel"].astype(np.float64).T  # [classes, 12]
         own = [vectors[label] @ one for label, one in zip(LABELS, x.astype(np.float64), strict=True)]
-        said["logits"] = said["logits"] + np.array(own)
+        outputs["logits"] = outputs["logits"] + np.array(own)
     if name == "classifier":
-        said["class"] = dense(x, params["class"])
+        outputs["class"] = dense(x, params["class"])
     if name == "codes":
         hidden = dense(x, params["hidden"])
         hidden = np.where(hidden > 0, hidden, 0.1 * hidden)
-        said |= {key: dense(hidden, params[key]) for key in ("code0", "code1", "code_mean", "code_log_std")}
-    return said
+        outputs |= {key: dense(hidden, params[key]) for key in ("code0", "code1", "code_mean", "code_log_std")}
+    return outputs
 
 
 SHAPES = {
@@ -76,15 +76,15 @@ def test_what_a_head_says(name):
     variables = drawn(head)
     want = by_hand(name, variables["params"])
     run = lambda x: head.apply(variables, x, LABELS)  # noqa: E731
-    for said in (run(FEATURES), jax.jit(run)(FEATURES)):
-        assert jax.tree.map(jnp.shape, said) == SHAPES[name]
-        for key, values in said.items():
+    for outputs in (run(FEATURES), jax.jit(run)(FEATURES)):
+        assert jax.tree.map(jnp.shape, outputs) == SHAPES[name]
+        for key, values in outputs.items():
             assert values.dtype == jnp.float32
             np.testing.assert_allclose(values, want[key], rtol=1e-5, atol=1e-5, err_msg=key)
 
 
 def test_the_layers_of_each_head():
-    """Their names are part of every checkpoint."""
+    """The layers' names are part of every checkpoint."""
     shapes = {
         name: jax.tree.map(jnp.shape, jax.eval_shape(head.init, jax.random.key(0), FEATURES, LABELS)["params"])
         for name, head in HEADS.items()
@@ -104,18 +104,18 @@ def test_the_layers_of_each_head():
 
 @every_head
 def test_gradients_by_the_features(name):
-    """Against central differences, in float64, of what is written out above."""
+    """Against central differences, in float64, of the formula written out above."""
     head = HEADS[name]
     variables = drawn(head)
     weights = {key: _random.standard_normal(shape).astype(np.float32) for key, shape in SHAPES[name].items()}
 
     def scalar(x):
-        said = head.apply(variables, x, LABELS)
-        return sum(jnp.sum(weights[key] * said[key]) for key in weights)
+        outputs = head.apply(variables, x, LABELS)
+        return sum(jnp.sum(weights[key] * outputs[key]) for key in weights)
 
     def total(x):
-        said = by_hand(name, variables["params"], x)
-        return sum(np.sum(weights[key] * said[key]) for key in weights)
+        outputs = by_hand(name, variables["params"], x)
+        return sum(np.sum(weights[key] * outputs[key]) for key in weights)
 
     gradient = jax.jit(jax.grad(scalar))(FEATURES)
     x = FEATURES.astype(np.float64)
@@ -139,7 +139,7 @@ def test_every_parameter_learns(name):
 
 
 def test_a_projection_teaches_only_the_labels_that_it_saw():
-    """Its gradient by v_y is the sum of the features with that label, by the others 0."""
+    """Its gradient with respect to v_y is the sum of the features with that label, for the others 0."""
     head = Ends(Projection(4))
     variables = drawn(head)
     scalar = lambda v: jnp.sum(head.apply(v, FEATURES, LABELS)["logits"])  # noqa: E731
@@ -181,20 +181,20 @@ def test_weights_are_drawn_as_dcgans_or_as_one_likes(name):
 @every_head
 @pytest.mark.parametrize("given, asked", [(jnp.bfloat16, None), (jnp.float32, jnp.bfloat16)])
 def test_bfloat16_is_the_features_or_asked_for(name, given, asked):
-    """Every layer computes in it; what is said is float32."""
+    """Every layer computes in it; the outputs are float32."""
     head = Ends(dataclasses.replace(HEADS[name].head, dtype=asked))
     variables = drawn(head)
 
     def forward(x):
         return head.apply(variables, x, LABELS, capture_intermediates=True, mutable=["intermediates"])
 
-    said, seen = jax.jit(forward)(jnp.asarray(FEATURES, given))
-    assert {values.dtype for values in said.values()} == {jnp.dtype("float32")}
-    layers = {key: values for key, values in seen["intermediates"].items() if key != "__call__"}
+    outputs, captured = jax.jit(forward)(jnp.asarray(FEATURES, given))
+    assert {values.dtype for values in outputs.values()} == {jnp.dtype("float32")}
+    layers = {key: values for key, values in captured["intermediates"].items() if key != "__call__"}
     assert set(layers) == set(variables["params"])
     assert {leaf.dtype for leaf in jax.tree.leaves(layers)} == {jnp.dtype("bfloat16")}
     for key, want in by_hand(name, variables["params"]).items():
-        np.testing.assert_allclose(said[key], want, rtol=0, atol=0.02 * np.max(np.abs(want)), err_msg=key)
+        np.testing.assert_allclose(outputs[key], want, rtol=0, atol=0.02 * np.max(np.abs(want)), err_msg=key)
     kept = jax.eval_shape(head.init, jax.random.key(0), jnp.asarray(FEATURES, given), LABELS)
     assert {leaf.dtype for leaf in jax.tree.leaves(kept)} == {jnp.dtype("float32")}
 
@@ -209,8 +209,8 @@ def test_a_deviation_of_one_is_not_learned():
     head = Ends(Codes((4,), 2, unit_std=True))
     params = drawn(head)
     assert "code_log_std" not in params["params"] and "code_mean" in params["params"]
-    said = head.apply(params, FEATURES)
-    np.testing.assert_array_equal(said["code_log_std"], np.zeros((5, 2), np.float32))
+    outputs = head.apply(params, FEATURES)
+    np.testing.assert_array_equal(outputs["code_log_std"], np.zeros((5, 2), np.float32))
     assert "code_log_std" not in head.init(jax.random.key(0), FEATURES)["params"]
     assert set(Ends(Codes((4,), 0, unit_std=True)).init_with_output(jax.random.key(0), FEATURES)[0]) == {
         "logits",

@@ -52,14 +52,14 @@ def _arrays(kernel, height=5, width=6):
 
 
 def _close(got, want, tolerance=1e-5):
-    """Equal up to `tolerance` of the largest entry: sums of products err in proportion to their largest terms."""
+    """Compares up to `tolerance` of the largest entry: sums of products err in proportion to their largest terms."""
     got, want = np.asarray(got), np.asarray(want)
     assert got.shape == want.shape
     np.testing.assert_allclose(got, want, rtol=0, atol=tolerance * max(1.0, np.max(np.abs(want))))
 
 
 def forms_of(geometry):
-    """Everything a primitive's rules are made of, by form: forwards, to the input, to the kernel."""
+    """Returns the three functions of a primitive for each form: forwards, to the input, to the kernel."""
     names = ("forward", "to_input", "to_kernel")
     native = (convolution._forward, convolution._to_input, convolution._to_kernel)
     forms = {"native": [functools.partial(form, **geometry) for form in native]}
@@ -144,7 +144,7 @@ def test_derivatives_of_every_order_and_mode(operation, channels):
 
 
 def gradients_of(operation):
-    """Of something that isn't linear, and of a gradient penalty."""
+    """Returns gradients of a function that isn't linear, and of a gradient penalty."""
     function = functools.partial(PUBLIC[operation], stride=2, padding=1)
 
     def values(x, k):
@@ -243,7 +243,7 @@ def test_what_does_not_fit_is_refused(operation):
 
 @every_operation
 def test_the_public_function_is_what_loops_say(operation):
-    """Eagerly, under jit and under vmap over kernels (many seeds at once)."""
+    """It equals the loops eagerly, under jit and under vmap over kernels (many seeds at once)."""
     public = PUBLIC[operation]
     x, _ = _arrays(4)
     kernels = np.random.default_rng(2).standard_normal((3, 4, 4, IN, OUT)).astype(np.float32)
@@ -266,7 +266,7 @@ def test_bfloat16_stays_bfloat16(operation):
 @every_operation
 @pytest.mark.parametrize("order", [0, 1, 2])
 def test_each_platform_gets_its_own_form(operation, order):
-    """Up to a gradient penalty's derivative: GPUs and TPUs see convolutions alone, the CPU products alone."""
+    """Up to a gradient penalty's derivative, GPUs and TPUs have convolutions only, the CPU products only."""
     public = PUBLIC[operation]
 
     def function(x, w):
@@ -365,7 +365,8 @@ def test_batch_norm_starts_at_the_identity():
 
 
 def test_batch_norm_over_devices_is_that_of_the_global_batch():
-    """Values, running statistics and gradients by the images, which reach from one shard into the other."""
+    """Values, running statistics and gradients with respect to the images, which reach from one shard into
+    the other."""
     weights = np.random.default_rng(4).standard_normal(IMAGES.shape).astype(np.float32)
     halves = lambda x: x.reshape(2, -1, *x.shape[1:])  # noqa: E731
     sharded = jax.vmap(lambda x: _batch_norm(x, BatchNorm(axis_name="devices")), axis_name="devices")
@@ -381,7 +382,7 @@ def test_batch_norm_over_devices_is_that_of_the_global_batch():
 
 
 def test_batch_norm_keeps_its_statistics_in_float32():
-    """At 1000 ± 3 bfloat16's steps are 4 wide; the sum and the moving averages must not be made in it."""
+    """At 1000 ± 3 bfloat16's steps are 4 wide; the sum and the moving averages must not be computed in it."""
     x = jnp.asarray(1000 + IMAGES, jnp.bfloat16)
     y, changed = jax.jit(lambda x: _batch_norm(x, BatchNorm(dtype=jnp.bfloat16)))(x)
     assert y.dtype == jnp.bfloat16

@@ -1,5 +1,5 @@
-"""Every layer and option in 1-D, 2-D and 3-D against PyTorch's (golden/layers.npz): outputs, gradients, one turn of
-spectral normalisation."""
+"""Every layer and option in 1-D, 2-D and 3-D against PyTorch's (golden/layers.npz): outputs, gradients, one power
+iteration of spectral normalisation."""
 
 import functools
 import pathlib
@@ -29,7 +29,8 @@ def module(case):
 
 
 def our_kernel(case, weight):
-    """PyTorch's weight or gradient, `[out, in / groups, *k]` or transposed `[in, out / groups, *k]`, in our layout."""
+    """Returns PyTorch's weight or gradient, `[out, in / groups, *k]` or transposed `[in, out / groups, *k]`, in our
+    layout."""
     if case.layer == "Dense":
         return weight.T
     taps = tuple(range(2, weight.ndim))
@@ -42,7 +43,8 @@ def our_kernel(case, weight):
 
 
 def our_v(case, v):
-    """PyTorch's v runs over the inputs, then over the taps; ours the other way round, and over groups last."""
+    """Returns PyTorch's v in our order: it runs over the inputs, then over the taps; ours the other way round, and over
+    groups last."""
     if case.layer in ("Dense", "Embed"):
         return v
     kernel = np.broadcast_to(np.asarray(case.fields["kernel"]), (case.dimensions,))
@@ -52,7 +54,7 @@ def our_v(case, v):
 
 
 def params_of(case, arrays, suffix=""):
-    """What is learned, or its gradients, by our names and in our layout."""
+    """Returns the parameters, or their gradients, by our names and in our layout."""
     weight, bias = arrays.get(f"weight{suffix}"), arrays.get(f"bias{suffix}")
     if weight is None:
         return {}
@@ -65,12 +67,12 @@ def params_of(case, arrays, suffix=""):
 
 
 def outer(images):
-    """PyTorch's channels before pixels -> ours."""
+    """Moves PyTorch's channels behind the pixels."""
     return images if images.ndim < 3 else np.moveaxis(images, 1, -1)
 
 
 def inputs_of(case, arrays):
-    """x and conditions, as they are given to the layer."""
+    """Returns x and conditions as the layer takes them."""
     if case.layer == "Embed":
         return {"labels": arrays["labels"].astype(np.int32)}
     found = {"x": outer(arrays["input"])}
@@ -132,7 +134,7 @@ def v_or_u(case, arrays, key):
 
 
 def stats(layer, inputs):
-    """A batch norm's running averages, which training does not look at."""
+    """Returns a batch norm's running averages, which training does not use."""
     given = {"train": True} if "BatchNorm" in type(layer).__name__ or "AdaIN" in type(layer).__name__ else {}
     variables = jax.eval_shape(lambda: layer.init(jax.random.key(0), *inputs.values(), **given))
     zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), variables.get("batch_stats", {}))
@@ -147,7 +149,7 @@ def test_every_case_has_its_numbers():
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.dimensions == 2])
 def test_shapes_and_dtypes_in_bfloat16(name):
-    """Learned arrays and statistics stay float32, what comes out is bfloat16 and near what float32 gives."""
+    """Learned arrays and statistics stay float32; outputs are bfloat16 and near those of float32."""
     case, arrays = CASES[name], golden(name)
     inputs = inputs_of(case, arrays)
     half, given = module(case).clone(dtype=jnp.bfloat16), {}

@@ -59,7 +59,7 @@ def test_an_example_is_not_its_own_neighbour():
 
 
 def test_equal_and_distant_examples_have_finite_gradients():
-    """Of second order too, which penalties need."""
+    """Those of second order too, which penalties need."""
     for x in (np.repeat(IMAGES[:1], 4, axis=0), 1000 * IMAGES):
         slope = jax.grad(lambda x: jnp.sum(LAYER.apply(VARIABLES, x)[:, 4:]))
         first, second = jax.jit(lambda x, slope=slope: (slope(x), jax.grad(lambda x: jnp.sum(slope(x) ** 2))(x)))(x)
@@ -90,7 +90,7 @@ ROADS = {
 
 @pytest.mark.parametrize("road", ROADS)
 def test_neighbours_on_other_devices_count(road):
-    """Values and gradients are those of the whole batch; without `axis_name` they are not."""
+    """Values and gradients are those of the complete batch; without `axis_name` they are not."""
     weights = _random.standard_normal((4, 4 + MEASURES)).astype(np.float32)
 
     def outcome(apply):
@@ -107,7 +107,7 @@ def test_neighbours_on_other_devices_count(road):
 
 
 def test_sums_and_differences_are_made_in_float32():
-    """Of 200 equal examples, where bfloat16 cannot tell 256 from 257, and at 30 ± 1, where its steps are 1/8."""
+    """With 200 equal examples, where bfloat16 cannot tell 256 from 257, and at 30 ± 1, where its steps are 1/8."""
     y = jax.jit(LAYER.apply)(VARIABLES, jnp.ones((200, 4), jnp.bfloat16))
     assert y.dtype == jnp.bfloat16
     np.testing.assert_array_equal(np.asarray(y[:, 4:], np.float32), np.full((200, MEASURES), 199.0))
@@ -118,7 +118,8 @@ def test_sums_and_differences_are_made_in_float32():
 
 @pytest.mark.parametrize("width", [16, 4096])
 def test_distances_start_at_the_order_of_kernels(width):
-    """Whatever the width: not so near that all is alike, nor so far that nothing is left of the exponential."""
+    """Whatever the width, examples are neither so near that all look alike, nor so far that the exponential
+    vanishes."""
     x = _random.standard_normal((8, width)).astype(np.float32)
     y, variables = MinibatchDiscrimination(20, 5, "devices").init_with_output(jax.random.key(0), x)  # needs no axis
     assert variables["params"]["kernel"].shape == (width, 100) and variables["params"]["kernel"].dtype == jnp.float32

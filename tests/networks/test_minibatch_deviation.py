@@ -13,7 +13,7 @@ IMAGES = (2 + 3 * np.random.default_rng(3).standard_normal((4, 3, 2, 2))).astype
 
 
 def _close(got, want, tolerance=1e-5):
-    """Within `tolerance` of the largest entry."""
+    """Compares within `tolerance` of the largest entry."""
     np.testing.assert_allclose(got, want, rtol=0, atol=tolerance * np.max(np.abs(want)))
 
 
@@ -26,7 +26,7 @@ def by_hand(x, group):
 @pytest.mark.parametrize("group", [1, 2, 4, None])
 @pytest.mark.parametrize("shape", [IMAGES.shape, (12, 4), (4, 3, 1, 2, 2)])
 def test_values_and_the_gradient_against_numpy(shape, group):
-    """The gradient against central differences, in float64, of what is written out above."""
+    """The gradient against central differences, in float64, of the formula written out above."""
     x = IMAGES.reshape(shape)
     expected = functools.partial(by_hand, group=group or len(x))
     layer = MinibatchStdDev(group)
@@ -58,7 +58,7 @@ def test_equal_examples_have_finite_gradients():
 
 
 def test_the_deviation_over_devices_is_that_of_the_global_batch():
-    """Values and gradients, with all examples for a group; smaller groups know nothing of devices."""
+    """Values and gradients, with all examples in a group; smaller groups are the same on any devices."""
     weights = np.random.default_rng(6).standard_normal((4, 3, 2, 3)).astype(np.float32)
     halves = lambda x: x.reshape(2, -1, *x.shape[1:])  # noqa: E731
     for group in None, 2:

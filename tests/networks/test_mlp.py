@@ -28,11 +28,11 @@ def test_networks_compute_what_numpy_computes():
             h = h @ layer["kernel"] + layer["bias"]
             h = np.where(h > 0, h, slope * h) if i < 2 else h
         floats = jax.tree.map(lambda p: jnp.asarray(p, jnp.float32), params)
-        said = module.apply({"params": floats}, jnp.asarray(given), train=False)
+        outputs = module.apply({"params": floats}, jnp.asarray(given), train=False)
         if slope:
-            np.testing.assert_allclose(said["logits"], h[:, 0], rtol=2e-5, atol=2e-5)
+            np.testing.assert_allclose(outputs["logits"], h[:, 0], rtol=2e-5, atol=2e-5)
         else:
-            np.testing.assert_allclose(said, h.reshape(5, 1, 1, 2), rtol=2e-5, atol=2e-5)
+            np.testing.assert_allclose(outputs, h.reshape(5, 1, 1, 2), rtol=2e-5, atol=2e-5)
 
 
 def test_the_networks_of_the_tutorials():
@@ -103,16 +103,16 @@ def test_a_discriminator_with_head_and_a_layer_across_the_batch():
     shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), x, labels, train=False))
     assert set(shapes["params"]) == {"Dense_0", "Dense_1", "minibatch", "judge", "embedding"}
     params = jax.tree.map(lambda p: random.normal(size=p.shape).astype(np.float32), shapes["params"])
-    said = jax.jit(lambda x: module.apply({"params": params}, x, labels, train=True))(x)
+    outputs = jax.jit(lambda x: module.apply({"params": params}, x, labels, train=True))(x)
     h = x.reshape(4, 2).astype(np.float64)
     for i in range(2):
         h = h @ params[f"Dense_{i}"]["kernel"] + params[f"Dense_{i}"]["bias"]
         h = np.where(h > 0, h, 0.2 * h)
-    np.testing.assert_allclose(said["features"], h, rtol=1e-5, atol=1e-5)
-    seen = np.asarray(across.apply({"params": params["minibatch"]}, said["features"]), np.float64)
-    want = seen @ params["judge"]["kernel"][:, 0] + params["judge"]["bias"]
-    want += np.sum(seen * params["embedding"]["kernel"].T[labels], axis=1)
-    np.testing.assert_allclose(said["logits"], want, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(outputs["features"], h, rtol=1e-5, atol=1e-5)
+    with_added = np.asarray(across.apply({"params": params["minibatch"]}, outputs["features"]), np.float64)
+    want = with_added @ params["judge"]["kernel"][:, 0] + params["judge"]["bias"]
+    want += np.sum(with_added * params["embedding"]["kernel"].T[labels], axis=1)
+    np.testing.assert_allclose(outputs["logits"], want, rtol=1e-4, atol=1e-4)
 
 
 def test_dropout_in_training_alone():
@@ -161,7 +161,7 @@ def test_points_train_and_resume_like_images(tmp_path):
         straight = train(gan_ring.build, options(workdir=str(tmp_path / "straight")))
     for one, other in zip(jax.tree.leaves(state.ema), jax.tree.leaves(straight.ema), strict=True):
         np.testing.assert_array_equal(one, other)
-    with Image.open(tmp_path / "run" / "samples" / "00000006.png") as sheet:
-        assert sheet.size == (512, 512) and np.asarray(sheet).max() == 255
+    with Image.open(tmp_path / "run" / "samples" / "00000006.png") as picture:
+        assert picture.size == (512, 512) and np.asarray(picture).max() == 255
     with pytest.raises(UsageError, match="points of the plane, not images: --flip True doesn't go with it"):
         train(gan_ring.build, options(flip=True, workdir=None))

@@ -1,4 +1,4 @@
-"""DCGAN, residual and dense networks built of layers that are handed in."""
+"""DCGAN, residual and dense networks with layers that are handed in."""
 
 import functools
 
@@ -36,7 +36,7 @@ by_class = functools.partial(ConditionalBatchNorm, classes=3)
 
 
 def shapes(module, x, condition=None, train=True):
-    """Of the variables, and of what comes of a pass."""
+    """Returns the shapes of the variables and of the outputs of a pass."""
 
     def both():
         variables = module.init(jax.random.key(0), x, condition, train=False)
@@ -46,7 +46,7 @@ def shapes(module, x, condition=None, train=True):
 
 
 def kernels(tree, path=()):
-    """Paths of the layers that have a kernel."""
+    """Returns the paths of the layers that have a kernel."""
     if "kernel" in tree:
         yield path
     for name, inner in tree.items():
@@ -79,7 +79,7 @@ def test_every_layer_with_a_kernel_is_the_one_that_was_handed_in(name):
 
 
 def _paths(state):
-    """Layer and weight of every u and v."""
+    """Returns the layer and weight of every u and v."""
     return {tuple(key.key for key in path[:-1]) for path, _ in jax.tree.leaves_with_path(state, is_leaf=_is_shape)}
 
 
@@ -88,7 +88,7 @@ def _is_shape(leaf):
 
 
 def state_of(rate, **layers):
-    """Of dense networks, since all of this is in the passes and nothing in what a layer is."""
+    """Returns a state of dense networks; the layers' kind doesn't matter here, only the passes."""
     key, tx, hyper = jax.random.key(0), optax.identity(), {"ema_half_life": 0.0, "gamma": 1.0}
     hyper |= {f"{player}/learning_rate": rate for player in ("generator", "discriminator")}
     g = init_player(key, mlp.Generator((16, 16, 1), (8,), **layers), tx, LATENTS)
@@ -97,7 +97,7 @@ def state_of(rate, **layers):
 
 
 def test_one_update_turns_every_weight_once():
-    """Of all passes of a critic's step (real, fake, a penalty's) and of the generator's step the first alone."""
+    """Of all passes of a critic's step (real, fake, a penalty's) and of the generator's step only the first does."""
     state, random = state_of(0.0, dense=spectral(Dense)), np.random.default_rng(1)
     far = lambda leaf: random.standard_normal(leaf.shape).astype(np.float32)  # noqa: E731 - one turn is not the last
     far = jax.tree.map(far, state.discriminator.variables)
@@ -138,8 +138,8 @@ NORMS = {
 @pytest.mark.parametrize("name", NORMED)
 def test_every_network_takes_every_norm(name, norm):
     module, x, names = NORMED[name]
-    made, condition = NORMS[norm]
-    variables, _ = shapes(module.clone(norm=made), x, condition)
+    factory, condition = NORMS[norm]
+    variables, _ = shapes(module.clone(norm=factory), x, condition)
     params = variables["params"]
     assert {name for name in params if name.startswith("norm")} == names
     assert {len(params[name]["scale"]) for name in names} == {2 if condition is not None else 1}
@@ -186,7 +186,7 @@ def test_labels_reach_a_residual_generator():
 
 @pytest.mark.parametrize("mode, same", [("reflect", True), ("zeros", False)])
 def test_padding_is_handed_in(mode, same):
-    """A mirrored image of one colour has no edge that a convolution could see."""
+    """A mirrored image of one colour has no edge for a convolution."""
     module = resnet.Discriminator(2, conv=functools.partial(Conv, padding_mode=mode))
     x = jnp.ones((1, 16, 16, 1))
     _, variables = module.init_with_output(jax.random.key(0), x, train=False, capture_intermediates=True)

@@ -19,7 +19,7 @@ def nhwc(images):
 
 
 def variables_of(net):
-    """PyTorch's weights, `[out, in, k, k]`, `[out, in]` and by channels before pixels, in our layout."""
+    """Returns PyTorch's weights, `[out, in, k, k]`, `[out, in]` and by channels before pixels, in our layout."""
     params, stats = {}, {}
     for full, array in GOLDEN.items():
         if not full.startswith(f"{net}/") or full.count("/") != 2:
@@ -63,8 +63,8 @@ def test_shapes_at_other_sizes(size, channels):
     image, variables = jax.eval_shape(lambda: generator.init_with_output(key, latents, train=False))
     assert image.shape == (3, size, size, channels) and image.dtype == jnp.float32
     assert len([name for name in variables["params"] if name.startswith("short")]) == size.bit_length() - 3
-    said, _ = jax.eval_shape(lambda: judge.init_with_output(key, jnp.zeros(image.shape), train=False))
-    assert {name: array.shape for name, array in said.items()} == {"logits": (3,), "features": (3, 4)}
+    outputs, _ = jax.eval_shape(lambda: judge.init_with_output(key, jnp.zeros(image.shape), train=False))
+    assert {name: array.shape for name, array in outputs.items()} == {"logits": (3,), "features": (3, 4)}
 
 
 @pytest.mark.parametrize("size", [4, 8, 24, 28])
@@ -100,10 +100,10 @@ def test_bfloat16_computes_in_bfloat16_and_a_head_sees_the_label():
     forward = lambda: judge.init_with_output(  # noqa: E731
         jax.random.key(0), jnp.ones((2, 16, 16, 1)), labels, train=False, capture_intermediates=True
     )
-    said, variables = jax.jit(forward)()
+    outputs, variables = jax.jit(forward)()
     inner = {name: layer["__call__"] for name, layer in variables.pop("intermediates").items() if name[-1] in "ab012"}
     layers = {array.dtype for outputs in inner.values() for array in outputs}
     assert len(inner) == 7
     assert layers == {jnp.dtype("bfloat16")}
-    assert {leaf.dtype for leaf in jax.tree.leaves((said, variables))} == {jnp.dtype("float32")}
-    assert said["logits"][0] != said["logits"][1]
+    assert {leaf.dtype for leaf in jax.tree.leaves((outputs, variables))} == {jnp.dtype("float32")}
+    assert outputs["logits"][0] != outputs["logits"][1]

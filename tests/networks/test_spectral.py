@@ -1,5 +1,5 @@
-"""Spectral normalisation against NumPy's SVD and equalised rates against a calculator. One turn against PyTorch's, with
-gradients, is in test_layers_pytorch.py."""
+"""Spectral normalisation against NumPy's SVD and equalised rates against a calculator. One power iteration against
+PyTorch's, with gradients, is in test_layers_pytorch.py."""
 
 import functools
 
@@ -16,7 +16,7 @@ IN, OUT = 3, 4
 
 
 def seen_through(rank, kernel, transposed=False):
-    """Images that show a kernel as it is used: each has a single 1, at another tap and channel."""
+    """Returns images that show a kernel as it is used: each has a single 1, at another tap and channel."""
     if transposed:
         return np.eye(IN, dtype=np.float32).reshape(IN, *(1,) * rank, IN)
     size = kernel**rank * IN
@@ -37,7 +37,7 @@ every_layer = pytest.mark.parametrize("name", LAYERS)
 
 
 def matrix_of(name, shown):
-    """What the layer made of those images as the matrix that is normalised: outputs by everything else."""
+    """Returns the layer's outputs for those images as the matrix that is normalised: outputs by everything else."""
     shown = np.asarray(shown, np.float64)
     return shown if name == "Embed" else np.moveaxis(shown, -1, 0).reshape(OUT, -1)
 
@@ -55,14 +55,14 @@ def turned(layer, variables, x, times):
 
 @every_layer
 def test_the_norm_is_one_after_enough_turns(name):
-    made, x = LAYERS[name]
-    layer = spectral(made, turns=50)()
+    factory, x = LAYERS[name]
+    layer = spectral(factory, turns=50)()
     variables = jax.jit(layer.init)(jax.random.key(3), x)
     variables["params"] = jax.tree.map(lambda leaf: 3 * leaf + 0.1, variables["params"])
     variables = jax.jit(functools.partial(turned, layer, times=4))(variables, x)
     (_, state), (_, weight) = *variables["spectral"].items(), *variables["params"].items()
     used = matrix_of(name, layer.apply(variables, x))
-    plain = matrix_of(name, made().apply({"params": variables["params"]}, x))
+    plain = matrix_of(name, factory().apply({"params": variables["params"]}, x))
     assert largest(used) == pytest.approx(1, abs=1e-5)
     assert largest(plain) > 2, "the weight as it is learned has another norm"
     sigma = np.asarray(state["u"], np.float64) @ np.asarray(layer.matrix(weight), np.float64) @ np.asarray(state["v"])
@@ -72,26 +72,26 @@ def test_the_norm_is_one_after_enough_turns(name):
 
 @every_layer
 def test_a_new_layer_has_turned_already(name):
-    """Fifteen times: σ is near its norm, and never above it; u and v are of length one."""
-    made, x = LAYERS[name]
-    layer = spectral(made)()
+    """After fifteen iterations σ is near the norm, and never above it; u and v have length one."""
+    factory, x = LAYERS[name]
+    layer = spectral(factory)()
     variables = jax.jit(layer.init)(jax.random.key(0), x)
     (state,) = variables["spectral"].values()
     assert [np.linalg.norm(state[each]) for each in "uv"] == pytest.approx([1, 1], abs=1e-6)
     used = matrix_of(name, layer.apply(variables, x))
     assert 1 - 1e-6 < largest(used) < 1.1
-    plain = made().init(jax.random.key(0), x)["params"]
+    plain = factory().init(jax.random.key(0), x)["params"]
     assert jax.tree.all(jax.tree.map(np.array_equal, variables["params"], plain)), "weights are drawn as without it"
 
 
 def test_it_turns_once_where_it_may_and_is_frozen_elsewhere():
-    made, x = LAYERS["Conv 2-D"]
-    layer = spectral(made)()
+    factory, x = LAYERS["Conv 2-D"]
+    layer = spectral(factory)()
     variables = layer.init(jax.random.key(0), x)
     grown = {**variables, "params": {"kernel": variables["params"]["kernel"] + 0.3}}
     old = variables["spectral"]["kernel"]
     weight = np.asarray(layer.matrix(grown["params"]["kernel"]), np.float64)
-    plain = np.asarray(made().apply({"params": grown["params"]}, x), np.float64)
+    plain = np.asarray(factory().apply({"params": grown["params"]}, x), np.float64)
 
     _, changed = layer.apply(grown, x, mutable=["batch_stats"])
     assert "spectral" not in changed
@@ -105,16 +105,16 @@ def test_it_turns_once_where_it_may_and_is_frozen_elsewhere():
     np.testing.assert_allclose(changed["spectral"]["kernel"]["v"], v, atol=1e-6)
     np.testing.assert_allclose(y, plain / (u @ weight @ v), rtol=1e-5, atol=1e-6)
 
-    three = spectral(made, turns=3)().apply(grown, x, mutable=["spectral"])[1]
+    three = spectral(factory, turns=3)().apply(grown, x, mutable=["spectral"])[1]
     one_by_one = turned(layer, grown, x, 3)
     for each in "uv":
         np.testing.assert_allclose(three["spectral"]["kernel"][each], one_by_one["spectral"]["kernel"][each], atol=1e-6)
 
 
 def test_derivatives_of_both_orders_take_u_and_v_for_constants():
-    made, x = LAYERS["Conv 2-D"]
+    factory, x = LAYERS["Conv 2-D"]
     x = x[:4]
-    layer = spectral(made)()
+    layer = spectral(factory)()
     variables = layer.init(jax.random.key(0), x)
     with jax.enable_x64(True):
         layer = layer.clone(dtype=jnp.float64)
@@ -134,8 +134,8 @@ def test_derivatives_of_both_orders_take_u_and_v_for_constants():
 
 
 def test_of_many_seeds_at_once_each_turns_for_itself():
-    made, x = LAYERS["Dense"]
-    layer = spectral(made)()
+    factory, x = LAYERS["Dense"]
+    layer = spectral(factory)()
     variables = jax.vmap(lambda key: layer.init(key, x))(jax.random.split(jax.random.key(0), 3))
     run = lambda variables: layer.apply(variables, x, mutable=["spectral"])  # noqa: E731
     got = jax.vmap(run)(variables)

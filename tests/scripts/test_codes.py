@@ -6,7 +6,7 @@ from conftest import TINY_RUN, needs_tfds
 from PIL import Image
 
 from experiments import dcgan_mnist, infogan_mnist
-from jaxgan.evaluation import extract, house_features
+from jaxgan.evaluation import classifier_features, extract
 from jaxgan.training import UsageError, train
 from jaxgan.training import open as open_run
 from jaxgan.training.options.parsing import parse
@@ -61,7 +61,7 @@ def test_a_code_that_was_learned_changes_the_picture_and_what_is_read_of_it_one_
     shares = [float(line[-1].rstrip("%")) for line in lines if line[0] == "categorical"]
     run = open_run(walked)
     images = codes.drawn(run, 0, *codes.walks(10, 2, 200, np.zeros(1))[0])
-    read = extract(house_features("mnist-v1"), images.reshape(-1, 28, 28, 1))["logits"].argmax(1)
+    read = extract(classifier_features("mnist-v1"), images.reshape(-1, 28, 28, 1))["logits"].argmax(1)
     deals = [np.random.default_rng(deal).permutation(read).reshape(10, -1) for deal in range(200)]
     chance = max(np.mean([100 * np.bincount(dealt).max() / len(dealt) for dealt in deal]) for deal in deals)
     assert len(shares) == 10 and np.mean(shares) > 1.25 * chance, f"{np.mean(shares)} and {chance}"

@@ -134,14 +134,14 @@ def test_data_that_changed_since_are_refused(tmp_path):
 @pytest.mark.data
 @needs_tfds
 @pytest.mark.slow
-def test_mnist_by_house_features_and_against_its_test_images(tmp_path, capsys):
+def test_mnist_by_classifier_features_and_against_its_test_images(tmp_path, capsys):
     run = a_run(tmp_path / "run", dataset="mnist")
     capsys.readouterr()
     evaluated(run, metrics="fid,kid,is,prdc,modes", count=1500)
     said = capsys.readouterr().out
-    assert "Fréchet distance, house features mnist-v1" in said and "FID" not in said
+    assert "Fréchet distance, classifier features mnist-v1" in said and "FID" not in said
     assert "real images: the test images" in said and "1,500 against 60,000" in said
-    assert "house features compare only with each other" in said
+    assert "a packaged classifier's features compare only with each other" in said
     found = {row["key"]: row for row in records(run)}
     assert found["fid"]["real"] == 60_000 and found["fid"]["value"] > 100
     assert found["modes"]["constants"] == {"of": 10}

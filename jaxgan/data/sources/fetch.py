@@ -1,7 +1,7 @@
 """MNIST, Fashion-MNIST and CIFAR-10 from their original files, without TensorFlow.
 
-Addresses, sizes and checksums are those that the installed TFDS registers. A file gets its name only when it is whole
-and has its checksum, so whatever stops a download leaves nothing that looks finished.
+Addresses, sizes and checksums are those that the installed TFDS registers. A file gets its name only when it is
+complete and its checksum is right, so a download that was stopped leaves nothing that looks finished.
 """
 
 import gzip
@@ -30,7 +30,7 @@ from tqdm import tqdm
 from jaxgan.data.errors import DataError
 from jaxgan.data.sources.requirements import folder_of, unreachable
 
-__all__ = ["FETCHABLE", "Remote", "fetched", "kept", "registered"]
+__all__ = ["FETCHABLE", "Remote", "fetched", "is_fetched", "registered"]
 
 IDX: dict[str, tuple[str, ...]] = {
     "train": ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
@@ -68,15 +68,15 @@ class Remote(NamedTuple):
 
 
 class _FileError(Exception):
-    """What is wrong with a file or its server; becomes part of a DataError."""
+    """A fault of a file or its server, which becomes part of a DataError."""
 
 
 class _Interrupted(_FileError):
-    """A failure of the moment, after which a second attempt makes sense."""
+    """A temporary failure, after which a second attempt makes sense."""
 
 
 def registered(name: str) -> list[Remote]:
-    """All original files of a set, training and test, as TFDS registers them; TensorFlow isn't needed for it.
+    """Returns all original files of a set, training and test, as TFDS registers them. This doesn't need TensorFlow.
 
     DataError for a set that is not one of `FETCHABLE`.
     """
@@ -100,8 +100,9 @@ def _files(name: str, split: str) -> list[Remote]:
     return [known[filename] for filename in FILES[name][split]]
 
 
-def kept(name: str, root: Path) -> bool:
-    """Whether all training files lie in `folder_of(name, root)` with their sizes, so that no network is needed."""
+def is_fetched(name: str, root: Path) -> bool:
+    """Returns whether all training files are in `folder_of(name, root)` with the right sizes, so that no network is
+    needed."""
     files = [(folder_of(name, root) / remote.filename, remote.size) for remote in _files(name, "train")]
     try:
         return all(path.is_file() and path.stat().st_size == size for path, size in files)
@@ -110,13 +111,14 @@ def kept(name: str, root: Path) -> bool:
 
 
 def fetched(name: str, root: Path, split: str = "train") -> tuple[np.ndarray, np.ndarray]:
-    """The images of a split, "train" or "test", uint8 `[N, H, W, C]`, and labels, int32 `[N]` in [0, 10), in the order
-    of the files.
+    """Returns the images of a split, "train" or "test", uint8 `[N, H, W, C]`, and their labels, int32 `[N]` in [0, 10),
+    in the order of the files.
 
-    `name` is one of `FETCHABLE`. Files are kept in `folder_of(name, root)` and used from there, after a check of size
-    and SHA-256; one that doesn't pass is fetched again. DataError where a file can't be fetched, written or read.
+    `name` is one of `FETCHABLE`. Files are stored in `folder_of(name, root)`. From then on they are used from there,
+    after a check of size and SHA-256; a file that fails the check is fetched again. DataError where a file can't be
+    fetched, written or read.
     """
-    paths = [_kept_or_fetched(name, folder_of(name, root), remote) for remote in _files(name, split)]
+    paths = [_ensured(name, folder_of(name, root), remote) for remote in _files(name, split)]
     with _reading(paths[0]):
         cifar10 = name == "cifar10"
         images, labels = _cifar10(paths[0], BATCHES[split]) if cifar10 else (_idx(paths[0], 28, 28)[..., None], None)
@@ -127,7 +129,7 @@ def fetched(name: str, root: Path, split: str = "train") -> tuple[np.ndarray, np
     return np.array(images, order="C"), labels.astype(np.int32)
 
 
-def _kept_or_fetched(name: str, folder: Path, remote: Remote) -> Path:
+def _ensured(name: str, folder: Path, remote: Remote) -> Path:
     path, there = folder / remote.filename, ""
     try:
         if path.exists():
@@ -154,7 +156,7 @@ def _kept_or_fetched(name: str, folder: Path, remote: Remote) -> Path:
 
 
 def _fault(path: Path, remote: Remote) -> str:
-    """In what a file differs from the registered one; empty where it doesn't."""
+    """Describes the difference between a file and the registered one; empty where there is none."""
     if (size := path.stat().st_size) != remote.size:
         return f"{size:,} bytes, expected {remote.size:,}"
     with path.open("rb") as file:
@@ -163,7 +165,7 @@ def _fault(path: Path, remote: Remote) -> str:
 
 
 def _remove_leftovers(path: Path) -> None:
-    """Removes what killed downloads of this file have left, but not what another process is writing now."""
+    """Removes what killed downloads of this file left behind, but not what another process is writing now."""
     for part in path.parent.glob(f"{path.name}.*.part"):
         if time.time() - part.stat().st_mtime > LEFTOVER_SECONDS:
             part.unlink(missing_ok=True)
@@ -182,7 +184,7 @@ def _download(remote: Remote, path: Path) -> None:
 
 
 def _copy(remote: Remote, file: BinaryIO) -> None:
-    """Writes what the server sends, at most one byte more than registered."""
+    """Writes what the server sends to the file, at most one byte more than the registered size."""
     look = {"unit": "B", "unit_scale": True, "dynamic_ncols": True, "disable": remote.size < BAR_FROM_BYTES}
     often = 0.1 if sys.stderr.isatty() else 30.0  # a log gets a line now and then instead of a flood
     with (
@@ -220,7 +222,7 @@ def _open(address: str) -> HTTPResponse:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """Errors in a file's content become one DataError that names it."""
+    """Turns errors in a file's content into a DataError that names the file."""
     try:
         yield
     except (_FileError, OSError, EOFError, ValueError, zlib.error, tarfile.TarError) as error:
@@ -228,7 +230,7 @@ def _reading(path: Path) -> Iterator[None]:
 
 
 def _unpacked(path: Path, most: int) -> bytes:
-    """What a gzipped file holds, refused above `most` bytes, so that none can fill the memory."""
+    """Returns the content of a gzipped file. It refuses more than `most` bytes, so that no file can fill the memory."""
     with gzip.open(path) as file:
         content = file.read(most + 1)
     if len(content) > most:
@@ -237,7 +239,8 @@ def _unpacked(path: Path, most: int) -> bytes:
 
 
 def _idx(path: Path, *item: int) -> np.ndarray:
-    """uint8 `[N, *item]` from a gzipped IDX file: kind of numbers and of array, its dimensions, its bytes."""
+    """Reads uint8 `[N, *item]` from a gzipped IDX file: the type of the numbers, the number of axes, their lengths, the
+    bytes."""
     start = 8 + 4 * len(item)
     content = _unpacked(path, start + MOST_IMAGES * math.prod(item))
     expected = (0, 0, 8, 1 + len(item))
@@ -250,7 +253,7 @@ def _idx(path: Path, *item: int) -> np.ndarray:
 
 
 def _cifar10(path: Path, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """uint8 images `[N, 32, 32, 3]` and labels `[N]` of the named batches; nothing is unpacked to disk."""
+    """Returns the uint8 images `[N, 32, 32, 3]` and labels `[N]` of the named batches; nothing is unpacked to disk."""
     batches: dict[str, bytes] = {}
     content = _unpacked(path, 6 * BATCH_BYTES + 1_000_000)  # all batches, and a page of text
     with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:

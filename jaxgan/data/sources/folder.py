@@ -1,4 +1,4 @@
-"""A folder of pictures, or a zip archive of one, as an image set."""
+"""A folder of pictures, or a zip archive of one, as a data set of images."""
 
 import functools
 import os
@@ -21,7 +21,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", "
 
 @dataclass(frozen=True)
 class FolderSource:
-    """The pictures `files` (paths below `root`) of a folder, or of a zip archive that had last `changed` then."""
+    """The pictures `files` (paths below `root`) of a folder, or of a zip archive that was last changed at `changed`."""
 
     name: str
     root: Path
@@ -43,7 +43,7 @@ class FolderSource:
         return decode(content, self.title(i))
 
     def identity(self) -> int:
-        """Of the pictures' names and sizes."""
+        """Returns a checksum of the pictures' names and sizes."""
         if self.root.is_dir():
             sizes = [(self.root / file).stat().st_size for file in self.files]
         else:
@@ -52,7 +52,7 @@ class FolderSource:
         return zlib.crc32(repr((self.files, sizes)).encode())
 
     def fingerprint(self) -> str | None:
-        """The same to the last change, on this machine; None where that isn't known."""
+        """Returns a text that changes with any change of the files, on this machine; None where that isn't known."""
         whole = fingerprint([self.root] if self.changed else map(self.root.joinpath, self.files))
         if whole is None or (self.changed and _changed(self.root) != self.changed):  # what is open is another archive
             return None
@@ -63,23 +63,24 @@ class FolderSource:
 
 
 def _printable(text: str) -> str:
-    """A name that isn't UTF-8, which no terminal and no JSON takes, with its odd bytes written out."""
+    """Returns a text in which bytes that aren't UTF-8, which neither a terminal nor JSON takes, are escaped."""
     return os.fsencode(text).decode(errors="backslashreplace")
 
 
 @functools.lru_cache(maxsize=4)
 def _archive(path: Path, changed: int) -> zipfile.ZipFile:
-    """Opened once in a process, as long as it is the same: workers read thousands of pictures from it."""
+    """Opens an archive once in a process, as long as it is unchanged: workers read thousands of pictures from it."""
     return zipfile.ZipFile(path)
 
 
 def _changed(path: Path) -> int:
-    """Nanoseconds, by the system's clock."""
+    """Returns when a file last changed, in nanoseconds of the system's clock."""
     return path.stat().st_ctime_ns
 
 
 def _members(path: Path) -> list[str]:
-    """The files in a zip archive. Nothing is ever unpacked to the disk; still, an archive that tries is not used."""
+    """Returns the files in a zip archive. Nothing is ever unpacked to disk; still, an archive whose members point
+    outside of it, or are too large, is refused."""
     try:
         with zipfile.ZipFile(path) as archive:
             infos = [info for info in archive.infolist() if not info.is_dir()]
@@ -89,7 +90,7 @@ def _members(path: Path) -> list[str]:
         inside = PurePosixPath(info.filename.replace("\\", "/"))
         if inside.is_absolute() or ".." in inside.parts:
             raise DataError(f"{path} has a member that leaves its folder, {info.filename!r}; don't use this archive")
-        # A picture of many pixels takes no more, and doesn't pack like that a second time.
+        # A picture has no more bytes than this, and can't be compressed that much again.
         most = min(4 * MAX_PIXELS, max(64 * 2**20, 200 * info.compress_size))
         if inside.suffix.lower() in SUFFIXES and info.file_size > most:
             raise DataError(
@@ -100,7 +101,7 @@ def _members(path: Path) -> list[str]:
 
 
 def _files(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
-    """The files below a folder, links followed, but not one that leads back to a folder that it is in."""
+    """Returns the files below a folder. It follows links, but not one that leads back to a folder that contains it."""
     real = folder.resolve()
     if real in above:
         return
@@ -112,10 +113,11 @@ def _files(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
 
 
 def folder(path: Path) -> FolderSource:
-    """The pictures in a folder or zip archive, in the order of their names; its subfolders, at any depth below them,
-    are the classes, sorted by name. Files that aren't pictures by their suffix, and hidden ones, are left out.
+    """Opens the pictures in a folder or zip archive, in the order of their names. The subfolders are the classes,
+    sorted by name; pictures may be at any depth below them. Hidden files, and files without the suffix of a picture,
+    are left out.
 
-    DataError where there is no picture, or some lie in subfolders and some beside them."""
+    DataError where there is no picture, or where some are in subfolders and some beside them."""
     changed = 0
     try:
         if path.is_dir():

@@ -1,4 +1,4 @@
-"""What comes before reading: whether the network is there, and sets prepared by TFDS, which needs TensorFlow for it."""
+"""Requirements of reading a data set: a check of the network, and preparation by TFDS, which needs TensorFlow."""
 
 import importlib.util
 import socket
@@ -13,17 +13,20 @@ from jaxgan.data.errors import DataError
 
 __all__ = ["folder_of", "has_tensorflow", "prepare_with_tensorflow", "unreachable"]
 
-CONNECT_SECONDS = 6.0  # name and connection together: a user without network learns it within ten seconds
+CONNECT_SECONDS = 6.0  # for name and connection: a user without network learns it within ten seconds
 ADDRESS_SECONDS = 2.0  # each of the addresses that a name has
 
 
 def folder_of(name: str, root: Path) -> Path:
-    """Where the original files of a set are kept, and where a user may put them by hand."""
+    """Returns the folder for the original files of a set. They are stored there, and a user may put them
+    there by hand.
+    """
     return root / "downloads" / "jaxgan" / name
 
 
 def unreachable(address: str) -> str | None:
-    """Why nothing can be fetched from an address, known within `CONNECT_SECONDS`; None where its host answers."""
+    """Returns the reason why nothing can be fetched from an address, within `CONNECT_SECONDS`; None where its host
+    answers."""
     if urlsplit(address).scheme not in ("http", "https"):
         return f"{address} is neither http nor https"
     host, port = _first_hop(address)
@@ -44,7 +47,9 @@ def unreachable(address: str) -> str | None:
 
 
 def _first_hop(address: str) -> tuple[str, int]:
-    """Host and port to which a request for the address goes first: a proxy's, where the environment names one."""
+    """Returns the host and port that a request for the address connects to: a proxy's, where the
+    environment names one.
+    """
     parts = urlsplit(address)
     proxy = request.getproxies().get(parts.scheme)
     if proxy and not request.proxy_bypass(parts.netloc):
@@ -53,15 +58,15 @@ def _first_hop(address: str) -> tuple[str, int]:
 
 
 def has_tensorflow() -> bool:
-    """Whether TensorFlow is installed; it isn't imported for the answer."""
+    """Returns whether TensorFlow is installed, without importing it."""
     return importlib.util.find_spec("tensorflow") is not None
 
 
 def prepare_with_tensorflow(name: str, root: Path) -> None:
-    """Has TFDS download a set and prepare it under `root`, stored so that it is read without TensorFlow (array_record).
+    """Lets TFDS download a set and prepare it under `root`, in a format that is read without TensorFlow (array_record).
 
-    Original files that lie in `folder_of(name, root)` are taken from there. DataError where TensorFlow or the network
-    is missing (the latter known within ten seconds), and for whatever else stops TFDS.
+    Original files in `folder_of(name, root)` are used instead of a download. DataError where TensorFlow or the network
+    is missing (the latter within ten seconds), and for whatever else stops TFDS.
     """
     if not has_tensorflow():
         raise DataError(f"preparing data set {name!r} needs TensorFlow: pip install 'jaxgan[tfds-prepare]'")

@@ -1,4 +1,4 @@
-"""What a source of images must offer to be read one by one, and how stored pictures are decoded."""
+"""The interface of a source of images, and the decoding of stored pictures."""
 
 import io
 import warnings
@@ -11,7 +11,7 @@ from jaxgan.data.errors import BadImage
 
 __all__ = ["Source", "decode"]
 
-MAX_PIXELS = 100_000_000  # of one picture; a small file that claims more is taken for a decompression bomb
+MAX_PIXELS = 100_000_000  # of one picture; a small file that claims more is refused as a decompression bomb
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")  # not all of Pillow's: its EPS starts Ghostscript
 
 # Pillow's limit is a little lower than ours, which refuses.
@@ -19,14 +19,14 @@ warnings.filterwarnings("ignore", "Image size .* exceeds limit of .* decompressi
 
 
 class Source(Protocol):
-    """Images that are read one by one, by worker processes too: a source can be pickled."""
+    """A source of images that are read one by one. Worker processes read from it too, so it can be pickled."""
 
     @property
     def name(self) -> str: ...
 
     @property
     def labels(self) -> np.ndarray:
-        """int32 `[N]` in [0, number of classes), zeros where the set has no classes."""
+        """Returns int32 `[N]` in [0, number of classes), all zeros where the set has no classes."""
 
     @property
     def class_names(self) -> tuple[str, ...]: ...
@@ -34,20 +34,22 @@ class Source(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, i: int) -> np.ndarray:
-        """Image i, uint8 `[H, W, C]` of its own size. Raises BadImage, which names it."""
+        """Reads image i, uint8 `[H, W, C]` of its own size. BadImage, which names the image, where that fails."""
 
     def title(self, i: int) -> str:
-        """How image i is called in messages."""
+        """Returns the name of image i for messages."""
 
     def identity(self) -> int:
-        """A checksum by which a set that changed is known, without reading its images one by one."""
+        """Returns a checksum that tells whether the set has changed, without reading its images one by one."""
 
 
 def decode(stored: bytes | Path, name: str) -> np.ndarray:
-    """A stored picture as uint8 `[H, W, C]`, C 1 for grey and 3 for all others, turned upright as its EXIF says.
+    """Decodes a stored picture to uint8 `[H, W, C]`, with C 1 for grey and 3 for all others, rotated as its EXIF data
+    say.
 
-    Transparent pixels are laid on white, 16-bit grey is scaled to 8, the first picture of several counts. BadImage,
-    with `name`, for what is no picture, is cut short, holds floats, or is larger than 100 million pixels."""
+    Transparent pixels become white, 16-bit grey is scaled to 8 bits, and of several pictures in a file the first is
+    used. BadImage, with `name`, for a file that is no picture, is cut short, holds floats, or is larger than 100
+    million pixels."""
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:

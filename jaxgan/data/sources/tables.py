@@ -1,4 +1,4 @@
-"""Tables of numbers in text files, as sets of vectors."""
+"""Tables of numbers in text files, as data sets of vectors."""
 
 import csv
 import math
@@ -13,12 +13,12 @@ __all__ = ["table"]
 
 
 def table(path: Path) -> DataSet:
-    """The rows of a .csv file, whose columns are separated by commas, as vectors `[N, D]`. The first row holds the
-    names of the columns unless all of it are numbers; a column called `label` has whole numbers, from 0 up: the
-    classes.
+    """Reads the rows of a .csv file, with commas between the columns, as vectors `[N, D]`. The first row holds the
+    names of the columns, unless all of its cells are numbers. A column called `label` holds the classes, whole numbers
+    from 0 up.
 
-    DataError for what can't be read, for rows of unequal length, and for text, NaN and infinity, which it names by line
-    and column."""
+    DataError for a file that can't be read, for rows of unequal length, and for text, NaN and infinity; it names the
+    line and column."""
     rows = _rows(path)
     names = [cell.strip() for cell in rows.pop(0)[1]] if rows and not all(map(_is_number, rows[0][1])) else []
     if not rows:
@@ -47,7 +47,7 @@ def table(path: Path) -> DataSet:
 
 
 def _rows(path: Path) -> list[tuple[int, list[str]]]:
-    """The rows that aren't empty, each with the number of its line."""
+    """Returns the rows that aren't empty, each with its line number."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file, strict=True)
@@ -67,7 +67,7 @@ def _is_number(cell: str) -> bool:
 
 
 def _fault(path: Path, rows: list[tuple[int, list[str]]], names: list[str]) -> DataError:
-    """The first cell that holds no finite float32 number."""
+    """Describes the first cell that holds no finite float32 number."""
     most = float(np.finfo(np.float32).max)
     for line, row in rows:
         for i, cell in enumerate(row):

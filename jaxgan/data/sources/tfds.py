@@ -1,4 +1,4 @@
-"""Sets that TFDS has prepared, read without TensorFlow."""
+"""Data sets that TFDS has prepared, read without TensorFlow."""
 
 import functools
 import logging
@@ -10,22 +10,23 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from jaxgan.data.cache import fingerprint, kept
+from jaxgan.data.cache import cached, fingerprint
 from jaxgan.data.errors import BadImage, DataError
 from jaxgan.data.sources.source import decode
 
-__all__ = ["PreparedSource", "prepared", "prepared_folder"]
+__all__ = ["TfdsSource", "tfds_folder", "tfds_source"]
 
 CHANNELS = ((1,), (3,), (4,), (None,))
-BLOCK = 1024  # records that are read together for their labels
-VERSION = 1  # of kept labels: raised when the same files would give others, or be refused
+BLOCK = 1024  # records that are read at a time for their labels
+VERSION = 1  # of cached labels: raised when the same files would give others, or be refused
 AT_ONCE = 2**28  # bytes: smaller sets are read as they are stored in one go, which is three times as fast
 
 
 @dataclass(frozen=True)
-class PreparedSource:
-    """The records of a prepared set, undecoded, by index. channels: as TFDS declares them; grey pictures in a set of
-    coloured ones are made coloured, as TFDS does. files: the folder's fingerprint before it was opened."""
+class TfdsSource:
+    """The records of a prepared set by index, decoded when they are read. channels: as TFDS declares them; grey
+    pictures in a set of coloured ones become coloured, as in TFDS. files: the folder's fingerprint before it was
+    opened."""
 
     name: str
     folder: Path
@@ -37,7 +38,8 @@ class PreparedSource:
 
     @functools.cached_property
     def records(self) -> Any:
-        """What TFDS reads; opened where it is needed. DataError where that isn't what the labels are of."""
+        """Opens the records through TFDS when they are first needed. DataError where the files have changed since the
+        labels were read."""
         if self.files and _fingerprint(self.folder) != self.files:
             raise DataError(f"{self.folder} has changed since it was opened; start again")
         return _records(_builder(self.folder), self.folder, self.split)
@@ -62,18 +64,19 @@ class PreparedSource:
         return f"image {i} of {self.folder}" + ("" if self.split == "train" else f" ({self.split})")
 
     def identity(self) -> int:
-        """Of the files' names and sizes, which all splits share, and of the split."""
+        """Returns a checksum of the split and of the files' names and sizes, which all splits share."""
         files = repr(sorted((file.name, file.stat().st_size) for file in self.folder.iterdir()))
         return zlib.crc32((files if self.split == "train" else files + self.split).encode())
 
     def fingerprint(self) -> str | None:
-        """The same to the last change, on this machine; None where that isn't known."""
+        """Returns a text that changes with any change of the files, on this machine; None where that isn't known."""
         return self.files and f"{self.files} {self.split}"
 
 
-def prepared_folder(name: str, root: Path) -> Path | None:
-    """Where the newest version of `name` (`NAME` or `NAME/CONFIG`) lies prepared under `root`; None where nowhere. What
-    TFDS was still writing when it was stopped doesn't count. DataError where several are meant, without CONFIG."""
+def tfds_folder(name: str, root: Path) -> Path | None:
+    """Returns the folder under `root` with the newest prepared version of `name` (`NAME` or `NAME/CONFIG`), or None. A
+    version that TFDS was still writing when it was stopped doesn't count. DataError where there are several configs and
+    the name doesn't say which."""
     found = _versions(root, f"{name}/*") or _versions(root, f"{name}/*/*")
     if len(configs := sorted({folder.parent.relative_to(root).as_posix() for folder in found})) > 1:
         raise DataError(f"data set {name!r} has several kinds in {root}; name one: {', '.join(configs)}")
@@ -86,7 +89,7 @@ def _versions(root: Path, pattern: str) -> list[Path]:
 
 
 def _labels(records: Any, count: int) -> np.ndarray:
-    """Of all records, which are read for it: with a bar once it takes longer than two seconds."""
+    """Reads the labels of all records, int32 `[count]`; shows a progress bar if it takes longer than two seconds."""
     if isinstance(records, list):
         return np.array([row["label"] for row in records], np.int32)
     labels = np.empty(count, np.int32)
@@ -98,20 +101,20 @@ def _labels(records: Any, count: int) -> np.ndarray:
     return labels
 
 
-def prepared(name: str, folder: Path, split: str = "train") -> PreparedSource:
-    """A split of the prepared set in `folder`; its labels come from the user's cache folder where its files are what
-    they were, and TFDS is not asked. DataError where it is damaged or half-written, in a format that only TensorFlow
-    reads, or holds no images or no such split."""
+def tfds_source(name: str, folder: Path, split: str = "train") -> TfdsSource:
+    """Opens a split of the prepared set in `folder`. While the folder's files are unchanged, its labels come from the
+    user's cache folder, without TFDS. DataError where the set is damaged or half-written, is in a format that only
+    TensorFlow reads, or has no images or no such split."""
     files, read = _fingerprint(folder), {}
 
     def compute() -> dict[str, np.ndarray]:
         read["records"], labels, names, channels = _checked(name, folder, split)
         return {"labels": labels, "class_names": np.array(names, str), "channels": np.array(channels or 0)}
 
-    found = kept("labels", (files, split, VERSION), ["labels", "class_names", "channels"], compute)
+    found = cached("labels", (files, split, VERSION), ["labels", "class_names", "channels"], compute)
     names, channels = tuple(found["class_names"].tolist()), int(found["channels"]) or None
-    source = PreparedSource(name, folder, found["labels"], names, channels, split, files)
-    vars(source).update(read)  # as if asked for already
+    source = TfdsSource(name, folder, found["labels"], names, channels, split, files)
+    vars(source).update(read)  # in place of the cached property
     return source
 
 
@@ -130,7 +133,8 @@ def _builder(folder: Path) -> Any:
 
 
 def _records(builder: Any, folder: Path, split: str) -> Any:
-    """The records of a split, undecoded: a list of a small set's, otherwise what reads them one by one."""
+    """Returns the records of a split, undecoded: of a small set a list of them, otherwise an object that reads them one
+    by one."""
     import tensorflow_datasets as tfds
 
     records = builder.as_data_source(split=split, decoders={"image": tfds.decode.SkipDecoding()})
@@ -139,7 +143,7 @@ def _records(builder: Any, folder: Path, split: str) -> Any:
 
 
 def _checked(name: str, folder: Path, split: str) -> tuple[Any, np.ndarray, tuple[str, ...], int | None]:
-    """The records of a split, their labels, the names of the classes, and the channels."""
+    """Opens and checks a split; returns its records, labels, class names, and number of channels."""
     again = f"remove it and prepare {name!r} again"
     try:
         builder = _builder(folder)

@@ -1,4 +1,4 @@
-"""Mixtures of Gaussians in the plane, whose modes can be counted: the first test of whether a GAN drops some.
+"""Mixtures of Gaussians in the plane, whose modes can be counted: a first test of whether a GAN drops some of them.
 
 `ring`: 8 modes on the unit circle, σ 0.01. It is the 2D-ring of PacGAN (Lin et al. 2018, arXiv 1712.04086) and the
 mixture of unrolled GANs (Metz et al. 2017, arXiv 1611.02163: radius 2, σ 0.02) at half its size. `grid`: PacGAN's
@@ -17,7 +17,9 @@ SIGMA = {"ring": 0.01, "grid": 0.0125}
 
 
 def centres(name: str) -> np.ndarray:
-    """The modes' centres, float32 `[K, 2]` in [-1, 1], of "ring" or "grid"; ValueError for another name."""
+    """Returns the centres of the modes of "ring" or "grid", float32 `[K, 2]` in [-1, 1]. ValueError for
+    another name.
+    """
     if name == "ring":
         angles = 2 * np.pi * np.arange(8) / 8
         return np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
@@ -36,12 +38,12 @@ def _draw(name: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def ring() -> tuple[np.ndarray, np.ndarray]:
-    """The ring's points, float32 `[100000, 1, 1, 2]`, and the modes they come from, int32 `[100000]` in [0, 8): always
-    the same ones."""
+    """Returns the ring's points, float32 `[100000, 1, 1, 2]`, and their modes, int32 `[100000]` in [0, 8); always the
+    same."""
     return _draw("ring", 8)
 
 
 def grid() -> tuple[np.ndarray, np.ndarray]:
-    """The grid's points, float32 `[100000, 1, 1, 2]`, and the modes they come from, int32 `[100000]` in [0, 25):
-    always the same ones."""
+    """Returns the grid's points, float32 `[100000, 1, 1, 2]`, and their modes, int32 `[100000]` in [0, 25); always the
+    same."""
     return _draw("grid", 25)

@@ -1,4 +1,4 @@
-"""What a network says of a fixed set of images, computed once and kept on the disk under the set's content."""
+"""Features of a fixed set of images, computed once and cached on the disk under the hash of the images."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import jax
 import numpy as np
 
-from jaxgan.data.cache import Arrays, kept
+from jaxgan.data.cache import Arrays, cached
 from jaxgan.evaluation.features.network import FeatureNetwork, extract
 from jaxgan.evaluation.frechet import Gaussian, gaussian
 
@@ -14,23 +14,23 @@ __all__ = ["content_of", "features_of", "gaussian_of"]
 
 Progress = Callable[[int], None]
 
-VERSION = 1  # of what is kept: raised when the same images and weights would give other numbers
+VERSION = 1  # of the cached features: raised when the same images and weights would give other numbers
 
 
 def content_of(images: np.ndarray) -> str:
-    """The SHA-256, in hex, of images' bytes, type and shape."""
+    """Returns the SHA-256, in hex, of images' bytes, type and shape."""
     digest = hashlib.sha256(f"{images.dtype} {images.shape}".encode())
     digest.update(np.ascontiguousarray(images).data)
     return digest.hexdigest()
 
 
 def features_of(network: FeatureNetwork, images: np.ndarray, progress: Progress = lambda count: None) -> Arrays:
-    """`extract(network, images)`, from the disk where it was computed before."""
+    """Returns `extract(network, images)`, from the disk where it was computed before."""
     return _kept("features", ["features", "logits"], network, images, lambda: extract(network, images, progress))
 
 
 def gaussian_of(network: FeatureNetwork, images: np.ndarray, progress: Progress = lambda count: None) -> Gaussian:
-    """The Gaussian of the images' features, from the disk where it was computed before."""
+    """Returns the Gaussian of the images' features, from the disk where it was computed before."""
 
     def compute() -> Arrays:
         found = gaussian(extract(network, images, progress)["features"])
@@ -45,4 +45,4 @@ def _kept(
 ) -> Arrays:
     # The platform's rounding is part of it: a number must not depend on where another run was scored.
     made_by = (VERSION, network.name, network.sha256, network.resize, jax.default_backend(), jax.__version__)
-    return kept(what, (*made_by, content_of(images)), keys, compute)
+    return cached(what, (*made_by, content_of(images)), keys, compute)

@@ -1,11 +1,12 @@
-"""House features: what small classifiers, trained by `scripts.train_features` and shipped with jaxgan, say of images.
+"""Packaged classifiers: small networks whose features are compared, trained by `scripts.train_features`, in the
+package.
 
-They make distances that anyone can compute at once, where Inception's weights can't be had or don't suit the images. A
-Fréchet distance of house features is not the FID, and compares only with others of the same network.
+Their features give distances that anyone can compute at once, where Inception's weights can't be obtained or don't suit
+the images. A Fréchet distance of their features is not the FID, and compares only with others of the same network.
 
 mnist-v1: 28×28 grey digits, 96 features, 10 classes, 99.56 % of MNIST's test set right. cifar10-v1: 32×32 colour
-images, 128 features, 10 classes, 85.90 % of CIFAR-10's test set right; it was trained and tested on JPEG copies. What
-made a file stands in it, under `about`.
+images, 128 features, 10 classes, 85.90 % of CIFAR-10's test set right; it was trained and tested on JPEG copies. A file
+of weights says under `about` how it was trained.
 """
 
 import functools
@@ -24,15 +25,16 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from jaxgan.evaluation.features.network import FeatureNetwork
 from jaxgan.networks.classifier import Classifier
 
-__all__ = ["HOUSE", "House", "from_file", "house_features", "packed", "read_stacked"]
+__all__ = ["CLASSIFIERS", "PackagedClassifier", "classifier_features", "from_file", "packed", "read_stacked"]
 
 WEIGHTS = Path(__file__).with_name("weights")
 
 
 @dataclass(frozen=True)
-class House:
-    """A house network: its module, the size `[size, size, channels]` of its images, the border that larger ones of
-    `size + 2·border` lose, the SHA-256 of its weights, and what to take for images of other channels."""
+class PackagedClassifier:
+    """A packaged classifier. module: the network. size, channels: images are `[size, size, channels]`. border: images
+    with sides of size + 2·border lose it. sha256: that of its weights. instead: what to use for images with other
+    channels."""
 
     module: Classifier
     size: int
@@ -43,14 +45,14 @@ class House:
 
     @property
     def resize(self) -> str:
-        """How images come to the network's input, in words."""
+        """Describes in words how images are resized for the network's input."""
         padded = self.size + 2 * self.border
         rule = f"{padded}x{padded} loses its border of {self.border}, others " if self.border else ""
         return f"to {self.size}x{self.size}: {rule}antialiased bilinear, not rounded"
 
 
-HOUSE = {
-    "mnist-v1": House(
+CLASSIFIERS = {
+    "mnist-v1": PackagedClassifier(
         Classifier(widths=(16, 48, 96), depths=(0, 1, 1)),
         size=28,
         channels=1,
@@ -58,7 +60,7 @@ HOUSE = {
         sha256="075066491a8e05500a04363658c3099c8786a6c8e2fbaa9e208d58e771e09e65",
         instead="cifar10-v1 takes colour, and read_stacked three digits in one image",
     ),
-    "cifar10-v1": House(
+    "cifar10-v1": PackagedClassifier(
         Classifier(widths=(32, 64, 128), depths=(0, 2, 2)),
         size=32,
         channels=3,
@@ -70,15 +72,15 @@ HOUSE = {
 
 
 @functools.cache
-def house_features(name: str) -> FeatureNetwork:
-    """The house network called `name`: mnist-v1 or cifar10-v1.
+def classifier_features(name: str) -> FeatureNetwork:
+    """Returns the packaged classifier called `name`, mnist-v1 or cifar10-v1, as a feature network.
 
-    It takes uint8 images `[B, H, W, C]` of any size (its `resize` says how they come to its own) and of its channels, 1
+    It takes uint8 images `[B, H, W, C]` of any size (its `resize` says how they are resized) and of its own channels, 1
     for mnist-v1 and 3 for cifar10-v1: ValueError for others. ValueError also for another name, and where the weights
-    are missing or aren't those that belong to this version of jaxgan."""
-    if name not in HOUSE:
-        raise ValueError(f"no house features are called {name!r}; {' and '.join(HOUSE)} are")
-    path, expected = WEIGHTS / f"{name}.npz", HOUSE[name].sha256
+    are missing or are not those of this version of jaxgan."""
+    if name not in CLASSIFIERS:
+        raise ValueError(f"no packaged classifier is called {name!r}; there are {' and '.join(CLASSIFIERS)}")
+    path, expected = WEIGHTS / f"{name}.npz", CLASSIFIERS[name].sha256
     try:
         found = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
@@ -89,41 +91,43 @@ def house_features(name: str) -> FeatureNetwork:
 
 
 def from_file(name: str, path: Path) -> FeatureNetwork:
-    """The house network called `name` with the weights in `path`, which `packed` made, whatever their hash."""
+    """Returns the packaged classifier called `name` with the weights in the file `path`, which `packed` made, whatever
+    their hash."""
     stored = path.read_bytes()
     with np.load(io.BytesIO(stored), allow_pickle=False) as file:
         arrays = {key: file[key].astype(np.float32) for key in file.files if key != "about"}
-    house, variables = HOUSE[name], unflatten_dict(arrays, sep="/")
+    packaged, variables = CLASSIFIERS[name], unflatten_dict(arrays, sep="/")
 
     def apply(images: jax.Array) -> dict[str, jax.Array]:
         # GPUs and TPUs would otherwise round to 10 bits or fewer.
         with jax.default_matmul_precision("highest"):
-            said: Any = house.module.apply(variables, _fitted(name, images), train=False)
-        return dict(said)
+            outputs: Any = packaged.module.apply(variables, _fitted(name, images), train=False)
+        return dict(outputs)
 
-    return FeatureNetwork(name, hashlib.sha256(stored).hexdigest(), house.resize, house.module.classes, apply)
+    return FeatureNetwork(name, hashlib.sha256(stored).hexdigest(), packaged.resize, packaged.module.classes, apply)
 
 
 def _fitted(name: str, images: jax.Array) -> jax.Array:
-    """uint8 images as the network's input, float32 in [-1, 1]: the one place that says how sizes and channels count."""
-    house = HOUSE[name]
+    """Turns uint8 images into the network's input, float32 in [-1, 1]. Sizes and channels are checked and resized here
+    only."""
+    packaged = CLASSIFIERS[name]
     if images.ndim != 4 or images.dtype != jnp.uint8:
         raise ValueError(f"{name} takes uint8 images [B, H, W, C], got {images.dtype} {list(images.shape)}")
     count, height, width, channels = images.shape
-    if channels != house.channels:
-        raise ValueError(f"{name} takes images with {house.channels} channels, got {channels}; {house.instead}")
-    border, padded = house.border, house.size + 2 * house.border
+    if channels != packaged.channels:
+        raise ValueError(f"{name} takes images with {packaged.channels} channels, got {channels}; {packaged.instead}")
+    border, padded = packaged.border, packaged.size + 2 * packaged.border
     if (height, width) == (padded, padded):
         images = images[:, border : height - border, border : width - border]
     x = jnp.asarray(images, jnp.float32)
-    if x.shape[1:3] != (house.size, house.size):
-        x = jax.image.resize(x, (count, house.size, house.size, channels), "bilinear", antialias=True)
+    if x.shape[1:3] != (packaged.size, packaged.size):
+        x = jax.image.resize(x, (count, packaged.size, packaged.size, channels), "bilinear", antialias=True)
     return x / 127.5 - 1.0
 
 
 def packed(variables: dict[str, Any], about: dict[str, Any]) -> bytes:
-    """The weights of a `Classifier` as an .npz file: kernels in float16, vectors (biases and batch norm's) in float32,
-    named by their path, and `about` as JSON. The same input gives the same bytes."""
+    """Returns the weights of a `Classifier` as an .npz file: kernels in float16, vectors (biases and batch norm's) in
+    float32, named by their path, and `about` as JSON. The same input gives the same bytes."""
     arrays: dict[str, Any] = {
         path: np.asarray(values, np.float16 if values.ndim > 1 else np.float32)
         for path, values in sorted(flatten_dict(variables, sep="/").items())
@@ -135,8 +139,8 @@ def packed(variables: dict[str, Any], about: dict[str, Any]) -> bytes:
 
 @functools.partial(jax.jit, static_argnames="network")
 def read_stacked(network: FeatureNetwork, images: jax.Array) -> jax.Array:
-    """The numbers 0 to 999 that stacked digits show, int32 `[B]`: 100·c₀ + 10·c₁ + c₂, where cᵢ is the class that
-    `network` (mnist-v1) sees in channel i, as PacGAN's evaluation has it (Lin et al. 2018, arXiv 1712.04086).
+    """Reads the numbers 0 to 999 of stacked digits, int32 `[B]`: 100·c₀ + 10·c₁ + c₂, where cᵢ is the class that
+    `network` (mnist-v1) predicts for channel i, as in PacGAN's evaluation (Lin et al. 2018, arXiv 1712.04086).
 
     images: uint8 `[B, H, W, 3]`, ValueError for anything else."""
     if images.ndim != 4 or images.shape[3] != 3 or images.dtype != jnp.uint8:

@@ -1,4 +1,4 @@
-"""Inception-v3 as a feature network: what FID, KID, IS and precision and recall are published with."""
+"""Inception-v3 as a feature network: published FID, KID, IS, precision and recall are computed with it."""
 
 import hashlib
 import os
@@ -19,23 +19,23 @@ __all__ = ["INCEPTION_SHA256", "INCEPTION_VARIABLE", "inception_features"]
 
 SIZE = 299
 INCEPTION_VARIABLE = "JAXGAN_INCEPTION_WEIGHTS"
-# Of the file of 95,628,359 bytes that both projects publish, each under a name of its own.
+# The hash of the file of 95,628,359 bytes that both projects publish, under different names.
 INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
 
 
 def inception_features(
     path: str | Path | None = None, mode: Literal["torch-fidelity", "pytorch-fid"] = "torch-fidelity"
 ) -> FeatureNetwork:
-    """FID's Inception-v3 with weights from a file: the `.pth` that pytorch-fid and torch-fidelity publish, or an `.npz`
-    of the same arrays (`numpy.savez("inception.npz", **read_pth(path))`). Without a path the environment variable
-    JAXGAN_INCEPTION_WEIGHTS names it.
+    """Loads FID's Inception-v3 with weights from a file: the `.pth` that pytorch-fid and torch-fidelity publish, or an
+    `.npz` of the same arrays (`numpy.savez("inception.npz", **read_pth(path))`). Without a path the environment
+    variable JAXGAN_INCEPTION_WEIGHTS names it.
 
-    The two modes are the two projects' ways from uint8 `[B, H, W, 3]` to the network's 299×299 pixels; they give
-    different scores. `torch-fidelity` samples as TensorFlow 1 did (pixel i at i·H/299, no smoothing) and scales by
-    (x - 128) / 128; `pytorch-fid` samples between pixels' centres ((i + ½)·H/299 - ½) and scales by 2·x/255 - 1.
-    Grey images `[B, H, W, 1]` are repeated to three channels.
+    The two modes are the two projects' ways to turn uint8 `[B, H, W, 3]` into the network's 299×299 pixels; they give
+    different scores. `torch-fidelity` samples as TensorFlow 1 did (pixel i at i·H/299, no smoothing) and scales by (x -
+    128) / 128; `pytorch-fid` samples between the centres of pixels ((i + ½)·H/299 - ½) and scales by 2·x/255 - 1. Grey
+    images `[B, H, W, 1]` are repeated to three channels.
 
-    `features` are the 2,048 numbers of the last pool. `logits` are the 1,008 without the last layer's bias, of which
+    `features` are the 2,048 numbers of the last pool. `logits` are the 1,008 without the last layer's bias, from which
     TensorFlow's and torch-fidelity's inception scores are computed (its `logits_unbiased`).
 
     `apply` is a `jax.tree_util.Partial`, whose leaves are the weights: `jit(lambda apply, x: apply(x))(network.apply,
@@ -53,8 +53,8 @@ def inception_features(
     network = inception.InceptionV3()
 
     def apply(variables: dict[str, Any], images: jax.Array) -> dict[str, jax.Array]:
-        said: Any = network.apply(variables, _prepare(images, mode))
-        return {"features": said["2048"], "logits": said["logits_unbiased"]}
+        outputs: Any = network.apply(variables, _preprocess(images, mode))
+        return {"features": outputs["2048"], "logits": outputs["logits_unbiased"]}
 
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
@@ -75,8 +75,8 @@ def _named() -> str:
     )
 
 
-def _prepare(images: jax.Array, mode: str) -> jax.Array:
-    """uint8 `[B, H, W, 1 or 3]` as the network's input, float32 `[B, 299, 299, 3]`."""
+def _preprocess(images: jax.Array, mode: str) -> jax.Array:
+    """Turns uint8 `[B, H, W, 1 or 3]` into the network's input, float32 `[B, 299, 299, 3]`."""
     if images.ndim != 4 or images.dtype != jnp.uint8 or images.shape[3] not in (1, 3) or 0 in images.shape:
         raise ValueError(
             f"Inception-v3 takes uint8 images [B, H, W, 3], or of 1 channel, got {images.dtype} {list(images.shape)}"
@@ -86,7 +86,8 @@ def _prepare(images: jax.Array, mode: str) -> jax.Array:
 
 
 def _resize(x: jax.Array, positions: Callable[[int, int], np.ndarray], size: int) -> jax.Array:
-    """float32 `[B, H, W, C]` to `[B, size, size, C]`, bilinear: rows, then columns, each as one matrix."""
+    """Resizes float32 `[B, H, W, C]` to `[B, size, size, C]`, bilinearly: rows, then columns, each as one matrix
+    product."""
     for axis, product in ((1, "oh,bhwc->bowc"), (2, "ow,bhwc->bhoc")):
         if x.shape[axis] != size:
             matrix = _matrix(positions(x.shape[axis], size), x.shape[axis])
@@ -96,7 +97,8 @@ def _resize(x: jax.Array, positions: Callable[[int, int], np.ndarray], size: int
 
 
 def _matrix(positions: np.ndarray, size: int) -> np.ndarray:
-    """`[out, size]`, which reads an array `[size]` at positions from 0 on; beyond its last element is that again."""
+    """Returns the matrix `[out, size]` that reads an array `[size]` at positions from 0 on; beyond its end it reads its
+    last element."""
     low = np.minimum(positions.astype(np.int32), size - 1)
     fraction = positions - low.astype(np.float32)
     matrix, rows = np.zeros((len(positions), size), np.float32), np.arange(len(positions))
@@ -105,7 +107,7 @@ def _matrix(positions: np.ndarray, size: int) -> np.ndarray:
     return matrix
 
 
-# Where each of `out` pixels lies among `size`, in float32 as the references have it.
+# The position of each of `out` pixels among `size`, in float32 as in the references.
 def _tensorflow1(size: int, out: int) -> np.ndarray:
     return np.arange(out, dtype=np.float32) * np.float32(size / out)
 

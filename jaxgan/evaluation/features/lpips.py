@@ -1,4 +1,5 @@
-"""LPIPS, the learned distance of Zhang et al. 2018: how far two images are apart in a network that tells objects."""
+"""LPIPS, the learned distance of Zhang et al. 2018: the distance of two images in the features of a network for
+objects."""
 
 import functools
 import pathlib
@@ -23,7 +24,7 @@ SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
 
 
 class Convolution(NamedTuple):
-    """One convolution of torchvision's model, by its name in the state dict; a ReLU follows."""
+    """A convolution of torchvision's model, with its name in the state dict; a ReLU follows."""
 
     name: str
     inputs: int
@@ -34,8 +35,8 @@ class Convolution(NamedTuple):
 
 
 class Network(NamedTuple):
-    """Five stages of convolutions, features being read at the end of each; `pools` is what a max pooling of stride 2 in
-    front of a stage looks at, 0 for none. `smallest` is the side of an image that leaves a pixel for the last stage."""
+    """Five stages of convolutions; features are read at the end of each. pools: the window of the max pooling of stride
+    2 in front of each stage, 0 for none. smallest: the side of an image that leaves a pixel for the last stage."""
 
     model: str
     file: str
@@ -77,7 +78,8 @@ NETWORKS = {
 def load_lpips(
     backbone_path: str | pathlib.Path, linear_path: str | pathlib.Path, net: str = "alex"
 ) -> Callable[[ArrayLike, ArrayLike], jax.Array]:
-    """LPIPS version 0.1 with weights from two files: a function of two batches of images to float32 distances `[B]`.
+    """Loads LPIPS version 0.1 with weights from two files. Returns a function of two batches of images to float32
+    distances `[B]`.
 
     Zhang et al. 2018 (arXiv 1801.03924), equation 1: features of five stages, scaled to length 1 at each position,
     their squared differences weighted by channel, averaged over positions and added up. Equal images are at 0 (1e-14).
@@ -152,7 +154,7 @@ def _each(net: str, weights: Mapping[str, jax.Array], a: jax.Array, b: jax.Array
 
 
 def _features(network: Network, weights: Mapping[str, jax.Array], images: jax.Array) -> list[jax.Array]:
-    """Of images `[N, H, W, 3]` in [-1, 1]: after each stage `[N, h, w, channels]`."""
+    """Returns the features of images `[N, H, W, 3]` in [-1, 1] after each stage, `[N, h, w, channels]`."""
     x = (images - jnp.asarray(SHIFT, jnp.float32)[None, None, None]) / jnp.asarray(SCALE, jnp.float32)[None, None, None]
     found = []
     for pool, stage in zip(network.pools, network.stages, strict=True):

@@ -1,4 +1,4 @@
-"""What a network says of images: the features that distances are measured between, and logits."""
+"""Feature networks: functions of images to the features that distances are measured between, and logits."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ AT_ONCE = 64  # images in one dispatch; of 128, Inception needs a gigabyte at wo
 class FeatureNetwork:
     """A network whose features are compared.
 
-    name: as a score's record has it. sha256: of the file its weights came from, in hex. resize: how images come to the
-    size of its input, in words. classes: how many its logits tell apart, None for a network without. apply: uint8
-    `[B, H, W, C]` to float32 `features` `[B, D]` and `logits` `[B, classes]`; pure, and with large weights a
+    name: its name in a score's record. sha256: that of the file of its weights, in hex. resize: how images are resized
+    for its input, in words. classes: the number that its logits tell apart, None for a network without logits. apply:
+    uint8 `[B, H, W, C]` to float32 `features` `[B, D]` and `logits` `[B, classes]`; pure, and with large weights a
     `jax.tree_util.Partial` of them.
     """
 
@@ -29,18 +29,18 @@ class FeatureNetwork:
     apply: Callable[[jax.Array], dict[str, jax.Array]]
 
 
-# The network is an argument, lest its weights become part of the program.
+# The network is an argument, so that its weights don't become part of the program.
 _run = jax.jit(lambda apply, images: apply(images))
 
 
 def extract(
     network: FeatureNetwork, images: np.ndarray, progress: Callable[[int], None] = lambda count: None
 ) -> dict[str, np.ndarray]:
-    """What `network` says of uint8 images `[N, H, W, C]`: float32 arrays `[N, ...]` by name, on the host.
+    """Returns the outputs of `network` for uint8 images `[N, H, W, C]`: float32 arrays `[N, ...]` by name, on the host.
 
-    It is computed a batch at a time; `progress` is told how many images each took. ValueError for images that are not
-    uint8 (a network's input was rounded to 256 values in every published protocol), for none of them, and for an
-    image of which the network says NaN or infinity."""
+    They are computed a batch at a time; `progress` is called with the number of images in each. ValueError for images
+    that are not uint8 (a network's input was rounded to 256 values in every published protocol), for no image, and for
+    an image with a NaN or infinity in its outputs."""
     if images.ndim != 4 or images.dtype != np.uint8 or not len(images):
         raise ValueError(f"expected at least one uint8 image [N, H, W, C], got {images.dtype} {list(images.shape)}")
     size = min(AT_ONCE, len(images))

@@ -1,7 +1,7 @@
-"""PyTorch's pickles, read without Python's `pickle`, so that nothing a file names is ever imported or called.
+"""A reader of PyTorch's pickles without Python's `pickle`, so that nothing a file names is ever imported or called.
 
-Unpickling runs whatever a file asks for. Here the pickle's operations are followed by a small machine that has no way
-to do so: it knows plain values, tuples, lists and dictionaries, and makes records of what is said of tensors.
+Unpickling executes whatever a file asks for. Here a small machine follows the pickle's operations, and it has no way to
+do so: it knows plain values, tuples, lists and dictionaries, and makes records of the tensors' descriptions.
 """
 
 import io
@@ -30,13 +30,13 @@ KNOWN = {*STORAGES, *TENSORS, PARAMETER, DICT}
 
 
 class _Global(NamedTuple):
-    """A name of Python's that the file speaks of. It stays a name."""
+    """The name of a Python object in the file. It stays a name."""
 
     name: str
 
 
 class Storage(NamedTuple):
-    """What a file says of the numbers that tensors are views of."""
+    """The file's description of a storage: the array of numbers that tensors are views of."""
 
     key: str
     dtype: str
@@ -44,7 +44,7 @@ class Storage(NamedTuple):
 
 
 class Tensor(NamedTuple):
-    """A view of a storage, counted in its numbers."""
+    """A view of a storage; offset and strides count numbers."""
 
     storage: Storage
     offset: int
@@ -53,13 +53,13 @@ class Tensor(NamedTuple):
 
 
 def unpickle(stream: io.BytesIO, storages: dict[str, Storage]) -> Any:
-    """The next pickle of a stream, as plain values, lists, tuples, dictionaries (of texts or integers to anything) and
-    records of tensors. What it says of storages is added to `storages`, by their keys.
+    """Reads the next pickle of a stream, as plain values, lists, tuples, dictionaries (of texts or integers to
+    anything) and records of tensors. The storages it describes are added to `storages`, by their keys.
 
-    ValueError for what is damaged and for anything that a state dict has no need of."""
+    ValueError for a damaged pickle, and for anything that a state dict doesn't need."""
     try:
         return _run(stream, storages)
-    except (IndexError, KeyError, TypeError):  # its stack or memo lacks what it asks for, or that is of another kind
+    except (IndexError, KeyError, TypeError):  # an entry of its stack or memo is missing or of another kind
         raise ValueError("its pickle is damaged") from None
 
 
@@ -134,8 +134,8 @@ def _global(name: str) -> _Global:
     return _Global(name)
 
 
-def _storage(said: Any) -> Storage:
-    match said:
+def _storage(description: Any) -> Storage:
+    match description:
         case ("storage", _Global(kind), str(key), _, int(length), *view) if kind in STORAGES and length >= 0:
             if any(of is not None for of in view):
                 raise ValueError("it holds parts of storages, as PyTorch wrote before 0.4; save it again with a newer")
@@ -144,7 +144,8 @@ def _storage(said: Any) -> Storage:
 
 
 def _call(what: Any, arguments: Any) -> Any:
-    """What Python would make of it: four functions are known, by name, and records or a dictionary are made instead."""
+    """Returns the result of a call in the pickle: four functions are known, by name, and make records or a
+    dictionary."""
     match what, arguments:
         case _Global(name), (Storage() as storage, int(offset), tuple(shape), tuple(strides), *_) if name in TENSORS:
             if len(shape) == len(strides) <= DIMENSIONS and all(isinstance(n, int) for n in (*shape, *strides)):

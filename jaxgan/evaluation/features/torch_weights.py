@@ -1,7 +1,7 @@
-"""Weights from files: as PyTorch saves them (`.pth`), read without PyTorch and without executing anything, or `.npz`.
+"""Weights from files: PyTorch's `.pth`, read without PyTorch and without executing anything, or `.npz`.
 
-A `.pth` is a pickle that says where tensors lie (`torch_pickle`), and the tensors' numbers, which are taken as views,
-so that no declared size takes more memory than the file has bytes.
+A `.pth` is a pickle that says where tensors lie (`torch_pickle`), and the tensors' numbers, which are read as views, so
+that no declared size takes more memory than the file has bytes.
 """
 
 import io
@@ -19,20 +19,20 @@ from jaxgan.evaluation.features.torch_pickle import Storage, Tensor, unpickle
 
 __all__ = ["read_pth", "read_weights"]
 
-# What opens the format before PyTorch 1.6: pickles of these two and of the system, then the one that matters.
+# The start of the format before PyTorch 1.6: pickles of these two and of the system, then that of the tensors.
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
-# What Python's zipfile raises for a damaged file: the last for versions, methods and flags that it doesn't know.
+# The errors of Python's zipfile for a damaged file; the last is for unknown versions, methods and flags.
 OF_ZIP_FILES = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OverflowError, RuntimeError)
 
 
 def read_pth(path: str | Path) -> dict[str, np.ndarray]:
-    """The tensors of a state dict as `torch.save` writes it, by name; both its formats, the zip of PyTorch 1.6 and the
-    one before. Of a checkpoint that holds a dictionary `state_dict` among other things, that one is taken.
+    """Reads the tensors of a state dict by name, as `torch.save` writes it, in both its formats: the zip of PyTorch 1.6
+    and the one before. In a checkpoint with other entries, the dictionary `state_dict` is read.
 
-    Arrays are read-only and may be views with strides of one another, as tensors may share a storage. Floats, integers
+    Arrays are read-only and may be views of one another with strides, as tensors may share a storage. Floats, integers
     and booleans keep their type, bfloat16 becomes float32.
 
-    ValueError for what is no such file, is cut short or damaged, or holds anything but tensors (of which nothing is
+    ValueError for a file that is no `.pth`, is cut short or damaged, or holds anything but tensors (nothing of which is
     executed)."""
     path = Path(path)
     if not path.is_file():
@@ -44,7 +44,7 @@ def read_pth(path: str | Path) -> dict[str, np.ndarray]:
 
 
 def read_weights(path: str | Path) -> dict[str, np.ndarray]:
-    """The arrays of an `.npz` file, or else of a `.pth`, by name. ValueError for what is no such file, or damaged."""
+    """Reads the arrays of an `.npz` file, or else of a `.pth`, by name. ValueError for another or a damaged file."""
     path = Path(path)
     if path.suffix != ".npz":
         return read_pth(path)
@@ -111,7 +111,7 @@ def _read_legacy(data: bytes) -> dict[str, np.ndarray]:
 
 
 def _arrays(loaded: Any, bytes_of: Callable[[str], Any]) -> dict[str, np.ndarray]:
-    """The tensors of a state dict as views of their storages' bytes."""
+    """Returns the tensors of a state dict as views of the bytes of their storages."""
     if isinstance(loaded, dict) and isinstance(loaded.get("state_dict"), dict):
         loaded = loaded["state_dict"]
     if not isinstance(loaded, dict) or not loaded:
@@ -130,7 +130,7 @@ def _itemsize(dtype: str) -> int:
 
 
 def _numbers(storage: Storage, data: Any) -> np.ndarray:
-    """A storage `[count]`, on the bytes of the file."""
+    """Returns a storage as an array `[count]` on the bytes of the file."""
     if len(data) != storage.length * _itemsize(storage.dtype):
         raise ValueError(f"it has {len(data)} bytes where {storage.length} numbers ({storage.dtype}) were declared")
     if storage.dtype != "bfloat16":

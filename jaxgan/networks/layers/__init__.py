@@ -1,11 +1,12 @@
-"""Layers that networks are built of and handed.
+"""Layers that networks are built of.
 
 `Conv` and `ConvTranspose` in 1-D, 2-D and 3-D, `Dense`, `Embed`; `spectral` and `equalized` around any of them; norms
-by batch, example, group, channel and pixel, by class and by style. A network takes factories of them, as classes or
-partials, and `build` and `normalise` are the one way in which it uses these; Linen's own norms fit as well.
+by batch, example, group, channel and pixel, by class and by style. A network is handed factories of them, as classes or
+partials, and uses these with `build` and `normalise` alone; Linen's own norms fit as well.
 
-Images are channels-last. Learned arrays and statistics are float32, `dtype` is what a layer computes in and returns.
-A layer's `train` says how it behaves; what may change is the caller's `mutable`, and a layer writes only there.
+Images are channels-last. Learned arrays and statistics are float32, `dtype` is the type that a layer computes in and
+returns. `train` sets a layer's behaviour; `mutable`, which the caller passes, says what may change, and a layer writes
+only there.
 """
 
 from jaxgan.networks.layers.conditional import AdaIN, AdaptiveNorm, ConditionalBatchNorm, ConditionalInstanceNorm

@@ -1,4 +1,4 @@
-"""Norms whose scale and bias depend on a condition: on a class, looked up, or on a style, computed."""
+"""Norms whose scale and bias depend on a condition: looked up for a class, or computed from a style."""
 
 import functools
 
@@ -62,11 +62,11 @@ class ConditionalInstanceNorm(_ByClass):
 
 
 class AdaptiveNorm(nn.Module):
-    """Normalisation of `[B, ..., C]` by `norm` without a scale and bias of its own, followed by those that a dense
-    layer `style` makes of the condition, a style `[B, S]`: y = (1 + scale) · normalised + bias.
+    """Normalisation of `[B, ..., C]` by `norm` without a scale and bias of its own, followed by a scale and bias that a
+    dense layer `style` computes from the condition, a style `[B, S]`: y = (1 + scale) · normalised + bias.
 
-    With `norm=BatchNorm` the generator's in Brock et al. 2019 (arXiv 1809.11096), appendix B, where a style is a part
-    of the latent beside a class's embedding. ValueError without styles.
+    With `norm=BatchNorm` it is the generator's in Brock et al. 2019 (arXiv 1809.11096), appendix B, where a style is a
+    part of the latent beside a class's embedding. ValueError without styles.
     """
 
     norm: Layer

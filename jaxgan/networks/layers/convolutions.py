@@ -1,8 +1,8 @@
 """Convolutions in one, two and three dimensions, as layers.
 
-Images are channels-last, `[B, W, C]`, `[B, H, W, C]` or `[B, D, H, W, C]`: the input says which. What convolutions of
-two dimensions have in common with the GANs of images, one stride and one padding for both axes, no groups and no
-dilation, goes through `jaxgan.networks.convolution`, which is fast on a CPU too; everything else is XLA's.
+Images are channels-last, `[B, W, C]`, `[B, H, W, C]` or `[B, D, H, W, C]`; the input's axes decide. Convolutions in two
+dimensions as in GANs of images, with one stride and one padding for both axes, no groups and no dilation, use
+`jaxgan.networks.convolution`, which is fast on a CPU too; all others are XLA's.
 """
 
 import operator
@@ -29,7 +29,8 @@ PADS = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}  # NumPy'
 
 
 class _Convolution(nn.Module):
-    """Parameters of both: `kernel` `[*kernel, C / groups, features]` and `bias` `[features]`."""
+    """The common part of both layers. Parameters: `kernel` `[*kernel, C / groups, features]` and `bias`
+    `[features]`."""
 
     features: int
     kernel: Size
@@ -63,7 +64,7 @@ class _Convolution(nn.Module):
 
     @nn.nowrap
     def sizes(self, name: str, x: jax.Array, least: int) -> Sizes:
-        """The field of that name as one number for each of the image's axes."""
+        """Returns the field of that name as one number for each of the image's axes."""
         value, rank = getattr(self, name), x.ndim - 2
         sizes = (value,) * rank if not isinstance(value, Sequence) else tuple(value)
         if len(sizes) != rank or any(operator.index(n) < least for n in sizes):
@@ -75,22 +76,24 @@ class _Convolution(nn.Module):
 
     @nn.nowrap
     def convolve(self, x: jax.Array, kernel: jax.Array) -> jax.Array:
-        """What the layer is without its bias."""
+        """Computes the layer without its bias."""
         raise NotImplementedError
 
     @nn.nowrap
     def plain(self, *sizes: Sizes) -> bool:
-        """Whether `jaxgan.networks.convolution` has a form for it: of each of the sizes one number for both axes."""
+        """Returns whether `jaxgan.networks.convolution` can compute it: each size must be the same number for both
+        axes."""
         return self.groups == 1 and all(len(each) == 2 and len(set(each)) == 1 for each in sizes)
 
 
 class Conv(_Convolution):
-    """Cross-correlation, as every deep-learning library's "convolution": `[B, ..., C] -> [B, ..., features]`, where an
-    axis of n pixels becomes ⌊(n + 2·padding - dilation·(kernel - 1) - 1) / stride⌋ + 1. PyTorch's `Conv1d` to `Conv3d`.
+    """A cross-correlation, every deep-learning library's "convolution": `[B, ..., C] -> [B, ..., features]`, where an
+    axis of n pixels becomes ⌊(n + 2·padding - dilation·(kernel - 1) - 1) / stride⌋ + 1. It is PyTorch's `Conv1d` to
+    `Conv3d`.
 
     kernel, stride, padding, dilation: one integer, or one for each axis.
     groups: cuts channels and features into so many parts that don't see each other; `kernel` has C / groups inputs.
-    padding_mode: what lies beyond the edge: zeros, the image mirrored at its last pixel (reflect), that pixel
+    padding_mode: the values beyond the edge: zeros, the image mirrored at its last pixel (reflect), that pixel
         (replicate), or the image's other side (circular).
     weights: see `jaxgan.networks.layers.weights`.
     ValueError where these don't fit one another or the image.
@@ -100,7 +103,7 @@ class Conv(_Convolution):
 
     @nn.nowrap
     def convolve(self, x: jax.Array, kernel: jax.Array) -> jax.Array:
-        """Without the bias."""
+        """Computes the layer without its bias."""
         stride, dilation = self.sizes("stride", x, 1), self.sizes("dilation", x, 1)
         padding = self.sizes("padding", x, 0)
         if self.padding_mode != "zeros":
@@ -136,18 +139,18 @@ class Conv(_Convolution):
 
     @nn.nowrap
     def matrix(self, kernel: jax.Array) -> jax.Array:
-        """The kernel as spectral normalisation takes it: `[features, everything else]`."""
+        """Returns the kernel as the matrix of spectral normalisation: `[features, everything else]`."""
         return kernel.reshape(-1, self.features).T
 
 
 class ConvTranspose(_Convolution):
-    """The transpose of a convolution: `[B, ..., C] -> [B, ..., features]`, where an axis of n pixels becomes
-    (n - 1)·stride - 2·padding + dilation·(kernel - 1) + output_padding + 1, so that output[stride·i + dilation·a -
-    padding] += input[i] · kernel[a]. PyTorch's `ConvTranspose1d` to `ConvTranspose3d`.
+    """The transpose of a convolution: `[B, ..., C] -> [B, ..., features]`, where an axis of n pixels becomes (n -
+    1)·stride - 2·padding + dilation·(kernel - 1) + output_padding + 1, so that output[stride·i + dilation·a - padding]
+    += input[i] · kernel[a]. It is PyTorch's `ConvTranspose1d` to `ConvTranspose3d`.
 
     kernel, stride, padding, dilation, output_padding: one integer, or one for each axis.
     groups: as in `Conv`.
-    output_padding: so many more pixels at the end, fewer than the stride or the dilation: the convolution would cut
+    output_padding: this many more pixels at the end, fewer than the stride or the dilation: the convolution would cut
         them off, and doubling an image with an odd kernel needs one.
     ValueError where these don't fit one another or the image.
     """
@@ -156,7 +159,7 @@ class ConvTranspose(_Convolution):
 
     @nn.nowrap
     def convolve(self, x: jax.Array, kernel: jax.Array) -> jax.Array:
-        """Without the bias."""
+        """Computes the layer without its bias."""
         stride, dilation = self.sizes("stride", x, 1), self.sizes("dilation", x, 1)
         padding, extra = self.sizes("padding", x, 0), self.sizes("output_padding", x, 0)
         if any(e >= max(s, d) for e, s, d in zip(extra, stride, dilation, strict=True)):
@@ -181,7 +184,8 @@ class ConvTranspose(_Convolution):
 
     @nn.nowrap
     def matrix(self, kernel: jax.Array) -> jax.Array:
-        """The kernel as spectral normalisation takes it, as PyTorch does: `[features / groups, everything else]`."""
+        """Returns the kernel as the matrix of spectral normalisation, PyTorch's: `[features / groups, everything
+        else]`."""
         return kernel.reshape(-1, self.features // self.groups).T
 
 

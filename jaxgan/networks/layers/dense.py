@@ -1,4 +1,4 @@
-"""Layers without neighbours: of vectors and of labels."""
+"""Layers for vectors and labels: dense layers and embeddings."""
 
 import flax.linen as nn
 import jax
@@ -12,8 +12,8 @@ __all__ = ["Dense", "Embed"]
 
 
 class Dense(nn.Module):
-    """`[..., C] -> [..., features]`: x times `kernel` `[C, features]` plus `bias`, as Linen's own, whose parameters and
-    numbers it has; `weights` as in `jaxgan.networks.layers.weights`."""
+    """A dense layer, `[..., C] -> [..., features]`: x times `kernel` `[C, features]` plus `bias`, with the parameters
+    and numbers of Linen's own; `weights` as in `jaxgan.networks.layers.weights`."""
 
     features: int
     use_bias: bool = True
@@ -32,13 +32,14 @@ class Dense(nn.Module):
 
     @nn.nowrap
     def matrix(self, kernel: jax.Array) -> jax.Array:
-        """`[features, C]`."""
+        """Returns the kernel as the matrix of spectral normalisation, `[features, C]`."""
         return kernel.T
 
 
 class Embed(nn.Module):
-    """labels, integers `[B]` in [0, classes) -> `[B, features]`: the label's row of `embedding` `[classes, features]`,
-    drawn from N(0, 1). NaN for another label, ValueError for none. The gradient is added up in a fixed order."""
+    """An embedding of labels, integers `[B]` in [0, classes) -> `[B, features]`: the label's row of `embedding`
+    `[classes, features]`, drawn from N(0, 1). NaN for a label outside, ValueError without labels. The gradient is added
+    up in a fixed order."""
 
     classes: int
     features: int
@@ -53,5 +54,5 @@ class Embed(nn.Module):
 
     @nn.nowrap
     def matrix(self, embedding: jax.Array) -> jax.Array:
-        """`[classes, features]`, as it is."""
+        """Returns the embedding as the matrix of spectral normalisation, `[classes, features]`, unchanged."""
         return embedding

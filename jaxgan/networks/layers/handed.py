@@ -1,11 +1,11 @@
-"""How a network builds and calls the layers that it is handed.
+"""Building and calling the layers that a network is handed.
 
-A network takes *factories*: classes of layers or partials of them, `conv=Conv`, `norm=partial(GroupNorm, groups=8)`.
-It fixes what its shapes depend on (features, kernel, stride, padding) and has defaults for the rest (initialisers,
-biases, dtype). A default is passed where the factory takes it, and what a partial has set wins over it.
+A network takes *factories*: classes of layers or partials of them, `conv=Conv`, `norm=partial(GroupNorm, groups=8)`. It
+fixes the arguments that its shapes depend on (features, kernel, stride, padding) and has defaults for the rest
+(initialisers, biases, dtype). A default is passed where the factory takes it, and what a partial sets overrides it.
 
-A norm is called with the image and those of `condition`, `train` and Linen's `use_running_average` that it takes, so
-that the norms of `jaxgan.networks.layers` and Linen's own fit the same place. `norm=None` is no normalisation.
+A norm is called with the image and with those of `condition`, `train` and Linen's `use_running_average` that it takes,
+so that the norms of `jaxgan.networks.layers` and Linen's own both fit. `norm=None` is no normalisation.
 """
 
 import functools
@@ -42,9 +42,9 @@ def _made_by(layer: Layer) -> Layer:
 
 
 def build(layer: Layer, *fixed: Any, name: str | None = None, **defaults: Any) -> Any:
-    """Returns `layer(*fixed, name=name, **defaults)` without the defaults that it doesn't take or has set itself.
+    """Returns `layer(*fixed, name=name, **defaults)`, without the defaults that it doesn't take or has set itself.
 
-    ValueError for a layer that is made already, which all its places would share, and for a partial that sets what the
+    ValueError for an instance of a layer, which all its places would share, and for a partial that sets what the
     network fixes.
     """
     if isinstance(layer, nn.Module):
@@ -73,7 +73,7 @@ def normalise(
     name: str | None = None,
     **defaults: Any,
 ) -> jax.Array:
-    """Returns `x` `[B, ..., C]`, normalised by the norm that `norm` builds under this name; by none, as it is."""
+    """Returns `x` `[B, ..., C]`, normalised by the norm that `norm` builds under this name; unchanged for None."""
     if norm is None:
         return x
     layer = build(norm, name=name, **defaults)
@@ -82,7 +82,7 @@ def normalise(
     given = {key: value for key, value in given.items() if key in names}
     if "use_running_average" not in names:
         return layer(x, **given)
-    # Linen's own. It always writes its averages in training; where they may not move, they go nowhere.
+    # Linen's own. It always writes its averages in training; where they may not change, they are dropped.
     set_already = getattr(layer, "use_running_average", None)
     average = not train if set_already is None else set_already
     given = {"use_running_average": average} if set_already is None else {}
@@ -93,6 +93,7 @@ def normalise(
 
 
 def needs_bias(norm: Layer | None) -> bool:
-    """Whether a layer before `norm` needs a bias: norms subtract it again or add their own, but for `PixelNorm`."""
+    """Returns whether a layer before `norm` needs a bias. Norms subtract it again or add their own, except for
+    `PixelNorm`."""
     made_by = None if norm is None else _made_by(norm)
     return made_by is None or (inspect.isclass(made_by) and issubclass(made_by, PixelNorm))

@@ -1,7 +1,7 @@
 """Class labels as arrays: integers `[B]` in [0, classes).
 
-A compiled program cannot raise an error for another label: what comes of it is NaN, which nobody overlooks, and neither
-no class at all nor the class with the nearest number.
+A compiled program cannot raise an error for another label. The result is NaN then, which is noticed, and not the
+nearest class or none.
 """
 
 import jax
@@ -11,9 +11,9 @@ __all__ = ["one_hot", "rows"]
 
 
 def one_hot(labels: jax.Array | None, classes: int, size: int | None = None) -> jax.Array:
-    """Labels `[size]` -> float32 `[size, classes]`: 1 at the label, otherwise 0; all NaN for a label outside
+    """Encodes labels `[size]` as float32 `[size, classes]`: 1 at the label, otherwise 0; all NaN for a label outside of
     [0, classes). Without `size` there may be any number of labels. ValueError unless labels are integers of that shape,
-    None above all."""
+    and for None."""
     if labels is None:
         count = "B" if size is None else size
         raise ValueError(
@@ -28,6 +28,6 @@ def one_hot(labels: jax.Array | None, classes: int, size: int | None = None) -> 
 
 
 def rows(table: jax.Array, labels: jax.Array | None, size: int | None = None) -> jax.Array:
-    """The labels' rows of a table, `[classes, ...] -> [size, ...]`, exactly; errors as by `one_hot`."""
+    """Returns the labels' rows of a table, `[classes, ...] -> [size, ...]`, exactly; errors as in `one_hot`."""
     # Not by their index: GPUs add up the gradient of a gather in no fixed order, and a run would not repeat itself.
     return jnp.dot(one_hot(labels, len(table), size), table, precision=jax.lax.Precision.HIGHEST)

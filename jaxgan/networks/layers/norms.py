@@ -1,6 +1,6 @@
-"""Normalisation of `[B, ..., C]` with any number of axes between: by the batch, by the example, by the pixel.
+"""Normalisation of `[B, ..., C]` with any number of axes between: over the batch, the example, or the pixel.
 
-Means and variances are made in float32, whatever a layer's `dtype`, and variances are the biased ones.
+Means and variances are computed in float32, whatever a layer's `dtype`, and variances are the biased ones.
 """
 
 import math
@@ -19,7 +19,7 @@ class BatchNorm(nn.Module):
     """Batch normalisation over every axis but the last; Ioffe & Szegedy 2015 (arXiv 1502.03167).
 
     With `train` it normalises by the batch's mean and (biased) variance, in float32 and over `axis_name` too where one
-    is given, otherwise by the running ones. These live in the collection `batch_stats` and move by `1 - momentum` a
+    is given, otherwise by the running ones. These are in the collection `batch_stats` and move by `1 - momentum` a
     batch, where the caller makes that collection mutable; the running variance is the biased one. With `affine` a
     learned scale and bias follow.
     """
@@ -63,10 +63,10 @@ class BatchNorm(nn.Module):
 
 class GroupNorm(nn.Module):
     """Normalisation of every example by itself, over all pixels and the channels of each of `groups` groups; Wu & He
-    2018 (arXiv 1803.08494). With `affine` a learned scale and bias `[C]` follow. PyTorch's `GroupNorm`.
+    2018 (arXiv 1803.08494). With `affine` a learned scale and bias `[C]` follow. It is PyTorch's `GroupNorm`.
 
-    ValueError where the groups don't divide the channels, and where a group has one number, of which nothing would be
-    left.
+    ValueError where the groups don't divide the channels, and where a group has a single number, which would always
+    become 0.
     """
 
     groups: int = 32
@@ -98,7 +98,7 @@ class GroupNorm(nn.Module):
 
     @nn.nowrap
     def count(self, channels: int) -> int:
-        """The number of groups."""
+        """Returns the number of groups."""
         return self.groups
 
 
@@ -111,17 +111,18 @@ class LayerNorm(GroupNorm):
 
 class InstanceNorm(GroupNorm):
     """`GroupNorm` with a group for each channel: over the pixels of an example. Ulyanov et al. 2016 (arXiv 1607.08022).
-    PyTorch's `InstanceNorm1d` to `InstanceNorm3d`, whose default is `affine=False`. `groups` is not looked at."""
+    It is PyTorch's `InstanceNorm1d` to `InstanceNorm3d`, whose default is `affine=False`. `groups` is ignored."""
 
     @nn.nowrap
     def count(self, channels: int) -> int:
-        """The number of groups."""
+        """Returns the number of groups."""
         return channels
 
 
 class PixelNorm(nn.Module):
-    """Every pixel's vector of channels, divided by its root mean square: x / √(mean of x² over C + epsilon). Karras et
-    al. 2018 (arXiv 1710.10196), section 4.2. It learns nothing, and takes latents `[B, C]` too."""
+    """Normalisation of every pixel by itself: its vector of channels, divided by its root mean square, x / √(mean of x²
+    over C + epsilon). Karras et al. 2018 (arXiv 1710.10196), section 4.2. It learns nothing, and takes latents `[B, C]`
+    too."""
 
     epsilon: float = 1e-8
     dtype: Dtype = jnp.float32

@@ -1,8 +1,8 @@
-"""Where a layer's weights come from: learned as they are, or rescaled each time they are used.
+"""Weights of layers: learned as they are, or rescaled each time they are used.
 
 A layer calls `weights(layer, name, init, shape)` for every array that it learns ("kernel", "bias", "embedding") and
-computes with the float32 array that comes back. `equalized` and `spectral` hand a layer other weights than `learned`;
-what they return makes layers as its argument does and may be handed to a network in its place: `conv=spectral(Conv)`,
+computes with the float32 array that comes back. `equalized` and `spectral` give a layer other weights than `learned`.
+They return a factory like their argument, which may be handed to a network in its place: `conv=spectral(Conv)`,
 `conv=spectral(partial(Conv, padding_mode="reflect"))`. Parameters keep their names and shapes.
 """
 
@@ -25,7 +25,7 @@ __all__ = ["Weights", "biased", "equalized", "learned", "spectral"]
 
 Weights = Callable[[nn.Module, str, Initializer, tuple[int, ...]], jax.Array]
 
-# So many turns make a draw a fair guess of the largest singular vector; PyTorch begins with as many.
+# So many power iterations make a draw a fair estimate of the first singular vector; PyTorch starts with as many.
 FIRST_TURNS = 15
 
 
@@ -47,7 +47,7 @@ def biased(y: jax.Array, bias: jax.Array) -> jax.Array:
 
 @dataclasses.dataclass(frozen=True)
 class _Equalized:
-    """See `equalized`."""
+    """The weights of `equalized`."""
 
     gain: float
     lr_multiplier: float
@@ -62,7 +62,7 @@ class _Equalized:
 
 @dataclasses.dataclass(frozen=True)
 class _Spectral:
-    """See `spectral`."""
+    """The weights of `spectral`."""
 
     turns: int
     eps: float
@@ -86,7 +86,8 @@ class _Spectral:
 
 @functools.partial(jax.jit, static_argnames=("turns", "eps"))  # initialising eagerly compiles it once for each shape
 def _turned(matrix: jax.Array, v: jax.Array, *, turns: int, eps: float) -> dict[str, jax.Array]:
-    """Turns v towards the largest singular vector, and u = W v with it."""
+    """Makes `turns` power iterations: returns v, nearer to the right singular vector of the largest singular value, and
+    u = W v with it."""
 
     def unit(x: jax.Array) -> jax.Array:
         return x / jnp.maximum(jnp.linalg.norm(x), eps)
@@ -95,23 +96,23 @@ def _turned(matrix: jax.Array, v: jax.Array, *, turns: int, eps: float) -> dict[
         u = unit(_product(matrix, pair[1]))
         return u, unit(_product(matrix.T, u))
 
-    # A loop of one turn would be a loop in the program, too.
+    # A loop of one iteration would be a loop in the program, too.
     pair = once(0, (jnp.zeros_like(matrix[:, 0]), v))
     u, v = lax.fori_loop(1, turns, once, pair) if turns > 1 else pair
     return {"u": u, "v": v}
 
 
 def _product(a: jax.Array, b: jax.Array) -> jax.Array:
-    """a @ b with all bits of float32, which GPUs and TPUs don't give of themselves: σ divides every weight."""
+    """Returns a @ b with all bits of float32, which GPUs and TPUs don't use by default: σ divides every weight."""
     return jnp.dot(a, b, precision=lax.Precision.HIGHEST)
 
 
 def equalized(
     layer: Callable[..., Any], *, gain: float = math.sqrt(2), lr_multiplier: float = 1.0
 ) -> Callable[..., Any]:
-    """Gives a layer an equalised learning rate: weights are drawn from N(0, 1), whatever the layer's initialiser, and
-    multiplied by gain / √(inputs of an output) each time they are used, so that Adam's steps are of one relative size
-    in every layer. Karras et al. 2018 (arXiv 1710.10196), section 4.1.
+    """Returns a layer with an equalised learning rate: weights are drawn from N(0, 1), whatever the layer's
+    initialiser, and multiplied by gain / √(inputs of an output) each time they are used, so that Adam's steps have the
+    same relative size in every layer. Karras et al. 2018 (arXiv 1710.10196), section 4.1.
 
     layer: `Conv`, `ConvTranspose`, `Dense`, `Embed`, or a partial of one.
     gain: √2 before a ReLU (He et al. 2015); 1 for a linear output.
@@ -124,18 +125,18 @@ def equalized(
 
 
 def spectral(layer: Callable[..., Any], *, turns: int = 1, eps: float = 1e-12) -> Callable[..., Any]:
-    """Gives a layer spectral normalisation: its weight W, as a matrix `[outputs, all else]` (of an embedding `[classes,
-    features]`), is divided by an estimate σ = uᵀ W v of its largest singular value. Miyato et al. 2018 (arXiv
-    1802.05957), algorithm 1.
+    """Returns a layer with spectral normalisation: its weight W, as a matrix `[outputs, all else]` (of an embedding
+    `[classes, features]`), is divided by an estimate σ = uᵀ W v of its largest singular value. Miyato et al. 2018
+    (arXiv 1802.05957), algorithm 1.
 
-    The unit vectors u and v live in the collection `spectral` as `{"kernel": {"u", "v"}}` of the layer. A pass in which
-    that collection is mutable turns them by `turns` power iterations before it uses them; every other pass,
-    evaluation above all, leaves them alone. They are constants to the gradient. New layers have had 15 turns.
-    Matrices, the order of a turn and numbers are those of torch.nn.utils.parametrizations.spectral_norm; a weight of
+    The unit vectors u and v are in the collection `spectral` as `{"kernel": {"u", "v"}}` of the layer. A pass in which
+    that collection is mutable updates them by `turns` power iterations before it uses them; every other pass, as in
+    evaluation, leaves them unchanged. They are constants to the gradient. New layers have made 15 iterations. Matrices,
+    the order within an iteration and numbers are those of torch.nn.utils.parametrizations.spectral_norm; a weight of
     zeros has no norm and gives NaN.
 
     layer: `Conv`, `ConvTranspose`, `Dense`, `Embed`, or a partial of one. Biases stay as they are.
-    eps: least length that a vector is divided by.
+    eps: the least length that a vector is divided by.
     """
     if turns < 1:
         raise ValueError(f"turns must be at least 1, got {turns}")
@@ -143,11 +144,11 @@ def spectral(layer: Callable[..., Any], *, turns: int = 1, eps: float = 1e-12) -
 
 
 def _rescaled(name: str, layer: Callable[..., Any], weights: Weights) -> Callable[..., Any]:
-    made = layer.func if isinstance(layer, functools.partial) else layer
-    if "weights" not in inspect.signature(made).parameters or not hasattr(made, "matrix"):
+    factory = layer.func if isinstance(layer, functools.partial) else layer
+    if "weights" not in inspect.signature(factory).parameters or not hasattr(factory, "matrix"):
         raise ValueError(
             f"{name}() takes Conv, ConvTranspose, Dense or Embed of jaxgan.networks.layers, or a partial of one, got "
-            f"{getattr(made, '__qualname__', made)}"
+            f"{getattr(factory, '__qualname__', factory)}"
         )
     if isinstance(layer, functools.partial) and "weights" in layer.keywords:
         raise ValueError(

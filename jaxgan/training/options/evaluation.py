@@ -20,9 +20,9 @@ class FeatureOptions(Bounded):
     vectors (distances of vectors), psnr, ssim, ms_ssim, l1 and lpips (of pairs: what a translator makes, and what it
     should be), with commas between. auto takes what suits the data."""
     feature_network: Literal["auto", "mnist-v1", "cifar10-v1", "inception", "inception-pytorch-fid"] = "auto"
-    """The network whose features are compared: a house network, or Inception as torch-fidelity or pytorch-fid feeds it.
-    auto is Inception with --inception-weights, otherwise the house network of the set, otherwise Inception if
-    $JAXGAN_INCEPTION_WEIGHTS names its weights."""
+    """The network whose features are compared: a packaged classifier, or Inception as torch-fidelity or pytorch-fid
+    feeds it. auto is Inception with --inception-weights, otherwise the packaged classifier of the set, otherwise
+    Inception if $JAXGAN_INCEPTION_WEIGHTS names its weights."""
     inception_weights: str | None = None
     """File of Inception's weights, .pth or .npz; by default $JAXGAN_INCEPTION_WEIGHTS."""
     lpips_weights: str | None = None

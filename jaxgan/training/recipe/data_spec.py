@@ -87,7 +87,7 @@ class DataSpec:
         check = zlib.crc32(np.ascontiguousarray(data.labels).data)
         if isinstance(data, Stream):
             check = zlib.crc32(np.ascontiguousarray(data.chosen).data, check) ^ data.source.identity()
-            fields = {"image": Field(Image.kind, (*(size or data.prepare.shape), data.prepare.channels))}
+            fields = {"image": Field(Image.kind, (*(size or data.transform.shape), data.transform.channels))}
         else:
             check ^= data.identity()
             fields = {name: _field(data, name, size) for name in data.fields}

@@ -102,7 +102,7 @@ def _stored(found: Data, fields: Mapping[str, Field]) -> dict[str, np.ndarray]:
         raise TypeError("there are several sets")
     chosen = drawn_order(found)[:MOST]
     if isinstance(found, Stream):
-        images = data.in_memory(found.source, found.chosen[chosen], found.prepare)
+        images = data.in_memory(found.source, found.chosen[chosen], found.transform)
         arrays = {"image": images, LABEL: found.labels[chosen]}
     else:
         arrays = dict(found.take(chosen).arrays)
@@ -168,7 +168,7 @@ def _prepared(options: DataOptions, source: data.Source, *, held: bool) -> data.
     if isinstance(source, data.DataSet) and not (options.stream and alone):
         return _whole(options, source, held=held)
     chosen, labels, names = _chosen(options, source, held=held)
-    prepare = _preparation(options, source, chosen)
+    prepare = _transform_of(options, source, chosen)
     if options.skip_bad_images:
         good = _good(source, chosen, [(source, prepare)])
         chosen, labels = chosen[good], labels[good]
@@ -187,7 +187,7 @@ def _whole(options: DataOptions, source: data.Source, *, held: bool) -> data.Dat
     chosen, labels, names = _chosen(options, source, held=held)
     images = [source.of(name) for name in source.fields if source.kind(name) == Image.kind]
     _refuse(options, source, images)
-    prepared = [(one, _preparation(options, one, chosen)) for one in images]
+    prepared = [(one, _transform_of(options, one, chosen)) for one in images]
     if options.skip_bad_images and images:
         good = _good(source, chosen, prepared)
         chosen, labels = chosen[good], labels[good]
@@ -198,7 +198,7 @@ def _whole(options: DataOptions, source: data.Source, *, held: bool) -> data.Dat
 
 
 def _good(
-    source: data.Source, chosen: np.ndarray, prepared: Sequence[tuple[data.Source, data.Preparation]]
+    source: data.Source, chosen: np.ndarray, prepared: Sequence[tuple[data.Source, data.ImageTransform]]
 ) -> np.ndarray:
     """Returns a mask of the chosen examples that can be used, and notes the others on stderr."""
     found = [readable(one, chosen, prepare) for one, prepare in prepared]
@@ -226,7 +226,7 @@ def _refuse(options: DataOptions, source: data.DataSet, images: Sequence[data.Da
             )
 
 
-def _preparation(options: DataOptions, source: data.Source, chosen: np.ndarray) -> data.Preparation:
+def _transform_of(options: DataOptions, source: data.Source, chosen: np.ndarray) -> data.ImageTransform:
     """Returns the transform that the options ask for; what they leave open is as in the first readable image."""
     asked = options.load_size or options.image_size
     shape, fit = shape_of(asked) if asked else None, options.fit if asked else None
@@ -235,7 +235,7 @@ def _preparation(options: DataOptions, source: data.Source, chosen: np.ndarray) 
         _, (height, width, depth) = first_shape(source, chosen, skip=options.skip_bad_images, keep=not options.stream)
         shape, channels = shape or (height, width), channels or depth
     size = shape[0] if shape[0] == shape[1] else shape  # what is kept of squares is known by a side of theirs
-    return data.Preparation(size, channels, fit, options.filter, options.equalize)
+    return data.ImageTransform(size, channels, fit, options.filter, options.equalize)
 
 
 def _skipped(faults: list[str], bad: int, of: int) -> str:

@@ -12,11 +12,11 @@ from jaxgan.evaluation import (
     OF_PAIRS,
     FeatureNetwork,
     Perceptual,
-    house_features,
+    classifier_features,
     inception_features,
     perceptual,
 )
-from jaxgan.evaluation.features.classifiers import HOUSE
+from jaxgan.evaluation.features.classifiers import CLASSIFIERS
 from jaxgan.evaluation.features.inception import INCEPTION_VARIABLE
 from jaxgan.evaluation.pairs import suited
 from jaxgan.evaluation.scores import OF_FEATURES, OF_MODES
@@ -81,8 +81,8 @@ def measure_for(options: FeatureOptions, data: DataSpec, *, conditional: bool = 
     if without and not network:
         raise UsageError(
             f"--metrics {','.join(without)}: {data.name} has no features of its own; give --inception-weights FILE, "
-            f"name the house network that fits its pictures, --feature-network {' or '.join(HOUSE)}, or take "
-            f"--metrics {'modes' if name in OF_MODES else ','.join(data.medium.metrics)}"
+            f"name the packaged classifier that fits its pictures, --feature-network {' or '.join(CLASSIFIERS)}, or "
+            f"take --metrics {'modes' if name in OF_MODES else ','.join(data.medium.metrics)}"
         )
     if "classes" in metrics and not told_apart:
         raise UsageError(
@@ -122,18 +122,18 @@ def _lpips(options: FeatureOptions) -> Perceptual | None:
 
 
 def _network(options: FeatureOptions, data: DataSpec) -> FeatureNetwork | None:
-    """The network that is named, or else the house network of the set if it takes these images, or else Inception where
-    the environment names its weights."""
-    wanted, house = options.feature_network, SUITS.get(data.name)
+    """The network that is named, or else the packaged classifier of the set if it takes these images, or else
+    Inception where the environment names its weights."""
+    wanted, packaged = options.feature_network, SUITS.get(data.name)
     try:
-        if wanted == "auto" and house and not options.inception_weights:
+        if wanted == "auto" and packaged and not options.inception_weights:
             with contextlib.suppress(ValueError):
-                return _taking(house_features(house), data)
+                return _taking(classifier_features(packaged), data)
         named = options.inception_weights or (data.kind == Image.kind and os.environ.get(INCEPTION_VARIABLE))
         if wanted == "auto" and not named:
             return None
-        if wanted in HOUSE:
-            return _taking(house_features(wanted), data)
+        if wanted in CLASSIFIERS:
+            return _taking(classifier_features(wanted), data)
         mode: Literal["torch-fidelity", "pytorch-fid"] = "torch-fidelity"
         if wanted == "inception-pytorch-fid":
             mode = "pytorch-fid"

@@ -67,7 +67,7 @@ def real_examples(
     them, and as they are stored."""
     chosen, name = drawn_order(data)[:count], field or spec.main
     if isinstance(data, Stream):
-        stored = in_memory(data.source, data.chosen[chosen], data.prepare)
+        stored = in_memory(data.source, data.chosen[chosen], data.transform)
     else:
         stored = data.arrays[name][chosen]
     one = dataclasses.replace(spec, fields={name: spec.fields[name]})

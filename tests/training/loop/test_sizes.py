@@ -9,7 +9,7 @@ from PIL import Image
 
 from experiments import dcgan_mnist, gan_mnist
 from jaxgan import data
-from jaxgan.data import Preparation
+from jaxgan.data import ImageTransform
 from jaxgan.data.transform import largest
 from jaxgan.training import DataSpec, UsageError, train
 from jaxgan.training import open as open_run
@@ -50,16 +50,16 @@ def test_a_size_is_given_as_such_on_a_command_line(tmp_path):
 
 def test_images_come_to_any_size():
     image = np.arange(6 * 10, dtype=np.uint8).reshape(6, 10, 1)
-    np.testing.assert_array_equal(Preparation((6, 4), 1, "crop")(image, "a"), image[:, 3:7])
-    np.testing.assert_array_equal(Preparation((3, 5), 1, "crop", "box")(image, "a"), boxes(image, 2, 2))
-    np.testing.assert_array_equal(Preparation((3, 5), 1, "stretch", "box")(image, "a"), boxes(image, 2, 2))
-    padded = Preparation((8, 11), 1, "pad")(image, "a")
+    np.testing.assert_array_equal(ImageTransform((6, 4), 1, "crop")(image, "a"), image[:, 3:7])
+    np.testing.assert_array_equal(ImageTransform((3, 5), 1, "crop", "box")(image, "a"), boxes(image, 2, 2))
+    np.testing.assert_array_equal(ImageTransform((3, 5), 1, "stretch", "box")(image, "a"), boxes(image, 2, 2))
+    padded = ImageTransform((8, 11), 1, "pad")(image, "a")
     np.testing.assert_array_equal(padded[1:7, 0:10], image)
     assert padded.shape == (8, 11, 1) and padded.sum(dtype=int) == image.sum(dtype=int)
     with pytest.raises(data.DataError, match="a has 6×10 pixels, larger than 8×9"):
-        Preparation((8, 9), 1, "pad")(image, "a")
+        ImageTransform((8, 9), 1, "pad")(image, "a")
     with pytest.raises(data.DataError, match="a has 6×10 pixels, not 10×6"):
-        Preparation((10, 6), 1)(image, "a")
+        ImageTransform((10, 6), 1)(image, "a")
 
 
 def boxes(image, tall, wide):
@@ -120,7 +120,7 @@ def test_dcgan_refuses_them_in_a_line(tmp_path):
 
 
 def test_features_take_them():
-    """House features resize what comes; the network is traced, not run."""
+    """Packaged classifiers resize what comes; the network is traced, not run."""
     spec = DataSpec.single("mnist", 100, (20, 28, 1), 10)
     measure = measure_for(FeatureOptions(), spec)
     assert measure.network.name == "mnist-v1" and "fid" in measure.metrics
