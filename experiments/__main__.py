@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 
 class Experiment(NamedTuple):
-    """What an experiment's source says of it: `note` is the module's docstring, `presets` the values of
+    """An experiment as its source describes it: `note` is the module's docstring, `presets` the values of
     `--preset`."""
 
     name: str

@@ -54,7 +54,7 @@ class Options(CommonOptions):
 
 
 class Sigmoid(nn.Module):
-    """What the dense layers make, through a sigmoid, on [-1, 1], which networks' vectors lie in."""
+    """Dense layers whose output a sigmoid brings to [-1, 1], where networks' vectors lie."""
 
     layers: Generator
 

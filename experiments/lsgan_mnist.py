@@ -27,9 +27,9 @@ from jaxgan.training.options.fields import bounded
 @dataclasses.dataclass(frozen=True)
 class Options(dcgan_mnist.Options):
     loss: Literal["least_squares", "hinge", "minimax", "non_saturating"] = "least_squares"
-    """What the players pay."""
+    """The loss of both players."""
     real_target: float = bounded(1.0, above=0, at_most=1)
-    """What the discriminator's answer to real images is held against, instead of 1."""
+    """The target of the discriminator for real images, instead of 1."""
     fake_target: float = 0.0
     """The same for generated images, instead of 0."""
     flip_labels: float = bounded(0.0, at_least=0, at_most=0.5)

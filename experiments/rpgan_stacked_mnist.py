@@ -39,7 +39,7 @@ class Options(dcgan_mnist.Options):
     beta1: float = 0.0
     beta2: float = 0.99
     loss: Literal["relativistic", "relativistic_average"] = "relativistic"
-    """Whether an image is judged against one of the other kind or against their mean."""
+    """Judge an image against one of the other kind, or (average) against their mean."""
     r1: float = bounded(1.0, at_least=0, below=math.inf)
     """The gamma of the penalty on real images; its weight, half of it, is `r1` for --sweep."""
     r2: float = bounded(1.0, at_least=0, below=math.inf)

@@ -49,7 +49,7 @@ class Options(gan_ring.Options):
     pack: int = 1
     """Points that the discriminator judges together; a divisor of the batch."""
     loss: Literal["non_saturating", "relativistic", "relativistic_average"] = "non_saturating"
-    """What the players pay."""
+    """The loss of both players."""
     r1: float = bounded(0.0, at_least=0, below=math.inf)
     """The gamma of the penalty on real points; its weight, half of it, is `r1` for --sweep."""
     r2: float = bounded(0.0, at_least=0, below=math.inf)

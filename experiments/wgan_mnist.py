@@ -34,7 +34,7 @@ class Options(dcgan_mnist.Options):
     critic_steps: int = bounded(5, at_least=1)
     """Updates of the critic for one of the generator, each on images of its own."""
     clip: float = bounded(0.01, above=0, below=math.inf)
-    """What the critic's weights are clipped to, either way."""
+    """The bound to which the critic's weights are clipped, either way."""
 
     PRESETS: ClassVar = {
         "paper": {"steps": 100_000, "features": 64, "checkpoint_every": 5000, "sample_every": 5000},

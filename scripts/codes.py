@@ -1,4 +1,4 @@
-"""What the codes of an InfoGAN have come to mean: each of them walked, in a picture and as a classifier reads it.
+"""Shows what the codes of an InfoGAN have come to mean: each of them walked, in a picture and as a classifier reads it.
 
     python -m scripts.codes RUN --out codes.png
 

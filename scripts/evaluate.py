@@ -160,7 +160,7 @@ def _held(
 
 
 def _floor(judge: Judge, held: np.ndarray, labels: np.ndarray | None, what: str) -> list[Record]:
-    """What real images score."""
+    """Scores real images."""
     try:
         return judge(held, labels, keep=True, scored=what)
     except UsageError as error:
@@ -231,7 +231,7 @@ def _counts(record: Record) -> str:
 
 
 def notes(records: Sequence[Record], floor: Sequence[Record]) -> Iterator[str]:
-    """What must be known to read the table."""
+    """Returns the lines that one must know to read the table."""
     if floor:
         yield f"real images: {floor[0]['scored']}"
     if used := next((record["features"] for record in records if record["features"]), None):

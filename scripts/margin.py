@@ -1,4 +1,4 @@
-"""How much better a run's discriminator knows the images it was trained on than others of their kind.
+"""Measures how much better a run's discriminator knows the images it was trained on than others of their kind.
 
     python -m scripts.margin RUN
 

@@ -78,7 +78,7 @@ def walk(run: OpenRun, *, weights: Weights = "ema", seed: int = 0, label: int | 
 
 
 def save(path: Path, run: OpenRun, count: int, **how: Any) -> None:
-    """What a run draws, as a file written atomically."""
+    """Writes what a run draws to a file, atomically."""
     drawn = run.draw(count, **how)
     names = {LABEL: "labels"}
     beside = {names.get(name, name): array for name, array in drawn.items() if name != run.drawing.main}

@@ -374,7 +374,7 @@ class Session:
         return 0
 
     def _until_next_event(self) -> int:
-        """How many steps there are until the next picture, checkpoint, score or the end."""
+        """Returns how many steps there are until the next picture, checkpoint, score or the end."""
         options = self.options
         every = (options.sample_every, options.checkpoint_every, options.eval_every or options.steps)
         return min(options.steps - self.step, *(n - self.step % n for n in every))

@@ -1,4 +1,5 @@
-"""How time and memory of an iteration grow with the batch, the resolution, the width, the number of seeds and the data.
+"""Measures how time and memory of an iteration grow with the batch, the resolution, the width, the number of seeds and
+the data.
 
     python -m scripts.benchmarks.growth --out growth.png
 

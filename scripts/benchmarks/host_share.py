@@ -1,4 +1,5 @@
-"""What part of a run's time is not training: reading, compiling, and what the host does while the device waits.
+"""Measures the part of a run's time that is not training: reading, compiling, and what the host does while the device
+waits.
 
     python -m scripts.benchmarks.host_share
     python -m scripts.benchmarks.host_share --dataset mnist --steps 3000

@@ -1,4 +1,5 @@
-"""What `scripts.benchmarks.steps` times: a GAN of ours and of PyTorch's each, and its FLOP counted by hand."""
+"""The lines that `scripts.benchmarks.steps` times: a GAN of ours and of PyTorch's each, and its FLOP counted by
+hand."""
 
 import itertools
 from collections.abc import Callable

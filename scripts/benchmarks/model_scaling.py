@@ -1,4 +1,4 @@
-"""How the time and the traffic of an iteration should grow with devices: the model behind docs/scaling.md.
+"""Predicts how the time and the traffic of an iteration grow with devices: the model behind docs/scaling.md.
 
     python -m scripts.benchmarks.model_scaling
 
@@ -57,9 +57,10 @@ class Network(NamedTuple):
 
 
 class Passes(NamedTuple):
-    """What an iteration does with a network, in passes of the batch: forward; backward into the weights; of these, how
-    many stop at the first layer; backward into the layers' inputs. updates: collectives of the whole gradient. gathers:
-    how often fully sharded parameters are gathered, where they are kept from the forward to the backward pass."""
+    """The work of an iteration with a network, in passes of the batch: forward; backward into the weights; of these,
+    how many stop at the first layer; backward into the layers' inputs. updates: collectives of the whole gradient.
+    gathers: how often fully sharded parameters are gathered, where they are kept from the forward to the backward
+    pass."""
 
     forward: int
     weights: int

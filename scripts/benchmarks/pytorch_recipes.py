@@ -174,8 +174,8 @@ RECIPES: dict[str, Callable[[Any, int, int], Recipe]] = {
 
 
 def iteration(recipe: Recipe, options: Any, images: torch.Tensor, setting: Setting = EAGER) -> Callable[[], None]:
-    """What trains the recipe's networks by one update of the generator on uint8 `images` `[N, C, H, W]`, on whose
-    device they are."""
+    """Returns a function that trains the recipe's networks by one update of the generator on uint8 `images` `[N, C, H,
+    W]`, on whose device they are."""
     device, batch, steps = images.device, options.batch_size, recipe.critic_steps
     layout = torch.channels_last if setting.channels_last else torch.contiguous_format
     generator, discriminator = (

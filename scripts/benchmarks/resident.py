@@ -1,4 +1,4 @@
-"""How much memory this process has had at most, for the benchmarks."""
+"""The most memory that this process has had, for the benchmarks."""
 
 import contextlib
 import re

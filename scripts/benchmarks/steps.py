@@ -44,7 +44,7 @@ class Options:
     seconds: float = 2.0
     """About how long one timing takes, or one iteration where that is longer."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """What networks compute in."""
+    """The type that networks compute in."""
     out: Path | None = None
     """File for all numbers, .json."""
 
@@ -124,7 +124,7 @@ def _unless_it_fails(sides: dict[str, Side], name: str, who: str, do: Callable[[
 
 
 def result_of(name: str, sides: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """What the sides said, which of PyTorch's settings is fastest ("ours" without PyTorch), and its time to ours."""
+    """The sides' answers, which of PyTorch's settings is fastest ("ours" without PyTorch), and its time to ours."""
     best = min(sides, key=lambda who: (who == "ours", statistics.median(sides[who]["seconds"])))
     ratios = [a / b for a, b in zip(sides[best]["seconds"], sides["ours"]["seconds"], strict=True)]
     return {"line": name, "best": best, "ratios": ratios, "sides": sides}

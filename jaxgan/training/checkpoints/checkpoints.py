@@ -30,7 +30,7 @@ from jaxgan.training.errors.usage import UsageError
 __all__ = ["BEST", "Checkpoints", "SaveError"]
 
 State = TypeVar("State")
-KEPT = 3
+MAX_TO_KEEP = 3
 BEST = "best"  # the folder of the checkpoint that scored best
 SIGHT = 10  # seconds after which a process must see what another has made on the disk that they share
 PATIENCE = 120  # seconds for which a process that has written its part waits for one that can't write
@@ -52,16 +52,21 @@ def _fields(metadata: Any) -> set[str]:
 
 
 class Checkpoints:
-    """The checkpoints of one run directory, the newest `kept` of them. Close it, or what is being written is lost.
+    """The checkpoints of one run directory, the newest `max_to_keep` of them. Close it, or what is being written is lost.
 
     Unless `read_only`, the caller holds the run's lock: what saves that were killed have left is removed. UsageError
     where the directory can't be read or written."""
 
     def __init__(
-        self, directory: Path, name: str = "checkpoints", *, kept: int | None = KEPT, read_only: bool = False
+        self,
+        directory: Path,
+        name: str = "checkpoints",
+        *,
+        max_to_keep: int | None = MAX_TO_KEEP,
+        read_only: bool = False,
     ) -> None:
         silence_tracebacks()
-        self.folder, self.kept = (directory / name).absolute(), kept
+        self.folder, self.max_to_keep = (directory / name).absolute(), max_to_keep
         self.aside = self.folder.with_name("damaged")
         self.read_only = read_only
         self.saving: int | None = None  # the step that is written in the background
@@ -95,7 +100,7 @@ class Checkpoints:
             state = jax.tree.map(placed, state)
             saved = {"state": state, "digest": digests(jax.tree.leaves(state))}
             # Orbax refuses to go back, unless it is forced to.
-            if not self._open().save(step, args=ocp.args.StandardSave(saved), force=self.kept is None):
+            if not self._open().save(step, args=ocp.args.StandardSave(saved), force=self.max_to_keep is None):
                 raise ValueError(f"step {self.newest()} is saved already")
         except Exception as error:  # Orbax raises many kinds, bare Exception among them
             raise self._save_error(step, error) from error
@@ -164,7 +169,7 @@ class Checkpoints:
                 barrier_sync_key_prefix=self.folder.name,  # or two folders that are written at once share a barrier
             )
             options = ocp.CheckpointManagerOptions(
-                max_to_keep=self.kept,
+                max_to_keep=self.max_to_keep,
                 read_only=self.read_only,
                 create=False,  # it is there
                 lightweight_initialize=True,  # reads no checkpoint, so that a damaged one does no harm

@@ -24,7 +24,7 @@ RealTransform = Callable[[jax.Array, jax.Array], jax.Array]
 
 @dataclasses.dataclass(frozen=True)
 class DataOptions(Bounded):
-    """What an experiment's options, and those of `scripts.data`, inherit."""
+    """Options of data; every experiment's options, and those of `scripts.data`, inherit them."""
 
     dataset: str = "auto"
     """mnist, fashion_mnist, cifar10 or any other image set of TFDS's; stacked_mnist (three of mnist's digits as the
@@ -101,7 +101,7 @@ def shape_of(size: Size) -> tuple[int, int] | None:
 
 
 def real_transform(options: DataOptions) -> RealTransform | None:
-    """What the options do to real images inside the compiled step, at random; None for nothing."""
+    """Returns the random changes of real images that the compiled step makes; None for none."""
     parts: list[RealTransform] = []
     if options.rotate or options.scale:
         parts.append(functools.partial(augment.rotate_and_scale, degrees=options.rotate, scale=options.scale))

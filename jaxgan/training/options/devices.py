@@ -16,7 +16,7 @@ __all__ = ["DeviceOptions", "compiler_options", "describe", "layout_for"]
 
 @dataclasses.dataclass(frozen=True)
 class DeviceOptions(Bounded):
-    """What every experiment's options inherit."""
+    """Options of devices; every experiment's options inherit them."""
 
     devices: int | None = bounded(None, at_least=1)
     """How many devices share the work; by default all there are, of all processes."""
@@ -24,7 +24,7 @@ class DeviceOptions(Bounded):
     """Spread parameters, averages and optimiser state over the devices and gather parameters where they are used
     (fully sharded data parallel), for networks that don't fit one device. The numbers are the same."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """What networks compute in. Parameters, optimiser, statistics and losses are float32 in any case."""
+    """The type that networks compute in. Parameters, optimiser, statistics and losses are float32 in any case."""
     deterministic: bool = False
     """Ask XLA for the same bits from every run on a GPU, at the price of slower kernels that aren't tuned. A CPU gives
     them anyway."""

@@ -12,7 +12,7 @@ __all__ = ["EvaluationOptions", "FeatureOptions"]
 
 @dataclasses.dataclass(frozen=True)
 class FeatureOptions(Bounded):
-    """What scores are measured with."""
+    """Options of scores, which `scripts.evaluate` has too."""
 
     metrics: str = "auto"
     """Of fid, kid, is, prdc (precision, recall, density, coverage), modes, swd (sliced Wasserstein distance of pixels),
@@ -38,7 +38,7 @@ class FeatureOptions(Bounded):
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationOptions(FeatureOptions):
-    """What an experiment's options inherit."""
+    """Options of scores on the way of a run; every experiment's options inherit them."""
 
     eval_every: int | None = bounded(None, at_least=1)
     """Generator updates between two scores on the way, by the first of --metrics and by diversity. The best checkpoint

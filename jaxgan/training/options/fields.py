@@ -21,7 +21,7 @@ class Bounds(NamedTuple):
     unit: str
 
     def hold(self, value: float) -> bool:
-        """Whether the number lies within them; NaN never does."""
+        """Tells whether the number lies within them; NaN never does."""
         return (
             (self.at_least is None or value >= self.at_least)
             and (self.above is None or value > self.above)

@@ -21,7 +21,7 @@ RMS_DECAY = 0.99  # of the average of squared gradients; PyTorch's, with which W
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerOptions(Bounded):
-    """What every experiment's options inherit."""
+    """Options of training; every experiment's options inherit them."""
 
     steps: int = bounded(3000, at_least=1)
     """Generator updates, counted from the beginning of the run."""
@@ -53,7 +53,7 @@ class OptimizerOptions(Bounded):
     schedule_images: int | None = bounded(None, at_least=1)
     """Images after which they have fallen; by default --steps batches, and --steps is then part of the numbers."""
     final_rate: float = bounded(0.0, at_least=0, at_most=1)
-    """What is left of the rates in the end, from 0 to 1."""
+    """The share of the rates that is left in the end, from 0 to 1."""
     warmup_images: int = bounded(0, at_least=0)
     """Images over which the rates first rise from 0."""
 
@@ -81,7 +81,8 @@ class OptimizerOptions(Bounded):
 
 
 def optimizer(options: OptimizerOptions, eps_root: float = 0.0) -> optax.GradientTransformation:
-    """What the options name, without a rate: the step multiplies by it. For each player, in this order:
+    """Makes the optimiser that the options name, without a rate: the step multiplies by it. For each player, in this
+    order:
 
     gradient clipping by the norm over all of its parameters; L2 regularisation; Adam (arXiv 1412.6980), RMSprop, or
     gradient descent with momentum; decoupled weight decay (Loshchilov & Hutter 2019, arXiv 1711.05101), which with the
@@ -108,8 +109,8 @@ def optimizer(options: OptimizerOptions, eps_root: float = 0.0) -> optax.Gradien
 
 
 def hyper(options: OptimizerOptions) -> dict[str, float]:
-    """What `GANState.create` must have of rates and averaging, by name; an experiment adds the weights of its terms.
-    Two rates are the two time scales of Heusel et al. 2017 (arXiv 1706.08500)."""
+    """Returns rates and averaging by name, as `GANState.create` takes them; an experiment adds the weights of its
+    terms. Two rates are the two time scales of Heusel et al. 2017 (arXiv 1706.08500)."""
     own = {"generator": options.generator_learning_rate, "discriminator": options.discriminator_learning_rate}
     rates = {f"{player}/learning_rate": options.learning_rate if rate is None else rate for player, rate in own.items()}
     return {**rates, "ema_half_life": options.ema_half_life}

@@ -61,7 +61,7 @@ class Options(DataOptions, DeviceOptions, EvaluationOptions, OptimizerOptions):
         require(self, "step", self.step is None or self.from_run is not None, "given together with --from")
 
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    """What other presets than laptop, whose values are the fields' own, have as defaults: preset -> option -> value."""
+    """The defaults of presets other than laptop, whose values are the fields' own: preset -> option -> value."""
 
     # What a continued run may have otherwise than before: nothing here changes a number that it computes, but for the
     # rounding of sums that other devices add in another order.
@@ -89,14 +89,14 @@ def as_named_now(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def alike(options: Options) -> dict[str, Any]:
-    """What processes that train together must have in common; where they find the data is each one's own affair."""
+    """Returns the options that all processes of a run must have in common; where they find the data may differ."""
     own = ("process", "dataset", "data_dir", "workers", "workdir", "from_run")
     return {flag(name): value for name, value in dataclasses.asdict(options).items() if name not in own}
 
 
 def differing(mine: Options, theirs: dict[str, Any]) -> list[str]:
-    """Where two runs' options contradict each other, as texts `--name value (the run has other)`. Another preset is no
-    contradiction, but named where it may be why there are any."""
+    """Returns the contradictions of two runs' options, as texts `--name value (the run has other)`. Another preset is
+    no contradiction, but named where it may be why there are any."""
     fields = [field for field in dataclasses.fields(mine) if field.name not in mine.MAY_CHANGE]
     # An option that is younger than the run had its default there.
     pairs = [(field.name, getattr(mine, field.name), theirs.get(field.name, field.default)) for field in fields]

@@ -1,4 +1,4 @@
-"""How options come from a command line or a file."""
+"""Options from a command line or a file."""
 
 import dataclasses
 import json
@@ -41,7 +41,8 @@ def parse(options_type: type[T], arguments: Sequence[str] | None = None) -> T:
 
 
 def _taken(arguments: Sequence[str], name: str) -> tuple[str | None, list[str]]:
-    """What the arguments give an option last ("" where nothing follows it, None where it isn't there), and the rest."""
+    """Splits off an option: returns its last value ("" where nothing follows it, None where it isn't there), and the
+    other arguments."""
     value, rest, left = None, [], iter(arguments)
     for argument in left:
         before, _, after = argument.partition("=")
@@ -67,8 +68,8 @@ def _from_file(options_type: type[Options], path: Path) -> dict[str, Any]:
 
 
 def _arguments(values: dict[str, Any], default: Options) -> list[str]:
-    """What must be typed to have these values instead of the defaults, so that they are checked like what a user
-    types."""
+    """Returns what must be typed to have these values instead of the defaults, so that they are checked like what a
+    user types."""
     typed = {flag(name): value for name, value in values.items() if value != getattr(default, name, None)}
     switches = [f"--{'' if value else 'no-'}{name}" for name, value in typed.items() if isinstance(value, bool)]
     return switches + [f"--{name}={value}" for name, value in typed.items() if not isinstance(value, bool)]

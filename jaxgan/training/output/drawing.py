@@ -57,7 +57,7 @@ class Drawing:
 
     @property
     def by_label(self) -> bool:
-        """Whether a label is all that the output depends on."""
+        """True where a label is all that the output depends on."""
         return self.takes == {(LABEL,)}
 
     @property

@@ -1,4 +1,4 @@
-"""What most experiments' `build` returns: a GAN of networks, a sampler and terms, with the common options."""
+"""The GAN of most experiments, composed of networks, a sampler and terms with the common options."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -141,7 +141,7 @@ def _examples(
 
 
 def labels_needed(data: DataSpec) -> int:
-    """How many classes the data have; UsageError where they have no labels to tell apart."""
+    """Returns how many classes the data have; UsageError where they have no labels to tell apart."""
     if data.classes < 2:
         has = "one class alone" if data.classes else "no labels"
         raise UsageError(

@@ -46,10 +46,10 @@ def load(options: DataOptions, given: Given | None = None) -> Data:
         raise UsageError("a program that streams must train under `if __name__ == '__main__':`; its workers import it")
     try:
         if (several := _several(options, given)) is None:
-            return _prepared(options, _opened(options, _single(given)), held=False)
+            return _read(options, _open(options, _single(given)), held=False)
         if options.stream:
             raise UsageError(f"--stream reads one set, and there are several, {', '.join(several)}; leave it out")
-        return {name: _whole(one, _opened(one, source), held=False) for name, (one, source) in several.items()}
+        return {name: _read_in_memory(one, _open(one, source), held=False) for name, (one, source) in several.items()}
     except data.DataError as error:
         hint = "; --skip-bad-images leaves such images out" if isinstance(error, BadImage) else ""
         raise UsageError(f"{error}{hint}") from None
@@ -66,7 +66,7 @@ def held_out(options: DataOptions, given: Given | None = None) -> tuple[Data, st
         return sets, "; ".join(about)  # type: ignore[return-value]  # each is of one set, and not a stream
     single = _single(given)
     if options.hold_out:
-        kept = _prepared(options, _opened(options, single), held=True)
+        kept = _read(options, _open(options, single), held=True)
         return kept, f"{options.hold_out} of the set, held out"
     if single is not None:
         raise data.DataError(f"{single.name} is a set of one's own, without test examples; --hold-out 5% keeps some")
@@ -139,7 +139,7 @@ def _single(given: Given | None) -> data.Source | None:
     return None if isinstance(given, Mapping) else given
 
 
-def _opened(options: DataOptions, given: data.Source | None) -> data.Source:
+def _open(options: DataOptions, given: data.Source | None) -> data.Source:
     if given is not None:
         return given
     if options.dataset != "auto":
@@ -160,17 +160,17 @@ def _chosen(options: DataOptions, source: data.Source, *, held: bool) -> tuple[n
     return chosen[kept == held], labels[kept == held], names
 
 
-def _prepared(options: DataOptions, source: data.Source, *, held: bool) -> data.DataSet | Stream:
+def _read(options: DataOptions, source: data.Source, *, held: bool) -> data.DataSet | Stream:
     """A single set, in memory or as it is read."""
     alone = isinstance(source, data.DataSet) and {name: source.kind(name) for name in source.fields} == {
         "image": "image"
     }
     if isinstance(source, data.DataSet) and not (options.stream and alone):
-        return _whole(options, source, held=held)
+        return _read_in_memory(options, source, held=held)
     chosen, labels, names = _chosen(options, source, held=held)
     prepare = _transform_of(options, source, chosen)
     if options.skip_bad_images:
-        good = _good(source, chosen, [(source, prepare)])
+        good = _usable(source, chosen, [(source, prepare)])
         chosen, labels = chosen[good], labels[good]
     if options.stream:
         data.in_memory(source, chosen[:1], prepare)  # what is wrong with all of them is wrong with the first
@@ -180,16 +180,16 @@ def _prepared(options: DataOptions, source: data.Source, *, held: bool) -> data.
     return data.DataSet(source.name, {**arrays, **({LABEL: labels} if names else {})}, names)
 
 
-def _whole(options: DataOptions, source: data.Source, *, held: bool) -> data.DataSet:
+def _read_in_memory(options: DataOptions, source: data.Source, *, held: bool) -> data.DataSet:
     """A set in memory, of any fields."""
     if not isinstance(source, data.DataSet):
-        return _prepared(options, source, held=held)  # type: ignore[return-value]  # there is no --stream
+        return _read(options, source, held=held)  # type: ignore[return-value]  # there is no --stream
     chosen, labels, names = _chosen(options, source, held=held)
     images = [source.of(name) for name in source.fields if source.kind(name) == Image.kind]
     _refuse(options, source, images)
     prepared = [(one, _transform_of(options, one, chosen)) for one in images]
     if options.skip_bad_images and images:
-        good = _good(source, chosen, prepared)
+        good = _usable(source, chosen, prepared)
         chosen, labels = chosen[good], labels[good]
     _check_room(sum(len(chosen) * math.prod(each.shape) * each.channels for _, each in prepared), source.name)
     arrays = {one.fields[0]: data.in_memory(one, chosen, prepare) for one, prepare in prepared}
@@ -197,7 +197,7 @@ def _whole(options: DataOptions, source: data.Source, *, held: bool) -> data.Dat
     return dataclasses.replace(source, arrays={**arrays, **({LABEL: labels} if names else {})}, class_names=names)
 
 
-def _good(
+def _usable(
     source: data.Source, chosen: np.ndarray, prepared: Sequence[tuple[data.Source, data.ImageTransform]]
 ) -> np.ndarray:
     """Returns a mask of the chosen examples that can be used, and notes the others on stderr."""

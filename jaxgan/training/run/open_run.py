@@ -57,7 +57,7 @@ class OpenRun:
 
     @functools.cached_property
     def drawing(self) -> Drawing:
-        """What draws from it."""
+        """Draws from its state."""
 
         def read() -> Held:
             try:

@@ -1,4 +1,4 @@
-"""Monitor on the way: every so many steps samples are scored, the best checkpoint is kept, a collapse is told."""
+"""Scores on the way: every so many steps samples are scored, the best checkpoint is kept, a collapse is told."""
 
 import contextlib
 import functools
@@ -113,7 +113,7 @@ class Monitor:
         problem = processes.from_first(score)
         top = processes.from_first(lambda: best([*self.records(), *new], self.metric, live))
         if not problem and top and top[0] == step and all_finite(state):
-            with contextlib.closing(Checkpoints(self.directory, BEST, kept=None)) as checkpoints:
+            with contextlib.closing(Checkpoints(self.directory, BEST, max_to_keep=None)) as checkpoints:
                 checkpoints.save(step, state)
                 checkpoints.keep_only(step)
         if not processes.first():

@@ -168,7 +168,7 @@ state = {"x": jnp.arange(100_000.0)}
 with contextlib.closing(Checkpoints(pathlib.Path(directory))) as checkpoints:
     for step in range(1, 9):
         checkpoints.save(step, state)  # goes on in the background
-        with contextlib.closing(Checkpoints(pathlib.Path(directory), BEST, kept=None)) as best:
+        with contextlib.closing(Checkpoints(pathlib.Path(directory), BEST, max_to_keep=None)) as best:
             best.save(step, state)
             best.keep_only(step)
 """
