@@ -52,7 +52,8 @@ def _fields(metadata: Any) -> set[str]:
 
 
 class Checkpoints:
-    """The checkpoints of one run directory, the newest `max_to_keep` of them. Close it, or what is being written is lost.
+    """The checkpoints of one run directory, the newest `max_to_keep` of them. Close it, or what is being written is
+    lost.
 
     Unless `read_only`, the caller holds the run's lock: what saves that were killed have left is removed. UsageError
     where the directory can't be read or written."""
