@@ -12,7 +12,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxgan.draw import batch_size, global_count
+from jaxgan.devices import global_count
+from jaxgan.draw import batch_size
 from jaxgan.ema import ema, warmed_up
 from jaxgan.schedules import Schedule, scheduled
 from jaxgan.state import GANState, Variables

@@ -133,6 +133,6 @@ def mapped(step: Step, devices: Sequence[jax.Device] | None = None) -> Step:
 
 def sharded(step: Step, mesh: Mesh, *, check_vma: bool = True) -> Step:
     """Returns `step`, made with `axis_name="data"`, under `shard_map` over the mesh's axis `data`: it takes a state and
-    a global batch `[B, ...]`. Gradients are right with and without `check_vma`, see `jaxgan.draw.mean_over`."""
+    a global batch `[B, ...]`. Gradients are right with and without `check_vma`, see `jaxgan.devices.mean_over`."""
     state, batch = PartitionSpec(), PartitionSpec("data")
     return jax.shard_map(step, mesh=mesh, in_specs=(state, batch), out_specs=state, check_vma=check_vma)

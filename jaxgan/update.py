@@ -23,7 +23,8 @@ import jax.numpy as jnp
 import optax
 
 from jaxgan import accumulation
-from jaxgan.draw import Draw, batch_size, global_count, mean_over, role_number
+from jaxgan.devices import global_count, mean_over
+from jaxgan.draw import Draw, batch_size, role_number
 from jaxgan.iteration import Metrics
 from jaxgan.losses import sum_of_means
 from jaxgan.nets import PassState, nets_of

@@ -113,7 +113,7 @@ def run(options: Options) -> None:
         with writing(path):
             if path.suffix == ".png":
                 square = bool(opened.members) or options.label is not None
-                save_png(path, opened.picture(*opened.drawing.grid(square=square), **how))
+                save_png(path, opened.picture(*opened.drawing.grid_shape(square=square), **how))
             elif path.suffix == ".gif":
                 save_gif(path, walk(opened, **how), 60)
             else:

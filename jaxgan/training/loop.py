@@ -408,7 +408,7 @@ class Session:
         none."""
         setup = self.setup
         drawing = setup.drawing
-        shown, columns = drawing.grid(square=bool(setup.members))
+        shown, columns = drawing.grid_shape(square=bool(setup.members))
         key = jax.random.fold_in(jax.random.key(self.options.seed), ROLES["display"])
         draw = drawing.of(shown, key=key, run=columns or 1, at_once=shown)
         beside = setup.real.beside(drawing, shown)

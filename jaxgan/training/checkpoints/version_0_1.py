@@ -1,4 +1,5 @@
-"""States that jaxgan 0.1 saved, which knew one generator and one discriminator, under the names that they had there."""
+"""States that jaxgan 0.1 saved, which knew one generator and one discriminator, under the names that they had there.
+Names of options that have changed are in `options.options`."""
 
 import dataclasses
 from collections.abc import Callable, Collection

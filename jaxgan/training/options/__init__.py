@@ -1,1 +1,2 @@
-"""The options that every experiment has, as dataclasses, and what follows from an option alone. It knows no GAN."""
+"""The options that every experiment has, as dataclasses, what follows from an option alone, and which of them a
+continued run may change. It knows no GAN."""

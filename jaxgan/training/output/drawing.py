@@ -143,7 +143,7 @@ class Drawing:
         examples = self.examples().examples
         return {name: some(examples[name]) for name in examples} if self.data.sets else some(examples)
 
-    def grid(self, *, square: bool = False) -> tuple[int, int | None]:
+    def grid_shape(self, *, square: bool = False) -> tuple[int, int | None]:
         """Returns how many examples make a picture, and its columns: a class a row where up to 16 labels are drawn by;
         otherwise, or where `square` is asked for, None, which is as square as can be."""
         if not square and self.by_label and 1 < self.data.classes <= 16:

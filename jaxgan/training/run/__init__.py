@@ -1,1 +1,2 @@
-"""A run directory: its record, its lock, reopening it, and runs that begin with another's state. It trains nothing."""
+"""A run directory: its record, its lock, runs that begin with another's state, and runs opened in a notebook. It trains
+nothing."""

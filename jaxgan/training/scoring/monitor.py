@@ -18,11 +18,11 @@ from jaxgan.training.errors.usage import UsageError
 from jaxgan.training.output.drawing import Drawing
 from jaxgan.training.output.log import Log
 from jaxgan.training.recipe.members import Member
-from jaxgan.training.scoring.history import RANKED_BY, Best, best, collapse, symptoms, unlearned
 from jaxgan.training.scoring.judge import Judge, about_state, append, judge_for, read
 from jaxgan.training.scoring.measures import Measure
 from jaxgan.training.scoring.real_data import RealData
 from jaxgan.training.scoring.report import mean_and_std, mean_std_text
+from jaxgan.training.scoring.verdict import RANKED_BY, Best, best, collapse, symptoms, unlearned
 
 __all__ = ["COLLAPSED", "Monitor"]
 

@@ -87,7 +87,7 @@ def test_pictures_show_what_belongs_together(tmp_path):
     with Pillow.open(tmp_path / "run" / "samples" / "00000006.png") as sheet:
         shown = np.asarray(sheet)
     run = open_run(tmp_path / "run", data=PAIRS)
-    count, _ = run.drawing.grid()
+    count, _ = run.drawing.grid_shape()
     assert count == 64 // 3 and shown.shape[2] == 3
     examples = run.drawing.examples()
     assert examples.about == "training examples" and len(examples.examples["image"]) == 40

@@ -103,7 +103,7 @@ def test_a_perfect_generator_of_unbalanced_classes_is_perfect(tmp_path):
 def test_pictures_have_a_class_a_row_all_the_same(tmp_path):
     train(perfect.build, Options(workdir=str(tmp_path / "run"), steps=1, batch_size=4, devices=1), data=unbalanced())
     run = open_run(tmp_path / "run")
-    assert run.drawing.grid() == (16, 8)
+    assert run.drawing.grid_shape() == (16, 8)
     shown = run.picture(16, 8)
     assert shown.shape == (2 * 10 + 2, 8 * 10 + 2, 1)
     assert shown[2:10, 2:10].max() < 40 and shown[12:20, 2:10].min() >= 200

@@ -145,7 +145,7 @@ def conditional(tmp_path_factory):
 def test_a_conditional_gan_draws_what_is_asked_for(conditional):
     run = open_run(conditional)
     drawing = run.drawing
-    assert drawing.takes == {("label",)} and drawing.by_label and drawing.grid() == (80, 8)
+    assert drawing.takes == {("label",)} and drawing.by_label and drawing.grid_shape() == (80, 8)
     np.testing.assert_array_equal(drawing.labels(0, 80, run=8), np.repeat(np.arange(10), 8))
     np.testing.assert_array_equal(drawing.labels(5, 20, run=1), np.arange(5, 25) % 10)
     # The same latents, another label: another image. Labels one by one are what taking turns gives.
@@ -169,7 +169,7 @@ def test_a_generator_without_labels_is_asked_for_none(tmp_path):
     options = ["--preset", "smoke", "--devices", "1", "--workdir", str(tmp_path / "run")]
     train(dcgan_mnist.build, parse(dcgan_mnist.Options, options))
     run = open_run(tmp_path / "run")
-    assert run.drawing.takes == set() and run.drawing.grid() == (64, None)
+    assert run.drawing.takes == set() and run.drawing.grid_shape() == (64, None)
     with pytest.raises(UsageError, match="is given no labels; leave out label 3"):
         run.sample(2, label=3)
 

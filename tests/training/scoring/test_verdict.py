@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxgan.training.scoring.history import best, collapse, symptoms, unlearned
+from jaxgan.training.scoring.verdict import best, collapse, symptoms, unlearned
 
 
 def course(values, *, key="fid", distinct=0.9, spread=0.9, before=0.9, member=None, every=100):
