@@ -41,7 +41,7 @@ def test_it_is_trained_and_tested(tmp_path):
         return done.stdout
 
     assert "topk_mnist" in run("experiments")
-    run("experiments.topk_mnist", "--size", "smoke", "--devices", "1", "--workdir", "run")
+    run("experiments.topk_mnist", "--preset", "smoke", "--devices", "1", "--workdir", "run")
     run("scripts.sample", "run", "--out", "grid.png")
     assert (tmp_path / "grid.png").stat().st_size > 0
     assert "1 passed" in run("pytest", "-q", "test_topk.py")
