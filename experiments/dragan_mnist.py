@@ -1,4 +1,5 @@
-"""DRAGAN on MNIST: a gradient penalty around the real images alone. Kodali et al. 2017, https://arxiv.org/abs/1705.07215
+"""DRAGAN on MNIST: a gradient penalty around the real images alone. Kodali et al. 2017,
+https://arxiv.org/abs/1705.07215
 
 What it should reach: digits like DCGAN's with one step of each player, no batch norm in the discriminator, and
 gradients of a norm near 1 around the data.
@@ -8,8 +9,8 @@ gradients of a norm near 1 around the data.
 With scores it takes 19 minutes on one core of an Intel Xeon beside another run; `--dry-run` says 8 minutes for two idle
 ones. Pictures and numbers are in docs/results.md.
 
-Non-saturating loss, networks and recipe of `experiments.dcgan_mnist`. The disturbance is half the
-batch's standard deviation times uniform noise, as in the authors' code.
+Non-saturating loss, networks and recipe of `experiments.dcgan_mnist`. The disturbance is half the batch's standard
+deviation times uniform noise, as in the authors' code.
 """
 
 import dataclasses

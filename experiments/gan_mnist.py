@@ -8,9 +8,8 @@ noise, as dense generators leave them.
 It takes 11 minutes on two cores of an AMD EPYC; pictures and numbers are in docs/results.md.
 
 Generator 100 - 256 - 512 - 1024 - 784 with LeakyReLU 0.2 and tanh, discriminator 784 - 1024 - 512 - 256 - 1 with
-LeakyReLU 0.2 and dropout 0.3, as tutorials have them. What differs from them: logits and
-softplus instead of a sigmoid and its logarithm, beta1 0.5 (--beta1 0.9 is theirs), and an average of the generator's
-weights.
+LeakyReLU 0.2 and dropout 0.3, as tutorials have them. What differs from them: logits and softplus instead of
+a sigmoid and its logarithm, beta1 0.5 (--beta1 0.9 is theirs), and an average of the generator's weights.
 """
 
 import dataclasses

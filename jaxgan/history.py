@@ -20,7 +20,7 @@ Pool = dict[str, Any]
 
 
 def empty_history(example: PyTree, places: int) -> Pool:
-    """Returns a pool with `places` for examples like this one, `[B, ...]` for every leaf, which belongs into a state's
+    """Returns a pool with `places` for examples like this one, `[B, ...]` for every leaf, which belongs in a state's
     extras. It holds `examples` `[places, ...]`, and `batches`, the number of batches it has received."""
     zeros = jax.tree.map(lambda x: jnp.zeros((places, *jnp.shape(x)[1:]), jnp.result_type(x)), example)
     return {"examples": zeros, "batches": jnp.zeros((), jnp.int32)}

@@ -17,4 +17,4 @@ class CheckpointOptions:
     weights: Weights = "ema"
     """The generator's averaged weights, or those of the last step."""
     seed: int = 0
-    """Of the latents."""
+    """The seed of the latents."""

@@ -87,7 +87,7 @@ def save(path: Path, run: OpenRun, count: int, **how: Any) -> None:
 
 
 def check_files(out: Sequence[Path], medium: Medium) -> None:
-    """UsageError for files that can't be written, whose ending says nothing, or of which two get the same."""
+    """Raises UsageError for files that can't be written, whose ending says nothing, or of which two get the same."""
     says = f"{medium.plural} are saved as {' or '.join(medium.suffixes)}, a grid as .png, a walk as .gif"
     if not out:
         raise UsageError(f"--out names no file: {says}")

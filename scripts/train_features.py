@@ -4,10 +4,10 @@ its weights.
     python -m scripts.train_features mnist
     python -m scripts.train_features cifar10
 
-took 11 and 52 minutes on two CPU cores, beside other work, and gave the weights in jaxgan/evaluation/weights: mnist-v1
-tells 99.56 % of the 10,000 test digits, cifar10-v1 85.90 % of the 10,000 test images, with the numbers as they are
-stored, kernels in float16. CIFAR-10, training and test images, was a copy stored as JPEG (quality 75, colours at half
-the resolution), which costs accuracy against the original.
+took 11 and 52 minutes on two CPU cores, beside other work, and gave the weights in jaxgan/evaluation/features/weights:
+mnist-v1 tells 99.56 % of the 10,000 test digits, cifar10-v1 85.90 % of the 10,000 test images, with the numbers as they
+are stored, kernels in float16. CIFAR-10, training and test images, was a copy stored as JPEG (quality 75, colours at
+half the resolution), which costs accuracy against the original.
 
 Nesterov's momentum 0.9, batch 256, one cycle of the learning rate, weight decay 5e-4 on kernels, images shifted at
 random, those of CIFAR-10 also mirrored. The weights are those of the last step: no epoch is chosen by the test set. (A

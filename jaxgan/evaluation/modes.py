@@ -56,8 +56,8 @@ def mode_coverage(labels: ArrayLike, number: int = 1000) -> ModeCoverage:
 
 
 def kl_floor(samples: int, frequencies: ArrayLike) -> float:
-    """Returns the mean of `mode_coverage(...).kl` over `samples` independent samples of a distribution over K modes. It
-    is given as `frequencies` `[K]`: probabilities, or counts that are proportional to them.
+    """Returns the expected `mode_coverage(...).kl` of `samples` independent samples of a distribution over K modes,
+    given as `frequencies` `[K]`: probabilities, or counts that are proportional to them.
 
     It is exact: log K + Σᵢ E[(n/N) log(n/N)], n binomial with N and fᵢ. KL(f ‖ uniform) + (K - 1)/2N is close to it
     where N is many times K and no fᵢ is 0. ValueError for no sample, and for frequencies that aren't numbers of at

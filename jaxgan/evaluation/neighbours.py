@@ -55,7 +55,7 @@ def precision_recall(real: ArrayLike, fake: ArrayLike, *, k: int = 3, chunk: int
 def density_coverage(real: ArrayLike, fake: ArrayLike, *, k: int = 5, chunk: int = CHUNK) -> DensityCoverage:
     """Returns density and coverage of features `[N, D]` and `[M, D]` (Naeem et al. 2020, arXiv 2002.09797, section 3).
 
-    For two samples of one distribution, equally large and large, density is 1 on average and coverage 1 - 2⁻ᵏ; a set
+    For two large samples of one distribution, equal in size, density is 1 on average and coverage 1 - 2⁻ᵏ; a set
     without copies scores 1 and 1 against itself. ValueError for anything but finite floats `[N, D]` of one D, for k
     below 1, for fewer than k + 1 real examples, and for no generated one."""
     real, fake = _features(real, "real", k + 1), _features(fake, "generated", 1)

@@ -17,7 +17,8 @@ class Score(NamedTuple):
 
     key: its short name, such as "fid" or "recall". samples, real: the numbers of generated and of real images. std:
     over subsets or splits, or over pairs, if there are any. constants: what else the number depends on. metric: the
-    metric that it belongs to. network: the network of its features; None for pixels. name: its name in messages."""
+    metric that it belongs to. network: the network of its features; None for pixels. name: its title in records and
+    tables."""
 
     key: str
     value: float

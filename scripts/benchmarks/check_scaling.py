@@ -1,4 +1,4 @@
-"""Do the counts of scripts.benchmarks.model_scaling agree with what XLA compiles?
+"""Checks the counts of scripts.benchmarks.model_scaling against what XLA compiles.
 
     python -m scripts.benchmarks.check_scaling
 

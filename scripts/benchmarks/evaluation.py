@@ -4,8 +4,8 @@
     python -m scripts.benchmarks.evaluation --out evaluation.json
 
 Most of the time and memory goes to the others' part, whose matrices are whole; `--count 2000 --pairwise-count 1000` is
-a quick look. Each pair is timed by turns, round after round, in one process. Medians count; the ratio is
-theirs to ours, round by round. Our first call, which compiles, is a round of its own beside them (`first`). Peak memory
+a quick look. Each pair is timed by turns, round after round, in one process. Medians count; the ratio is theirs to
+ours, round by round. Our first call, which compiles, is a round of its own beside them (`first`). Peak memory
 is that of one first call in a process of its own, beyond what was resident when the arrays and libraries were loaded.
 `differ` is the largest relative difference between our results and theirs.
 """

@@ -1,4 +1,4 @@
-"""Does memory grow while a run goes on?
+"""Measures whether memory grows while a run goes on.
 
     python -m scripts.benchmarks.measure_memory --steps 20000 --out docs/images/memory.png
 

@@ -1,5 +1,5 @@
-"""Packaged classifiers: small networks whose features are compared, trained by `scripts.train_features`, in the
-package.
+"""Packaged classifiers: small networks whose features are compared. `scripts.train_features` trains them, and the
+package brings their weights.
 
 Their features give distances that anyone can compute at once, where Inception's weights can't be obtained or don't suit
 the images. A Fréchet distance of their features is not the FID, and compares only with others of the same network.
@@ -33,8 +33,8 @@ WEIGHTS = Path(__file__).with_name("weights")
 @dataclass(frozen=True)
 class PackagedClassifier:
     """A packaged classifier. module: the network. size, channels: images are `[size, size, channels]`. border: images
-    with sides of size + 2·border lose it. sha256: that of its weights. instead: what to use for images with other
-    channels."""
+    whose sides are size + 2·border are cropped by it. sha256: that of its weights. instead: what to use for images with
+    other channels."""
 
     module: Classifier
     size: int
@@ -108,8 +108,8 @@ def from_file(name: str, path: Path) -> FeatureNetwork:
 
 
 def _fitted(name: str, images: jax.Array) -> jax.Array:
-    """Turns uint8 images into the network's input, float32 in [-1, 1]. Sizes and channels are checked and resized here
-    only."""
+    """Turns uint8 images into the network's input, float32 in [-1, 1]. Only this function
+    checks channels and resizes."""
     packaged = CLASSIFIERS[name]
     if images.ndim != 4 or images.dtype != jnp.uint8:
         raise ValueError(f"{name} takes uint8 images [B, H, W, C], got {images.dtype} {list(images.shape)}")

@@ -1,5 +1,5 @@
-"""LPIPS, the learned distance of Zhang et al. 2018: the distance of two images in the features of a network for
-objects."""
+"""LPIPS, the learned distance of Zhang et al. 2018: the distance of two images in the features of a network that
+was trained to recognise objects."""
 
 import functools
 import pathlib
@@ -83,8 +83,8 @@ def load_lpips(
 
     Zhang et al. 2018 (arXiv 1801.03924), equation 1: features of five stages, scaled to length 1 at each position,
     their squared differences weighted by channel, averaged over positions and added up. Equal images are at 0 (1e-14).
-    The `lpips` package (0.1.4) computes the same for `net="alex"`, its default, and for `net="vgg"`, which path lengths
-    are of.
+    The `lpips` package (0.1.4) computes the same for `net="alex"`, its default, and for `net="vgg"`, with which path
+    lengths are computed.
 
     The weights are not part of jaxgan, and nothing is downloaded. `backbone_path` is torchvision's ImageNet model,
     alexnet-owt-7be5be79.pth or vgg16-397923af.pth (of which only the convolutions are used); `linear_path` is

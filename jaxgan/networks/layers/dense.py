@@ -38,7 +38,7 @@ class Dense(nn.Module):
 
 class Embed(nn.Module):
     """An embedding of labels, integers `[B]` in [0, classes) -> `[B, features]`: the label's row of `embedding`
-    `[classes, features]`, drawn from N(0, 1). NaN for a label outside, ValueError without labels. The gradient is added
+    `[classes, features]`, drawn from N(0, 1). NaN for another label, ValueError without labels. The gradient is added
     up in a fixed order."""
 
     classes: int

@@ -86,8 +86,8 @@ class _Spectral:
 
 @functools.partial(jax.jit, static_argnames=("turns", "eps"))  # initialising eagerly compiles it once for each shape
 def _turned(matrix: jax.Array, v: jax.Array, *, turns: int, eps: float) -> dict[str, jax.Array]:
-    """Makes `turns` power iterations: returns v, nearer to the right singular vector of the largest singular value, and
-    u = W v with it."""
+    """Makes `turns` power iterations, u = W v and then v = Wᵀ u, each scaled to length 1: they approach the singular
+    vectors of the largest singular value."""
 
     def unit(x: jax.Array) -> jax.Array:
         return x / jnp.maximum(jnp.linalg.norm(x), eps)

@@ -45,7 +45,7 @@ class _Damaged(Exception):
 
 
 def _fields(metadata: Any) -> set[str]:
-    """The names of the fields of the state in a file, or of its members."""
+    """Returns the names of the fields of the state in a file, or of its members."""
     state = metadata["state"]
     names = state.get("members", state)
     return set(names) if isinstance(names, dict) else set()
@@ -55,7 +55,7 @@ class Checkpoints:
     """The checkpoints of one run directory, the newest `max_to_keep` of them. Close it, or what is being written is
     lost.
 
-    Unless `read_only`, the caller holds the run's lock: what saves that were killed have left is removed. UsageError
+    Unless `read_only`, the caller holds the run's lock: what killed saves left behind is removed. UsageError
     where the directory can't be read or written."""
 
     def __init__(
@@ -82,12 +82,13 @@ class Checkpoints:
             ) from None
 
     def steps(self) -> list[int]:
-        """The steps that are saved or being saved, ascending. Whether they are whole, only restoring them shows."""
+        """Returns the steps that are saved or being saved, ascending. Whether they are whole, only restoring them
+        shows."""
         saved = from_first(self._saved_steps)
         return sorted(saved if self.saving is None else {*saved, self.saving})
 
     def newest(self) -> int | None:
-        """The newest of them, None where there is none."""
+        """Returns the newest of them, None where there is none."""
         return max(self.steps(), default=None)
 
     def save(self, step: int, state: object) -> None:
@@ -115,8 +116,9 @@ class Checkpoints:
                 self._open().delete(other)
 
     def restore(self, step: int, like: State) -> State:
-        """The state saved at `step`, with the tree, shapes and types of `like` (arrays or abstract ones), and on its
-        devices, or the first device where it names none. UsageError where it is missing, damaged or another GAN's."""
+        """Restores the state saved at `step`, with the tree, shapes and types of `like` (arrays or abstract ones), and
+        on its devices, or the first device where it names none. UsageError where it is missing, damaged or another
+        GAN's."""
         steps = self.steps()
         if step not in steps:
             there = f"it has {', '.join(map(str, steps))}" if steps else "it has none at all"
@@ -129,7 +131,8 @@ class Checkpoints:
             ) from error
 
     def restore_newest(self, like: State) -> tuple[int, State] | None:
-        """The newest step that is whole, and its state as from `restore`; None where nothing was saved.
+        """Restores the newest step that is whole: returns it, and its state as from `restore`; None where nothing was
+        saved.
 
         Damaged newer ones are named on stderr and, unless `read_only`, moved to `damaged/` in the run directory, since
         Orbax saves no step that is there. UsageError, and nothing is moved, where none is whole."""
@@ -228,7 +231,7 @@ class Checkpoints:
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def _check_shared_disk(self, path: Path) -> None:
-        """UsageError where a process doesn't find what the first has: its disk is another one."""
+        """Raises UsageError where a process doesn't find what the first has: its disk is another one."""
         until = time.monotonic() + SIGHT
         while several() and not path.is_dir() and time.monotonic() < until:
             time.sleep(0.1)
@@ -244,8 +247,8 @@ class Checkpoints:
                 shutil.rmtree(path, ignore_errors=True)  # a save that failed may still write to it
 
     def _read(self, step: int, like: State) -> State:
-        """The state saved at `step`. _Damaged where it can't be restored or its digests differ, SaveError where a save
-        that was going on failed."""
+        """Reads the state saved at `step`. _Damaged where it can't be restored or its digests differ, SaveError where
+        a save that was going on failed."""
         self._wait()
         self._check_shared_disk(self._path(step))
         reason, restored, wanted, today = "", {}, [], lambda state: state
@@ -270,7 +273,7 @@ class Checkpoints:
         return state
 
     def _raise_if_damaged(self, reason: str) -> None:
-        """_Damaged on all processes where one has a reason."""
+        """Raises _Damaged on all processes where one has a reason."""
         if gather(bool(reason)).any():
             raise _Damaged(reason or "another process can't restore it")
 

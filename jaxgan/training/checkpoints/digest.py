@@ -10,7 +10,8 @@ __all__ = ["digests"]
 
 
 def _words(leaf: jax.Array) -> jax.Array:
-    """The bits of an array of any shape as uint32; numbers of 64 bits are two words each, along a new last axis."""
+    """Returns the bits of an array of any shape as uint32; numbers of 64 bits are two words each, along a new last
+    axis."""
     if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         leaf = jax.random.key_data(leaf)
     if jnp.issubdtype(leaf.dtype, jnp.complexfloating):
@@ -46,7 +47,8 @@ def _digest(leaf: jax.Array) -> jax.Array:
 
 @jax.jit
 def digests(leaves: Sequence[jax.Array]) -> jax.Array:
-    """A digest of each array or typed key, uint32 `[number of leaves]`, computed where the arrays are, without a copy.
+    """Returns a digest of each array or typed key, uint32 `[number of leaves]`, computed where the arrays are, without
+    a copy.
 
     Any single word of 32 bits (or of 8 or 16 in narrower types) that differs makes the digest differ; anything else
     does but for one case in 2^32. Zero bits where there are no elements. ValueError without leaves.

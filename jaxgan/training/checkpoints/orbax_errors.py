@@ -19,8 +19,8 @@ ABANDONED = "_read_array_index_and_device_put|async_serialize_from_host|create_a
 
 
 def reason_of(error: BaseException, folder: Path, late: str) -> str:
-    """One line of what Orbax and TensorStore say in many, without the name of the checkpoints' `folder`; `late` where
-    processes waited for another in vain."""
+    """Returns one line of what Orbax and TensorStore say in many, without the name of the checkpoints' `folder`; `late`
+    where processes waited for another in vain."""
     while error.__cause__:
         error = error.__cause__
     text = str(error)

@@ -26,9 +26,9 @@ def command_line(
 ) -> T:
     """Makes `options_type`, a dataclass, of command-line arguments. What they don't give is as in `default`, or else as
     the fields have it. `--help` shows the docstring of the type's module, then `epilogue`, then the fields with their
-    docstrings. renamed: by an option that there was, such as "--grid", how it is said now, such as "--out FILE.png".
+    docstrings. renamed: by an option's former name, such as "--grid", the option of today, such as "--out FILE.png".
 
-    UsageError in one line where the arguments are wrong, or have a name that there was."""
+    UsageError in one line where the arguments are wrong, or have a former name."""
     given = sys.argv[1:] if arguments is None else arguments
     for name in (argument.partition("=")[0] for argument in given):
         if name in renamed:

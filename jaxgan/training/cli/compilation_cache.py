@@ -26,8 +26,9 @@ def _folder() -> str | None:
 
 
 def enable_cache() -> None:
-    """Makes jax keep what it compiles, so that the same program starts at once the next time; nothing is done where
-    `$JAX_COMPILATION_CACHE_DIR` says where to, or the folder can't be made. What is oldest goes when it grows large."""
+    """Makes jax keep what it compiles, so that the same program starts at once the next time. Does nothing where
+    `$JAX_COMPILATION_CACHE_DIR` names a folder, or ours can't be made. The oldest programs are removed when they take
+    more than 2 GiB."""
     if _folder() is not None:
         return
     with contextlib.suppress(OSError):

@@ -18,8 +18,8 @@ __all__ = ["plain_exits"]
 
 @contextlib.contextmanager
 def plain_exits() -> Iterator[None]:
-    """The main of a program: what a user did wrong (exit status 2), Ctrl-C (130) and a run that stopped early (its own
-    status) end it with a line instead of a traceback. A warning is a line too. What is compiled is kept."""
+    """Wraps the main of a program: what a user did wrong (exit status 2), Ctrl-C (130) and a run that stopped early
+    (its own status) end it with a line instead of a traceback. A warning is a line too. What is compiled is kept."""
 
     def say(message: Warning | str, *where: Any, **how: Any) -> None:
         tqdm.write(f"warning: {message}", file=sys.stderr)

@@ -23,7 +23,7 @@ def batch_sizes(gan: GAN, data: DataSpec) -> dict[str | None, int]:
 
 
 def check_counts(gan: GAN, data: DataSpec) -> None:
-    """UsageError where an iteration takes more examples than a set has."""
+    """Raises UsageError where an iteration takes more examples than a set has."""
     for name, count in batch_sizes(gan, data).items():
         one = data if name is None else data.sets[name]
         if count > one.count:
@@ -43,8 +43,8 @@ def compile_for(
     layout: Layout,
     options: dict[str, Any] | None,
 ) -> tuple[Program, int]:
-    """The program that trains on these data, and the bytes that they take on a device. A stream's reads ahead: close
-    it. UsageError for what the library refuses. `options` are XLA's."""
+    """Returns the program that trains on these data, and the bytes that they take on a device. A stream's reads ahead:
+    close it. UsageError for what the library refuses. `options` are XLA's."""
     if isinstance(data, Stream):
         return compile_stream(gan, state, spec, data, transform, layout=layout, options=options), 0
 

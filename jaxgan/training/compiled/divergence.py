@@ -23,8 +23,8 @@ class DivergenceCheck:
         self.frozen = np.asarray(self.read(state)) if members else np.zeros(0)
 
     def __call__(self, state: State, metrics: dict[str, np.ndarray], done: int) -> tuple[int, str | None, list[str]]:
-        """Checks the chunk after step `done`. Returns how many of its steps came before the end, what ended the run, if
-        anything did, and a line for each member that froze."""
+        """Checks the chunk after step `done`. Returns how many of its steps came before the divergence, what ended the
+        run, if anything did, and a line for each member that froze."""
         if not self.members:
             return *finite_rows(metrics, done), []
         before, self.frozen = self.frozen, np.asarray(self.read(state))
@@ -58,7 +58,7 @@ def finite_rows(metrics: dict[str, np.ndarray], done: int) -> tuple[int, str | N
 
 
 def _explosion(before: dict[str, np.ndarray]) -> str:
-    """The gradient norm that grew a hundredfold over its median in the steps before, if one did."""
+    """Returns the gradient norm that grew a hundredfold over its median in the steps before, if one did."""
     for name, norms in before.items():
         if name.endswith("gradient_norm") and len(norms) and norms[-1] > 100 * (usual := np.median(norms)):
             return f" after {name} had exploded from {usual:.3g} to {norms[-1]:.3g}"

@@ -50,7 +50,7 @@ class _Call(NamedTuple):
 
 
 def layers(gan: GAN) -> list[Row]:
-    """Every Linen module that `gan.init` initialises by calling it, root first, in the order of the calls.
+    """Returns every Linen module that `gan.init` initialises by calling it, root first, in the order of the calls.
 
     Only shapes are computed. A module called twice is listed once; what `init` merely applies is not listed, nor is a
     network that it initialises by another method than `__call__`.
@@ -98,7 +98,7 @@ def _count(tree: Any) -> int:
 
 
 def _own(totals: dict[Path, int]) -> dict[Path, int]:
-    """Each module's parameters less those of the listed modules right below it."""
+    """Returns each module's parameters less those of the listed modules right below it."""
     own = dict(totals)
     for path, total in totals.items():
         above = [path[:depth] for depth in range(len(path)) if path[:depth] in totals]
@@ -108,7 +108,8 @@ def _own(totals: dict[Path, int]) -> dict[Path, int]:
 
 
 def table(rows: list[Row]) -> str:
-    """The rows as text, a block a network: modules, what they put out for one example, parameters, and the sums."""
+    """Returns the rows as text, a block a network: modules, what they put out for one example, parameters, and the
+    sums."""
     lines: list[tuple[str, str, str, str]] = []
     for network, members in itertools.groupby(rows, lambda row: row.network):
         root, *inner = members
@@ -192,7 +193,7 @@ def _pace(seconds: float) -> str:
 
 
 def _duration(seconds: float) -> str:
-    """A time as a person would say it: to the second, ten seconds, the minute or the hour."""
+    """Returns a time as a person would say it: to the second, ten seconds, the minute or the hour."""
     units = (("d", 86400, "h", 3600, 3600), ("h", 3600, "min", 60, 60), ("min", 60, "s", 1, 10))  # the last: rounded to
     for long, length, short, unit, step in units:
         whole, rest = divmod(round(seconds / step) * step, length)

@@ -53,14 +53,14 @@ def order_key(key: jax.Array) -> jax.Array:
 
 
 def set_key(key: jax.Array, name: str) -> jax.Array:
-    """A key of a set's own."""
+    """Derives the key of the set `name` from a run's key."""
     return jax.random.fold_in(key, np.uint32(zlib.crc32(name.encode())))
 
 
 def decode_examples(
     data: DataSpec, stored: Stored, transform: RealTransform | None, key: jax.Array, numbers: jax.Array
 ) -> dict[str, jax.Array]:
-    """Stored examples of one set, `[B, ...]` by field, as networks take them; images are changed at random by `key` and
+    """Decodes stored examples of one set, `[B, ...]` by field, for networks; images are changed at random by `key` and
     their `numbers` `[B]`, all of an example's alike."""
     batch = {name: field.decode(stored[name]) for name, field in data.fields.items()}
     if transform is None:
@@ -73,7 +73,7 @@ def decode_examples(
 def iterate(
     gan: GAN, data: DataSpec, transform: RealTransform | None, state: State, stored: Any
 ) -> tuple[State, Buffer]:
-    """One iteration on stored examples, by field, or by set and field."""
+    """Makes one iteration on stored examples, by field, or by set and field."""
     key = jax.random.fold_in(jax.random.fold_in(state.key, ROLES["transform"]), state.step)
 
     def decoded(data: DataSpec, stored: Stored, key: jax.Array) -> dict[str, jax.Array]:
@@ -97,9 +97,9 @@ def compile_chunk(
     layout: Layout,
     options: dict[str, Any] | None = None,
 ) -> Program:
-    """The program for data that stay on the device: `examples` `[N, ...]` by field, or by set and field. Every batch is
-    gathered there, of several sets from each in an order of its own. The count is traced: one program serves chunks of
-    any length, with the same bits. `options` are XLA's."""
+    """Returns the program for data that stay on the device: `examples` `[N, ...]` by field, or by set and field. Every
+    batch is gathered there, of several sets from each in an order of its own. The count is traced: one program serves
+    chunks of any length, with the same bits. `options` are XLA's."""
 
     def some(state: State, stored: Stored, size: int, name: str | None = None) -> Stored:
         count = len(next(iter(stored.values())))
@@ -131,13 +131,13 @@ def compile_chunk(
 
 
 def empty_buffer(metrics: Buffer) -> Buffer:
-    """Room for the metrics, which may be abstract, of `CHUNK` iterations."""
+    """Returns zeros for the metrics, which may be abstract, of `CHUNK` iterations."""
     floats = {name: jnp.float64 if value.dtype == jnp.float64 else jnp.float32 for name, value in metrics.items()}
     return {name: jnp.zeros((CHUNK, *value.shape), floats[name]) for name, value in metrics.items()}
 
 
 def store_metrics(buffer: Buffer, i: jax.Array, metrics: Buffer) -> Buffer:
-    """The buffer with the metrics of the chunk's iteration `i`."""
+    """Returns the buffer with the metrics of the chunk's iteration `i`."""
     return {name: rows.at[i].set(metrics[name]) for name, rows in buffer.items()}
 
 

@@ -35,8 +35,8 @@ def compile_stream(
     layout: Layout,
     options: dict[str, Any] | None = None,
 ) -> Program:
-    """The program for a stream of images, which begins at the state's step. Each process reads its own share of every
-    batch. Close it, or workers are left behind. `options` are XLA's.
+    """Returns the program for a stream of images, which begins at the state's step. Each process reads its own share of
+    every batch. Close it, or workers are left behind. `options` are XLA's.
 
     DataError, from the start or while it runs, where images can't be read."""
     words = jax.jit(lambda key: jax.random.key_data(jnp.vectorize(order_key)(key)), out_shardings=layout.everywhere)

@@ -20,7 +20,7 @@ def _everywhere() -> jax.sharding.Sharding:
 
 
 def placed(leaf: Any) -> jax.Array:
-    """A leaf as an array that can be saved: one that all processes know of."""
+    """Makes a leaf an array that can be saved: one that all processes know of."""
     array = jnp.asarray(leaf)
     if several() and array.is_fully_addressable:
         return global_array(_everywhere(), array.shape, np.asarray(array))

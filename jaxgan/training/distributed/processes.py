@@ -92,7 +92,7 @@ def join(coordinator: str | None, processes: int | None = None, process: int | N
 
 
 def _check(coordinator: str | None, processes: int | None, process: int | None) -> None:
-    """UsageError where the values make no sense."""
+    """Raises UsageError where the values make no sense."""
     given = {"--processes": processes, "--process": process}
     if coordinator is None or coordinator == "auto":
         beside = "--coordinator auto, which finds it out" if coordinator else "no --coordinator"
@@ -139,13 +139,14 @@ def first() -> bool:
 
 
 def gather(*numbers: int) -> np.ndarray:
-    """The numbers of every process, int32 `[processes, len(numbers)]`."""
+    """Returns the numbers of every process, int32 `[processes, len(numbers)]`."""
     own = np.asarray(numbers, np.int32)
     return multihost_utils.process_allgather(own) if several() else own[None]
 
 
 def agree(stop: int, count: int) -> tuple[int, int]:
-    """The signal that any process caught (the largest; 0 for none), and the smallest count that one proposes."""
+    """Returns the signal that any process caught (the largest; 0 for none), and the smallest count that one
+    proposes."""
     told = gather(stop, count)
     return int(told[:, 0].max()), int(told[:, 1].min())
 
@@ -179,7 +180,7 @@ def from_first(make: Callable[[], T]) -> T:
 
 
 def check_alike(values: dict[str, Any]) -> None:
-    """UsageError on all processes where one has other values than the first: they would train a mixture."""
+    """Raises UsageError on all processes where one has other values than the first: they would train a mixture."""
     mine = {name: str(value) for name, value in values.items()}
     others = from_first(lambda: mine)
     wrong = [f"{name} {value} (the first has {others[name]})" for name, value in mine.items() if value != others[name]]
@@ -193,8 +194,8 @@ def check_alike(values: dict[str, Any]) -> None:
 
 
 def share(sharding: jax.sharding.Sharding, shape: tuple[int, ...]) -> tuple[slice, ...]:
-    """The part of a global array of that shape that this process feeds: a slice for each axis, the smallest box that
-    holds what its devices hold. ValueError where the shape can't be divided so."""
+    """Returns the part of a global array of that shape that this process feeds: a slice for each axis, the smallest box
+    that holds what its devices hold. ValueError where the shape can't be divided so."""
     indices = sharding.addressable_devices_indices_map(shape).values()
     bounds = [[axis.indices(size)[:2] for axis, size in zip(index or (), shape, strict=True)] for index in indices]
     return tuple(
@@ -203,7 +204,8 @@ def share(sharding: jax.sharding.Sharding, shape: tuple[int, ...]) -> tuple[slic
 
 
 def global_array(sharding: jax.sharding.Sharding, shape: tuple[int, ...], local: np.ndarray) -> jax.Array:
-    """The array of that shape of which each process has its own part, `local = whole[share(sharding, shape)]`."""
+    """Returns the array of that shape of which each process has its own part, `local = whole[share(sharding,
+    shape)]`."""
     box = share(sharding, shape)
     if local.shape != (expected := tuple(axis.stop - axis.start for axis in box)):
         raise ValueError(f"this process' share of {shape} has shape {expected}, got {local.shape}")
@@ -291,6 +293,6 @@ def _who() -> str:
 
 
 def _line(error: BaseException) -> str:
-    """The first line of what an error says, without the places in gloo's source."""
+    """Returns the first line of what an error says, without the places in gloo's source."""
     line = str(error).strip().partition("\n")[0].strip()
     return re.sub(r"\[external/\S+\] ", "", line) or type(error).__name__

@@ -1,4 +1,4 @@
-"""A user's mistakes, each told in one line, and command lines that tell them so."""
+"""A user's mistakes, each told in one line, and checks that raise them."""
 
 import contextlib
 import traceback
@@ -16,20 +16,20 @@ class UsageError(Exception):
 
 
 def require(options: object, name: str, condition: bool, expected: str) -> None:
-    """UsageError that names the option, its value and what was expected, unless `condition` holds."""
+    """Raises a UsageError that names the option, its value and what was expected, unless `condition` holds."""
     if not condition:
         raise UsageError(f"--{name.replace('_', '-')} must be {expected}, got {getattr(options, name)}")
 
 
 def require_ending(options: object, name: str, ending: str) -> None:
-    """UsageError unless the option's path, where there is one, has this ending, such as ".png"."""
+    """Raises UsageError unless the option's path, where there is one, has this ending, such as ".png"."""
     path: Path | None = getattr(options, name)
     require(options, name, path is None or path.suffix == ending, f"a path that ends in {ending}")
 
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """UsageError where a file that a user named can't be written."""
+    """Raises UsageError where a file that a user named can't be written."""
     try:
         yield
     except OSError as error:
@@ -38,8 +38,8 @@ def writing(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def refusals() -> Iterator[None]:
-    """UsageError for what the library itself refuses, such as a gradient penalty under batch normalisation. Other
-    errors are somebody's bug, and keep their traceback."""
+    """Raises UsageError for what the library itself refuses, such as a gradient penalty under batch normalisation.
+    Other errors are somebody's bug, and keep their traceback."""
     try:
         yield
     except ValueError as error:

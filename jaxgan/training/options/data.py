@@ -89,12 +89,12 @@ class DataOptions(Bounded):
 
     @property
     def crop_shape(self) -> tuple[int, int] | None:
-        """Height and width of what the step cuts out, None where it takes whole images."""
+        """Returns height and width of what the step cuts out, None where it takes whole images."""
         return shape_of(self.image_size) if self.load_size and self.image_size else None
 
 
 def shape_of(size: Size) -> tuple[int, int] | None:
-    """Height and width; None for what is no size."""
+    """Parses height and width; None for a text that is no size."""
     sides = re.fullmatch(r"(\d+)(?:[x×](\d+))?", str(size))
     found = (int(sides[1]), int(sides[2] or sides[1])) if sides else (0, 0)
     return found if min(found) >= 1 else None

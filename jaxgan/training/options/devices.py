@@ -38,13 +38,13 @@ class DeviceOptions(Bounded):
 
     @property
     def compute_dtype(self) -> jnp.dtype:
-        """`dtype` as networks take it."""
+        """Returns `dtype` as networks take it."""
         return jnp.dtype(self.dtype)
 
 
 def layout_for(options: DeviceOptions, batch_size: int, taken: Iterable[int], members: int) -> Layout:
-    """The layout that the options ask for, for batches of which an iteration may take several: `taken` examples, of
-    each set. UsageError where there aren't so many devices, or a batch doesn't divide."""
+    """Returns the layout that the options ask for, for batches of which an iteration may take several: `taken`
+    examples, of each set. UsageError where there aren't so many devices, or a batch doesn't divide."""
     there = jax.devices()
     count = options.devices or len(there)
     if count > len(there):
@@ -72,13 +72,13 @@ def layout_for(options: DeviceOptions, batch_size: int, taken: Iterable[int], me
 
 
 def compiler_options(options: DeviceOptions) -> dict[str, bool] | None:
-    """XLA's, for the training program. On GPUs the flag implies --xla_gpu_exclude_nondeterministic_ops and turns
-    autotuning off, which would choose other kernels in another process (xla/debug_options_flags.cc)."""
+    """Returns XLA's options for the training program. On GPUs the flag implies --xla_gpu_exclude_nondeterministic_ops
+    and turns autotuning off, which would choose other kernels in another process (xla/debug_options_flags.cc)."""
     return {"xla_gpu_deterministic_ops": True} if options.deterministic else None
 
 
 def describe(layout: Layout, *, deterministic: bool = False) -> str:
-    """A layout for a person, and in a second line what `deterministic` costs."""
+    """Describes a layout in a line, and in a second line what `deterministic` costs."""
     devices = layout.mesh.devices
     kind = devices.flat[0].device_kind
     parts = [f"{devices.size} devices ({kind})" if devices.size > 1 else f"1 device ({kind})"]

@@ -1,4 +1,4 @@
-"""The options that say how samples are scored, and what they come to for a set of images."""
+"""The options that say how samples are scored."""
 
 import dataclasses
 from typing import Literal
@@ -44,4 +44,4 @@ class EvaluationOptions(FeatureOptions):
     """Generator updates between two scores on the way, by the first of --metrics and by diversity. The best checkpoint
     is then kept too, and a collapse told. By default none."""
     eval_count: int = bounded(2048, at_least=16)
-    """Images that are drawn for each of them."""
+    """Images that are drawn for each score on the way."""

@@ -50,14 +50,14 @@ def bounded(
 ) -> T:
     """Declares a dataclass field with this default whose value must lie within the bounds, in a class that inherits
     `Bounded`: `features: int = bounded(64, at_least=1)`. `below=math.inf` asks for a finite number, `unit` is a word
-    for errors, such as "degrees". None always passes, where the field's type has it."""
+    for errors, such as "degrees". None, where the field's type allows it, always passes."""
     bounds = Bounds(at_least, above, at_most, below, unit)
     return dataclasses.field(default=default, metadata={Bounds: bounds})
 
 
 def bounds_of(options_type: type) -> dict[str, Bounds]:
-    """The bounds of a dataclass's fields by name. A class that declares a field again with another default alone keeps
-    the bounds that it inherits."""
+    """Returns the bounds of a dataclass's fields by name. A class that declares a field again with another default
+    alone keeps the bounds that it inherits."""
     return {
         field.name: field.metadata[Bounds]
         for base in reversed(options_type.__mro__)

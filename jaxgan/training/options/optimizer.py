@@ -126,9 +126,9 @@ def schedule_length(values: Mapping[str, Any]) -> int:
 
 
 def schedule(options: OptimizerOptions, repeats: int = 1) -> Callable[[jax.Array], jax.Array] | None:
-    """The `schedule` of a step: from the images that its player has been trained on, float32 `[]`, the factor on its
-    rate; None where rates stay as they are. `repeats` is how often the player learns in an iteration (critic steps), so
-    that both players' rates fall together, over the images that the generator is trained on.
+    """Returns the `schedule` of a step: from the images that its player has been trained on, float32 `[]`, the factor
+    on its rate; None where rates stay as they are. `repeats` is how often the player learns in an iteration (critic
+    steps), so that both players' rates fall together, over the images that the generator is trained on.
 
     With t images of a length T and the final share r: r + (1 - r)·(1 - t/T) if linear, r + (1 - r)·(1 + cos(πt/T))/2
     if cosine (Loshchilov & Hutter 2017, arXiv 1608.03983, equation 5), r after T; and all of it times t/W before W

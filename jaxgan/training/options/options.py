@@ -24,10 +24,10 @@ RENAMED = {"size": "preset", "eval_samples": "eval_count"}  # options that there
 
 @dataclasses.dataclass(frozen=True)
 class Options(DataOptions, DeviceOptions, EvaluationOptions, OptimizerOptions):
-    """An experiment's own options are fields of a frozen dataclass that inherits these."""
+    """Options of every experiment; its own are fields of a frozen dataclass that inherits these."""
 
     preset: str = "laptop"
-    """Which of the experiment's sets of defaults other options have. Some have paper too; smoke is for tests."""
+    """Defaults of the other options: laptop; smoke, for tests; of some experiments paper."""
     seed: int = 0
     """Everything random follows from it."""
     seeds: int = bounded(1, at_least=1)
@@ -76,13 +76,13 @@ class Options(DataOptions, DeviceOptions, EvaluationOptions, OptimizerOptions):
 
 
 def of_preset(options_type: type[T], preset: str, **values: Any) -> T:
-    """The options of a preset, but for some values, as `--preset` and other flags give them. UsageError where the
-    experiment has no such preset."""
+    """Returns the options of a preset with some other `values`, as `--preset` and other flags give them. UsageError
+    where the experiment has no such preset."""
     return options_type(**{"preset": preset, **options_type.PRESETS.get(preset, {}), **values})
 
 
 def as_named_now(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a run's record, which may be older than an option's name, by the names that they have now."""
+    """Returns the options of a run's record by their names of today; the record may be older than a name."""
     names = {name: RENAMED.get(name, name) for name in values}
     # Where a record has both, the older name is by now that of another option.
     return {name if new in values else new: values[name] for name, new in names.items()}
@@ -110,12 +110,13 @@ def differing(mine: Options, theirs: dict[str, Any]) -> list[str]:
 
 
 def flag(name: str) -> str:
-    """An option's name on a command line, where `from` can be one, which no field of Python's can."""
+    """Returns an option's name on a command line, where `from` can be one, which no field of Python's can."""
     return "from" if name == "from_run" else name.replace("_", "-")
 
 
 def name_of(thing: Any) -> str:
-    """The module of a function or class, as `python -m` takes it, or the path of a script that was run by its path."""
+    """Returns the module of a function or class, as `python -m` takes it, or the path of a script that was run by its
+    path."""
     name: str = thing.__module__
     if name == "__main__":
         main = sys.modules["__main__"]

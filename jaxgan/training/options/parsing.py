@@ -18,7 +18,7 @@ T = TypeVar("T", bound="Options")
 
 
 def parse(options_type: type[T], arguments: Sequence[str] | None = None) -> T:
-    """`command_line` for an experiment. Its arguments may name a preset, whose defaults are then those that
+    """Runs `command_line` for an experiment. Its arguments may name a preset, whose defaults are then those that
     `--help` shows, or a file of options to start from, `--options FILE`."""
     rest = list(sys.argv[1:] if arguments is None else arguments)
     file, rest = _taken(rest, "--options")
@@ -54,7 +54,7 @@ def _taken(arguments: Sequence[str], name: str) -> tuple[str | None, list[str]]:
 
 
 def _from_file(options_type: type[Options], path: Path) -> dict[str, Any]:
-    """A run's options by name, but for those that a new run has of its own."""
+    """Returns a run's options by name, but for those that a new run has of its own."""
     try:
         record = json.loads(path.read_text())
         experiment, values = record["experiment"], as_named_now(dict(record["options"]))

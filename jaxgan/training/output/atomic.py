@@ -10,7 +10,8 @@ __all__ = ["atomic_write"]
 
 @contextlib.contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` to write to, which becomes `path` when the block ends well and otherwise goes."""
+    """Yields a temporary path beside `path` to write to, which becomes `path` when the block ends well and is
+    removed otherwise."""
     temporary = path.with_name(path.name + ".tmp")
     try:
         yield temporary

@@ -57,18 +57,19 @@ class Drawing:
 
     @property
     def by_label(self) -> bool:
-        """True where a label is all that the output depends on."""
+        """Returns whether a label is all that the output depends on."""
         return self.takes == {(LABEL,)}
 
     @property
     def scored(self) -> tuple[str, ...]:
-        """The outputs that are examples of the data: the main field, or of several sets those called like one."""
+        """Returns the outputs that are examples of the data: the main field, or of several sets those called like
+        one."""
         names = tuple(self.data.sets) or (self.data.main,)
         return tuple(name for name in self.outputs if name in names)
 
     @property
     def main(self) -> str:
-        """The output that counts: the first that is scored, or else the first."""
+        """Returns the output that counts: the first that is scored, or else the first."""
         return (*self.scored, *self.outputs)[0]
 
     def pair(self, output: str, drawn: Drawn, member: int | None = None) -> tuple[np.ndarray, np.ndarray | None]:
@@ -90,12 +91,12 @@ class Drawing:
     def picture(
         self, drawn: Drawn, columns: int | None = None, *, real: Mapping[str, np.ndarray] | None = None
     ) -> np.ndarray:
-        """A picture of what was drawn, see `jaxgan.training.output.pictures.picture`."""
+        """Returns a picture of what was drawn, see `jaxgan.training.output.pictures.picture`."""
         media = {name: self.medium(name) for name in drawn}
         return picture(media, drawn, columns, members=self.members, real=real)
 
     def examples(self) -> Held:
-        """Those that are drawn from, read once."""
+        """Returns the examples that are drawn from, read once."""
         if self.held is None:
             raise ValueError("what is drawn depends on no examples")
         if self._read is None:
@@ -116,8 +117,8 @@ class Drawing:
         return self.data.fields[LABEL].counts if LABEL in self.data.fields else ()
 
     def labels(self, first: int, count: int, *, label: int | None = None, run: int | None = None) -> np.ndarray:
-        """The labels, int32 `[count]`, from number `first` on: all one `label`; or by turns, after `run` of each; or,
-        by default, as often as the data have them, in any stretch of numbers, whatever the count."""
+        """Returns the labels, int32 `[count]`, from number `first` on: all one `label`; or by turns, after `run` of
+        each; or, by default, as often as the data have them, in any stretch of numbers, whatever the count."""
         numbers = np.arange(first, first + count, dtype=np.uint64)
         if label is not None:
             return np.full(count, label, np.int32)
@@ -129,7 +130,7 @@ class Drawing:
         return np.searchsorted(bounds, places.astype(np.float64), side="right").astype(np.int32)
 
     def asked(self, first: int, count: int, *, label: int | None = None, run: int | None = None) -> Any:
-        """Stored examples `[count, ...]` for what is drawn from number `first` on: held ones in turn, or labels
+        """Returns stored examples `[count, ...]` for what is drawn from number `first` on: held ones in turn, or labels
         alone."""
         if self.held is None:
             known = {LABEL: self.labels(first, count, label=label, run=run)} if self.data.classes else {}
@@ -169,7 +170,7 @@ class Drawing:
         at_once: int | None = None,
         **how: Any,
     ) -> Callable[[State], Drawn]:
-        """A function that draws `count` from a state: stored arrays `[count, ...]` by output, of an ensemble
+        """Returns a function that draws `count` from a state: stored arrays `[count, ...]` by output, of an ensemble
         `[S, count, ...]`, on the host. It compiles once. key: a JAX key, or a seed. label, run: as for `labels`.
         at_once: how many in a dispatch, by default 256 of all members together. how: as for `Sample`. The same key
         draws the same, whatever the count."""
@@ -204,7 +205,7 @@ def _decoded(data: DataSpec, stored: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _dependencies(gan: GAN, data: DataSpec, state: State) -> tuple[set[tuple[str, ...]], tuple[str, ...]]:
-    """The paths of what the outputs depend on in a batch of examples, and the outputs' names."""
+    """Returns the paths of what the outputs depend on in a batch of examples, and the outputs' names."""
     leaves, tree = jax.tree.flatten_with_path(data.batch(TRACED))
     keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), TRACED))
     names: list[str] = []

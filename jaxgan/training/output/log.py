@@ -18,7 +18,7 @@ LOG_EVERY = 10  # steps between two rows; the rows that are logged must not depe
 
 
 def write_json(path: Path, value: Any) -> None:
-    """`value` as a JSON file, written atomically."""
+    """Writes `value` as a JSON file, atomically."""
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2) + "\n")
 
@@ -29,7 +29,7 @@ def bar_interval() -> float:
 
 
 def progress_bar(done: int, total: int, *, hidden: bool = False) -> tqdm:
-    """The bar of a run, on stderr."""
+    """Returns the bar of a run, on stderr."""
     return tqdm(
         disable=hidden,
         total=total,
@@ -41,17 +41,18 @@ def progress_bar(done: int, total: int, *, hidden: bool = False) -> tqdm:
 
 
 def last_step(directory: Path) -> int:
-    """The last step in a run directory's `metrics.jsonl`, 0 where there is none."""
+    """Returns the last step in a run directory's `metrics.jsonl`, 0 where there is none."""
     return max((row["step"] for row in read_rows(directory / "metrics.jsonl")), default=0)
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The rows of a `metrics.jsonl`, but for one that a kill has left unfinished; none where there is no file."""
+    """Returns the rows of a `metrics.jsonl`, but for one that a kill has left unfinished; none where there is no
+    file."""
     return [row for row in map(_row, path.read_text().splitlines()) if row] if path.exists() else []
 
 
 def _row(line: str) -> dict[str, Any] | None:
-    """A line of `metrics.jsonl`; None for one that a kill has left unfinished."""
+    """Parses a line of `metrics.jsonl`; None for one that a kill has left unfinished."""
     try:
         row: dict[str, Any] = json.loads(line)
     except ValueError:
@@ -102,12 +103,12 @@ class Log:
             events.flush()
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
-        """Numbers by name for TensorBoard alone."""
+        """Writes numbers by name for TensorBoard alone."""
         _scalars(self.events, step, dict(values))
         self.events.flush()
 
     def image(self, step: int, sheet: np.ndarray) -> None:
-        """A sample grid, uint8 `[H, W, C]`."""
+        """Writes a sample grid, uint8 `[H, W, C]`, for TensorBoard."""
         from tensorboardX.summary import image
 
         shown = sheet if sheet.shape[-1] == 3 else sheet[..., :1]
@@ -121,7 +122,7 @@ class Log:
 
 
 def _events(folder: Path, done: int) -> Any:
-    """A file of TensorBoard's for the steps after `done`."""
+    """Opens a file of TensorBoard's for the steps after `done`."""
     # Not its SummaryWriter: that writes up to two minutes later, in a thread, and a kill would leave gaps.
     from tensorboardX.event_file_writer import EventsWriter
     from tensorboardX.proto.event_pb2 import SessionLog

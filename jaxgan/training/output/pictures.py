@@ -24,9 +24,9 @@ def picture(
     members: int = 0,
     real: Mapping[str, np.ndarray] | None = None,
 ) -> np.ndarray:
-    """A picture of what a GAN draws, uint8 `[H, W, C]`: stored arrays `[N, ...]` of these `media` by output, of an
-    ensemble with so many `members` `[members, N, ...]`. columns: as for a medium's `show`. real: examples of the data
-    by output, for media that compare.
+    """Returns a picture of what a GAN draws, uint8 `[H, W, C]`: stored arrays `[N, ...]` of these `media` by output, of
+    an ensemble with so many `members` `[members, N, ...]`. columns: as for a medium's `show`. real: examples of the
+    data by output, for media that compare.
 
     Several outputs stand side by side, example by example where each makes a picture of its own."""
 
@@ -54,13 +54,13 @@ def _picture(array: np.ndarray) -> Image.Image:
 
 
 def save_png(path: Path, array: np.ndarray) -> None:
-    """uint8 `[H, W, C]` as a PNG file, written atomically."""
+    """Writes uint8 `[H, W, C]` as a PNG file, atomically."""
     with atomic_write(path) as temporary:
         _picture(array).save(temporary, format="PNG")
 
 
 def save_gif(path: Path, frames: Sequence[np.ndarray], milliseconds: int = 120) -> None:
-    """uint8 frames `[H, W, C]` as an endless GIF that rests on its last frame. ValueError without frames."""
+    """Writes uint8 frames `[H, W, C]` as an endless GIF that rests on its last frame. ValueError without frames."""
     if not len(frames):
         raise ValueError("an animation needs at least one frame, got none")
     first, *rest = [_picture(frame) for frame in frames]
@@ -70,7 +70,7 @@ def save_gif(path: Path, frames: Sequence[np.ndarray], milliseconds: int = 120) 
 
 
 def animate(folder: Path, path: Path) -> None:
-    """The folder's PNG files, at most 100 evenly chosen, as one animation; none where there are no files."""
+    """Writes the folder's PNG files, at most 100 evenly chosen, as one animation; none where there are no files."""
     files = sorted(folder.glob("*.png"))
     if not files:
         return
@@ -81,7 +81,7 @@ def animate(folder: Path, path: Path) -> None:
 
 
 def _frame(file: Path) -> np.ndarray | None:
-    """A picture `[H, W, C]`; None for a file that was damaged since, for which the animation needn't fail."""
+    """Reads a picture `[H, W, C]`; None for a file that was damaged since, for which the animation needn't fail."""
     try:
         with Image.open(file) as picture:
             return np.atleast_3d(np.asarray(picture))

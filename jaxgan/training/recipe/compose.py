@@ -41,7 +41,7 @@ def compose(
     together: bool = False,
     project: Project | None = None,
 ) -> GAN:
-    """The GAN of a generator and a discriminator that learn as the options say.
+    """Returns the GAN of a generator and a discriminator that learn as the options say.
 
     updates: "joint" is one pass through the generator in an iteration, from whose images the discriminator learns and
         then the generator; "alternating" is a pass for each update, from latents of its own. With `--accumulate` above
@@ -96,8 +96,8 @@ def taking_turns(
     together: bool = False,
     project: Project | None = None,
 ) -> Step:
-    """An iteration in which the discriminator learns `critic_steps` times and the generator once, with `updates` as for
-    `compose` and other options as for `make_d_step`. ValueError as there."""
+    """Returns an iteration in which the discriminator learns `critic_steps` times and the generator once, with
+    `updates` as for `compose` and other options as for `make_d_step`. ValueError as there."""
     if updates not in ("joint", "alternating"):
         raise ValueError(f"updates must be 'joint' or 'alternating', got {updates!r}")
     if updates == "joint" and critic_steps != 1:
@@ -118,8 +118,8 @@ def taking_turns(
 
 
 def looking_ahead(options: OptimizerOptions, gan: GAN, project: Mapping[str, Project] | None = None) -> GAN:
-    """The GAN with `--lookahead` around its iteration, and the slow weights in its state; without the option, itself.
-    See `jaxgan.lookahead`; `project` as there."""
+    """Returns the GAN with `--lookahead` around its iteration, and the slow weights in its state; without the option,
+    itself. See `jaxgan.lookahead`; `project` as there."""
     if not options.lookahead:
         return gan
     return gan._replace(
@@ -131,7 +131,7 @@ def looking_ahead(options: OptimizerOptions, gan: GAN, project: Mapping[str, Pro
 def _examples(
     options: Options, data: DataSpec, sampler: Sampler, prepare: Prepare | None
 ) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
-    """One example, zeros `[1, ...]`, of what the generator is fed, and of what the discriminator is shown."""
+    """Returns one example, zeros `[1, ...]`, of what the generator is fed, and of what the discriminator is shown."""
     count = options.batch_size // options.accumulate
     batch = {name: field.batch(count) for name, field in data.fields.items()}
     keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), count))

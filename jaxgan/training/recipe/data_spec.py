@@ -37,15 +37,15 @@ class Field:
 
     @property
     def medium(self) -> Medium:
-        """KeyError for a label, which has none."""
+        """Returns the field's medium. KeyError for a label, which has none."""
         return Vectors(self.low, self.high, self.columns) if self.kind == Vectors.kind else SINGLE[self.kind]
 
     def decode(self, stored: jax.Array) -> jax.Array:
-        """Stored examples `[N, ...]` as networks take them; labels as they are."""
+        """Decodes stored examples `[N, ...]` for networks; labels stay as they are."""
         return stored if self.kind == LABEL else self.medium.decode(stored)
 
     def batch(self, count: int) -> jax.ShapeDtypeStruct:
-        """Converts stored values to what a network takes."""
+        """Returns the shape and type of `count` examples as networks take them."""
         return jax.ShapeDtypeStruct((count, *self.shape), jnp.int32 if self.kind == LABEL else jnp.float32)
 
     @property
@@ -79,7 +79,7 @@ class DataSpec:
 
     @classmethod
     def of(cls, data: "Data", size: tuple[int, int] | None = None) -> "DataSpec":
-        """`size`: height and width, where the step crops images to it."""
+        """Describes loaded data. size: height and width, where the step crops images to it."""
         if isinstance(data, dict):
             sets = {name: cls.of(one, size) for name, one in data.items()}
             named = ",".join(f"{name}={spec.name}" for name, spec in sets.items())
@@ -110,7 +110,7 @@ class DataSpec:
         return cls(record["name"], record["count"], fields, record["content"], sets)
 
     def record(self) -> dict[str, Any]:
-        """As JSON has it: what is as by default is left out."""
+        """Returns the description as a JSON record; what is as by default is left out."""
         fields = {
             name: {key: value for key, value in dataclasses.asdict(field).items() if value or key == "kind"}
             for name, field in self.fields.items()
@@ -131,19 +131,19 @@ class DataSpec:
 
     @property
     def contents(self) -> dict[str, str]:
-        """The checksum of each set by its name; of a single one, under its empty name."""
+        """Returns the checksum of each set by its name; of a single one, under its empty name."""
         return {name: one.content for name, one in self.sets.items()} or {"": self.content}
 
     @property
     def field(self) -> Field:
-        """The main one."""
+        """Returns the main field."""
         if self.sets:
             raise UsageError(f"--dataset has several sets, {', '.join(self.sets)}, and this experiment takes one")
         return next(iter(self.fields.values()))
 
     @property
     def main(self) -> str:
-        """The name of the main field."""
+        """Returns the name of the main field."""
         return next(name for name, field in self.fields.items() if field is self.field)
 
     @property
@@ -156,7 +156,7 @@ class DataSpec:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of one example of the main field as networks take it, `(H, W, C)` for images."""
+        """Returns the shape of one example of the main field as networks take it, `(H, W, C)` for images."""
         return self.field.shape
 
     @property
@@ -175,7 +175,7 @@ class DataSpec:
 
     @property
     def classes(self) -> int:
-        """0 without labels, and of several sets."""
+        """Returns the number of classes; 0 without labels, and of several sets."""
         return self.fields[LABEL].classes if LABEL in self.fields else 0
 
     def like(self, output: str) -> Field:
@@ -190,7 +190,7 @@ class DataSpec:
         )
 
     def batch(self, count: int) -> Any:
-        """The shapes of a batch with so many examples (of each set)."""
+        """Returns the shapes of a batch with so many examples (of each set)."""
         if self.sets:
             return {name: one.batch(count) for name, one in self.sets.items()}
         return {name: field.batch(count) for name, field in self.fields.items()}

@@ -1,4 +1,4 @@
-"""The GAN that an experiment hands to the loop, and what most experiments make one of."""
+"""The GAN that an experiment hands to the loop, and the functions from which most experiments build one."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -71,8 +71,9 @@ def init_with(
     conditions: tuple[jax.Array | None, jax.Array | None] = (None, None),
     extras: Callable[[Mapping[str, TrainState]], Mapping[str, Any]] | None = None,
 ) -> Callable[[jax.Array], GANState]:
-    """`GAN.init` for a generator and a discriminator with one kind of optimiser: `latent` and `image` are examples,
-    `[1, ...]`, of what they are given; `conditions` are what they are given beside it; `hyper` as in GANState;
+    """Returns `GAN.init` for a generator and a discriminator with one kind of optimiser: `latent` and `image` are
+    examples, `[1, ...]`, of what they are given; `conditions` are what they are given beside it; `hyper` as in
+    GANState;
     `extras`: `players -> extras`, what terms keep between steps, at step 0."""
 
     def init(key: jax.Array) -> GANState:
@@ -93,8 +94,8 @@ def generate_with(state: GANState, inputs: dict[str, jax.Array], *, weights: Wei
 
 
 def sample_with(sampler: Sampler, output: str = "image") -> Sample:
-    """`GAN.sample` of a plain GAN: what its generator makes, in evaluation mode, of what the sampler feeds it, named
-    `output`.
+    """Returns `GAN.sample` of a plain GAN: the generator's outputs, in evaluation mode, for the sampler's inputs, under
+    the name `output`.
 
     toward, share: of a walk between latents; from those that `keys` draw to those of the keys `toward` `[N]`, so much
     of the way along great circles, since N(0, I) lives near a sphere."""

@@ -38,8 +38,8 @@ class Held(NamedTuple):
 
 
 def load(options: DataOptions, given: Given | None = None) -> Data:
-    """The examples that the options name (or `given` ones), prepared as they say, without those that are held out.
-    UsageError where that can't be."""
+    """Returns the examples that the options name (or `given` ones), prepared as they say, without those that are held
+    out. UsageError where that can't be."""
     if options.stream and importlib.util.find_spec("grain") is None:
         raise UsageError("--stream needs Grain: pip install 'jaxgan[grain]'")
     if options.stream and getattr(multiprocessing.current_process(), "_inheriting", False):  # a worker that starts
@@ -97,7 +97,7 @@ def _held_or_training(options: DataOptions, given: Given | None, training: Data 
 
 
 def _stored(found: Data, fields: Mapping[str, Field]) -> dict[str, np.ndarray]:
-    """The first examples of a single set in the order in which they are drawn from."""
+    """Returns the first examples of a single set in the order in which they are drawn from."""
     if isinstance(found, dict):
         raise TypeError("there are several sets")
     chosen = drawn_order(found)[:MOST]
@@ -113,12 +113,12 @@ def _stored(found: Data, fields: Mapping[str, Field]) -> dict[str, np.ndarray]:
 
 
 def drawn_order(examples: data.DataSet | Stream) -> np.ndarray:
-    """The numbers of a set's examples in an order that is drawn once and for all."""
+    """Returns the numbers of a set's examples in an order that is drawn once and for all."""
     return np.random.default_rng(0).permutation(len(examples))
 
 
 def _middle(images: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """The window `[N, *shape]` in the middle of images."""
+    """Returns the window `[N, *shape]` in the middle of images."""
     height, width, _ = shape
     top, left = (images.shape[1] - height) // 2, (images.shape[2] - width) // 2
     return images[:, top : top + height, left : left + width]
@@ -161,7 +161,7 @@ def _chosen(options: DataOptions, source: data.Source, *, held: bool) -> tuple[n
 
 
 def _read(options: DataOptions, source: data.Source, *, held: bool) -> data.DataSet | Stream:
-    """A single set, in memory or as it is read."""
+    """Reads a single set into memory, or opens it as a stream."""
     alone = isinstance(source, data.DataSet) and {name: source.kind(name) for name in source.fields} == {
         "image": "image"
     }
@@ -181,7 +181,7 @@ def _read(options: DataOptions, source: data.Source, *, held: bool) -> data.Data
 
 
 def _read_in_memory(options: DataOptions, source: data.Source, *, held: bool) -> data.DataSet:
-    """A set in memory, of any fields."""
+    """Reads a set of any fields into memory."""
     if not isinstance(source, data.DataSet):
         return _read(options, source, held=held)  # type: ignore[return-value]  # there is no --stream
     chosen, labels, names = _chosen(options, source, held=held)
@@ -209,7 +209,7 @@ def _usable(
 
 
 def _refuse(options: DataOptions, source: data.DataSet, images: Sequence[data.DataSet]) -> None:
-    """UsageError where options of images are given for a set without any, or a set can't be streamed."""
+    """Raises UsageError where options of images are given for a set without any, or a set can't be streamed."""
     if options.stream and images:
         raise UsageError(f"--stream reads sets of images alone, and {source.name} has {', '.join(source.fields)}")
     if images:
@@ -246,7 +246,7 @@ def _skipped(faults: list[str], bad: int, of: int) -> str:
 
 
 def _check_room(size: int, name: str) -> None:
-    """The device's memory must hold the images beside all else."""
+    """Raises UsageError unless half of the device's memory holds the images."""
     stats = jax.local_devices()[0].memory_stats() or {}
     memory = stats.get("bytes_limit") or machine_memory()
     if not stats:  # devices that a CPU appears as have their copies in one memory

@@ -32,8 +32,8 @@ class Member(NamedTuple):
 
 
 def members_of(options: Options) -> list[Member]:
-    """The GANs that the options ask for, seeds varying fastest; none for a single one without a sweep. UsageError where
-    `--sweep` can't be read."""
+    """Returns the GANs that the options ask for, seeds varying fastest; none for a single one without a sweep.
+    UsageError where `--sweep` can't be read."""
     if options.seeds == 1 and options.sweep is None:
         return []
     seeds = range(options.seed, options.seed + options.seeds)
@@ -58,8 +58,9 @@ def _swept(text: str) -> list[dict[str, float]]:
 
 
 def ensemble_of(gan: GAN, members: Sequence[Member]) -> GAN:
-    """The GAN whose state is an `Ensemble` of these members, and whose samples are theirs, `[S, N, ...]`, of the same
-    inputs. Its `iteration` is still that of one member. UsageError where the state's `hyper` lacks what is swept."""
+    """Returns the GAN whose state is an `Ensemble` of these members, and whose samples are theirs, `[S, N, ...]`, of
+    the same inputs. Its `iteration` is still that of one member. UsageError where the state's `hyper` lacks what is
+    swept."""
     known = getattr(jax.eval_shape(gan.init, jax.random.key(0)), "hyper", {})
     for name in members[0].swept:
         if name not in known:

@@ -104,8 +104,8 @@ class Run:
             write_json(self.path, record)
 
     def refuse_to_begin_again(self, before: dict[str, Any]) -> None:
-        """UsageError where the run, which had these options, has no checkpoint, but must have had one: it was put
-        aside, or lost."""
+        """Raises UsageError where the run, which had these options, has no checkpoint, but must have had one: it was
+        put aside, or lost."""
         logged = last_step(self.directory)
         began = before.get("step") or 0  # with another run's state
         # A checkpoint is whole, at the latest, before the next but one is begun.
@@ -116,7 +116,7 @@ class Run:
             )
 
     def experiment(self) -> tuple[Build, Options, DataSpec]:
-        """The run's build function, options and data, for those who only have the directory."""
+        """Returns the run's build function, options and data, for those who only have the directory."""
         record = self.record()
         if record is None:
             raise UsageError(f"{self.directory} is no run directory: it has no options.json")
@@ -128,7 +128,7 @@ class Run:
 
 
 def new_directory(name: str) -> Path:
-    """A directory of the run's own, which is made at once, lest another run that starts now takes it too."""
+    """Makes a directory for the run at once, lest another run that starts now takes it too."""
     short = Path(name).stem if name.endswith(".py") else name.rpartition(".")[2]
     stamp = time.strftime("%Y%m%d-%H%M%S")
     path = Path("runs") / f"{short}-{stamp}"
@@ -144,7 +144,7 @@ def new_directory(name: str) -> Path:
 
 
 def _load(name: str) -> Any:
-    """The experiment's module. UsageError where it can't be imported or has no `Options` and `build`."""
+    """Imports the experiment's module. UsageError where it can't be imported or has no `Options` and `build`."""
     try:
         if name.endswith(".py"):
             spec = importlib.util.spec_from_file_location(Path(name).stem, name)

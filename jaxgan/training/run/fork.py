@@ -23,8 +23,8 @@ OWN = ("key", "hyper")  # what a new run does not take from the other
 
 
 def resolve_fork(options: Options, record: dict[str, Any] | None) -> Options:
-    """The options with `--from` as an absolute path. A run that has a `record` began where that says, which needn't be
-    said again. UsageError where the other run is the one in `--workdir`."""
+    """Returns the options with `--from` as an absolute path. A run that has a `record` began where that says, which
+    needn't be said again. UsageError where the other run is the one in `--workdir`."""
     if options.from_run is None:
         if record is None:
             return options
@@ -43,8 +43,8 @@ def resolve_fork(options: Options, record: dict[str, Any] | None) -> Options:
 
 
 def fork(options: Options, build: Build, like: State, fresh: State) -> tuple[int, State]:
-    """A step of the run `options.from_run`, by default its newest, and its state as a new run takes it: all that was
-    learned, with the key and the `hyper` of the `fresh` state. `like` is as in `Checkpoints.restore`.
+    """Reads a step of the run `options.from_run`, by default its newest, and its state as a new run takes it: all
+    that was learned, with the key and the `hyper` of the `fresh` state. `like` is as in `Checkpoints.restore`.
 
     UsageError where there is no such run or step, it is of another experiment, of other networks or of another number
     of GANs, or there is nothing left to do."""
@@ -65,7 +65,7 @@ def fork(options: Options, build: Build, like: State, fresh: State) -> tuple[int
 
 
 def _check(source: Path, record: dict[str, Any], options: Options, build: Build, like: State) -> None:
-    """UsageError where the other run's state is not like this one's, before it is read."""
+    """Raises UsageError where the other run's state is not like this one's, before it is read."""
     theirs = record["options"]
     alike = dataclasses.replace(options, seed=0, seeds=theirs.get("seeds", 1), sweep=theirs.get("sweep"))
     members, mine = members_of(alike), members_of(options)

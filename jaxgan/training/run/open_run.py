@@ -46,7 +46,7 @@ class OpenRun:
     given: Given | None = dataclasses.field(default=None, repr=False)
 
     def member(self, number: int) -> "OpenRun":
-        """One of an ensemble's GANs, as a run of its own. UsageError where there is none of that number."""
+        """Returns one of an ensemble's GANs, as a run of its own. UsageError where there is none of that number."""
         if not 0 <= number < len(self.members):
             has = f"has members 0 to {len(self.members) - 1}" if self.members else "is a run of one GAN"
             raise UsageError(f"there is no member {number}: {self.directory} {has}")
@@ -57,7 +57,7 @@ class OpenRun:
 
     @functools.cached_property
     def drawing(self) -> Drawing:
-        """Draws from its state."""
+        """Returns the `Drawing` of the run's GAN, which draws from its state."""
 
         def read() -> Held:
             try:
@@ -71,14 +71,14 @@ class OpenRun:
         return Drawing(self.gan, self.data, self.state, read, members=len(self.members))
 
     def check(self, label: int | None) -> None:
-        """UsageError for a label that the run's generator can't be asked for."""
+        """Raises UsageError for a label that the run's generator can't be asked for."""
         if label is not None and not self.drawing.conditional:
             raise UsageError(f"the generator of {self.directory} is given no labels; leave out label {label}")
         if label is not None and not 0 <= label < self.data.classes:
             raise UsageError(f"the label must be from 0 to {self.data.classes - 1}, the data's classes, got {label}")
 
     def sample(self, count: int, **how: Any) -> np.ndarray:
-        """`count` of what the run draws: images, uint8 `[count, H, W, C]`, points, float32 `[count, 1, 1, 2]`, or
+        """Draws `count` examples: images, uint8 `[count, H, W, C]`, points, float32 `[count, 1, 1, 2]`, or
         vectors, float32 `[count, D]`; of an ensemble, those of all members on the same latents, `[S, count, ...]`. Of
         several outputs it is the first that is scored; `draw` has all, and what `how` may be."""
         return self.draw(count, **how)[self.drawing.main]
@@ -93,7 +93,7 @@ class OpenRun:
         run: int | None = None,
         **how: Any,
     ) -> dict[str, np.ndarray]:
-        """All that the run draws, by name, and `label` `[count]` where it was asked for by labels alone.
+        """Draws all outputs of the run's GAN, by name, and `label` `[count]` where it was asked for by labels alone.
 
         weights: "ema", the averaged ones, or "raw", those of the last step.
         label: of a conditional GAN, the class of all examples, from 0.
@@ -114,8 +114,8 @@ class OpenRun:
         return drawn if asked is None else {**drawn, LABEL: asked}
 
     def picture(self, count: int, columns: int | None = None, **how: Any) -> np.ndarray:
-        """A picture of `count` drawn examples, in rows of `columns` (by default as square as can be), uint8 `[H, W,
-        C]`; classes take turns, a row each. how: as for `draw`."""
+        """Returns a picture of `count` drawn examples, in rows of `columns` (by default as square as can be), uint8
+        `[H, W, C]`; classes take turns, a row each. how: as for `draw`."""
         drawn = self.draw(count, **{"run": columns or 1, **how})
         return self.drawing.picture({name: drawn[name] for name in self.drawing.outputs}, columns)
 
@@ -127,10 +127,10 @@ def open(  # noqa: A001
     member: int | None = None,
     data: Given | None = None,
 ) -> OpenRun:
-    """The run in a directory at `step` (by default its newest checkpoint; "best" is what --eval-every found to be), on
-    the first device; `member` picks one GAN of an ensemble. `data` is the set of one's own, or several by name, that it
-    was trained on, for what needs examples of it. It may be training still. UsageError where there is no run, no such
-    checkpoint or no such member."""
+    """Opens the run in a directory at `step` (by default its newest checkpoint; "best" is what --eval-every found to
+    be), on the first device; `member` picks one GAN of an ensemble. `data` is the set of one's own, or several by name,
+    that it was trained on, for what needs examples of it. It may be training still. UsageError where there is no run,
+    no such checkpoint or no such member."""
     where = Path(directory).expanduser().absolute()
     build, options, spec = Run(where).experiment()
     alone = build(options, spec)
@@ -142,8 +142,8 @@ def open(  # noqa: A001
 
 
 def read_checkpoint(directory: Path, step: int | Literal["best"] | None, like: State) -> tuple[int, State]:
-    """A run's checkpoint of `step`, by default its newest, as from `Checkpoints.restore`. UsageError where there is
-    none."""
+    """Reads a run's checkpoint of `step`, by default its newest, as from `Checkpoints.restore`. UsageError where
+    there is none."""
     name = BEST if step == "best" else "checkpoints"
     with contextlib.closing(Checkpoints(directory, name, read_only=True)) as checkpoints:
         if isinstance(step, int):

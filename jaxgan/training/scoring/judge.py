@@ -44,8 +44,8 @@ class Judge:
         keep: bool = False,
         **about: Any,
     ) -> list[dict[str, Any]]:
-        """Records of images' scores. asked: the labels that they were asked for by, `[N]`. targets, keep: as in
-        `scores`. about: what the images are. UsageError where they can't be scored."""
+        """Returns the records of images' scores. asked: the labels that they were asked for by, `[N]`. targets, keep:
+        as in `scores`. about: what the images are. UsageError where they can't be scored."""
         metrics, network, dataset, lpips = self.measure
         pair = None if asked is None or self.labels is None else (asked, self.labels)
         bar = tqdm(desc="looking at images", unit="image", mininterval=bar_interval(), delay=2, leave=False)
@@ -69,7 +69,7 @@ class Judge:
 
 
 def judge_for(measure: Measure, data: RealData) -> Judge:
-    """The judge by a run's own data, a single set, of which it takes up to 100,000 examples (and 2 GiB)."""
+    """Returns the judge by a run's own data, a single set, of which it takes up to 100,000 examples (and 2 GiB)."""
     first = data.examples(1)
     most = min(MOST, ROOM // first.nbytes) if set(measure.metrics) & MANY else FEW
     real = data.examples(min(most, data.spec.count))
@@ -79,7 +79,7 @@ def judge_for(measure: Measure, data: RealData) -> Judge:
 def judge_against(
     measure: Measure, real: np.ndarray, dataset: str, split: str | None, labels: np.ndarray | None = None
 ) -> Judge:
-    """The judge by these images, whose order is taken as drawn."""
+    """Returns the judge by these images, whose order is taken as drawn."""
     about = {"dataset": dataset, "split": split, "content": content_of(real[:FEW]), "size": list(real.shape[1:])}
     return Judge(measure, real, about, labels)
 
@@ -100,5 +100,5 @@ def append(directory: Path, records: Sequence[dict[str, Any]]) -> None:
 
 
 def read(directory: Path) -> list[dict[str, Any]]:
-    """The records of `evaluations.jsonl` in a directory; none where there is no such file."""
+    """Returns the records of `evaluations.jsonl` in a directory; none where there is no such file."""
     return read_rows(directory / FILE)

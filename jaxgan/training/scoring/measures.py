@@ -40,7 +40,7 @@ class Measure(NamedTuple):
     lpips: Perceptual | None = None
 
     def without_pairs(self) -> "Measure | None":
-        """Those that compare sets; None for none."""
+        """Returns the measure with the metrics that compare sets alone; None where there are none."""
         metrics = tuple(metric for metric in self.metrics if metric not in OF_PAIRS)
         return self._replace(metrics=metrics) if metrics else None
 
@@ -94,7 +94,7 @@ def measure_for(options: FeatureOptions, data: DataSpec, *, conditional: bool = 
 
 
 def _check_kinds(metrics: Sequence[str], data: DataSpec, *, paired: bool, lpips: Perceptual | None) -> None:
-    """UsageError for metrics of something else than what is scored."""
+    """Raises UsageError for metrics of something else than what is scored."""
     of_pairs = [metric for metric in metrics if metric in OF_PAIRS]
     if of_pairs and not (paired and data.kind == Image.kind):
         raise UsageError(
@@ -122,7 +122,7 @@ def _lpips(options: FeatureOptions) -> Perceptual | None:
 
 
 def _network(options: FeatureOptions, data: DataSpec) -> FeatureNetwork | None:
-    """The network that is named, or else the packaged classifier of the set if it takes these images, or else
+    """Returns the network that is named, or else the packaged classifier of the set if it takes these images, or else
     Inception where the environment names its weights."""
     wanted, packaged = options.feature_network, SUITS.get(data.name)
     try:
@@ -143,7 +143,7 @@ def _network(options: FeatureOptions, data: DataSpec) -> FeatureNetwork | None:
 
 
 def _taking(network: FeatureNetwork, data: DataSpec) -> FeatureNetwork:
-    """The network; ValueError, its own, where it doesn't take such images."""
+    """Returns the network; ValueError, its own, where it doesn't take such images."""
     kind = jnp.uint8 if data.kind == Image.kind else jnp.float32
     jax.eval_shape(network.apply, jax.ShapeDtypeStruct((1, *data.shape), kind))
     return network

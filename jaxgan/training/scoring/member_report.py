@@ -109,8 +109,8 @@ def _report(
 
 
 def last_metrics(path: Path, step: int) -> dict[str, list[float | None]]:
-    """Each member's metrics, means over the last tenth of the steps that `metrics.jsonl` has until `step`; None for one
-    that was frozen in them. Nothing where it has none, as of a run of few steps."""
+    """Returns each member's metrics, means over the last tenth of the steps that `metrics.jsonl` has until `step`; None
+    for one that was frozen in them. Nothing where it has none, as of a run of few steps."""
     rows = [row for row in read_rows(path) if row["step"] <= step and "members" in row]
     logged = [row["members"] for row in rows if row["step"] > (1 - LAST) * rows[-1]["step"]]
 

@@ -70,7 +70,8 @@ class Monitor:
 
     @functools.cached_property
     def protocol(self) -> str:
-        """A digest that tells this run's records from those made with other scoring options before it was continued."""
+        """Returns a digest that tells this run's records from those made with other scoring options before it was
+        continued."""
         made_by: list[Any] = []
         for name, measure in self.measures.items():
             network, judge = measure.network and (measure.network.name, measure.network.sha256), self.judges[name]
@@ -83,7 +84,7 @@ class Monitor:
         return [record for record in read(self.directory) if record.get("during_training") == self.protocol]
 
     def live(self, frozen: np.ndarray) -> list[int | None]:
-        """The GANs that have not diverged."""
+        """Returns the GANs that have not diverged."""
         return [number for number in self.seeds if number is None or not frozen[number]]
 
     def __call__(
@@ -92,7 +93,8 @@ class Monitor:
         """Scores the state of `step`, keeps it if it is the best so far, logs it, and returns what is to be said, on
         the first process.
 
-        frozen: as `Watch` has it; metrics: `[count]`, or `[count, S]`, of the steps before."""
+        frozen: `[S]`, the members that have diverged, as `DivergenceCheck.frozen`; metrics: `[count]`, or `[count, S]`,
+        of the steps before."""
         live = self.live(frozen)
         if processes.from_first(lambda: self._scored(step, live)):
             return []
@@ -160,7 +162,7 @@ def _score_label(record: Record) -> str:
 
 
 def _line(step: int, records: Sequence[Record], top: Best | None, metrics: Any, log: Log | None) -> str:
-    """A line on a step's records, which are logged too."""
+    """Returns a line on a step's records, which are logged too."""
     values: dict[str, list[float]] = {}
     for record in records:
         values.setdefault(_score_label(record), []).append(record["value"])

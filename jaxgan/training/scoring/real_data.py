@@ -43,28 +43,28 @@ class RealData(NamedTuple):
         return RealData(self.data[name], self.spec.sets[name], self.transform)
 
     def examples(self, count: int, field: str | None = None) -> np.ndarray:
-        """See `real_examples`; of a single set."""
+        """Returns `real_examples` of a single set."""
         if isinstance(self.data, dict):
             raise TypeError("there are several sets: ask for that of an output")
         return real_examples(self.data, self.spec, self.transform, count, field)
 
     @property
     def labels(self) -> np.ndarray:
-        """The labels of a single set's examples, in the order of `examples`."""
+        """Returns the labels of a single set's examples, in the order of `examples`."""
         if isinstance(self.data, dict):
             raise TypeError("there are several sets: ask for that of an output")
         return self.data.labels[drawn_order(self.data)]
 
     def beside(self, drawing: Drawing, count: int) -> dict[str, np.ndarray]:
-        """Examples of the data for the pictures of media that compare."""
+        """Returns examples of the data for the pictures of media that compare."""
         return {name: self.of(name).examples(count) for name in drawing.scored if drawing.medium(name).compares}
 
 
 def real_examples(
     data: DataSet | Stream, spec: DataSpec, transform: RealTransform | None, count: int, field: str | None = None
 ) -> np.ndarray:
-    """`count` different examples of a field, by default the main one, drawn alike in every run, as a discriminator sees
-    them, and as they are stored."""
+    """Returns `count` different examples of a field, by default the main one, drawn alike in every run, as a
+    discriminator sees them, and as they are stored."""
     chosen, name = drawn_order(data)[:count], field or spec.main
     if isinstance(data, Stream):
         stored = in_memory(data.source, data.chosen[chosen], data.transform)

@@ -41,21 +41,21 @@ def _number(value: Any) -> float | None:
 
 
 def _plain(row: Row) -> Row:
-    """The row with plain integers, finite floats and None in it."""
+    """Returns the row with plain integers, finite floats and None in it."""
     frozen = row.get("frozen")
     first = {"member": int(row["member"]), "seed": int(row["seed"]), "frozen": None if frozen is None else int(frozen)}
     return first | {name: _number(value) for name, value in row.items() if name not in first}
 
 
 def mean_and_std(values: Sequence[float]) -> tuple[float | None, float | None]:
-    """Mean, None without a value, and standard deviation with n - 1, None below two."""
+    """Returns the mean, None without a value, and the standard deviation with n - 1, None for fewer than two."""
     mean = statistics.fmean(values) if values else None
     return mean, statistics.stdev(values) if len(values) > 1 else None
 
 
 def summaries(rows: Sequence[Row], swept: str | None = None, name: str = "score") -> list[Summary]:
-    """Means of `name`, one for each value of `swept` in ascending order, or one over all rows. ValueError without
-    rows."""
+    """Returns means of `name`, one for each value of `swept` in ascending order, or one over all rows. ValueError
+    without rows."""
     if not rows:
         raise ValueError("a report needs at least one member, got none")
     groups: dict[float | None, list[Row]] = {}
@@ -70,8 +70,8 @@ def summaries(rows: Sequence[Row], swept: str | None = None, name: str = "score"
 
 
 def table(rows: Sequence[Row], swept: str | None = None, score_name: str = "score") -> str:
-    """Every member with its score and its last losses (metrics named `.../loss`), then their means ± standard
-    deviations with the number of members behind them. ValueError without rows."""
+    """Returns a table of every member with its score and its last losses (metrics named `.../loss`), then their means ±
+    standard deviations with the number of members behind them. ValueError without rows."""
     losses = [name for name in dict.fromkeys(name for row in rows for name in row) if name.endswith("/loss")]
     names = {"score": score_name} | {name: name for name in losses}
     parameter = [] if swept is None else [swept]
@@ -95,21 +95,21 @@ def _text(number: float | None) -> str:
 
 
 def mean_std_text(mean: float | None, std: float | None) -> str:
-    """A mean and, where there is one, its standard deviation, as tables have them."""
+    """Returns the text of a mean and, where there is one, its standard deviation for tables."""
     return _text(mean) + ("" if std is None else f" ± {std:.2g}")
 
 
 def align_columns(lines: Sequence[Sequence[str]]) -> str:
-    """Lines of cells as columns, left-justified."""
+    """Lays lines of cells out in columns, left-justified."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     texts = ["  ".join(f"{text:<{width}}" for text, width in zip(line, widths, strict=True)) for line in lines]
     return "\n".join(text.rstrip() for text in texts)
 
 
 def plot(path: Path, rows: Sequence[Row], swept: str | None = None, score_name: str = "score") -> None:
-    """A PNG of the score over the values of `swept`, or over the seeds where nothing is swept: a dot a member, and the
-    mean ± standard deviation. Diverged members are crosses at the lower edge, with their number where there are more.
-    Values that span a decade stand on a logarithmic axis, 0 as far from the next as a decade is long. ValueError
+    """Writes a PNG of the score over the values of `swept`, or over the seeds where nothing is swept: a dot a member,
+    and the mean ± standard deviation. Diverged members are crosses at the lower edge, with their number where there are
+    more. Values that span a decade stand on a logarithmic axis, 0 as far from the next as a decade is long. ValueError
     without rows."""
     from matplotlib.figure import Figure  # without pyplot, which would look for a screen
 
@@ -142,7 +142,7 @@ def plot(path: Path, rows: Sequence[Row], swept: str | None = None, score_name: 
 
 
 def _marks(axes: Any, names: list[str] | None, places: list[float]) -> None:
-    """The x axis: its kind, and the values themselves as marks where they are few."""
+    """Sets the x axis: its kind, and the values themselves as marks where they are few."""
     values = sorted(set(places))
     positive = [value for value in values if value > 0]
     if names is None and values[0] >= 0 and positive and positive[-1] >= 10 * positive[0]:
@@ -182,7 +182,7 @@ def _crosses(axes: Any, places: list[float]) -> None:
 
 
 def write(directory: Path, rows: Sequence[Row], swept: str | None = None, score_name: str = "score") -> None:
-    """`members.json` and `members.png` in `directory`. ValueError without rows."""
+    """Writes `members.json` and `members.png` to `directory`. ValueError without rows."""
     record = {
         "score_name": score_name,
         "swept": swept,

@@ -37,7 +37,8 @@ class Best(NamedTuple):
 
 
 def _by_step(records: Iterable[Record], member: int | None) -> dict[int, dict[str, float]]:
-    """A GAN's values by step and key, the mean over what it draws; of several records of one output the newest."""
+    """Returns a GAN's values by step and key, the mean over what it draws; of several records of one output the
+    newest."""
     found: dict[int, dict[str, dict[str | None, float]]] = {}
     for record in records:
         if record["member"] == member:
@@ -49,7 +50,8 @@ def _by_step(records: Iterable[Record], member: int | None) -> dict[int, dict[st
 
 
 def best(records: Sequence[Record], metric: str, members: Iterable[int | None] = (None,)) -> Best | None:
-    """The best step by `metric` of those at which all `members` were scored, the earliest of several; None for none."""
+    """Returns the best step by `metric` of those at which all `members` were scored, the earliest of several; None for
+    none."""
     key = RANKED_BY[metric] if any(record["key"] == RANKED_BY[metric] for record in records) else metric
     courses = [_by_step(records, member) for member in members]
     steps = [step for step in courses[0] if all(key in course.get(step, {}) for course in courses)] if courses else []
@@ -92,7 +94,8 @@ def unlearned(records: Sequence[Record], member: int | None = None) -> str | Non
 
 
 def symptoms(metrics: dict[str, np.ndarray]) -> list[str]:
-    """D's margin and gradient norms, means over metrics `[count, ...]` by name; none where there are none of these."""
+    """Returns D's margin and gradient norms, means over metrics `[count, ...]` by name; none where there are none of
+    these."""
     means = {name: float(np.nanmean(values)) for name, values in metrics.items() if np.isfinite(values).any()}
     texts = []
     if {"discriminator/real_logits", "discriminator/fake_logits"} <= means.keys():

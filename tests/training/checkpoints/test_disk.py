@@ -155,11 +155,11 @@ def test_a_full_disk_ends_the_log_at_a_whole_line_which_is_continued(small_disk)
     assert lines == [f'{{"step": {10 * n}, "images": {80 * n}, "loss": 1.0}}' for n in range(1, whole_lines + 2)]
 
 
-def test_whole_removes_its_temporary_file_whatever_ends_the_block(tmp_path):
+def test_atomic_write_removes_its_temporary_file_whatever_ends_the_block(tmp_path):
     path = tmp_path / "file"
     path.write_text("before")
     for error in (OSError(28, "No space left on device"), KeyboardInterrupt(), ValueError("no")):
-        with pytest.raises(type(error)), atomic_write(path) as temporary:  # noqa: PT012 - both statements belong to the block
+        with pytest.raises(type(error)), atomic_write(path) as temporary:  # noqa: PT012 - both belong to the block
             temporary.write_text("half")
             raise error
     with pytest.raises(ValueError, match="before it was there"), atomic_write(path):

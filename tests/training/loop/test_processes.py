@@ -154,7 +154,7 @@ def test_samples_from_a_run_directory(undisturbed, tmp_path):
 
 
 def test_the_first_command_without_any_data(tmp_path):
-    """`python -m experiments.dcgan_mnist` at its default size, but for 60 steps, where no MNIST can be had."""
+    """`python -m experiments.dcgan_mnist` at its default preset, but for 60 steps, where no MNIST can be had."""
     short = ["--devices", 1, "--steps", 60, "--sample-every", 30]
     arguments = command("experiments.dcgan_mnist", *short, "--workdir", tmp_path / "run")
     done = finish(arguments, TFDS_DATA_DIR=str(tmp_path))

@@ -116,8 +116,8 @@ def test_what_a_sample_depends_on_is_found_out():
     assert takes(copied, spec) == set()
     unused = jax.jit(lambda examples, keys: (noise(keys), examples["source"] + 1)[0])
     assert takes(lambda state, examples, keys: {"image": unused(examples, keys)}, spec) == set()
-    labelled = lambda state, examples, keys: {"image": noise(keys) * examples["label"][:, None, None, None]}  # noqa: E731
-    assert takes(labelled, spec) == {("label",)}
+    by_label = lambda examples, keys: noise(keys) * examples["label"][:, None, None, None]  # noqa: E731
+    assert takes(lambda state, examples, keys: {"image": by_label(examples, keys)}, spec) == {("label",)}
     through = jax.jit(lambda x: jax.lax.scan(lambda carry, _: (carry + x, None), x, None, 3)[0])
     assert takes(lambda state, examples, keys: {"image": through(examples["source"])}, spec) == {("source",)}
     both = DataSpec.of({"a": data.open_source("ring"), "b": data.open_source("digits")})
