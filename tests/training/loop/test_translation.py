@@ -47,7 +47,7 @@ def cifar_pairs():
 
 
 def digits(count=80):
-    grey = data.open_source("digits").images[:count]
+    grey = data.open_source("digits").images[:count, 6:22, 6:22]  # small: convolutions take long on a CPU
     return {"a": data.from_arrays("digits", grey), "b": data.from_arrays("negative", 255 - grey)}
 
 
@@ -103,11 +103,12 @@ def test_a_cyclegan_is_trained_drawn_scored_and_continued(given, tmp_path):
         assert len(file.files) >= 2
 
 
+@pytest.mark.slow
 def test_several_cyclegans_at_once(tmp_path):
     sets = digits(24)
     train(cyclegan_of_sets.build, options(tmp_path, seeds=2, steps=2), data=sets)
     drawn = open_run(tmp_path / "run", data=sets).draw(3)
-    assert drawn["b"].shape == (2, 3, 28, 28, 1) and differs(drawn["b"][0], drawn["b"][1])
+    assert drawn["b"].shape == (2, 3, 16, 16, 1) and differs(drawn["b"][0], drawn["b"][1])
 
 
 TESTS = pathlib.Path(__file__).parents[2]
