@@ -55,7 +55,7 @@ def test_every_road_leads_to_the_same_state(road, name):
     assert_same(numbers(run(ROADS[road], step, state, [batch] * STEPS)), numbers(reference(name)), 2e-5)
 
 
-@pytest.mark.parametrize("name", GAMES)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n == "stylegan2" else n for n in GAMES])
 def test_all_players_move_and_stay_finite(name):
     state, _ = started(name)
     after, metrics = reference(name)
