@@ -196,8 +196,8 @@ SLOW = [kind for kind in GANS if kind not in ("batch norm", "repeated")]
 def case(road, kind):
     """A case of the table. What takes long to compile is in the slow tests, but for one GAN, or two."""
     fast = {"pmap": ["batch norm"], "shard_map unchecked": ["batch norm"], "shard_map": ["batch norm", "repeated"]}
-    fast["vmap"] = ["batch norm", "relativistic average", "deviation of pairs", "repeated"]
-    fast["jit on 4"] = ["batch norm", "penalties", "relativistic average", "accumulated"]
+    fast["vmap"] = ["batch norm", "relativistic average", "repeated"]
+    fast["jit on 4"] = ["batch norm", "penalties", "relativistic average"]
     return pytest.param(road, kind, marks=() if kind in fast.get(road, GANS) else pytest.mark.slow)
 
 
