@@ -40,11 +40,17 @@ FAST = {
     ("pmap", "text"),
     ("jit on 4", "text"),
 }
-CASES = [
-    pytest.param(road, name, marks=() if (road, name) in FAST else pytest.mark.slow)
-    for road in (*NAMED, "jit on 4")
-    for name in GAMES
-]
+# Roads that test_roads.py compares for many GANs.
+MORE_OF_THE_SAME = ("pmap", "shard_map unchecked")
+
+
+def marks(road, name):
+    if (road, name) in FAST:
+        return ()
+    return pytest.mark.long if road in MORE_OF_THE_SAME else pytest.mark.slow
+
+
+CASES = [pytest.param(road, name, marks=marks(road, name)) for road in (*NAMED, "jit on 4") for name in GAMES]
 
 
 @pytest.mark.parametrize("road, name", CASES)

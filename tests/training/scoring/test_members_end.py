@@ -98,8 +98,9 @@ def test_real_images_are_as_the_discriminator_sees_them():
     assert RealData(numbered, spec, brighter).examples(0).shape[0] == 0
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 9])
-@pytest.mark.slow
+@pytest.mark.parametrize(
+    "count", [pytest.param(n, marks=pytest.mark.slow if n < 3 else pytest.mark.long) for n in (1, 2, 3, 9)]
+)
 def test_few_images_and_few_steps_do_not_cost_the_end(count, tmp_path, capsys):
     sweep = {"sweep": f"{D_RATE}=1e-3", "batch_size": 1, "steps": 2}
     state = train(gan_ring.build, points(tmp_path, **sweep), data=some_points(count))
