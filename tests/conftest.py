@@ -55,6 +55,50 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("filterwarnings", "ignore:Error .* persistent compilation cache entry:UserWarning")
 
 
+# A file's tests run in one process, and files are handed out in this order: the longest first, so that no process is
+# left with one of them at the end. The rest come as they are found.
+LONGEST = (
+    *(
+        "core/test_roads.py",
+        "core/test_games.py",
+        "training/loop/test_kills.py",
+        "training/distributed/test_distributed.py",
+    ),
+    *(
+        "training/distributed/test_two_processes.py",
+        "experiments/test_experiments.py",
+        "training/loop/test_translation.py",
+    ),
+    *("training/run/test_fork.py", "training/scoring/test_members_end.py", "training/loop/test_members.py"),
+    *("training/loop/test_processes.py", "training/options/test_device_options.py", "training/scoring/test_monitor.py"),
+    *(
+        "training/checkpoints/test_elastic.py",
+        "core/test_compositions.py",
+        "training/loop/test_loop.py",
+        "test_readme.py",
+    ),
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {pathlib.Path(__file__).parent / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path, len(LONGEST)))  # stable
+    both = [item.nodeid for item in items if item.get_closest_marker("slow") and item.get_closest_marker("long")]
+    if both:
+        raise pytest.UsageError(f"long tests must not be slow ones, which .ci/run runs: {', '.join(both)}")
+
+
+_starts: dict[np.random.Generator, dict[str, object]] = {}
+
+
+@pytest.hookimpl(tryfirst=True)  # before the fixtures, which may draw too
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """A random stream of a test's module begins anew with each test: no test depends on those that ran before it."""
+    for stream in vars(item.module).values():
+        if isinstance(stream, np.random.Generator):
+            stream.bit_generator.state = _starts.setdefault(stream, stream.bit_generator.state)
+
+
 class Generator(nn.Module):
     """latent `[B, 4]`, condition None or `[B, K]` -> images `[B, 2, 2, 1]`."""
 

@@ -12,8 +12,6 @@ from jaxgan import data
 from jaxgan.training import GAN
 from jaxgan.training import Options as CommonOptions
 
-RANDOM = np.random.default_rng(0)
-
 
 class State(flax.struct.PyTreeNode):
     step: jax.Array
@@ -34,7 +32,7 @@ def start(key):
 
 def pairs(count=40, height=12, width=11):
     """Coloured images, and as sources their mean over the colours."""
-    images = RANDOM.integers(0, 256, (count, height, width, 3), np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (count, height, width, 3), np.uint8)
     return data.from_arrays("pairs", images, source=np.rint(images.mean(-1, keepdims=True)).astype(np.uint8))
 
 

@@ -181,11 +181,11 @@ def test_what_cannot_be_read_is_not_kept(pictures):
 def test_a_file_that_changed_just_now_is_not_trusted(pictures, monkeypatch):
     files = list(pictures.rglob("*.bmp"))
     assert fingerprint(files) == fingerprint(files[::-1]) != fingerprint(files[1:])
-    monkeypatch.setattr(cache, "SETTLED", 2.0)
+    monkeypatch.setattr(cache, "SETTLED", 3600.0)
     assert fingerprint(files) is None and fingerprint([]) is None
     load(options(pictures))
     assert not entries()
-    now = time.time() + 3
+    now = time.time() + 3601
     monkeypatch.setattr(time, "time", lambda: now)
     assert fingerprint(files)
 

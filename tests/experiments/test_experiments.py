@@ -185,15 +185,32 @@ def test_the_presets_name_options_and_can_be_had(name):
     assert parse(options, []) == options() == of_preset(options, "laptop")
 
 
+def of_the_papers_preset(name, workdir):
+    """Few and other images."""
+    few = [] if name.endswith(("ring", "vectors")) else ["--dataset", "digits"]
+    few += [] if not few else ["--channels", "3" if "stacked" in name else "1"]
+    few += ["--batch-size", "8", "--steps", "1", "--devices", "1", "--workdir", str(workdir)]
+    return parse(MODULES[name].Options, ["--preset", "paper", *few])
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
+def test_the_papers_preset_is_an_iteration(name, tmp_path):
+    """Traced: what was of the wrong shape would show, and nothing is compiled."""
+    options = of_the_papers_preset(name, tmp_path)
+    spec = DataSpec.of(load(options), options.crop_shape)
+    gan = MODULES[name].build(options, spec)
+    state = jax.eval_shape(gan.init, jax.random.key(0))
+    after, _ = jax.eval_shape(gan.iteration, state, spec.batch(gan.batch_size))
+    shapes = [[(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(tree)] for tree in (state, after)]
+    assert shapes[0] == shapes[1]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", NAMES)
 def test_the_papers_preset_trains(name, tmp_path):
-    """One step of its networks, on few and other images."""
-    module, stacked = MODULES[name], "stacked" in name
-    few = [] if name.endswith(("ring", "vectors")) else ["--dataset", "digits", "--channels", "3" if stacked else "1"]
-    few += ["--batch-size", "8", "--steps", "1", "--devices", "1", "--workdir", str(tmp_path / "run")]
-    options = parse(module.Options, ["--preset", "paper", *few])
-    assert int(train(module.build, options).step) == 1
+    """One step of its networks."""
+    assert int(train(MODULES[name].build, of_the_papers_preset(name, tmp_path / "run")).step) == 1
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,6 +19,7 @@ from jaxgan.training.options.parsing import parse
 from scripts import margin
 
 
+@pytest.mark.slow
 def test_the_critics_gradient_comes_to_norm_one_between_the_sets():
     """Gulrajani et al. 2017 (arXiv 1704.00028), proposition 1: the best critic has a gradient of norm 1 almost
     everywhere on lines between real and generated points. With weight λ it pays to be steeper: of linear critics, of
@@ -68,7 +69,7 @@ def margin_of(tmp_path_factory):
     return measure
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.usefixtures("as_users_have_it")
 def test_lecam_and_instance_noise_narrow_the_margin_between_known_and_unknown_images(margin_of):
     plain = margin_of("plain")

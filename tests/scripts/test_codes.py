@@ -45,7 +45,7 @@ def test_runs_without_codes_are_refused(tmp_path):
 
 @pytest.mark.data
 @needs_tfds
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_code_that_was_learned_changes_the_picture_and_what_is_read_of_it_one_way(tmp_path, capsys):
     """Chen et al. 2016, figure 2. Without a meaning values' most frequent readings would have the shares that they have
     when readings are dealt out at random, and half of single walks' steps would go on."""

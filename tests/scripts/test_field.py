@@ -1,13 +1,14 @@
 """`scripts.field`: the discriminator's answers and slopes are those of its network, and a picture is written."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import jax
 import numpy as np
 import pytest
 
 from experiments import unrolled_ring
-from jaxgan.training import UsageError, train
+from jaxgan.training import DataSpec, UsageError, train
 from jaxgan.training import open as open_run
 from jaxgan.training.options.parsing import parse
 from scripts import field
@@ -15,24 +16,25 @@ from scripts import field
 pytestmark = pytest.mark.usefixtures("as_users_have_it")
 
 
-def a_run(directory, minibatch):
+def options_of(directory, minibatch):
     plain = ["--unroll", "0", "--pack", "2", "--minibatch", str(minibatch), "--minibatch-std", "0"]
-    options = ["--preset", "smoke", "--devices", "1", *plain, "--workdir", str(directory)]
-    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        train(unrolled_ring.build, parse(unrolled_ring.Options, options))
-    return directory
+    return parse(unrolled_ring.Options, ["--preset", "smoke", "--devices", "1", *plain, "--workdir", str(directory)])
 
 
 @pytest.fixture(scope="module")
 def packed(tmp_path_factory):
-    return a_run(tmp_path_factory.mktemp("ring") / "run", 0)
+    directory = tmp_path_factory.mktemp("ring") / "run"
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        train(unrolled_ring.build, options_of(directory, 0))
+    return directory
 
 
 def test_a_discriminator_that_compares_points_has_no_field(tmp_path):
-    options = field.Options(run=a_run(tmp_path / "run", 2), out=tmp_path / "field.png")
+    options = options_of(tmp_path / "run", 2)
+    gan = unrolled_ring.build(options, DataSpec.single("ring", 100, (1, 1, 2), 8, kind="points"))
+    run = SimpleNamespace(directory=tmp_path / "run", options=options, state=jax.jit(gan.init)(jax.random.key(0)))
     with pytest.raises(UsageError, match="depends on the points beside it"):
-        field.run(options)
-    assert not (tmp_path / "field.png").exists()
+        field.field(run, 5)
 
 
 def test_the_field_is_the_discriminators(packed):

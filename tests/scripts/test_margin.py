@@ -1,12 +1,15 @@
 """`scripts.margin`: whose logits it means, and what it refuses."""
 
+import dataclasses
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from conftest import TINY_RUN
 from sklearn import metrics
 
-from experiments import dcgan_mnist, pacgan_stacked_mnist
-from jaxgan.training import UsageError, train
+from experiments import dcgan_mnist
+from jaxgan.training import DataSpec, UsageError, train
 from jaxgan.training import open as open_run
 from jaxgan.training.options.data import DataOptions
 from jaxgan.training.options.parsing import parse
@@ -16,14 +19,11 @@ from scripts import margin
 pytestmark = pytest.mark.usefixtures("as_users_have_it")
 
 
-def a_run(folder, *more, experiment=dcgan_mnist):
-    options = parse(experiment.Options, [*TINY_RUN, "--steps", "2", "--workdir", str(folder), *more])
-    train(experiment.build, options)
-    return folder, options
-
-
 def test_the_mean_logits_of_known_unknown_and_generated_images(tmp_path, capsys):
-    folder, options = a_run(tmp_path / "run", "--images", "1200")
+    folder = tmp_path / "run"
+    arguments = [*TINY_RUN, "--steps", "2", "--workdir", str(folder), "--images", "1200"]
+    options = parse(dcgan_mnist.Options, arguments)
+    train(dcgan_mnist.build, options)
     found = margin.measure(open_run(folder), options)
     run = open_run(folder)
     d = run.state.discriminator
@@ -48,6 +48,9 @@ def test_the_mean_logits_of_known_unknown_and_generated_images(tmp_path, capsys)
     said = capsys.readouterr().out
     assert f"{found.seen:.4g}" in said and f"{found.share:.4g}" in said and "r_v" in said
 
+    with pytest.raises(UsageError, match="no images that the run wasn't trained on"):
+        margin.measure(run, dataclasses.replace(options, images=None))
+
 
 def test_how_often_one_stands_above_the_other_is_the_area_under_the_curve():
     random = np.random.default_rng(0)
@@ -57,10 +60,14 @@ def test_how_often_one_stands_above_the_other_is_the_area_under_the_curve():
         assert margin.above(first, second) == pytest.approx(area, abs=1e-12)
 
 
-def test_where_nothing_is_unseen_or_no_image_is_judged_alone_it_is_refused(tmp_path):
-    folder, _ = a_run(tmp_path / "whole")
-    with pytest.raises(UsageError, match="no images that the run wasn't trained on"):
-        margin.run(margin.Options(run=folder))
-    folder, _ = a_run(tmp_path / "packs", "--channels", "1", "--pack", "2", experiment=pacgan_stacked_mnist)
-    with pytest.raises(UsageError, match="packs or labels: it must judge single images"):
-        margin.run(margin.Options(run=folder))
+@pytest.mark.parametrize(
+    "kind, pack, takes",
+    [("points", 1, ()), ("image", 2, ()), ("image", 1, ("label",))],
+    ids=["points", "packs", "labels"],
+)
+def test_a_discriminator_that_judges_no_single_images_is_refused(kind, pack, takes):
+    spec = DataSpec.single("some", 10, (1, 1, 2) if kind == "points" else (28, 28, 1), kind=kind)
+    options = SimpleNamespace(pack=pack)
+    run = SimpleNamespace(directory="RUN", members=0, data=spec, options=options, drawing=SimpleNamespace(takes=takes))
+    with pytest.raises(UsageError, match="points, packs or labels: it must judge single images"):
+        margin.measure(run, options)

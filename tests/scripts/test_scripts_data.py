@@ -116,7 +116,7 @@ MISTAKES = [
 
 def start(*arguments):
     command = [sys.executable, "-m", "scripts.data", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=600)
 
 
 @pytest.mark.slow

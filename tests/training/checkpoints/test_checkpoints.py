@@ -15,7 +15,7 @@ from conftest import adam, assert_same, tiny_gan
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxgan.training import UsageError
-from jaxgan.training.checkpoints.checkpoints import KEPT, Checkpoints, SaveError
+from jaxgan.training.checkpoints.checkpoints import MAX_TO_KEEP, Checkpoints, SaveError
 from jaxgan.training.checkpoints.digest import digests
 
 pytestmark = pytest.mark.usefixtures("as_users_have_it")
@@ -119,7 +119,7 @@ def test_the_newest_are_kept_and_a_step_is_saved_once(tmp_path):
         assert checkpoints.newest() == step
     checkpoints.save(10, state(99))
     checkpoints.close()
-    assert KEPT == 3 and checkpoints.steps() == [6, 8, 10]
+    assert MAX_TO_KEEP == 3 and checkpoints.steps() == [6, 8, 10]
     step, restored = newest(tmp_path)
     assert step == 10 and int(restored["step"]) == 10
 

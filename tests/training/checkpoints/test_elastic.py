@@ -1,6 +1,7 @@
 """A checkpoint that was saved on N devices continues on M, of states whole on each device and spread over them."""
 
 import contextlib
+import functools
 import itertools
 import json
 
@@ -74,11 +75,7 @@ class Place:
         return after, {name: values[:count] for name, values in metrics.items()}
 
 
-@pytest.fixture(scope="module")
-def places():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(parallel, "SMALL", 4)
-        return {place: Place(*place) for place in PLACES}
+place_of = functools.cache(Place)  # two tests have two of them in common
 
 
 def restored(directory, step, like):
@@ -91,8 +88,15 @@ def assert_lies(found, where):
         assert leaf.sharding.is_equivalent_to(sharding, leaf.ndim)
 
 
-def test_saved_anywhere_continued_anywhere(places, tmp_path):
-    trained = {}
+@pytest.mark.parametrize(
+    "between",
+    [
+        pytest.param([(1, False), (4, True)], id="two places"),
+        pytest.param(PLACES, id="five places", marks=pytest.mark.slow),
+    ],
+)
+def test_saved_anywhere_continued_anywhere(between, tmp_path):
+    trained, places = {}, {place: place_of(*place) for place in between}
     for place, there in places.items():
         trained[place], _ = there.run(there.begin(), 3)
         with contextlib.closing(Checkpoints(tmp_path / str(place))) as checkpoints:
@@ -104,7 +108,7 @@ def test_saved_anywhere_continued_anywhere(places, tmp_path):
     after, expected = {}, places[1, False].run(trained[1, False], 10)
     assert differs(expected[0].discriminator.variables, ALONE.discriminator.variables)
     assert differs(expected[0].extras, ALONE.extras)
-    for source, target in itertools.product(PLACES, PLACES):
+    for source, target in itertools.product(between, between):
         there = places[target]
         found = restored(tmp_path / str(source), 3, there.like)
         assert_lies(found, there.where)

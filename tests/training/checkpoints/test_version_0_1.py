@@ -40,7 +40,7 @@ def leaves(state):
     }
 
 
-@pytest.mark.parametrize("name, seeds", [("one", 1), ("seeds", 2)])
+@pytest.mark.parametrize("name, seeds", [("one", 1), pytest.param("seeds", 2, marks=pytest.mark.slow)])
 @pytest.mark.usefixtures("as_users_have_it")
 def test_a_run_of_0_1_goes_on_as_it_would_have(name, seeds, runs):
     how = {"steps": 4, "seeds": seeds, "devices": 1, "checkpoint_every": seeds, "workdir": str(runs / name)}

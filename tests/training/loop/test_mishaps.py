@@ -246,7 +246,7 @@ def test_a_batch_that_does_not_fit_memory_is_one_line(tmp_path):
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
         check=False,
     )
     last = done.stderr.splitlines()[-1]

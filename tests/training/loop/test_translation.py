@@ -47,7 +47,7 @@ def cifar_pairs():
 
 
 def digits(count=80):
-    grey = data.open_source("digits").images[:count]
+    grey = data.open_source("digits").images[:count, 6:22, 6:22]  # small: convolutions take long on a CPU
     return {"a": data.from_arrays("digits", grey), "b": data.from_arrays("negative", 255 - grey)}
 
 
@@ -103,20 +103,21 @@ def test_a_cyclegan_is_trained_drawn_scored_and_continued(given, tmp_path):
         assert len(file.files) >= 2
 
 
+@pytest.mark.slow
 def test_several_cyclegans_at_once(tmp_path):
     sets = digits(24)
     train(cyclegan_of_sets.build, options(tmp_path, seeds=2, steps=2), data=sets)
     drawn = open_run(tmp_path / "run", data=sets).draw(3)
-    assert drawn["b"].shape == (2, 3, 28, 28, 1) and differs(drawn["b"][0], drawn["b"][1])
+    assert drawn["b"].shape == (2, 3, 16, 16, 1) and differs(drawn["b"][0], drawn["b"][1])
 
 
 TESTS = pathlib.Path(__file__).parents[2]
 
 
-def started(workdir):
+def started(workdir, steps):
     """The CycleGAN in a process of its own, on digits and digits."""
     command = [sys.executable, "-m", "games.cyclegan_of_sets", "--dataset", "a=digits,b=digits", "--images", "64"]
-    command += ["--steps", "300", "--batch-size", "8", "--devices", "1", "--checkpoint-every", "5"]
+    command += ["--steps", str(steps), "--batch-size", "8", "--devices", "1", "--checkpoint-every", "5"]
     command += ["--sample-every", "1000", "--workdir", str(workdir)]
     path = os.pathsep.join([str(TESTS), str(TESTS.parent)])
     return subprocess.Popen(command, cwd=TESTS, env=os.environ | {"PYTHONPATH": path}, stderr=subprocess.DEVNULL)
@@ -125,15 +126,15 @@ def started(workdir):
 @pytest.mark.slow
 def test_a_cyclegan_that_is_killed_goes_on_bit_for_bit(tmp_path):
     killed, straight = tmp_path / "killed", tmp_path / "straight"
-    for least in (5, 60, 150):
-        process = started(killed)
+    for least in (5, 40):
+        process = started(killed, steps=1_000_000)
         while process.poll() is None and not _newest(killed) >= least:
             time.sleep(0.01)
-        assert process.poll() is None, "it ended before it could be killed"
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
+    steps = _newest(killed) + 5
     for workdir in (killed, straight):
-        assert started(workdir).wait() == 0
+        assert started(workdir, steps).wait() == 0
     states = [open_run(workdir).state for workdir in (killed, straight)]
     assert_same(*(jax.tree.leaves(state) for state in states))
 

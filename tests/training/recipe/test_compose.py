@@ -224,6 +224,7 @@ def test_an_error_that_is_not_the_librarys_stays_what_it_is():
         raise ValueError("mine")
 
 
+@pytest.mark.slow
 def test_unrolled_steps_have_the_rate_that_the_discriminator_has():
     """Where it has fallen to 0, looking ahead shows the discriminator as it is."""
     for schedule, same in (({"schedule": "linear", "schedule_images": 1}, True), ({}, False)):

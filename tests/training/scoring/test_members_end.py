@@ -14,6 +14,7 @@ from test_members import D_RATE, points, report, rows, run_points, same, some_po
 from experiments import gan_ring
 from jaxgan import data
 from jaxgan.training import open, train  # noqa: A004 - the library's name for it
+from jaxgan.training.compiled import dry_run
 from jaxgan.training.output.log import Log
 from jaxgan.training.recipe.data_spec import DataSpec
 from jaxgan.training.scoring import member_report
@@ -97,7 +98,9 @@ def test_real_images_are_as_the_discriminator_sees_them():
     assert RealData(numbered, spec, brighter).examples(0).shape[0] == 0
 
 
-@pytest.mark.parametrize("count", [1, *(pytest.param(count, marks=pytest.mark.slow) for count in (2, 3, 9))])
+@pytest.mark.parametrize(
+    "count", [pytest.param(n, marks=pytest.mark.slow if n < 3 else pytest.mark.long) for n in (1, 2, 3, 9)]
+)
 def test_few_images_and_few_steps_do_not_cost_the_end(count, tmp_path, capsys):
     sweep = {"sweep": f"{D_RATE}=1e-3", "batch_size": 1, "steps": 2}
     state = train(gan_ring.build, points(tmp_path, **sweep), data=some_points(count))
@@ -177,7 +180,8 @@ def test_members_on_four_devices_have_the_numbers_of_one(seeds, more, tmp_path, 
 
 
 @pytest.mark.parametrize("devices", [1, pytest.param(4, marks=pytest.mark.slow)])
-def test_a_dry_run_says_whose_numbers_it_tells(devices, tmp_path, capsys):
+def test_a_dry_run_says_whose_numbers_it_tells(devices, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(dry_run, "SECONDS", 0.1)  # of timing, of which nothing is asserted here
     run_points(tmp_path, seeds=4, devices=devices, width=256, dry_run=True)
     lines = capsys.readouterr().out.splitlines()
     assert not (tmp_path / "run").exists()

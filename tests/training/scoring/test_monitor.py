@@ -127,6 +127,7 @@ def test_scores_by_other_options_are_another_course(tmp_path, monkeypatch):
     assert open(tmp_path / "run", "best").step == 6
 
 
+@pytest.mark.slow
 def test_real_scores_carry_their_protocol(tmp_path, capsys):
     """Nothing is replaced here: a GAN of twelve steps draws one grey image, and is not told to collapse."""
     train(dcgan_mnist.build, tiny(tmp_path, eval_every=4, eval_count=16, metrics="swd"))
