@@ -63,27 +63,27 @@ def running_mean(view):
     return (view.real["logits"] - mean) ** 2, view.extras | {"mean": 0.5 * (mean + jnp.mean(view.real["logits"]))}
 
 
-MAX_TO_KEEP = Term("kept", running_mean, 0.1)
+KEPT = Term("kept", running_mean, 0.1)
 LOGISTIC = d_loss(non_saturating), g_loss(non_saturating)
 AVERAGE = d_loss(relativistic_average), g_loss(relativistic_average)
 # D's terms, G's term, and D's module for an axis_name.
 GANS = {
     "batch norm": (
-        [LOGISTIC[0], MAX_TO_KEEP],
+        [LOGISTIC[0], KEPT],
         LOGISTIC[1],
         lambda axis: Discriminator(batch_norm=True, axis_name=axis),
     ),
-    "penalties": ([LOGISTIC[0], r1("gamma"), wgan_gp(0.5), MAX_TO_KEEP], LOGISTIC[1], lambda axis: Discriminator()),
+    "penalties": ([LOGISTIC[0], r1("gamma"), wgan_gp(0.5), KEPT], LOGISTIC[1], lambda axis: Discriminator()),
     "relativistic average": ([AVERAGE[0]], AVERAGE[1], lambda axis: Discriminator()),
     # The global batch under `every`, and what is kept between steps, for both players.
     "lazy": (
-        [LOGISTIC[0], every(r1("gamma"), 2), every(MAX_TO_KEEP, 2), every(AVERAGE[0]._replace(name="average"), 2)],
+        [LOGISTIC[0], every(r1("gamma"), 2), every(KEPT, 2), every(AVERAGE[0]._replace(name="average"), 2)],
         every(AVERAGE[1], 2),
         lambda axis: Discriminator(),
     ),
-    "lecam": ([LOGISTIC[0], lecam(0.3, decay=0.5), MAX_TO_KEEP], LOGISTIC[1], lambda axis: Discriminator()),
+    "lecam": ([LOGISTIC[0], lecam(0.3, decay=0.5), KEPT], LOGISTIC[1], lambda axis: Discriminator()),
     "together": ([LOGISTIC[0]], LOGISTIC[1], lambda axis: Discriminator(batch_norm=True, axis_name=axis)),
-    "accumulated": ([LOGISTIC[0], wgan_gp(0.5), MAX_TO_KEEP], LOGISTIC[1], lambda axis: Discriminator()),
+    "accumulated": ([LOGISTIC[0], wgan_gp(0.5), KEPT], LOGISTIC[1], lambda axis: Discriminator()),
     "deviation of all": ([LOGISTIC[0], r1("gamma")], LOGISTIC[1], lambda axis: Comparing(None, axis)),
     "deviation of pairs": ([LOGISTIC[0], r1("gamma")], LOGISTIC[1], lambda axis: Comparing(2)),
     "minibatch discrimination": ([LOGISTIC[0]], LOGISTIC[1], Near),
