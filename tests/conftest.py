@@ -11,9 +11,11 @@ import tempfile
 
 # Before jax is imported, which reads all of this once. Subprocesses inherit it, and so find what is compiled already.
 _cache = pathlib.Path(__file__).parent.parent / ".pytest_cache" / "jax"
-_flag = "--xla_force_host_platform_device_count"
-if _flag not in os.environ.get("XLA_FLAGS", ""):
-    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_flag}=4".strip()
+# Four devices; and machine code that LLVM has not optimised, which compiles in two thirds of the time: most of what a
+# suite takes is compilation. XLA's own passes, and so programs and FLOP, are those of users.
+for _flag, _value in (("--xla_force_host_platform_device_count", 4), ("--xla_backend_optimization_level", 0)):
+    if _flag not in os.environ.get("XLA_FLAGS", ""):
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_flag}={_value}".strip()
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 # Threads of XLA's pool, where all four devices may wait for each other at once; with one a core, none may be left.
 os.environ.setdefault("NPROC", "16")
@@ -57,27 +59,25 @@ def pytest_configure(config: pytest.Config) -> None:
 
 # A file's tests run in one process, and files are handed out in this order: the longest first, so that no process is
 # left with one of them at the end. The rest come as they are found.
-LONGEST = (
-    *(
-        "core/test_roads.py",
-        "core/test_games.py",
-        "training/loop/test_kills.py",
-        "training/distributed/test_distributed.py",
-    ),
-    *(
-        "training/distributed/test_two_processes.py",
-        "experiments/test_experiments.py",
-        "training/loop/test_translation.py",
-    ),
-    *("training/run/test_fork.py", "training/scoring/test_members_end.py", "training/loop/test_members.py"),
-    *("training/loop/test_processes.py", "training/options/test_device_options.py", "training/scoring/test_monitor.py"),
-    *(
-        "training/checkpoints/test_elastic.py",
-        "core/test_compositions.py",
-        "training/loop/test_loop.py",
-        "test_readme.py",
-    ),
-)
+LONGEST = [
+    "core/test_roads.py",
+    "core/test_games.py",
+    "training/loop/test_kills.py",
+    "training/distributed/test_distributed.py",
+    "training/distributed/test_two_processes.py",
+    "experiments/test_experiments.py",
+    "training/loop/test_translation.py",
+    "training/run/test_fork.py",
+    "training/scoring/test_members_end.py",
+    "training/loop/test_members.py",
+    "training/loop/test_processes.py",
+    "training/options/test_device_options.py",
+    "training/scoring/test_monitor.py",
+    "training/checkpoints/test_elastic.py",
+    "core/test_compositions.py",
+    "training/loop/test_loop.py",
+    "test_readme.py",
+]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import optax
 import pytest
 from conftest import adam, assert_same, differs, given, tiny_batch, tiny_gan
+from user_state import Dict
 
 from jaxgan import d_loss, g_loss, iteration, make_d_step, make_g_step, repeat
 from jaxgan.ensemble import Ensemble, axes, begin, map_members, member, stack
@@ -125,20 +126,6 @@ def test_an_ensemble_begins_as_its_members_would():
     assert ensemble.frozen.tolist() == [0, 0] and ensemble.members.step.shape == ()
     for number in range(2):
         same(member(ensemble, number), init(keys[number]), 1e-6)
-
-
-class Dict(dict):
-    """A state of a user's own, with the attributes that the loop needs."""
-
-    step = property(lambda self: self["step"])
-    key = property(lambda self: self["key"])
-
-
-jax.tree_util.register_pytree_with_keys(
-    Dict,
-    lambda s: ([(jax.tree_util.DictKey(k), s[k]) for k in sorted(s)], tuple(sorted(s))),
-    lambda names, leaves: Dict(zip(names, leaves, strict=True)),
-)
 
 
 def test_states_may_be_dicts_and_have_no_floats():

@@ -13,7 +13,7 @@ import numpy as np
 import PIL
 import pytest
 from PIL import Image
-from test_tfds import png, write_prepared, write_records
+from tfds_records import png, write_prepared, write_records
 
 from jaxgan import data
 from jaxgan.data import cache, transform

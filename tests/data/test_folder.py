@@ -7,6 +7,7 @@ import zlib
 
 import numpy as np
 import pytest
+from archives import archive
 from PIL import Image
 
 from jaxgan import data
@@ -216,13 +217,6 @@ def test_what_is_no_folder_is_refused(tmp_path):
             folder(path)
     with pytest.raises(data.DataError, match="is neither a folder nor a zip archive that can be read"):
         folder(write(tmp_path / "a.zip", b"PK\x03\x04"))
-
-
-def archive(path, members, method=zipfile.ZIP_DEFLATED):
-    with zipfile.ZipFile(path, "w", method) as out:
-        for name, content in members.items():
-            out.writestr(name, content)
-    return path
 
 
 def content(tmp_path, image=COLOUR):

@@ -8,7 +8,7 @@ import pytest
 from conftest import needs_tfds
 from scipy.stats import chi2
 from test_fetch import idx
-from test_tfds import write_prepared
+from tfds_records import write_prepared
 
 from jaxgan import data
 from jaxgan.data import stacked

@@ -12,8 +12,8 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from PIL import Image
 from stream_sources import Numbered
+from streams import IMAGES, bad_folder, stream
 
 from jaxgan import data
 from jaxgan.data import ImageTransform, batch_indices
@@ -23,20 +23,12 @@ pytest.importorskip("grain")
 ROOT = Path(__file__).parents[2]
 KEY = jax.random.key(3)
 WORDS = np.asarray(jax.random.key_data(KEY))
-IMAGES = np.random.default_rng(0).integers(0, 256, (22, 4, 4, 1), np.uint8)
 
 
 @pytest.fixture(autouse=True)
 def nothing_left():
     yield
     assert multiprocessing.active_children() == []
-
-
-def stream(source, workers=2, transform=None, chosen=None):
-    chosen = np.arange(len(source)) if chosen is None else chosen
-    return Stream(
-        "mine", source, chosen, transform or ImageTransform(4, 1), source.labels[chosen], source.class_names, workers
-    )
 
 
 def closing(iterator, count):
@@ -89,21 +81,6 @@ def test_a_batch_and_no_more_leaves_no_process():
     assert len(multiprocessing.active_children()) == 2
     iterator.close()
     assert multiprocessing.active_children() == []
-
-
-def save(path, image):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(image.squeeze()).save(path)
-
-
-def bad_folder(tmp_path, wrong=7):
-    """Returns a folder of twenty pictures, one of them cut short, its name, and the first step whose batch
-    of 4 has it."""
-    for i in range(20):
-        save(tmp_path / "set" / f"{i:02}.png", IMAGES[i])
-    path = tmp_path / "set" / f"{wrong:02}.png"
-    path.write_bytes(path.read_bytes()[:50])
-    return path
 
 
 @pytest.mark.slow

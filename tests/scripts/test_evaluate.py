@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from conftest import TINY_RUN, needs_tfds
 from PIL import Image
-from test_members import points
+from point_runs import points
 
 from experiments import dcgan_mnist, gan_ring
 from jaxgan.training import UsageError, train

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from archives import archive
 from PIL import Image
-from test_folder import archive
-from test_tfds import write_prepared
+from tfds_records import write_prepared
 
 from jaxgan.training import UsageError
 from scripts.data import Options, run

@@ -18,7 +18,7 @@ from jaxgan.training.options.options import Options
 from jaxgan.training.recipe.data_spec import DataSpec
 from jaxgan.training.recipe.gan import GAN, init_with, sample_with
 
-__all__ = ["Updates", "compose", "labels_needed", "looking_ahead", "taking_turns"]
+__all__ = ["Updates", "compose", "labels_needed", "make_iteration", "with_lookahead"]
 
 PyTree = Any
 Updates = Literal["joint", "alternating"]
@@ -65,7 +65,7 @@ def compose(
         conditions=(fed.get("condition"), seen.get("condition")),
         extras=lambda players: initial_extras(players, d_terms, g_terms),
     )
-    step = taking_turns(
+    step = make_iteration(
         options,
         sampler,
         d_terms,
@@ -79,10 +79,10 @@ def compose(
         project=project,
     )
     gan = GAN(init, step, options.batch_size * critic_steps, sample_with(sampler, data.main))
-    return looking_ahead(options, gan, {"discriminator": project} if project else None)
+    return with_lookahead(options, gan, {"discriminator": project} if project else None)
 
 
-def taking_turns(
+def make_iteration(
     options: OptimizerOptions,
     sampler: Sampler,
     d_terms: Sequence[Term],
@@ -117,7 +117,7 @@ def taking_turns(
     return iteration(repeat(d_step, critic_steps) if critic_steps > 1 else d_step, g_step)
 
 
-def looking_ahead(options: OptimizerOptions, gan: GAN, project: Mapping[str, Project] | None = None) -> GAN:
+def with_lookahead(options: OptimizerOptions, gan: GAN, project: Mapping[str, Project] | None = None) -> GAN:
     """Returns the GAN with `--lookahead` around its iteration, and the slow weights in its state; without the option,
     itself. See `jaxgan.lookahead`; `project` as there."""
     if not options.lookahead:

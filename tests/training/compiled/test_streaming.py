@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from conftest import TINY_RUN
 from stream_sources import Numbered
-from test_stream import IMAGES, bad_folder, stream
+from streams import IMAGES, bad_folder, stream
 
 from jaxgan import data
 from jaxgan.data import batch_indices

@@ -12,6 +12,7 @@ import pytest
 from conftest import assert_same
 from PIL import Image
 from tensorboardX.proto.event_pb2 import Event
+from tiny_dcgan import tiny
 
 from experiments import dcgan_mnist
 from jaxgan import GANState, d_loss, g_loss, init_player, iteration, latents, make_d_step, make_g_step, repeat
@@ -26,18 +27,6 @@ from jaxgan.training.compiled.program import CHUNK, compile_chunk
 pytestmark = pytest.mark.usefixtures("as_users_have_it")
 
 ONE_DEVICE = layout(jax.devices()[:1])
-
-
-def tiny(tmp_path, **changes):
-    options = {
-        "steps": 12,
-        "batch_size": 8,
-        "dataset": "digits",
-        "workdir": str(tmp_path / "run"),
-        "checkpoint_every": 4,
-    }
-    options |= {"sample_every": 5, "image_size": 28, "features": 2, "latent_size": 8, "devices": 1}
-    return dcgan_mnist.Options(**(options | changes))
 
 
 def assert_equal_bits(one, other):

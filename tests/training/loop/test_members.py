@@ -1,16 +1,14 @@
 """Runs of several GANs: the loop's numbers, files, words and end, for every member and for all."""
 
-import json
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import assert_same
 from PIL import Image
-from test_ensemble import Dict
+from point_runs import D_RATE, SELDOM, bombs, report, rows, run_points, same
+from user_state import Dict
 
-from experiments import dcgan_mnist, gan_ring
+from experiments import dcgan_mnist
 from jaxgan import data, ensemble
 from jaxgan.evaluation import sliced_wasserstein
 from jaxgan.media import Image as Shown
@@ -22,48 +20,13 @@ from scripts import sample
 
 pytestmark = pytest.mark.usefixtures("as_users_have_it")
 
-D_RATE = "discriminator/learning_rate"
-SELDOM = {"batch_size": 8, "sample_every": 100, "devices": 1}
 TINY = {"image_size": 28, "features": 2, "latent_size": 8, "checkpoint_every": 100, **SELDOM}
 CHANGED = {"image_size": 4, "load_size": 6, "flip": True}
-SMALL = {"width": 4, "latent_size": 2, "checkpoint_every": 4, **SELDOM}
 
 
 def images(tmp_path, **changes):
     """Options of a DCGAN."""
     return dcgan_mnist.Options(**{"workdir": str(tmp_path / "run"), **TINY, **changes})
-
-
-def points(tmp_path, **changes):
-    """Options of a GAN that draws points."""
-    return gan_ring.Options(**{"workdir": str(tmp_path / "run"), "steps": 12, **SMALL, **changes})
-
-
-def some_points(count=40):
-    """A set of few points, which makes the score at the end cheap."""
-    ring = np.random.default_rng(0).normal(size=(count, 1, 1, 2)).astype(np.float32)
-    return data.DataSet("few", {"image": ring}, kinds={"image": "points"})
-
-
-def run_points(tmp_path, build=gan_ring.build, **changes):
-    return train(build, points(tmp_path, **changes), data=some_points())
-
-
-def same(one, other, tolerance=0.0):
-    """By leaves: optimisers of two calls are two objects."""
-    assert_same(jax.tree.leaves(one), jax.tree.leaves(other), tolerance)
-
-
-def refuse(text):
-    raise AssertionError(f"{text} is no JSON")
-
-
-def rows(directory):
-    return [json.loads(line, parse_constant=refuse) for line in (directory / "metrics.jsonl").read_text().splitlines()]
-
-
-def report(directory):
-    return json.loads((directory / "members.json").read_text(), parse_constant=refuse)
 
 
 def with_hyper(build, **hyper):
@@ -79,23 +42,6 @@ def with_hyper(build, **hyper):
         return gan._replace(init=init)
 
     return built
-
-
-def bombs(steps):
-    """gan_ring, whose members become NaN in the step that stands beside their seed."""
-
-    def build(options, spec):
-        gan = gan_ring.build(options, spec)
-
-        def iteration(state, batch):
-            state, metrics = gan.iteration(state, batch)
-            seed = jax.random.key_data(state.key)[1].astype(jnp.int32)
-            bad = jnp.any(jnp.stack([(seed == one) & (state.step == step) for one, step in steps.items()]))
-            return state, metrics | {"generator/loss": jnp.where(bad, jnp.nan, metrics["generator/loss"])}
-
-        return gan._replace(iteration=iteration)
-
-    return build
 
 
 # --- what is asked for -----------------------------------------------------------------------------------------------

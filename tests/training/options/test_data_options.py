@@ -5,8 +5,8 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
+from archives import archive
 from PIL import Image
-from test_folder import archive
 
 from jaxgan import data
 from jaxgan.data.stream import Stream

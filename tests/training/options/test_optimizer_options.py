@@ -18,7 +18,7 @@ from jaxgan.terms import Term
 from jaxgan.training import GAN, Options, UsageError, sample_with
 from jaxgan.training.options.optimizer import hyper, optimizer, schedule
 from jaxgan.training.options.options import differing
-from jaxgan.training.recipe.compose import looking_ahead, taking_turns
+from jaxgan.training.recipe.compose import make_iteration, with_lookahead
 from scripts.golden.optimizers import CASES, RATE, STEPS, inputs
 
 pytestmark = pytest.mark.usefixtures("as_users_have_it")
@@ -244,7 +244,7 @@ def test_a_schedule_over_the_whole_run_fixes_its_length():
 def test_without_a_schedule_rates_stay_and_are_no_metrics():
     assert schedule(Options()) is None and schedule(Options(warmup_images=1)) is not None
     metrics = [
-        jax.eval_shape(taking_turns(o, given, D_TERMS, G_TERMS, updates="joint"), tiny_gan(), tiny_batch())[1]
+        jax.eval_shape(make_iteration(o, given, D_TERMS, G_TERMS, updates="joint"), tiny_gan(), tiny_batch())[1]
         for o in (Options(), Options(schedule="linear"))
     ]
     assert set(metrics[1]) - set(metrics[0]) == {"hyper/generator/learning_rate", "hyper/discriminator/learning_rate"}
@@ -262,7 +262,7 @@ def test_taking_turns_is_one_pass_or_as_many_as_there_are_parts():
     for accumulate, plain in ((1, iteration(make_joint_step(given, D_TERMS, G_TERMS))), (2, whole)):
         parts = dataclasses.replace(options, accumulate=accumulate)
         sizes.clear()
-        found = jax.jit(taking_turns(parts, given, D_TERMS, G_TERMS, updates="joint", prepare=noticed))(state, batch)
+        found = jax.jit(make_iteration(parts, given, D_TERMS, G_TERMS, updates="joint", prepare=noticed))(state, batch)
         assert_same(found, jax.jit(plain)(state, batch), 0 if accumulate == 1 else 1e-6)
         assert sizes == {4 // accumulate} and differs(found[0].generator.params, state.generator.params)
 
@@ -272,7 +272,7 @@ def test_taking_turns_follows_the_schedule():
     batch, start = tiny_batch(4), tiny_gan()
     for accumulate in (1, 2):
         options = Options(batch_size=4, schedule="linear", schedule_images=4, accumulate=accumulate)
-        step = jax.jit(taking_turns(options, given, D_TERMS, G_TERMS, updates="joint"))
+        step = jax.jit(make_iteration(options, given, D_TERMS, G_TERMS, updates="joint"))
         state, _ = step(start, batch)
         after, _ = step(state, batch)
         for player in ("generator", "discriminator"):
@@ -284,11 +284,11 @@ def test_looking_ahead_goes_back_every_so_often():
     """Zhang et al.'s algorithm 1 with k = 2: φ + α·(θ - φ), where θ is where two plain iterations lead."""
     batch = tiny_batch(4)
     options = Options(batch_size=4)
-    step = taking_turns(options, given, D_TERMS, G_TERMS, updates="joint")
+    step = make_iteration(options, given, D_TERMS, G_TERMS, updates="joint")
     start = tiny_gan()
     gan = GAN(lambda key: start, jax.jit(step), 4, sample_with(given))
-    assert looking_ahead(options, gan) is gan
-    ahead = looking_ahead(dataclasses.replace(options, lookahead=2, lookahead_alpha=0.25), gan)
+    assert with_lookahead(options, gan) is gan
+    ahead = with_lookahead(dataclasses.replace(options, lookahead=2, lookahead_alpha=0.25), gan)
     key = jax.random.key(0)
     (one, _), (state, _) = gan.iteration(gan.init(key), batch), ahead.iteration(ahead.init(key), batch)
     assert_same(state.generator.params, one.generator.params)

@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from point_runs import D_RATE, points, report, rows, run_points, same, some_points
 from tensorboardX.proto.event_pb2 import Event
-from test_members import D_RATE, points, report, rows, run_points, same, some_points
 
 from experiments import gan_ring
 from jaxgan import data

@@ -7,8 +7,8 @@ import jax
 import numpy as np
 import pytest
 from conftest import assert_same
-from test_loop import tiny
-from test_members import bombs, points, some_points
+from point_runs import bombs, points, some_points
+from tiny_dcgan import tiny
 
 from experiments import dcgan_mnist, gan_ring
 from jaxgan.training import Stopped, UsageError, open, train  # noqa: A004 - the library's name for it
