@@ -26,7 +26,8 @@ def test_the_examples_are_short(number, lines):
     assert len(code) <= lines, f"example {number} of the README has {len(code)} lines; {lines} are allowed"
 
 
-@pytest.mark.parametrize("number", [0, *(pytest.param(number, marks=pytest.mark.slow) for number in (1, 2))])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", range(3))
 def test_the_examples_run(number, tmp_path):
     assert len(_examples()) == 3
     (tmp_path / "example.py").write_text(_examples()[number], encoding="utf-8")

@@ -135,6 +135,7 @@ def stopped_ahead(state, batch):
     return AHEAD(jax.lax.stop_gradient(state), batch)
 
 
+@pytest.mark.slow
 def test_the_generators_gradient_flows_through_an_unrolled_d_step():
     state = tiny_gan()
     after, metrics = jax.jit(make_g_step(given, [unrolled(non_saturating, AHEAD, 1)]))(state, BATCH)

@@ -220,6 +220,7 @@ def conditionals(step, *arguments):
     return len(re.findall(r" conditional\(", jax.jit(step).lower(*arguments).compile().as_text()))
 
 
+@pytest.mark.slow
 def test_lazy_terms_stay_lazy():
     """With a count for each member XLA would compute both sides and select."""
     ensemble, (batch, *_) = stack(three()), of_all()
@@ -250,6 +251,7 @@ def test_one_program_for_all_steps():
 
 
 # --- devices ---------------------------------------------------------------------------------------------------------
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [4, 2, 3])
 def test_members_on_four_devices_have_the_numbers_of_one(count):
     states = [alone(seed) for seed in range(count)]
@@ -268,6 +270,7 @@ def test_members_on_four_devices_have_the_numbers_of_one(count):
     assert_same(ensemble, expected, 1e-5)
 
 
+@pytest.mark.slow
 def test_an_ensemble_is_a_state():
     """It has `step` and `key`, as a state has."""
     ensemble = stack([tiny_gan(0), tiny_gan(1)])

@@ -74,7 +74,8 @@ def test_all_players_move_and_stay_finite(name):
     assert differs(after.ema, state.ema)
 
 
-@pytest.mark.parametrize("name", ["vaegan", *(pytest.param(name, marks=pytest.mark.slow) for name in GAMES[:-1])])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", GAMES)
 def test_a_scan_and_eager_steps_lead_to_the_same_state(name):
     state, batch = started(name)
     step = game(name).make()
@@ -103,18 +104,16 @@ def test_a_member_of_an_ensemble_is_as_alone(name):
     assert many.frozen.tolist() == [0, 0]
 
 
-@pytest.mark.parametrize(
-    "name", ["text", *(pytest.param(n, marks=pytest.mark.slow) for n in ("r3gan", "waveform", "vaegan"))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["text", "r3gan", "waveform", "vaegan"])
 def test_accumulation_is_one_batch(name):
     state, batch = started(name)
     whole, parts = (run(jax.jit, game(name).make(accumulate=n), state, [batch] * STEPS) for n in (1, 2))
     assert_same(numbers(parts), numbers(whole), 2e-5)
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.slow) if n in ("stylegan2", "r3gan", "waveform") else n for n in GAMES]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", GAMES)
 def test_a_saved_game_goes_on_bit_for_bit(name, tmp_path):
     state, batch = started(name)
     step = jax.jit(game(name).make())

@@ -151,12 +151,13 @@ def test_a_step_gives_the_same_numbers_on_any_layout(kind, all_sharded):
         assert_same(jax.tree.leaves(found), jax.tree.leaves(expected), ROUNDING)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind, members, shard",
     [
         ("batch norm", 2, True),
-        pytest.param("penalties of second order", 2, False, marks=pytest.mark.slow),
-        pytest.param("penalties of second order", 3, True, marks=pytest.mark.slow),
+        ("penalties of second order", 2, False),
+        ("penalties of second order", 3, True),
     ],
 )
 def test_an_ensemble_gives_the_same_numbers_on_any_layout(kind, members, shard, all_sharded):
@@ -167,7 +168,8 @@ def test_an_ensemble_gives_the_same_numbers_on_any_layout(kind, members, shard, 
     assert_same(jax.tree.leaves(found), jax.tree.leaves(expected), ROUNDING)
 
 
-@pytest.mark.parametrize("check_vma", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("check_vma", [True, False])
 @pytest.mark.parametrize("kind", TERMS)
 def test_the_wrappers_of_steps_with_an_axis_name_agree(kind, check_vma):
     terms = TERMS[kind]

@@ -158,6 +158,7 @@ def gan(kind):
 IMAGES = {"image": jnp.asarray(_random.uniform(-1, 1, (4, 2, 2, 1)), jnp.float32)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shared", [True, False])
 @pytest.mark.parametrize("kind", ["", "batch", "spectral", "dropout", "spectral and batch"])
 def test_networks_with_flaxs_own_layers_train(kind, shared):

@@ -56,6 +56,7 @@ def with_derivatives(function, x, k, ct):
     return jax.jit(everything, compiler_options=BRIEFLY)(x, k, ct)
 
 
+@pytest.mark.slow
 @in_16_bits
 @pytest.mark.parametrize("kernel, stride, padding, before, after", GEOMETRIES)
 @pytest.mark.parametrize("operation", PUBLIC)

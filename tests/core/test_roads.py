@@ -220,7 +220,8 @@ def test_so_do_fewer_devices(road, kind):
     compare(kind, ROADS[road], None)
 
 
-@pytest.mark.parametrize("kind", ["batch norm", "repeated", *(pytest.param(k, marks=pytest.mark.slow) for k in SLOW)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["batch norm", "repeated", *SLOW])
 def test_a_scan_leads_to_the_same_state(kind):
     step, state = gan(kind)
     stacked = jax.tree.map(lambda *x: jnp.stack(x), *batches(kind))
@@ -228,7 +229,8 @@ def test_a_scan_leads_to_the_same_state(kind):
     assert_same(numbers((after, jax.tree.map(lambda x: x[-1], history))), numbers(reference(kind)), 1e-5)
 
 
-@pytest.mark.parametrize("kind", ["lazy", *(pytest.param(kind, marks=pytest.mark.slow) for kind in SEEDED)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["lazy", *SEEDED])
 def test_two_seeds_at_once_are_each_alone(kind):
     step, state = gan(kind)
     another = state.replace(key=jax.random.key(7), hyper=state.hyper | {"gamma": jnp.asarray(0.1)})
@@ -240,6 +242,7 @@ def test_two_seeds_at_once_are_each_alone(kind):
     assert differs(kernel[0], kernel[1])
 
 
+@pytest.mark.slow
 def test_eager_and_jit_agree():
     step, state = gan("batch norm")
     batch = batches("batch norm")[0]
@@ -263,6 +266,7 @@ def test_eight_devices_agree_with_one():
     subprocess.run([sys.executable, "-c", code], env=env, check=True, timeout=300)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["relativistic average", "deviation of all"])
 def test_the_table_tells_a_batch_from_its_shards_each_alone(kind, monkeypatch):
     monkeypatch.setattr(Draw, "gather", lambda self, tree: tree)

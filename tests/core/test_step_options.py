@@ -108,6 +108,7 @@ def test_together_batch_norm_sees_real_and_fake_at_once():
     assert jax.tree.leaves(turned.discriminator.variables["spectral"])[0] == 1
 
 
+@pytest.mark.slow
 def test_together_is_apart_where_examples_are_judged_by_themselves():
     state = tiny_gan()
     options = {"together": True, "augment": noisy}
@@ -123,6 +124,7 @@ def noisy(example, keys, state):
     return {**example, "image": noise(example["image"], keys, 1.0 + state.discriminator.step.astype(jnp.float32))}
 
 
+@pytest.mark.slow
 def test_the_augmentation_sees_the_state():
     state = tiny_gan()
     later = state.replace(discriminator=state.discriminator.replace(step=jnp.asarray(3, jnp.int32)))
@@ -145,10 +147,11 @@ class Unfair(nn.Module):
         return Generator()(latent + jax.random.normal(self.make_rng("noise"), latent.shape), train=train)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parts", [2, 4])
 @pytest.mark.parametrize(
     "tx",
-    [pytest.param(optax.identity(), id="sgd"), pytest.param(adam(eps=1e-4), id="adam", marks=pytest.mark.slow)],
+    [pytest.param(optax.identity(), id="sgd"), pytest.param(adam(eps=1e-4), id="adam")],
 )
 def test_accumulation_is_one_batch(parts, tx):
     """The draws of each example are the same too: WGAN-GP's mix, the augmentation's noise, the latents."""

@@ -268,6 +268,7 @@ def test_draws_are_the_same_numbers(name):
     jax.tree.map(np.testing.assert_array_equal, wide, plain)
 
 
+@pytest.mark.slow
 def test_the_loops_program_trains_to_the_same_state():
     family = FAMILIES["mlp"].but(discriminator=FAMILIES["mlp"].discriminator.clone(dropout=0.0))
     images = np.random.default_rng(2).standard_normal((50, 2)).astype(np.float32)

@@ -37,6 +37,7 @@ def test_points_are_a_set_with_labels(name, modes):
     assert found.images.shape == (100_000, 1, 1, 2) and found.class_names == tuple(map(str, range(modes)))
 
 
+@pytest.mark.slow
 @pytest.mark.data
 @needs_tfds
 def test_mnist_is_mnist():
@@ -61,6 +62,7 @@ def test_mnists_test_split():
     np.testing.assert_array_equal(np.bincount(source.labels), [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009])
 
 
+@pytest.mark.slow
 @pytest.mark.data
 @needs_tfds
 def test_cifar10_is_cifar10():

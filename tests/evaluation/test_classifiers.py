@@ -210,6 +210,7 @@ def accuracy(name, images, labels):
     return np.mean(extract(classifier_features(name), images)["logits"].argmax(1) == labels)
 
 
+@pytest.mark.slow
 @pytest.mark.data
 @needs_tfds
 def test_digits_are_told_apart_and_stacks_are_read():

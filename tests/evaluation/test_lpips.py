@@ -39,6 +39,7 @@ def check_against_the_package(net, files):
     return distance.args[1]
 
 
+@pytest.mark.slow
 def test_alex_is_that_of_the_package(alex):
     """The contribution of each stage is the package's too."""
     weights, (a, b) = check_against_the_package("alex", alex), network_images("alex")

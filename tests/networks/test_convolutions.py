@@ -121,6 +121,7 @@ TRANSFORMED = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rank, layer", TRANSFORMED)
 def test_derivatives_of_both_orders_and_modes(rank, layer):
     with jax.enable_x64(True):

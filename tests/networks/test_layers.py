@@ -112,6 +112,7 @@ def test_each_geometry_gets_the_form_with_fewer_products():
     assert chosen(64, 64, **{**dcgan, "kernel": (3, 3)}) == "Patches", "36 multiplications in place of 36"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels", [(2, 3), (16, 16)])
 @every_operation
 def test_derivatives_of_every_order_and_mode(operation, channels):
@@ -155,6 +156,7 @@ def gradients_of(operation):
     return function, values
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("channels", [(2, 3), (16, 16)])
 @pytest.mark.parametrize("check_vma", [True, False])
 @every_operation

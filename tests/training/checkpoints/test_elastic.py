@@ -88,11 +88,12 @@ def assert_lies(found, where):
         assert leaf.sharding.is_equivalent_to(sharding, leaf.ndim)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "between",
     [
         pytest.param([(1, False), (4, True)], id="two places"),
-        pytest.param(PLACES, id="five places", marks=pytest.mark.slow),
+        pytest.param(PLACES, id="five places"),
     ],
 )
 def test_saved_anywhere_continued_anywhere(between, tmp_path):

@@ -67,7 +67,7 @@ def free_port():
 def started(what, run, count=2, elsewhere=None):
     """The processes, each with a file `PROCESS.log` for all that it says; none outlives the block. Where the last one's
     run directory is another, that is `elsewhere`."""
-    flags = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "--xla_force_host_platform_device_count=1"}
+    flags = {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": os.environ["XLA_FLAGS"].replace("_count=4", "_count=1")}
     with contextlib.ExitStack() as stack:
         address, all_of_them = f"127.0.0.1:{free_port()}", []
         for number in range(count):

@@ -26,7 +26,7 @@ SMALL = ["--sample-every", "1000"]
 def processes(directory, *arguments, count=2, each=((), ())):
     """The run's processes, started, with arguments for all and for `each`; what is left of them in the end is killed.
     Their stderr is in `directory.N.txt`."""
-    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=1"}
+    environment = os.environ | {"XLA_FLAGS": os.environ["XLA_FLAGS"].replace("_device_count=4", "_device_count=1")}
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         coordinator = f"127.0.0.1:{free.getsockname()[1]}"

@@ -137,9 +137,8 @@ def test_rows_after_the_checkpoint_are_written_once(tmp_path):
     assert [row["step"] for row in rows(tmp_path / "run")] == [10, 20] and "generator/loss" in rows(tmp_path / "run")[1]
 
 
-@pytest.mark.parametrize(
-    "number, status", [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("number, status", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_saves_first(number, status, tmp_path):
     def on_chunk(state, metrics):
         if int(state.step) == 6:
@@ -173,6 +172,7 @@ def test_a_signal_before_the_first_step_claims_nothing(tmp_path):
     checkpoints.close()
 
 
+@pytest.mark.slow
 def test_directories_of_their_own_are_named_after_the_experiment(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("time.strftime", lambda form: "20260101-000000")

@@ -214,6 +214,7 @@ def test_one_that_diverges_is_told_once_and_stays_as_it_was(tmp_path, capsys):
         same(ensemble.member(straight, number), ensemble.member(untouched, number))
 
 
+@pytest.mark.slow
 def test_a_run_ends_with_its_last_member(tmp_path, capsys):
     build, options = bombs({0: 12, 1: 25}), {"seeds": 2, "steps": 40}
     ending = r"^diverged: no member is left, the last one ended at step 25; the checkpoint of step 24 in"

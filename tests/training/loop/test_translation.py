@@ -62,9 +62,8 @@ def scores(directory, given, metrics):
     return {(record.get("output"), record["key"]): record["value"] for record in found}
 
 
-@pytest.mark.parametrize(
-    "given", [made_pairs, pytest.param(cifar_pairs, marks=[pytest.mark.data, pytest.mark.slow, needs_tfds])]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("given", [made_pairs, pytest.param(cifar_pairs, marks=[pytest.mark.data, needs_tfds])])
 def test_pix2pix_learns_its_pairs(given, tmp_path):
     pairs = given()
     how = {"hold_out": "25%", "eval_every": 20, "eval_count": 16, "metrics": "l1", "checkpoint_every": 20}
@@ -80,7 +79,8 @@ def test_pix2pix_learns_its_pairs(given, tmp_path):
     assert 0 < error < 0.5 and {key for _, key in found} == {"psnr", "l1"}
 
 
-@pytest.mark.parametrize("given", [digits, pytest.param(mnist, marks=[pytest.mark.data, pytest.mark.slow, needs_tfds])])
+@pytest.mark.slow
+@pytest.mark.parametrize("given", [digits, pytest.param(mnist, marks=[pytest.mark.data, needs_tfds])])
 def test_a_cyclegan_is_trained_drawn_scored_and_continued(given, tmp_path):
     sets = given()
     straight = train(cyclegan_of_sets.build, options(tmp_path, "straight"), data=sets)

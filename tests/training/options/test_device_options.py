@@ -129,7 +129,8 @@ def test_a_batch_is_gathered_and_used_in_parts(tmp_path):
     assert re.search(r"f32\[7,[1,]*2\]\S* gather\(", text)  # from the data set, which every device has
 
 
-@pytest.mark.parametrize("seeds", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("seeds", [1, 2])
 def test_a_sharded_state_stays_so_chunk_after_chunk(seeds, tmp_path, all_sharded):
     shares = 4 // seeds
     seen = []
@@ -274,7 +275,8 @@ def test_only_products_in_networks_are_of_low_precision(name, dtype):
     assert {leaf.dtype for leaf in jax.tree.leaves(said)} == {jnp.dtype("float32")}
 
 
-@pytest.mark.parametrize("name", [pytest.param("dcgan_mnist", marks=pytest.mark.slow), "gan_ring"])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["dcgan_mnist", "gan_ring"])
 def test_a_run_in_bfloat16_learns_resumes_and_keeps_its_precision(name, tmp_path):
     module = importlib.import_module(f"experiments.{name}")
 

@@ -43,7 +43,8 @@ def equal(one, other):
     assert_same(jax.tree.leaves(one), jax.tree.leaves(other))
 
 
-@pytest.mark.parametrize("name, changes", [("one", {}), pytest.param("two", {"seeds": 2}, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name, changes", [("one", {}), ("two", {"seeds": 2})])
 def test_with_the_same_options_it_goes_on_as_the_other_did(name, changes, sources, tmp_path, capsys):
     folder, states = sources
     options = ring(tmp_path, "fork", from_run=str(folder / name), step=4, **changes)

@@ -112,6 +112,7 @@ def test_few_images_and_few_steps_do_not_cost_the_end(count, tmp_path, capsys):
     assert ("it takes two real images" in said) == (count == 1) and "losses are" not in said
 
 
+@pytest.mark.slow
 def test_a_finished_run_that_is_started_again_writes_its_report_again(tmp_path, capsys):
     run_points(tmp_path, seeds=2)
     before, said = report(tmp_path / "run"), capsys.readouterr().out
@@ -179,7 +180,8 @@ def test_members_on_four_devices_have_the_numbers_of_one(seeds, more, tmp_path, 
     assert int(run_points(tmp_path, **options | {"steps": 8}).step) == 8, "goes on on one"
 
 
-@pytest.mark.parametrize("devices", [1, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("devices", [1, 4])
 def test_a_dry_run_says_whose_numbers_it_tells(devices, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(dry_run, "SECONDS", 0.1)  # of timing, of which nothing is asserted here
     run_points(tmp_path, seeds=4, devices=devices, width=256, dry_run=True)

@@ -173,6 +173,7 @@ def test_a_state_that_cannot_be_scored_ends_no_run(tmp_path, monkeypatch, capsys
     assert not (tmp_path / "run" / "best").exists() and "step 4: no score (no such thing)" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_points_are_scored_by_their_modes(tmp_path):
     train(gan_ring.build, points(tmp_path, eval_every=10, eval_count=32, steps=20))
     found = records(tmp_path / "run")
