@@ -58,6 +58,7 @@ def _cross_entropy_in_numpy(logits, labels):
     return -np.mean([log_p[i, label] for i, label in enumerate(np.asarray(labels))])
 
 
+@pytest.mark.slow
 def test_an_auxiliary_classifier():
     label = jnp.asarray([0, 2, 1, 2])
     batch = BATCH | {"label": label, "condition": jax.nn.one_hot(label, CLASSES)}
@@ -166,6 +167,7 @@ def test_the_generators_gradient_flows_through_an_unrolled_d_step():
     assert differs(after.generator.params, g.params)
 
 
+@pytest.mark.slow
 def test_three_unrolled_steps_are_one_after_the_other():
     """Against the discriminator after three calls of its step; the gradient by differences."""
     state = tiny_gan()

@@ -69,6 +69,7 @@ def same(one, other, tolerance=0.0):
     assert_same(jax.tree.leaves(one), jax.tree.leaves(other), tolerance)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimiser", [None, adam], ids=["sgd", "adam"])
 def test_every_member_is_what_it_would_be_alone(optimiser):
     tx = optimiser() if optimiser else None

@@ -282,6 +282,7 @@ def test_a_device_holds_its_part_alone_at_rest(dcgans):
     assert all(kernel["kernel"].addressable_shards[0].data.size == 16 * 7 * 7 * 32 // 4 for kernel in kernels)
 
 
+@pytest.mark.slow
 def test_separate_steps_gather_too(all_sharded):
     steps = (
         make_d_step(SAMPLER, [d_loss(non_saturating), r1("gamma")]),

@@ -112,6 +112,7 @@ def trained(make):
     return state, jax.tree.map(lambda x: x[-1], metrics)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [plain, in_nnx, equinox])
 def test_the_same_network_learns_the_same_whoever_wrote_it(make):
     (wanted, other_metrics), (state, metrics) = trained(linen), trained(make)

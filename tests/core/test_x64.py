@@ -258,6 +258,7 @@ DRAWS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DRAWS)
 def test_draws_are_the_same_numbers(name):
     """jax draws other numbers in float64 and int64."""

@@ -257,6 +257,7 @@ def few():
     return (stripes + random.integers(0, 55, (64, 28, 28)))[..., None].astype(np.uint8), labels
 
 
+@pytest.mark.slow
 def test_it_learns_stripes(few, as_users_have_it):
     losses: list[float] = []
     recipe = RECIPES["mnist"]

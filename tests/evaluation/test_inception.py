@@ -49,6 +49,7 @@ def compare(outputs, prefix):
     return set(expected)
 
 
+@pytest.mark.slow
 def test_every_output(variables):
     """At 107×107, where the last maps are 2×2: most pooled and convolved values are at an edge."""
     images = (jnp.asarray(random_images(*SMALL)).astype(jnp.float32) - 128) / 128

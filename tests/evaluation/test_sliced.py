@@ -35,6 +35,7 @@ def test_directions_are_uniform_on_the_sphere():
     np.testing.assert_allclose((thetas**4).mean(), 3 / 35, atol=0.003)  # E θᵢ⁴ = 3/(d(d+2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 2, 100, 300])  # 300: more than a block of images, and not whole blocks
 @pytest.mark.parametrize("projections", [1, 100])
 def test_against_float64(count, projections):

@@ -71,6 +71,7 @@ def forms_of(geometry):
     return forms
 
 
+@pytest.mark.slow
 @every_geometry
 @pytest.mark.parametrize("size, channels", [((5, 6), (2, 3)), ((9, 8), (3, 2))])
 def test_every_form_against_loops_and_each_other(size, kernel, stride, padding, channels):

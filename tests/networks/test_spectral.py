@@ -80,8 +80,8 @@ def test_a_new_layer_has_turned_already(name):
     assert [np.linalg.norm(state[each]) for each in "uv"] == pytest.approx([1, 1], abs=1e-6)
     used = matrix_of(name, layer.apply(variables, x))
     assert 1 - 1e-6 < largest(used) < 1.1
-    plain = factory().init(jax.random.key(0), x)["params"]
-    assert jax.tree.all(jax.tree.map(np.array_equal, variables["params"], plain)), "weights are drawn as without it"
+    plain = jax.jit(factory().init)(jax.random.key(0), x)["params"]  # two programs, which may round otherwise
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7), variables["params"], plain)
 
 
 def test_it_turns_once_where_it_may_and_is_frozen_elsewhere():

@@ -19,6 +19,7 @@ from scripts import margin
 pytestmark = pytest.mark.usefixtures("as_users_have_it")
 
 
+@pytest.mark.slow
 def test_the_mean_logits_of_known_unknown_and_generated_images(tmp_path, capsys):
     folder = tmp_path / "run"
     arguments = [*TINY_RUN, "--steps", "2", "--workdir", str(folder), "--images", "1200"]

@@ -129,6 +129,7 @@ def test_a_continued_run_equals_an_undisturbed_one(tmp_path):
     assert rows(tmp_path / "run") == rows(tmp_path / "straight")
 
 
+@pytest.mark.slow
 def test_rows_after_the_checkpoint_are_written_once(tmp_path):
     train(dcgan_mnist.build, tiny(tmp_path, steps=10))
     path = tmp_path / "run" / "metrics.jsonl"
@@ -274,6 +275,7 @@ def test_data_that_does_not_fit_is_refused_before_anything_is_written(changes, m
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_auto_is_decided_once_and_written_down(tmp_path, capsys):
     train(dcgan_mnist.build, tiny(tmp_path, steps=2, dataset="auto", data_dir=str(tmp_path)))
     assert capsys.readouterr().out.startswith("NOTE: training on scikit-learn's 1,797 digits instead of MNIST")

@@ -85,6 +85,7 @@ def test_a_directory_in_use_is_refused(tmp_path):
     assert int(train(dcgan_mnist.build, tiny(tmp_path, steps=5)).step) == 5, "free again"
 
 
+@pytest.mark.slow
 def test_a_save_that_fails_in_the_background_ends_the_run_with_a_line(tmp_path):
     def on_chunk(state, metrics):
         if int(state.step) == 6:

@@ -95,6 +95,7 @@ def test_a_folder_of_one_size_needs_no_option(tmp_path):
         load(DataOptions(dataset=f"folder:{tmp_path}"))
 
 
+@pytest.mark.slow
 def test_the_dense_gan_trains_on_them(tmp_path):
     small = {"image_size": "20x28", "steps": 2, "width": 4, "latent_size": 2, "batch_size": 8, "devices": 1}
     options = of_preset(gan_mnist.Options, "smoke", workdir=str(tmp_path / "run"), **small)

@@ -145,6 +145,7 @@ def _newest(workdir):
     )
 
 
+@pytest.mark.slow
 def test_a_continued_run_must_have_the_same_frozen_networks(tmp_path):
     def with_features(scale):
         features = Frozen(lambda variables, x: variables * x, jnp.full(3, scale))

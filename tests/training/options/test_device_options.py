@@ -120,6 +120,7 @@ def compiled_chunk(options, count=64, spec=None):
     return state, compile_chunk(gan, state, spec, examples, layout=where, options=compiler_options(options)), where
 
 
+@pytest.mark.slow
 def test_a_batch_is_gathered_and_used_in_parts(tmp_path):
     """No device ever has an array of all 28 examples, only of its 7."""
     _, program, _ = compiled_chunk(ring(tmp_path, devices=4))

@@ -129,6 +129,7 @@ def test_a_finished_run_that_is_started_again_writes_its_report_again(tmp_path, 
     assert len(table) == 3 and all(line in again.splitlines() for line in table)
 
 
+@pytest.mark.slow
 def test_a_report_that_fails_costs_no_run(tmp_path, capsys, monkeypatch):
     def fail(kind):
         def failing(*arguments, **named):

@@ -56,6 +56,7 @@ def test_the_best_is_kept_and_the_newest_too(tmp_path, monkeypatch, capsys):
     assert "best: the swd 1.5 at step 4, kept in" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_run_that_is_continued_scores_what_is_new(tmp_path, monkeypatch):
     scored(monkeypatch, [3.0, 2.0])
     evaluated(tmp_path, steps=4)
