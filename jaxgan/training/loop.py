@@ -5,7 +5,6 @@ claims the run directory, restores or initialises the state, and trains until th
 
 import contextlib
 import dataclasses
-import functools
 import shlex
 import signal
 import time
@@ -168,9 +167,7 @@ def set_up(build: Build, options: Options, given: Given | None) -> Setup:
         members=len(members),
         everywhere=layout.everywhere,
     )
-    transform = real_transform(options)
-    program = functools.partial(compile_for, gan, spec=spec, data=data, transform=transform)
-    program = functools.partial(program, layout=layout, options=compiler_options(options))
+    transform, xla = real_transform(options), compiler_options(options)
     setup = Setup(
         build=build,
         options=options,
@@ -182,7 +179,7 @@ def set_up(build: Build, options: Options, given: Given | None) -> Setup:
         layout=layout,
         like=like,
         init=init,
-        compile=program,
+        compile=lambda state: compile_for(gan, state, spec, data, transform, layout=layout, options=xla),
         drawing=drawing,
         real=RealData(data, spec, transform),
         measures=measures_for(options, drawing) if options.eval_every or members else {},
@@ -192,7 +189,7 @@ def set_up(build: Build, options: Options, given: Given | None) -> Setup:
 
 
 def _resolve(options: Options, run: Run | None, record: dict[str, Any] | None) -> Options:
-    """The options with what a run's record has decided before."""
+    """Returns the options with what a run's record has decided before."""
     if run and record and options.fresh:
         raise UsageError(
             f"--fresh, but {run.directory} holds a run already; choose another --workdir or remove it first"
@@ -203,7 +200,7 @@ def _resolve(options: Options, run: Run | None, record: dict[str, Any] | None) -
 
 
 def _state_of(gan: GAN, layout: Layout, seed: int) -> tuple[State, Callable[[], State]]:
-    """The abstract arrays of a GAN's state, on their devices, and a function that makes the state of step 0."""
+    """Returns the abstract arrays of a GAN's state, on their devices, and a function that makes the state of step 0."""
     key = jax.random.key(seed)
     like = layout.abstract(layout.gathering(jax.eval_shape(gan.init, key)))
     tree = jax.tree.structure(like)  # another call of init may make other functions, which are part of a tree
@@ -404,8 +401,8 @@ class Session:
         self._evaluate(metrics)
 
     def _display(self) -> Callable[[State], np.ndarray | None]:
-        """A function that makes the picture of a state, always of the same latents; None where this process writes
-        none."""
+        """Returns a function that makes the picture of a state, always of the same latents, or None in a process that
+        writes none."""
         setup = self.setup
         drawing = setup.drawing
         shown, columns = drawing.grid_shape(square=bool(setup.members))
