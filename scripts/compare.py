@@ -19,10 +19,10 @@ import numpy as np
 import tyro
 
 from jaxgan.evaluation import HIGHER_IS_BETTER, ONE_IS_BEST
+from jaxgan.files import atomic_write
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
 from jaxgan.training.errors.usage import UsageError, require_ending, writing
-from jaxgan.training.output.atomic import atomic_write
 from jaxgan.training.run.directory import Run
 from jaxgan.training.scoring.judge import read
 from jaxgan.training.scoring.report import align_columns, mean_and_std, mean_std_text

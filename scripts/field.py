@@ -16,11 +16,11 @@ import numpy as np
 import tyro
 
 from jaxgan.data.sources import toys
+from jaxgan.files import atomic_write
 from jaxgan.training import OpenRun, open  # noqa: A004 - the library's name for it
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
 from jaxgan.training.errors.usage import UsageError, require_ending, writing
-from jaxgan.training.output.atomic import atomic_write
 from jaxgan.training.recipe.gan import Weights
 from scripts.checkpoint_options import CheckpointOptions
 

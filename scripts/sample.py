@@ -23,12 +23,12 @@ import tyro
 from tqdm import tqdm
 
 from jaxgan.data.sets import LABEL
+from jaxgan.files import atomic_write
 from jaxgan.media import Medium
 from jaxgan.training import OpenRun, open  # noqa: A004 - the library's name for it
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
 from jaxgan.training.errors.usage import UsageError, require, writing
-from jaxgan.training.output.atomic import atomic_write
 from jaxgan.training.output.pictures import save_gif, save_png
 from jaxgan.training.recipe.gan import Weights
 from scripts.checkpoint_options import CheckpointOptions

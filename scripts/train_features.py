@@ -33,11 +33,11 @@ from jaxgan import augment
 from jaxgan.data import ImageTransform, in_memory, open_source
 from jaxgan.evaluation.features.classifiers import CLASSIFIERS, from_file, packed
 from jaxgan.evaluation.features.network import FeatureNetwork, extract
+from jaxgan.files import atomic_write
 from jaxgan.networks.classifier import Classifier
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
 from jaxgan.training.errors.usage import require, require_ending, writing
-from jaxgan.training.output.atomic import atomic_write
 
 BATCH = 256
 RATE = 0.2  # the highest, after a fifth of all steps

@@ -42,10 +42,12 @@ ARROWS = {
 }
 CORE = set(ARROWS)
 ARROWS |= {
+    "files": set(),
+    "printable": set(),
     "media": set(),
-    "data": LEAVES | {"media"},
-    "evaluation": LEAVES | {"data", "media"},
-    "training": CORE | {"data", "evaluation", "media", "jaxgan"},
+    "data": LEAVES | {"files", "media", "printable"},
+    "evaluation": LEAVES | {"data", "files", "media", "printable"},
+    "training": CORE | {"data", "evaluation", "files", "media", "printable", "jaxgan"},
     "jaxgan": CORE,  # jaxgan/__init__.py, the public surface of the core
 }
 # Within the host's packages, what each of its rooms (a folder, or a module beside them) may import of the others.

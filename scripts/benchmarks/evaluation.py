@@ -31,10 +31,10 @@ import numpy as np
 from jaxgan.evaluation.frechet import frechet_distance, gaussian
 from jaxgan.evaluation.kernel import kernel_distance
 from jaxgan.evaluation.neighbours import prdc
+from jaxgan.files import atomic_write
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
 from jaxgan.training.errors.usage import UsageError, require, require_ending, writing
-from jaxgan.training.output.atomic import atomic_write
 from scripts.benchmarks import resident
 
 PACKAGES = ("torch", "torch-fidelity", "prdc")  # those compared with, which nothing else needs

@@ -20,13 +20,13 @@ import jax
 import jax.numpy as jnp
 
 from experiments import dcgan_mnist
+from jaxgan.files import atomic_write
 from jaxgan.parallel import layout
 from jaxgan.training import DataSpec
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
 from jaxgan.training.compiled.program import CHUNK, compile_chunk
 from jaxgan.training.errors.usage import require, require_ending, writing
-from jaxgan.training.output.atomic import atomic_write
 from jaxgan.training.recipe.members import ensemble_of, members_of
 from jaxgan.training.scoring.report import align_columns
 from scripts.benchmarks.lines import lowered

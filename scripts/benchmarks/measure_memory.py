@@ -18,11 +18,11 @@ import jax
 import numpy as np
 
 from experiments import dcgan_mnist
+from jaxgan.files import atomic_write
 from jaxgan.training import UsageError, train
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
 from jaxgan.training.errors.usage import require, require_ending
-from jaxgan.training.output.atomic import atomic_write
 from scripts.benchmarks.resident import peak
 
 SETTLED = 2000  # iterations by which everything that is made once has been made

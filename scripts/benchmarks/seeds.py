@@ -25,11 +25,11 @@ from jax import lax
 
 from experiments import dcgan_mnist, gan_ring
 from jaxgan.ensemble import begin, map_members
+from jaxgan.files import atomic_write
 from jaxgan.training import DataSpec
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
 from jaxgan.training.errors.usage import require, require_ending, writing
-from jaxgan.training.output.atomic import atomic_write
 
 Form = Literal["vmap", "map", "products"]
 State = Any

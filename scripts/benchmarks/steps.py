@@ -25,10 +25,10 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, Literal
 
+from jaxgan.files import atomic_write
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
 from jaxgan.training.errors.usage import UsageError, require, require_ending, writing
-from jaxgan.training.output.atomic import atomic_write
 from jaxgan.training.scoring.report import align_columns
 from scripts.benchmarks.lines import LINES
 from scripts.benchmarks.seeds import spread

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from jaxgan.training.output.atomic import atomic_write
+from jaxgan.files import atomic_write
 
 __all__ = ["Log", "bar_interval", "last_step", "progress_bar", "read_rows", "write_json"]
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from jaxgan.files import atomic_write
 from jaxgan.media import Image as Shown
 from jaxgan.media import Medium, side_by_side
-from jaxgan.training.output.atomic import atomic_write
 
 FRAMES = 100  # most frames in the animation of a run
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jaxgan.training.output.atomic import atomic_write
+from jaxgan.files import atomic_write
 from jaxgan.training.output.log import write_json
 
 __all__ = ["Row", "Summary", "align_columns", "mean_and_std", "mean_std_text", "plot", "summaries", "table", "write"]

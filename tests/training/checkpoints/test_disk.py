@@ -15,9 +15,9 @@ import pytest
 from conftest import TINY_RUN
 from PIL import Image
 
+from jaxgan.files import atomic_write
 from jaxgan.training import UsageError
 from jaxgan.training.checkpoints.checkpoints import Checkpoints, SaveError
-from jaxgan.training.output.atomic import atomic_write
 from jaxgan.training.output.log import Log
 from jaxgan.training.output.pictures import save_png
 from jaxgan.training.run.lock import locked

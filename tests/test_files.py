@@ -1,0 +1,58 @@
+"""Files that are written whole or not at all and follow no link; text that a terminal may show."""
+
+import os
+
+import pytest
+
+from jaxgan.files import atomic_write, is_private, open_regular
+from jaxgan.printable import printable
+
+
+def test_a_link_in_the_place_of_a_file_is_replaced_and_its_target_stays(tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (tmp_path / "a.json").symlink_to(victim)
+    with atomic_write(tmp_path / "a.json") as temporary:
+        temporary.write_text("new")
+    assert victim.read_text() == "precious" and not (tmp_path / "a.json").is_symlink()
+    assert (tmp_path / "a.json").read_text() == "new" and len(list(tmp_path.iterdir())) == 2
+
+
+def test_the_temporary_name_is_another_each_time_and_gone_after_a_failure(tmp_path):
+    seen = set()
+    for _ in range(3):
+        with pytest.raises(KeyboardInterrupt), atomic_write(tmp_path / "a") as temporary:  # noqa: PT012
+            seen.add(temporary.name)
+            raise KeyboardInterrupt
+    assert len(seen) == 3 and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("make", [lambda path: path.symlink_to("/dev/null"), os.mkfifo, os.mkdir])
+def test_only_a_regular_file_is_opened_and_a_pipe_is_not_waited_for(tmp_path, make):
+    make(tmp_path / "a")
+    with pytest.raises(OSError, match=str(tmp_path)):
+        os.close(open_regular(tmp_path / "a", os.O_RDONLY))
+
+
+def test_a_folder_that_others_can_write_to_or_own_is_not_private(tmp_path):
+    folder = tmp_path / "folder"
+    folder.mkdir(mode=0o700)
+    assert is_private(folder)
+    folder.chmod(0o777)
+    assert not is_private(folder)
+    folder.chmod(0o700)
+    (tmp_path / "link").symlink_to(folder)
+    assert not is_private(tmp_path / "link")
+
+
+@pytest.mark.parametrize(
+    "text, shown",
+    [
+        ("\x1b]0;title\x07", r"\x1b]0;title\x07"),
+        ("a\r\nb", r"a\r\nb"),
+        ("caf\u00e9 \u65e5\u672c", "caf\u00e9 \u65e5\u672c"),
+        ("\udcff\u202e\x9b", r"\udcff\u202e\x9b"),
+    ],
+)
+def test_control_characters_are_written_out_and_letters_are_not(text, shown):
+    assert printable(text) == shown
