@@ -6,6 +6,8 @@ Nothing is imported but what Python brings, so that the list is there at once.
 import argparse
 import ast
 import difflib
+import io
+import os
 import pathlib
 import re
 import sys
@@ -60,6 +62,7 @@ def main() -> None:
         return
     name = asked.removeprefix("experiments.")
     if name not in known:
+        asked = "".join(each if each.isprintable() else "?" for each in asked)
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"do you mean {near[0]}?" if near else "python -m experiments lists them"
         print(f"error: no experiment is named {asked}; {hint}", file=sys.stderr)
@@ -71,5 +74,27 @@ def main() -> None:
     print(f"python -m experiments.{name} --help      lists its options")
 
 
+def run() -> None:
+    """Runs `main` as `jaxgan.terminal` has it, which imports more than Python brings: what can't be encoded is
+    replaced, and a stdout that nobody reads is no error; a full one is a line, and status 1."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    status: str | int | None = None
+    try:
+        try:
+            main()
+        except SystemExit as end:
+            status = end.code
+        if sys.stdout:
+            sys.stdout.flush()
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):
+            print(f"error: can't write to stdout: {error.strerror}", file=sys.stderr)
+            status = 1
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what Python still holds
+    sys.exit(status)
+
+
 if __name__ == "__main__":
-    main()
+    run()

@@ -23,6 +23,7 @@ import tyro
 
 from jaxgan.evaluation import FeatureNetwork, extract
 from jaxgan.media import grid
+from jaxgan.terminal import say
 from jaxgan.training import OpenRun, open  # noqa: A004 - the library's name for it
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
@@ -124,10 +125,10 @@ def run(options: Options) -> None:
         ]
         widest = max(sheet.shape[1] for sheet in sheets)
         save_png(options.out, np.vstack([np.pad(s, ((0, 8), (0, widest - s.shape[1]), (0, 0))) for s in sheets]))
-    print(f"{options.out}: {options.weights} weights of step {opened.step}")
+    say(f"{options.out}: {options.weights} weights of step {opened.step}")
     network = measure_for(FeatureOptions(), opened.data).network
     if network and network.classes == opened.data.classes:
-        print(align_columns(readings(opened, network, categories, continuous, **how)))
+        say(*align_columns(readings(opened, network, categories, continuous, **how)).split("\n"))
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ import tyro
 
 from jaxgan.evaluation import HIGHER_IS_BETTER, ONE_IS_BEST
 from jaxgan.files import atomic_write
+from jaxgan.terminal import say
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
 from jaxgan.training.errors.usage import UsageError, require_ending, writing
@@ -161,13 +162,13 @@ def run(options: Options) -> None:
         why = others[0] if others else f"they have no score in common ({', '.join(keys)})"
         raise UsageError(f"nothing to compare: {why}; score the runs alike with python -m scripts.evaluate")
     for group in ranked:
-        print(heading(group))
+        say(heading(group))
         rows = [[str(line.run), line.text, f"step {line.step}", _gans(len(line.values))] for line in group]
-        print(f"{align_columns(rows)}\n")
-    print(*others, sep="\n", end="\n" * bool(others))
+        say(*align_columns(rows).split("\n"), "")
+    say(*others)
     if options.out:
         plot(options.out, ranked)
-        print(options.out)
+        say(options.out)
 
 
 def _gans(count: int) -> str:

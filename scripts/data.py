@@ -21,13 +21,15 @@ from jaxgan.data import DataSet, in_memory
 from jaxgan.data.sets import LABEL
 from jaxgan.data.stream import Stream
 from jaxgan.media import Image, Vectors
+from jaxgan.printable import printable
+from jaxgan.terminal import say
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
 from jaxgan.training.errors.usage import UsageError, require_ending, writing
 from jaxgan.training.options.data import DataOptions, real_transform
 from jaxgan.training.output.pictures import save_png
 from jaxgan.training.recipe.data_spec import DataSpec
-from jaxgan.training.recipe.loading import load
+from jaxgan.training.recipe.loading import load, name_sets
 
 BARS = 16  # in the histogram of values
 NAMED = 100  # classes at most that are listed one by one
@@ -103,11 +105,12 @@ def classes(data: DataSet | Stream, spec: DataSpec) -> list[str]:
     """How many examples each class has."""
     if not spec.classes:
         return []
-    width, counts = max(map(len, data.class_names)), np.bincount(data.labels, minlength=spec.classes)
+    names = [printable(name) for name in data.class_names]
+    width, counts = max(map(len, names)), np.bincount(data.labels, minlength=spec.classes)
     if spec.classes > NAMED:
         each = [f"    of {counts.min():,} to {counts.max():,} images each"]
     else:
-        each = [f"    {name:{width}}  {count:,}" for name, count in zip(data.class_names, counts, strict=True)]
+        each = [f"    {name:{width}}  {count:,}" for name, count in zip(names, counts, strict=True)]
     return [f"  classes   {spec.classes}", *each]
 
 
@@ -119,7 +122,7 @@ def spread(values: np.ndarray, weights: np.ndarray | None = None) -> str:
 
 def columns(data: DataSet) -> list[str]:
     """A line for each column of a set of vectors."""
-    names = data.columns or [f"column {i}" for i in range(data.images.shape[1])]
+    names = [printable(name) for name in data.columns or (f"column {i}" for i in range(data.images.shape[1]))]
     width = max(map(len, names))
     return [f"    {name:{width}}  {spread(x)}" for name, x in zip(names, data.images.T.astype(np.float64), strict=True)]
 
@@ -135,18 +138,19 @@ def histogram(values: np.ndarray, weights: np.ndarray | None, limits: tuple[int,
 
 
 def run(options: Options) -> None:
+    say(f"reading {name_sets(options)} ...")
     data = load(options)
     if isinstance(data, dict):
         raise UsageError(f"--dataset {options.dataset} is several sets; name one")
     spec = DataSpec.of(data, options.crop_shape)
-    print(describe(data, spec))
+    say(*describe(data, spec).split("\n"))
     path = options.out or Path("runs/data") / f"{data.name.replace(':', '-').replace('/', '-')}.png"
     chosen = np.random.default_rng(0).permutation(len(data))[: spec.medium.shown]
     with writing(path):
         if not options.out:
             path.parent.mkdir(parents=True, exist_ok=True)
         save_png(path, spec.medium.show(seen(options, images_at(data, chosen))))
-    print(f"{path}: {len(chosen)} of them, as a network gets them")
+    say(f"{path}: {len(chosen)} of them, as a network gets them")
 
 
 if __name__ == "__main__":

@@ -10,26 +10,25 @@ protocol as a line of RUN/evaluations.jsonl; `python -m scripts.compare` reads t
 """
 
 import dataclasses
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import tyro
-from tqdm import tqdm
 
 from jaxgan import data
 from jaxgan.data.sets import LABEL
 from jaxgan.evaluation import INCEPTION_SHA256, kl_floor, stacked_frequencies
 from jaxgan.media import Image, Vectors
+from jaxgan.terminal import progress_bar, say
 from jaxgan.training import open  # noqa: A004 - the library's name for it
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
 from jaxgan.training.errors.usage import UsageError, require, require_ending, writing
 from jaxgan.training.options.data import DataOptions, real_transform
 from jaxgan.training.options.evaluation import FeatureOptions
-from jaxgan.training.output.log import bar_interval, write_json
+from jaxgan.training.output.log import write_json
 from jaxgan.training.recipe.data_spec import DataSpec
 from jaxgan.training.recipe.loading import Given, held_out
 from jaxgan.training.run.open_run import OpenRun
@@ -125,7 +124,7 @@ def _members(run: OpenRun, options: Options) -> Iterator[tuple[int | None, int]]
     """Number and seed of each GAN that hasn't diverged, or of the one that was asked for."""
     if not run.members:
         if run.frozen:
-            print(f"member {options.member} has diverged, and is as it was before step {run.frozen}", file=sys.stderr)
+            say(f"member {options.member} has diverged, and is as it was before step {run.frozen}", error=True)
         yield options.member, run.options.seed
     if run.members and np.all(run.state.frozen):
         raise UsageError(
@@ -133,7 +132,7 @@ def _members(run: OpenRun, options: Options) -> Iterator[tuple[int | None, int]]
         )
     for member in run.members:
         if run.state.frozen[member.number]:
-            print(f"{member} has diverged and is left out", file=sys.stderr)
+            say(f"{member} has diverged and is left out", error=True)
         else:
             yield member.number, member.seed
 
@@ -147,7 +146,7 @@ def _held(
         held, what = held_out(theirs, given)
     except data.DataError as error:
         plural = "vectors" if judge.real.ndim == 2 else "images"
-        print(f"the floor is of training {plural}: {error}", file=sys.stderr)
+        say(f"the floor is of training {plural}: {error}", error=True)
         half, labels = len(judge.real) // 2, judge.labels
         other = dataclasses.replace(judge, real=judge.real[half:], labels=labels if labels is None else labels[half:])
         first = slice(min(half, count))
@@ -164,7 +163,7 @@ def _floor(judge: Judge, held: np.ndarray, labels: np.ndarray | None, what: str)
     try:
         return judge(held, labels, keep=True, scored=what)
     except UsageError as error:
-        print(f"no floor: {error}", file=sys.stderr)
+        say(f"no floor: {error}", error=True)
         return []
 
 
@@ -192,12 +191,14 @@ def _read(path: str) -> np.ndarray:
         return source.images
     first = source[0]
     images = np.empty((len(source), *first.shape), np.uint8)
-    for i in tqdm(range(len(source)), f"reading {path}", unit="image", delay=2, mininterval=bar_interval()):
-        if (image := source[i]).shape != first.shape:
-            raise UsageError(
-                f"{source.title(i)} has {_size(image)} pixels and channels, {source.title(0)} {_size(first)}"
-            )
-        images[i] = image
+    with progress_bar(len(source), f"reading {path}") as bar:
+        for i in range(len(source)):
+            if (image := source[i]).shape != first.shape:
+                raise UsageError(
+                    f"{source.title(i)} has {_size(image)} pixels and channels, {source.title(0)} {_size(first)}"
+                )
+            images[i] = image
+            bar.update(1)
     return images
 
 
@@ -252,11 +253,12 @@ def run(options: Options) -> None:
         raise UsageError("name a run directory, or --generated and --reference")
     if (options.generated is None) != (options.reference is None):
         raise UsageError("--generated and --reference are given together: a folder or an .npz file each")
+    say(f"reading {options.run or options.generated} ...")
     if options.run:
         records, floor = of_run(options, options.run)
     else:
         records, floor = of_files(options, str(options.generated), str(options.reference))
-    print("\n".join([table(records, floor), *notes(records, floor)]), flush=True)
+    say(*table(records, floor).split("\n"), *notes(records, floor))
     if options.run:
         with writing(options.run / "evaluations.jsonl"):
             append(options.run, records)

@@ -17,6 +17,7 @@ import tyro
 
 from jaxgan.data.sources import toys
 from jaxgan.files import atomic_write
+from jaxgan.terminal import say
 from jaxgan.training import OpenRun, open  # noqa: A004 - the library's name for it
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
@@ -90,7 +91,7 @@ def run(options: Options) -> None:
     samples = opened.sample(1000, weights=options.weights, seed=options.seed)[:, 0, 0]
     points, _ = toys.ring() if opened.data.name == "ring" else toys.grid()
     draw(opened, points[:, 0, 0], samples, options.out)
-    print(f"{options.out}: {options.weights} weights of step {opened.step}")
+    say(f"{options.out}: {options.weights} weights of step {opened.step}")
 
 
 if __name__ == "__main__":

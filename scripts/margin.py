@@ -21,6 +21,7 @@ import tyro
 
 from jaxgan import data
 from jaxgan.media import Image
+from jaxgan.terminal import say
 from jaxgan.training import OpenRun, open  # noqa: A004 - the library's name for it
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
@@ -120,7 +121,8 @@ def run(options: Options) -> None:
     found = measure(opened, theirs, weights=options.weights, seed=options.seed)
     rows = [("training images", found.seen), ("unseen images", found.unseen), ("generated images", found.generated)]
     rows += [("margin", found.margin), ("r_v", found.share), ("training above unseen", found.above)]
-    print(align_columns([["mean logit of", f"step {opened.step}"], *([name, f"{value:.4g}"] for name, value in rows)]))
+    lines = [["mean logit of", f"step {opened.step}"], *([name, f"{value:.4g}"] for name, value in rows)]
+    say(*align_columns(lines).split("\n"))
 
 
 if __name__ == "__main__":

@@ -20,11 +20,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import tyro
-from tqdm import tqdm
 
 from jaxgan.data.sets import LABEL
 from jaxgan.files import atomic_write
 from jaxgan.media import Medium
+from jaxgan.terminal import progress_bar, say
 from jaxgan.training import OpenRun, open  # noqa: A004 - the library's name for it
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
@@ -71,9 +71,11 @@ def walk(run: OpenRun, *, weights: Weights = "ema", seed: int = 0, label: int | 
 
     moments = [(i, t) for i in range(STOPS) for t in np.linspace(0, 1, FRAMES, endpoint=False, dtype=np.float32)]
     frames = []
-    for i, t in tqdm(moments, desc="walking"):
-        drawn = frame(run.state, keys[i], keys[(i + 1) % STOPS], t)
-        frames.append(drawing.picture({name: np.asarray(drawn[name]) for name in drawing.outputs}))
+    with progress_bar(len(moments), "walking") as bar:
+        for i, t in moments:
+            drawn = frame(run.state, keys[i], keys[(i + 1) % STOPS], t)
+            frames.append(drawing.picture({name: np.asarray(drawn[name]) for name in drawing.outputs}))
+            bar.update(1)
     return frames
 
 
@@ -104,6 +106,7 @@ def check_files(out: Sequence[Path], medium: Medium) -> None:
 
 
 def run(options: Options) -> None:
+    say(f"reading {options.run} ...")
     opened = open(options.run, options.step, member=options.member)
     check_files(options.out, opened.drawing.medium(opened.drawing.main))
     how = {"weights": options.weights, "seed": options.seed, "label": options.label}
@@ -118,7 +121,7 @@ def run(options: Options) -> None:
                 save_gif(path, walk(opened, **how), 60)
             else:
                 save(path, opened, options.count, **how)
-        print(f"{path}: {options.weights} weights of step {opened.step}{whose}")
+        say(f"{path}: {options.weights} weights of step {opened.step}{whose}")
 
 
 if __name__ == "__main__":

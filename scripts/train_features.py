@@ -27,7 +27,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import tyro
-from tqdm import tqdm
 
 from jaxgan import augment
 from jaxgan.data import ImageTransform, in_memory, open_source
@@ -35,6 +34,7 @@ from jaxgan.evaluation.features.classifiers import CLASSIFIERS, from_file, packe
 from jaxgan.evaluation.features.network import FeatureNetwork, extract
 from jaxgan.files import atomic_write
 from jaxgan.networks.classifier import Classifier
+from jaxgan.terminal import progress_bar, say
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
 from jaxgan.training.errors.usage import require, require_ending, writing
@@ -153,7 +153,7 @@ def run(options: Options) -> None:
     path, epochs = options.out or Path("runs/features") / f"{recipe.network}.npz", options.epochs or recipe.epochs
     images, labels = split(options.dataset, options.data_dir, "train")
     test = split(options.dataset, options.data_dir, "test")
-    with writing(path), tqdm(total=len(images) // BATCH * epochs, unit="step") as bar:
+    with writing(path), progress_bar(len(images) // BATCH * epochs, unit="steps", delay=0.0) as bar:
 
         def seen(loss: float) -> None:
             bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
@@ -167,9 +167,9 @@ def run(options: Options) -> None:
             about = {"network": recipe.network, "data": recipe.data, "epochs": epochs, "seed": options.seed}
             temporary.write_bytes(packed(variables, about))
     network = from_file(recipe.network, path)
-    print(f"training images: {accuracy(network, images, labels):.2%} of {len(images):,}")
-    print(f"test images: {accuracy(network, *test):.2%} of {len(test[1]):,}")
-    print(f"{path}: {path.stat().st_size:,} bytes, SHA-256 {network.sha256}")
+    say(f"training images: {accuracy(network, images, labels):.2%} of {len(images):,}")
+    say(f"test images: {accuracy(network, *test):.2%} of {len(test[1]):,}")
+    say(f"{path}: {path.stat().st_size:,} bytes, SHA-256 {network.sha256}")
 
 
 if __name__ == "__main__":

@@ -44,10 +44,11 @@ CORE = set(ARROWS)
 ARROWS |= {
     "files": set(),
     "printable": set(),
+    "terminal": {"printable"},
     "media": set(),
-    "data": LEAVES | {"files", "media", "printable"},
+    "data": LEAVES | {"files", "media", "printable", "terminal"},
     "evaluation": LEAVES | {"data", "files", "media", "printable"},
-    "training": CORE | {"data", "evaluation", "files", "media", "printable", "jaxgan"},
+    "training": CORE | {"data", "evaluation", "files", "media", "printable", "terminal", "jaxgan"},
     "jaxgan": CORE,  # jaxgan/__init__.py, the public surface of the core
 }
 # Within the host's packages, what each of its rooms (a folder, or a module beside them) may import of the others.

@@ -128,10 +128,10 @@ def batches(
 
 
 def _start(iterator: Any) -> None:
-    """Starts the workers with Ctrl-C and SIGTERM blocked. These signals reach all processes of a terminal or job; only
-    the run itself handles them: it saves, and then ends its workers."""
+    """Starts the workers with Ctrl-C, SIGTERM and SIGHUP blocked. These signals reach all processes of a terminal or
+    job; only the run itself handles them: it saves, and then ends its workers."""
     iterator.get_state()  # makes the iterators of all workers, which would otherwise start one after another
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
     try:
         iterator.start_prefetch()
     finally:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from tqdm import tqdm
 
 from jaxgan.data.cache import cached
 from jaxgan.data.errors import BadImage, DataError
@@ -17,6 +16,7 @@ from jaxgan.data.sets import DataSet
 from jaxgan.data.sources.folder import FolderSource
 from jaxgan.data.sources.source import Source
 from jaxgan.data.sources.tfds import TfdsSource
+from jaxgan.terminal import progress_bar
 
 __all__ = ["Filter", "Fit", "ImageTransform", "choose", "count_of", "first_shape", "in_memory", "readable"]
 
@@ -235,7 +235,7 @@ def _in_threads(work: Callable[[np.ndarray], None], count: int, what: str) -> No
     seconds."""
     positions = np.arange(count)
     blocks = np.split(positions[1:], range(BLOCK, count, BLOCK))
-    with ThreadPoolExecutor(os.cpu_count()) as pool, tqdm(total=count, desc=what, unit="image", delay=2) as bar:
+    with ThreadPoolExecutor(os.cpu_count()) as pool, progress_bar(count, what) as bar:
         try:
             work(positions[:1])  # alone, so that a source opens its files once
             bar.update(1)

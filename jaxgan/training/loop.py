@@ -5,7 +5,7 @@ claims the run directory, restores or initialises the state, and trains until th
 
 import contextlib
 import dataclasses
-import shlex
+import json
 import signal
 import time
 from collections.abc import Callable, Mapping
@@ -14,13 +14,13 @@ from typing import Any
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
 from jaxgan.data import DataError
 from jaxgan.parallel import Layout
 from jaxgan.state import ROLES
+from jaxgan.terminal import progress_bar, say, steady_output
 from jaxgan.training.checkpoints.checkpoints import Checkpoints
-from jaxgan.training.cli.exits import plain_exits
+from jaxgan.training.cli.exits import command_again, plain_exits
 from jaxgan.training.compiled.compile import batch_sizes, check_counts, compile_for
 from jaxgan.training.compiled.divergence import DivergenceCheck
 from jaxgan.training.compiled.dry_run import dry_run
@@ -29,6 +29,7 @@ from jaxgan.training.distributed import processes
 from jaxgan.training.errors.stopping import (
     Stopped,
     catch_signals,
+    closing_in,
     diverged,
     out_of_memory,
     resume_point,
@@ -40,11 +41,11 @@ from jaxgan.training.options.devices import compiler_options, describe, layout_f
 from jaxgan.training.options.options import Options, alike, name_of
 from jaxgan.training.options.parsing import parse
 from jaxgan.training.output.drawing import Drawing
-from jaxgan.training.output.log import Log, progress_bar
+from jaxgan.training.output.log import Log
 from jaxgan.training.output.pictures import animate, save_png
 from jaxgan.training.recipe.data_spec import DataSpec
 from jaxgan.training.recipe.gan import GAN, Build, build_gan
-from jaxgan.training.recipe.loading import Given, address, drawn_from, load
+from jaxgan.training.recipe.loading import Given, address, drawn_from, load, name_sets
 from jaxgan.training.recipe.members import Member, ensemble_of, members_of
 from jaxgan.training.run.directory import Run, new_directory
 from jaxgan.training.run.fork import fork, resolve_fork
@@ -61,13 +62,14 @@ SECONDS = 1.0  # a chunk should take at most this long, so that the bar moves an
 State = Any
 Metrics = dict[str, np.ndarray]
 OnChunk = Callable[[State, Metrics], None]
+Again = Callable[[Path, Options], str]  # says what starts the run in a directory again
 
 
 def main(options_type: type[Options], build: Build) -> None:
     """Runs an experiment's command line: parses options, trains, exits with 0, 1 (diverged), 2 (usage), 3 (collapsed)
-    or 128 + signal."""
-    with processes.exit_at_once(), plain_exits():
-        train(build, parse(options_type))
+    or 128 + signal. Nothing that stdout or stderr refuse ends a run."""
+    with processes.exit_at_once(), plain_exits(prints_results=False):
+        _train(build, parse(options_type), again=lambda directory, _: command_again(directory))
 
 
 def train(build: Build, options: Options, on_chunk: OnChunk | None = None, *, data: Given | None = None) -> State:
@@ -80,17 +82,30 @@ def train(build: Build, options: Options, on_chunk: OnChunk | None = None, *, da
     members]`.
 
     Processes that train together (`options.coordinator`) all call this; the first of them writes, and the checkpoints
-    are all of theirs. UsageError before anything was done where the options are wrong; Stopped on SIGTERM, SIGINT, a
-    value that isn't finite, an image that can't be read, a process that is lost, or a disk or memory that takes no
-    more; also, with status 3 and all saved, where every GAN has collapsed (`options.eval_every`).
+    are all of theirs. UsageError before anything was done where the options are wrong; Stopped on SIGTERM, SIGINT,
+    SIGHUP, a value that isn't finite, an image that can't be read, a process that is lost, or a disk or memory that
+    takes no more; also, with status 3 and all saved, where every GAN has collapsed (`options.eval_every`). What stdout
+    and stderr don't take is dropped.
     """
+    return _train(build, options, on_chunk, data, again=_call_again)
+
+
+def _call_again(directory: Path, options: Options) -> str:
+    """Returns the call of `train` that goes on in a directory."""
+    changes = f"workdir={json.dumps(str(directory), ensure_ascii=False)}" + ", fresh=False" * options.fresh
+    return f"train(build, dataclasses.replace(options, {changes}))"
+
+
+def _train(
+    build: Build, options: Options, on_chunk: OnChunk | None = None, data: Given | None = None, *, again: Again
+) -> State:
     processes.join(options.coordinator, options.processes, options.process)
     try:
-        with processes.explain_aborts(), contextlib.ExitStack() as stack:
+        with steady_output(), processes.explain_aborts(), contextlib.ExitStack() as stack:
             setup = set_up(build, options, data)
             if options.dry_run:
                 return estimate(setup)
-            session = Session(setup, stack)
+            session = Session(setup, stack, again)
             session.claim_directory()
             session.restore_state()
             session.start_monitors()
@@ -151,6 +166,8 @@ def set_up(build: Build, options: Options, given: Given | None) -> Setup:
     run = Run(Path(options.workdir).expanduser()) if options.workdir else None
     record = processes.from_first(run.record) if run else None
     options = _resolve(options, run, record)
+    if processes.first():
+        say(f"reading {name_sets(options, given)} ...")
     data = load(options, given)
     spec = DataSpec.of(data, options.crop_shape)
     options = dataclasses.replace(options, dataset=spec.name if given else address(options.dataset, spec.name))
@@ -223,15 +240,17 @@ def estimate(setup: Setup) -> State:
 class Session:
     """One call of `train` on a run directory: its state, the step it is at, and what is saved, shown and scored.
 
-    `stack` holds what must be released in the end: signal handlers, the directory's lock, the compiled program."""
+    `stack` holds what must be released in the end: signal handlers, the directory's lock, the compiled program. `again`
+    says what a user does to go on after a signal."""
 
-    def __init__(self, setup: Setup, stack: contextlib.ExitStack) -> None:
-        self.setup, self.stack, self.options = setup, stack, setup.options
+    def __init__(self, setup: Setup, stack: contextlib.ExitStack, again: Again) -> None:
+        self.setup, self.stack, self.options, self.again = setup, stack, setup.options, again
         self.signals = stack.enter_context(catch_signals())
         self.first = processes.first()  # the process that writes and speaks
         self.log: Log | None = None
         self.state: State = None
         self.step = self.saved = 0
+        self.shown: int | None = None  # the step of the last picture
 
     def claim_directory(self) -> None:
         """Makes and locks the run directory, and checks that a run in it is this one."""
@@ -275,11 +294,10 @@ class Session:
     def finish_again(self) -> None:
         """Writes what a kill at the very end may have prevented."""
         self.checkpoints.close()
-        with writing_in(self.directory):
-            self._evaluate({})
-            self._finish()
+        self._evaluate({})
+        self._finish()
         if self.first:
-            print(f"{self.directory} is at step {self.step} already; a larger --steps would train it further")
+            say(f"{self.directory} is at step {self.step} already; a larger --steps would train it further")
 
     def write_record(self) -> None:
         """Writes the record of the run, from which it is continued and reopened."""
@@ -293,28 +311,34 @@ class Session:
         record, options, directory = self.setup.record, self.options, self.directory
         where = f"step {self.done} of {options.from_run}" if options.from_run else f"step {self.done}"
         if self.restored:
-            print(f"continuing at step {self.done} in {directory}", flush=True)
+            say(f"continuing at step {self.done} in {directory}")
         elif record:
-            print(f"{directory} has no checkpoint: starting from {where}", flush=True)
+            say(f"{directory} has no checkpoint: starting from {where}")
         else:
-            print(f"writing to {directory}" + (f", beginning with {where}" if self.setup.begun else ""), flush=True)
-        print(describe(self.setup.layout, deterministic=options.deterministic), flush=True)
+            say(f"writing to {directory}" + (f", beginning with {where}" if self.setup.begun else ""))
+        say(*describe(self.setup.layout, deterministic=options.deterministic).splitlines())
         if frozen := self.divergence.frozen.nonzero()[0].tolist():
-            print(f"frozen: members {', '.join(map(str, frozen))}", flush=True)
+            say(f"frozen: members {', '.join(map(str, frozen))}")
 
     def train(self, on_chunk: OnChunk | None) -> None:
         """Trains until the last step, saves and shows on the way. Stopped where something ends it earlier."""
         self.show = self._display()
         members = len(self.setup.members)
-        log = Log(self.directory, self.done, self.setup.gan.taken(), members) if self.first else None
-        files = contextlib.closing(log) if log else contextlib.nullcontext()
+        with writing_in(self.directory):
+            log = Log(self.directory, self.done, self.setup.gan.taken(), members) if self.first else None
+        files = closing_in(self.directory, log) if log else contextlib.nullcontext()
+        self.bar = progress_bar(
+            self.options.steps, unit="steps", done=self.done, note="compiling", delay=0.0, hidden=not self.first
+        )
         try:
-            with writing_in(self.directory), contextlib.closing(self.checkpoints), files as self.log:
-                with progress_bar(self.done, self.options.steps, hidden=not self.first) as self.bar:
+            with closing_in(self.directory, self.checkpoints), files as self.log:
+                with self.bar:
                     self._begin()
                     stop = self._iterate(on_chunk)
                 if self.step > self.saved:
                     self._save()
+                if stop and self.step > self.done and self.shown != self.step:
+                    self._show()
                 self._finish(stopped=bool(stop))
         except DataError as error:
             raise Stopped(f"{error}; {resume_point(self.directory, self.saved)}", 1) from error
@@ -322,7 +346,7 @@ class Session:
             raise self._stopped_by(stop)
         if self.first:
             samples, animation = self.directory / "samples", self.directory / "training.gif"
-            print(f"done: {self.step} steps, pictures in {samples}, animation {animation}")
+            say(f"done: {self.step} steps, pictures in {samples}, animation {animation}")
 
     def conclude(self) -> None:
         """Says what the scores on the way have shown. Stopped, with its own status, where every GAN has collapsed."""
@@ -331,7 +355,7 @@ class Session:
         monitor, frozen = self.monitor, self.divergence.frozen
         lines, collapsed = processes.from_first(lambda: monitor.verdict(frozen))
         if self.first:
-            print(*lines, sep="\n", flush=True)
+            say(*lines)
         if collapsed:
             raise Stopped(collapsed, COLLAPSED)
 
@@ -339,7 +363,6 @@ class Session:
 
     def _begin(self) -> None:
         """Compiles, and does what the first step needs or a kill has prevented."""
-        self.bar.set_postfix_str("compiling")
         self.program, _ = self.setup.compile(self.state)
         self.stack.enter_context(contextlib.closing(self.program))
         if not self.restored:
@@ -379,10 +402,11 @@ class Session:
     def _record(self, metrics: Metrics) -> None:
         """Logs the metrics of the chunk after `step`, as far as they are finite. Stopped where the run has diverged."""
         good, what, news = self.divergence(self.state, metrics, self.step)
-        for line in news if self.first else []:
-            self.bar.write(line)
+        if self.first:
+            say(*news)
         if self.log:
-            self.log.rows(self.step + 1, {name: values[:good] for name, values in metrics.items()})
+            with writing_in(self.directory):
+                self.log.rows(self.step + 1, {name: values[:good] for name, values in metrics.items()})
         if what:
             raise diverged(what, self.directory, self.saved)
 
@@ -391,6 +415,8 @@ class Session:
         rate = self.program.hint() or f"{images / seconds:,.0f} images/s"
         self.bar.set_postfix_str(_summary(metrics, rate), refresh=False)
         self.bar.update(count)
+        if self.step == self.done + count:  # the first dispatch is slower than the others
+            self.bar.start()
 
     def _handle_events(self, metrics: Metrics) -> None:
         """Shows, saves and scores where it is time to."""
@@ -418,39 +444,44 @@ class Session:
 
     def _show(self) -> None:
         picture = self.show(self.state)
+        self.shown = self.step
         if self.log and picture is not None:
-            save_png(self.directory / "samples" / f"{self.step:08d}.png", picture)
-            self.log.image(self.step, picture)
+            with writing_in(self.directory):
+                save_png(self.directory / "samples" / f"{self.step:08d}.png", picture)
+                self.log.image(self.step, picture)
 
     def _save(self) -> None:
         if not all_finite(self.state):
             raise diverged(f"the state of step {self.step} is not finite", self.directory, self.saved)
-        self.checkpoints.save(self.step, self.state)
+        with writing_in(self.directory):
+            self.checkpoints.save(self.step, self.state)
         self.saved = self.step
 
     def _evaluate(self, metrics: Metrics) -> None:
         """Scores the state where it is time to; `metrics` are those of the steps before."""
         every, last = self.options.eval_every or 1, self.step == self.options.steps
         if self.monitor and (self.step % every == 0 or last):
-            for line in self.monitor(self.state, self.step, self.divergence.frozen, metrics, self.log):
-                tqdm.write(line)
+            with writing_in(self.directory):
+                lines = self.monitor(self.state, self.step, self.divergence.frozen, metrics, self.log)
+            say(*lines)
 
     # --- the end ------------------------------------------------------------------------------------------------------
 
     def _finish(self, *, stopped: bool = False) -> None:
         """Writes the animation and, of several GANs that have come to the end, their table."""
         setup = self.setup
-        if self.first:
-            animate(self.directory / "samples", self.directory / "training.gif")
-        if setup.members and not stopped:
-            report_members(
-                *(self.directory, setup.drawing, self.state, setup.members, setup.real, setup.measures, setup.layout)
-            )
+        with writing_in(self.directory):
+            if self.first:
+                animate(self.directory / "samples", self.directory / "training.gif")
+            if setup.members and not stopped:
+                report_members(
+                    *(self.directory, setup.drawing, self.state, setup.members, setup.real, setup.measures),
+                    setup.layout,
+                )
 
     def _stopped_by(self, number: int) -> Stopped:
         where = f"at step {self.step}, which is saved" if self.step else "before the first step"
-        fresh = " without --fresh" if self.options.fresh else ""
-        again = f"the same command{fresh} and --workdir {shlex.quote(str(self.directory))}"
+        again = self.again(self.directory, self.options)
         return Stopped(f"stopped by {signal.Signals(number).name} {where}; continue with {again}", 128 + number)
 
 

@@ -24,6 +24,8 @@ from jaxgan.networks.dcgan import Discriminator, Generator
 from jaxgan.parallel import layout
 from jaxgan.players import init_player
 from jaxgan.state import GANState
+from jaxgan.terminal import say
+from jaxgan.training.cli.exits import plain_exits
 from scripts.benchmarks.model_scaling import FLOAT, dcgan, flop, statistics, table
 
 DEVICES = (1, 2, 4)
@@ -107,4 +109,5 @@ def report(compile_for: Callable[[int, bool], Compiled] = compiled) -> str:
 if __name__ == "__main__":
     jax.config.update("jax_platforms", "cpu")
     jax.config.update("jax_num_cpu_devices", DEVICES[-1])
-    print(report())
+    with plain_exits():
+        say(*report().split("\n"))

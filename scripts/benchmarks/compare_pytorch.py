@@ -20,6 +20,7 @@ import tyro
 
 from jaxgan import training
 from jaxgan.evaluation import classifier_features, scores
+from jaxgan.terminal import say
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
 from jaxgan.training.errors.usage import UsageError
@@ -76,7 +77,7 @@ def compare(options: Options) -> None:
         if not kept.exists():
             began = time.perf_counter()
             np.save(kept, pytorch_recipes.samples(name, run.options, seed, run.step, data, SAMPLES))
-            print(f"PyTorch, seed {seed}: {time.perf_counter() - began:.0f} s", flush=True)
+            say(f"PyTorch, seed {seed}: {time.perf_counter() - began:.0f} s")
         drawn["PyTorch"].append(np.load(kept))
         drawn["jaxgan, raw weights"].append(run.sample(SAMPLES, weights="raw", seed=seed))
         drawn["jaxgan, averaged weights"].append(run.sample(SAMPLES, seed=seed))
@@ -85,7 +86,7 @@ def compare(options: Options) -> None:
         found = np.array([scores(["fid"], network, each, data)[0].value for each in sets])
         error = f" ± {found.std(ddof=1) / np.sqrt(len(found)):.2f}" if len(found) > 1 else ""
         lines.append([whose, f"{found.mean():.2f}{error}", ", ".join(f"{value:.2f}" for value in found)])
-    print(align_columns(lines))
+    say(*align_columns(lines).split("\n"))
 
 
 if __name__ == "__main__":

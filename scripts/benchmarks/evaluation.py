@@ -32,6 +32,7 @@ from jaxgan.evaluation.frechet import frechet_distance, gaussian
 from jaxgan.evaluation.kernel import kernel_distance
 from jaxgan.evaluation.neighbours import prdc
 from jaxgan.files import atomic_write
+from jaxgan.terminal import say
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
 from jaxgan.training.errors.usage import UsageError, require, require_ending, writing
@@ -211,13 +212,13 @@ def benchmark(options: Options) -> None:
     for name in names:
         peaks[name] = {who: in_a_process(name, who, options) for who in SIDES}
     device = jax.devices()[0].device_kind
-    print(f"{device}, {os.cpu_count()} cores; " + ", ".join(f"{name} {version}" for name, version in versions.items()))
-    print(f"{'':44}{'seconds (medians)':^27}{'theirs':>8}{'peak memory, MB':>20}")
-    print(f"{'':44}{'first':>9}{'ours':>9}{'theirs':>9}{'/ ours':>8}{'ours':>10}{'theirs':>10}{'differ':>11}")
+    say(f"{device}, {os.cpu_count()} cores; " + ", ".join(f"{name} {version}" for name, version in versions.items()))
+    say(f"{'':44}{'seconds (medians)':^27}{'theirs':>8}{'peak memory, MB':>20}")
+    say(f"{'':44}{'first':>9}{'ours':>9}{'theirs':>9}{'/ ours':>8}{'ours':>10}{'theirs':>10}{'differ':>11}")
     rows = []
     for name in names:
         rows.append(measured(name, options, peaks[name]))
-        print(line(rows[-1], options), flush=True)
+        say(line(rows[-1], options))
     if options.out:
         plain = dataclasses.asdict(options) | {"out": None}
         record = {"device": device, "cores": os.cpu_count(), "versions": versions, "options": plain, "cases": rows}

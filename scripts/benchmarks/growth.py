@@ -22,6 +22,7 @@ import jax.numpy as jnp
 from experiments import dcgan_mnist
 from jaxgan.files import atomic_write
 from jaxgan.parallel import layout
+from jaxgan.terminal import say
 from jaxgan.training import DataSpec
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
@@ -147,8 +148,9 @@ def growth(options: Options) -> None:
         found[axis] = []
         for value in VALUES[axis][: options.count]:
             found[axis].append(point(options, axis, value))
-            print(f"{axis} {value:,}: {found[axis][-1].seconds * 1e3:,.1f} ms", flush=True)
-    print(align_columns([HEAD, *(row for axis, points in found.items() for row in rows(axis, points))]))
+            say(f"{axis} {value:,}: {found[axis][-1].seconds * 1e3:,.1f} ms")
+    lines = [HEAD, *(row for axis, points in found.items() for row in rows(axis, points))]
+    say(*align_columns(lines).split("\n"))
     draw(found, options.out)
 
 

@@ -22,6 +22,7 @@ from unittest import mock
 import jax
 
 from experiments import dcgan_mnist
+from jaxgan.terminal import say
 from jaxgan.training import loop
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
@@ -90,12 +91,10 @@ def measure(options: Options) -> tuple[float, float, Counter[str]]:
 def host_share(options: Options) -> None:
     before, after, times = measure(options)
     outside = after - times.pop("chunks")
-    print(
-        f"{before:.1f} s to the first step, {after:.1f} s from then on, {100 * outside / after:.2f} % outside chunks:"
-    )
+    say(f"{before:.1f} s to the first step, {after:.1f} s from then on, {100 * outside / after:.2f} % outside chunks:")
     for name, seconds in times.most_common():
-        print(f"  {name} {100 * seconds / after:.2f} %")
-    print(f"  the rest {100 * (outside - times.total()) / after:.2f} %")
+        say(f"  {name} {100 * seconds / after:.2f} %")
+    say(f"  the rest {100 * (outside - times.total()) / after:.2f} %")
 
 
 if __name__ == "__main__":

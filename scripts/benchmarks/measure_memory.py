@@ -19,6 +19,7 @@ import numpy as np
 
 from experiments import dcgan_mnist
 from jaxgan.files import atomic_write
+from jaxgan.terminal import say
 from jaxgan.training import UsageError, train
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
@@ -122,9 +123,9 @@ def run(options: Options) -> None:
             checkpoint_every=options.checkpoint_every,
             sample_every=options.sample_every,
         )
-    print(table(samples))
+    say(*table(samples).split("\n"))
     draw(options.out, samples)
-    print(options.out)
+    say(options.out)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from jaxgan.terminal import say
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
 from jaxgan.training.errors.usage import require
@@ -250,16 +251,15 @@ def growth(o: Options, gan: Gan) -> str:
 
 def run(o: Options) -> None:
     gans = [dcgan(), biggan()]
-    print(counts(gans), "", sep="\n")
+    say(*counts(gans).split("\n"), "")
     for gan in gans:
-        print(
+        say(
             f"{gan.name}, batch {gan.batch:,}; weak: {gan.batch:,} images on each",
             "",
-            growth(o, gan),
+            *growth(o, gan).split("\n"),
             "",
-            limits(o, gan),
+            *limits(o, gan).split("\n"),
             "",
-            sep="\n",
         )
 
 

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn.functional import softplus
-from tqdm import trange
+
+from jaxgan.terminal import progress_bar
 
 __all__ = ["RECIPES", "Recipe", "Setting", "iteration", "samples"]
 
@@ -225,8 +226,10 @@ def samples(name: str, options: Any, seed: int, steps: int, images: np.ndarray, 
     torch.manual_seed(seed)
     recipe = RECIPES[name](options, images.shape[1], images.shape[3])
     step = iteration(recipe, options, torch.from_numpy(images).permute(0, 3, 1, 2))
-    for _ in trange(steps, desc=f"PyTorch, seed {seed}"):
-        step()
+    with progress_bar(steps, f"PyTorch, seed {seed}", unit="steps") as bar:
+        for _ in range(steps):
+            step()
+            bar.update(1)
     generator = recipe.generator.eval()
     with torch.no_grad():
         drawn = torch.cat([generator(torch.randn(500, *recipe.latent)) for _ in range(-(-count // 500))])[:count]

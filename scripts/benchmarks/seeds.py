@@ -26,6 +26,7 @@ from jax import lax
 from experiments import dcgan_mnist, gan_ring
 from jaxgan.ensemble import begin, map_members
 from jaxgan.files import atomic_write
+from jaxgan.terminal import say
 from jaxgan.training import DataSpec
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
@@ -112,20 +113,20 @@ def benchmark(options: Options) -> None:
         runs[case], compiling[case] = program(options.network, *case)
         runs[case](1)
         lengths[case] = max(1, int(options.seconds / runs[case](1)))
-        print(f"compiled {case[0]} {case[1]} in {compiling[case]:.1f} s", flush=True)
+        say(f"compiled {case[0]} {case[1]} in {compiling[case]:.1f} s")
     times: dict[tuple[int, Form], list[float]] = {case: [] for case in cases}
     for _ in range(options.rounds):
         for case in cases:
             times[case].append(runs[case](lengths[case]) / lengths[case])
-    print(f"\n{options.network} on {device.device_kind}, {options.rounds} rounds by turns, medians (quartiles)")
-    print("seeds  form     an iteration of all                a member   separate / together   compiling")
+    say("", f"{options.network} on {device.device_kind}, {options.rounds} rounds by turns, medians (quartiles)")
+    say("seeds  form     an iteration of all                a member   separate / together   compiling")
     rows = []
     for count, form in cases:
         each = times[count, form]
         ratios = [count * alone / together for alone, together in zip(times[1, "vmap"], each, strict=True)]
         row = {"seeds": count, "form": form, "seconds": each, "ratios": ratios, "compiling": compiling[count, form]}
         rows.append(row)
-        print(
+        say(
             f"{count:5}  {form:7}  {spread(each, 1e3)} ms   {1e3 * statistics.median(each) / count:8.3g}   "
             f"{spread(ratios):>19}   {compiling[count, form]:7.1f} s"
         )

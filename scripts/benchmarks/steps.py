@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from jaxgan.files import atomic_write
+from jaxgan.terminal import say
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
 from jaxgan.training.errors.usage import UsageError, require, require_ending, writing
@@ -96,7 +97,7 @@ def measured(name: str, options: Options, torch: bool) -> dict[str, Any]:
     lengths: dict[str, int] = {}
 
     def begin(who: str) -> None:
-        print(f"{LINES[name].title}: compiling {who}", flush=True)
+        say(f"{LINES[name].title}: compiling {who}")
         sides[who] = Side(ours, name, options.dtype) if who == "ours" else Side(theirs, name, options.dtype, who)
         lengths[who] = max(1, round(options.seconds / sides[who].run(1)))
 
@@ -119,7 +120,7 @@ def _unless_it_fails(sides: dict[str, Side], name: str, who: str, do: Callable[[
     except UsageError:
         if who == "ours":
             raise
-        print(f"{LINES[name].title}: PyTorch {who} fails (above), and is left out", flush=True)
+        say(f"{LINES[name].title}: PyTorch {who} fails (above), and is left out")
         sides.pop(who, None)
 
 
@@ -155,16 +156,16 @@ HEAD = [
 def benchmark(options: Options) -> None:
     torch = importlib.util.find_spec("torch") is not None
     if not torch:
-        print("PyTorch isn't installed, ours is timed alone: pip install -e '.[benchmark]'", flush=True)
+        say("PyTorch isn't installed, ours is timed alone: pip install -e '.[benchmark]'")
     results = []
     for name in options.lines or tuple(LINES):
         results.append(measured(name, options, torch))
-        print(align_columns([HEAD, row(results[-1])]), flush=True)
+        say(*align_columns([HEAD, row(results[-1])]).split("\n"))
     sides = [side for result in results for side in result["sides"].values()]
     product, copy = (max(side[what] for side in sides) for what in ("product", "copy"))
-    print(f"\n{sides[0]['device']}, {os.cpu_count()} cores, {options.dtype}, {options.rounds} rounds by turns")
-    print(f"largest matrix product {product / 1e9:,.0f} GFLOP/s, copy {copy / 1e9:,.1f} GB/s\n")
-    print(align_columns([HEAD, *map(row, results)]))
+    say("", f"{sides[0]['device']}, {os.cpu_count()} cores, {options.dtype}, {options.rounds} rounds by turns")
+    say(f"largest matrix product {product / 1e9:,.0f} GFLOP/s, copy {copy / 1e9:,.1f} GB/s", "")
+    say(*align_columns([HEAD, *map(row, results)]).split("\n"))
     if options.out:
         plain = dataclasses.asdict(options) | {"out": None}
         with writing(options.out), atomic_write(options.out) as temporary:

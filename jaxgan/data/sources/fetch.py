@@ -10,7 +10,6 @@ import io
 import math
 import os
 import struct
-import sys
 import tarfile
 import time
 import zlib
@@ -25,10 +24,10 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 import numpy as np
-from tqdm import tqdm
 
 from jaxgan.data.errors import DataError
 from jaxgan.data.sources.requirements import folder_of, unreachable
+from jaxgan.terminal import progress_bar
 
 __all__ = ["FETCHABLE", "Remote", "fetched", "is_fetched", "registered"]
 
@@ -185,11 +184,10 @@ def _download(remote: Remote, path: Path) -> None:
 
 def _copy(remote: Remote, file: BinaryIO) -> None:
     """Writes what the server sends to the file, at most one byte more than the registered size."""
-    look = {"unit": "B", "unit_scale": True, "dynamic_ncols": True, "disable": remote.size < BAR_FROM_BYTES}
-    often = 0.1 if sys.stderr.isatty() else 30.0  # a log gets a line now and then instead of a flood
+    hidden = remote.size < BAR_FROM_BYTES
     with (
         _open(remote.address) as response,
-        tqdm(desc=remote.filename, total=remote.size, mininterval=often, **look) as bar,
+        progress_bar(remote.size, remote.filename, unit="B", delay=0.0, hidden=hidden) as bar,
     ):
         while left := remote.size + 1 - file.tell():
             try:

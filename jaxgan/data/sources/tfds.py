@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from jaxgan.data.cache import cached, fingerprint
 from jaxgan.data.errors import BadImage, DataError
 from jaxgan.data.sources.source import decode
+from jaxgan.terminal import progress_bar
 
 __all__ = ["TfdsSource", "tfds_folder", "tfds_source"]
 
@@ -93,7 +93,7 @@ def _labels(records: Any, count: int) -> np.ndarray:
     if isinstance(records, list):
         return np.array([row["label"] for row in records], np.int32)
     labels = np.empty(count, np.int32)
-    with tqdm(total=count, desc="reading labels", unit="image", delay=2) as bar:
+    with progress_bar(count, "reading labels") as bar:
         for start in range(0, count, BLOCK):
             rows = records.__getitems__(range(start, min(start + BLOCK, count)))
             labels[start : start + len(rows)] = [row["label"] for row in rows]

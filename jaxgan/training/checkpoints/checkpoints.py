@@ -10,7 +10,6 @@ import contextlib
 import functools
 import itertools
 import shutil
-import sys
 import time
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,6 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
+from jaxgan.terminal import say
 from jaxgan.training.checkpoints.digest import digests
 from jaxgan.training.checkpoints.orbax_errors import LEFTOVERS, reason_of, silence_tracebacks
 from jaxgan.training.checkpoints.version_0_1 import of_version_0_1
@@ -281,10 +281,8 @@ class Checkpoints:
         for step, reason in sorted(damaged.items()):
             moved = "" if self.read_only else f"; it is now {from_first(functools.partial(self._move, step))}"
             if first():
-                print(
-                    f"warning: checkpoint {self._path(step)} is damaged ({reason}), going on from step {good}{moved}",
-                    file=sys.stderr,
-                )
+                damaged_one = f"checkpoint {self._path(step)} is damaged ({reason})"
+                say(f"warning: {damaged_one}, going on from step {good}{moved}", error=True)
         if damaged and not self.read_only:
             self._close_manager()
 

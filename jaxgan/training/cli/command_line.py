@@ -2,9 +2,8 @@
 
 import contextlib
 import io
-import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -38,7 +37,7 @@ def command_line(
     said = io.StringIO()
     main = sys.modules["__main__"].__spec__
     try:
-        with contextlib.redirect_stderr(said), _read_or_not():
+        with contextlib.redirect_stderr(said):
             return tyro.cli(
                 options_type,
                 prog=f"python -m {main.name}" if main else None,
@@ -54,17 +53,3 @@ def command_line(
         lines = [line.strip("│ ") for line in said.getvalue().splitlines()[1:]]
         message = [line for line in lines[: next((i for i, x in enumerate(lines) if x.startswith("─")), None)] if line]
         raise UsageError(f"{' '.join(message)} (--help lists the options)") from None
-
-
-@contextlib.contextmanager
-def _read_or_not() -> Iterator[None]:
-    """Ends the program quietly where nobody reads what it prints any more, as after `--help | head`."""
-    try:
-        try:
-            yield
-        finally:
-            sys.stdout.flush()
-    except BrokenPipeError:
-        # What Python still holds must go somewhere, or it complains in the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(0) from None

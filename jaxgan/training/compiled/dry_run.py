@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxgan.ensemble import Ensemble
+from jaxgan.terminal import say
 from jaxgan.training.compiled.program import CHUNK
 from jaxgan.training.options.options import Options
 from jaxgan.training.recipe.gan import GAN
@@ -210,5 +211,6 @@ def dry_run(gan: GAN, options: Options, state: State, run: Run, compiled: jax.st
     """
     members = len(state.frozen) if isinstance(state, Ensemble) else 0
     each, together = (f"of each of {members} members", f" for all {members} members") if members else ("", "")
-    print(table(layers(gan)), *([each] if each else []), "", *memory(compiled, state, data_bytes), "", sep="\n")
-    print(f"time{together}\n  {cost(state, run, options.steps)}", flush=True)
+    networks = table(layers(gan)).split("\n")
+    say(*networks, *([each] if each else []), "", *memory(compiled, state, data_bytes), "")
+    say(f"time{together}", f"  {cost(state, run, options.steps)}")

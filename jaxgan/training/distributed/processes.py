@@ -13,7 +13,6 @@ import os
 import re
 import signal
 import socket
-import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
@@ -24,6 +23,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from jaxgan.data.errors import DataError
+from jaxgan.terminal import say, steady_output
 from jaxgan.training.errors.stopping import Stopped
 from jaxgan.training.errors.usage import UsageError
 
@@ -276,15 +276,13 @@ def exit_at_once() -> Iterator[None]:
         if not jax.distributed.is_initialized():
             raise
         status = 1
-        if not isinstance(error, SystemExit):
-            traceback.print_exception(error)
-        elif error.code is None or isinstance(error.code, int):
-            status = error.code or 0
-        else:
-            print(error.code, file=sys.stderr)
-        for stream in (sys.stdout, sys.stderr):
-            with contextlib.suppress(OSError, ValueError):
-                stream.flush()
+        with steady_output(last=True):
+            if not isinstance(error, SystemExit):
+                traceback.print_exception(error)
+            elif error.code is None or isinstance(error.code, int):
+                status = error.code or 0
+            else:
+                say(error.code, error=True)
         os._exit(status)
 
 

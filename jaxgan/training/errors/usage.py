@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
 
+from jaxgan.printable import printable
+
 __all__ = ["UsageError", "refusals", "require", "require_ending", "writing"]
 
 T = TypeVar("T")
@@ -13,6 +15,9 @@ T = TypeVar("T")
 
 class UsageError(Exception):
     """A user's mistake: one line that names the value, what was expected and the fix. Exit status 2."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(printable(message))
 
 
 def require(options: object, name: str, condition: bool, expected: str) -> None:

@@ -7,11 +7,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Literal
-from tqdm import tqdm
 
 from jaxgan.data.sets import LABEL
 from jaxgan.media import Medium
-from jaxgan.training.output.log import bar_interval
+from jaxgan.terminal import progress_bar
 from jaxgan.training.output.pictures import picture
 from jaxgan.training.recipe.data_spec import DataSpec
 from jaxgan.training.recipe.gan import GAN
@@ -186,9 +185,8 @@ class Drawing:
         axis = 1 if self.members else 0
 
         def draw(state: State) -> Drawn:
-            bar = tqdm(desc="drawing", total=count, unit="image", mininterval=bar_interval(), delay=2, disable=hidden)
             parts = []
-            with bar:
+            with progress_bar(count, "drawing", hidden=hidden) as bar:
                 for first in range(0, count, size):
                     asked = self.asked(first, size, label=label, run=run)
                     parts.append(jax.tree.map(np.asarray, batch(state, np.int32(first), asked)))

@@ -1,18 +1,16 @@
-"""Metrics as JSON lines and TensorBoard events, and the progress bar."""
+"""Metrics as JSON lines and TensorBoard events."""
 
 import contextlib
 import json
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from jaxgan.files import atomic_write
 
-__all__ = ["Log", "bar_interval", "last_step", "progress_bar", "read_rows", "write_json"]
+__all__ = ["Log", "last_step", "read_rows", "write_json"]
 
 LOG_EVERY = 10  # steps between two rows; the rows that are logged must not depend on where chunks end
 
@@ -21,23 +19,6 @@ def write_json(path: Path, value: Any) -> None:
     """Writes `value` as a JSON file, atomically."""
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2) + "\n")
-
-
-def bar_interval() -> float:
-    """Seconds between two states of a bar: a person sees it move, a file gets a line now and then."""
-    return 0.1 if sys.stderr.isatty() else 30.0
-
-
-def progress_bar(done: int, total: int, *, hidden: bool = False) -> tqdm:
-    """Returns the bar of a run, on stderr."""
-    return tqdm(
-        disable=hidden,
-        total=total,
-        initial=done,
-        dynamic_ncols=True,
-        mininterval=bar_interval(),
-        bar_format="{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} steps, {remaining} left{postfix}",
-    )
 
 
 def last_step(directory: Path) -> int:

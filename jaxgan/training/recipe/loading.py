@@ -19,11 +19,12 @@ from jaxgan.data.sets import LABEL
 from jaxgan.data.stream import Stream
 from jaxgan.data.transform import count_of, first_shape, readable
 from jaxgan.media import Image
+from jaxgan.terminal import say
 from jaxgan.training.errors.usage import UsageError
 from jaxgan.training.options.data import DataOptions, shape_of
 from jaxgan.training.recipe.data_spec import Data, DataSpec, Field
 
-__all__ = ["Given", "Held", "address", "drawn_from", "drawn_order", "held_out", "load"]
+__all__ = ["Given", "Held", "address", "drawn_from", "drawn_order", "held_out", "load", "name_sets"]
 
 MOST = 10_000  # examples of a set that are drawn from
 
@@ -53,6 +54,13 @@ def load(options: DataOptions, given: Given | None = None) -> Data:
     except data.DataError as error:
         hint = "; --skip-bad-images leaves such images out" if isinstance(error, BadImage) else ""
         raise UsageError(f"{error}{hint}") from None
+
+
+def name_sets(options: DataOptions, given: Given | None = None) -> str:
+    """Names the data that `load` reads, before it does. auto is mnist, until it turns out that it can't be had."""
+    if isinstance(given, Mapping):
+        return ", ".join(given)
+    return given.name if given is not None else "mnist" if options.dataset == "auto" else options.dataset
 
 
 def held_out(options: DataOptions, given: Given | None = None) -> tuple[Data, str]:
@@ -146,7 +154,7 @@ def _open(options: DataOptions, given: data.Source | None) -> data.Source:
         return data.open_source(options.dataset, options.data_dir)
     source, reason = data.mnist_or_digits(options.data_dir)
     if reason:
-        print(f"NOTE: training on scikit-learn's {len(source):,} digits instead of MNIST: {reason}", flush=True)
+        say(f"NOTE: training on scikit-learn's {len(source):,} digits instead of MNIST: {reason}")
     return source
 
 
@@ -204,7 +212,7 @@ def _usable(
     found = [readable(one, chosen, prepare) for one, prepare in prepared]
     good = np.all([each for each, _ in found], axis=0)
     if faults := [fault for _, faults in found for fault in faults]:
-        print(f"NOTE: {_skipped(faults, int(np.sum(~good)), len(chosen))}", flush=True)
+        say(f"NOTE: {_skipped(faults, int(np.sum(~good)), len(chosen))}")
     return good
 
 

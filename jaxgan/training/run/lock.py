@@ -6,10 +6,10 @@ import fcntl
 import io
 import os
 import socket
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from jaxgan.terminal import say
 from jaxgan.training.errors.usage import UsageError
 
 __all__ = ["locked"]
@@ -51,5 +51,5 @@ def _taken(file: io.FileIO, path: Path) -> bool:
             return True
         if error.errno not in UNSUPPORTED:
             raise
-        print(f"warning: {path} can't be locked ({error.strerror}); train here with one process only", file=sys.stderr)
+        say(f"warning: {path} can't be locked ({error.strerror}); train here with one process only", error=True)
     return False

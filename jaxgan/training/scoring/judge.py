@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from jaxgan.evaluation import content_of, record, scores
+from jaxgan.terminal import progress_bar
 from jaxgan.training.errors.usage import UsageError
-from jaxgan.training.output.log import bar_interval, read_rows
+from jaxgan.training.output.log import read_rows
 from jaxgan.training.recipe.gan import Weights
 from jaxgan.training.scoring.measures import Measure
 from jaxgan.training.scoring.real_data import RealData
@@ -48,9 +48,8 @@ class Judge:
         as in `scores`. about: what the images are. UsageError where they can't be scored."""
         metrics, network, dataset, lpips = self.measure
         pair = None if asked is None or self.labels is None else (asked, self.labels)
-        bar = tqdm(desc="looking at images", unit="image", mininterval=bar_interval(), delay=2, leave=False)
         try:
-            with bar:
+            with progress_bar(None, "looking at images") as bar:
                 found = scores(
                     *(metrics, network, images, self.real),
                     dataset=dataset,

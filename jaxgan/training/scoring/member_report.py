@@ -1,6 +1,5 @@
 """The end of an ensemble: what its members draw, scored; a table, `members.json` and `members.png`."""
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import numpy as np
 
 from jaxgan.evaluation import OF_PAIRS, Score, scores
 from jaxgan.parallel import Layout
+from jaxgan.terminal import say
 from jaxgan.training.distributed import processes
 from jaxgan.training.output.drawing import Drawing
 from jaxgan.training.output.log import read_rows
@@ -55,7 +55,7 @@ def report_members(
         raise
     except Exception as error:  # noqa: BLE001 - no reason is good enough to lose what was trained
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        print(f"warning: no report of the members ({reason}); the run is complete without it", file=sys.stderr)
+        say(f"warning: no report of the members ({reason}); the run is complete without it", error=True)
 
 
 def _report(
@@ -97,15 +97,15 @@ def _report(
         for member, each in zip(members, found, strict=True)
     ]
     swept = next(iter(members[0].swept), None)
-    print(report.table(rows, swept, name))
+    say(*report.table(rows, swept, name).split("\n"))
     if floor:
-        print(f"{name}, {len(others):,} images of each; between two sets of real ones it is {floor.value:.3g}")
+        say(f"{name}, {len(others):,} images of each; between two sets of real ones it is {floor.value:.3g}")
     elif not of_pairs:
-        print("no score: it takes two real images")
+        say("no score: it takes two real images")
     if last:
-        print("losses are means over the last tenth of the steps")
+        say("losses are means over the last tenth of the steps")
     report.write(directory, rows, swept, name)
-    print(directory / "members.png", flush=True)
+    say(directory / "members.png")
 
 
 def last_metrics(path: Path, step: int) -> dict[str, list[float | None]]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxgan.files import atomic_write
+from jaxgan.printable import printable
 from jaxgan.training.output.log import write_json
 
 __all__ = ["Row", "Summary", "align_columns", "mean_and_std", "mean_std_text", "plot", "summaries", "table", "write"]
@@ -100,7 +101,8 @@ def mean_std_text(mean: float | None, std: float | None) -> str:
 
 
 def align_columns(lines: Sequence[Sequence[str]]) -> str:
-    """Lays lines of cells out in columns, left-justified."""
+    """Lays lines of cells out in columns, left-justified. Control characters in them are written out."""
+    lines = [[printable(text) for text in line] for line in lines]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     texts = ["  ".join(f"{text:<{width}}" for text, width in zip(line, widths, strict=True)) for line in lines]
     return "\n".join(text.rstrip() for text in texts)
