@@ -12,7 +12,7 @@ import pathlib
 import re
 import sys
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 
 class Experiment(NamedTuple):
@@ -47,12 +47,21 @@ def _presets(name: str, trees: Mapping[str, ast.Module]) -> tuple[str, ...]:
     return next((_presets(base, trees) for base in bases if base in trees), ("laptop",))
 
 
+def fail(message: str) -> NoReturn:
+    """Ends with a line, without the control characters that a name may have, and status 2."""
+    print("error:", "".join(each if each.isprintable() else "?" for each in message), file=sys.stderr)
+    sys.exit(2)
+
+
 def main() -> None:
     """The command line: exits with 0, or with 2 where there is no such experiment."""
     parser = argparse.ArgumentParser(prog="python -m experiments", description="Lists the experiments.")
     parser.add_argument("name", nargs="?", help="one of them, to see its lab note and how to run it")
-    asked = parser.parse_args().name
+    given, more = parser.parse_known_args()
+    asked = given.name
     known = {experiment.name: experiment for experiment in experiments()}
+    if more:
+        fail(f"{more[0]} is no option; one name of an experiment is expected")
     if asked is None:
         width = max(map(len, known))
         for each in known.values():
@@ -62,11 +71,9 @@ def main() -> None:
         return
     name = asked.removeprefix("experiments.")
     if name not in known:
-        asked = "".join(each if each.isprintable() else "?" for each in asked)
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"do you mean {near[0]}?" if near else "python -m experiments lists them"
-        print(f"error: no experiment is named {asked}; {hint}", file=sys.stderr)
-        sys.exit(2)
+        fail(f"no experiment is named {asked}; {hint}")
     print(known[name].note)
     presets = ", ".join(known[name].presets)
     print(f"\npython -m experiments.{name}             trains it")

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TypeVar
 
+from jaxgan.terminal import steady_output
 from jaxgan.training.errors.usage import UsageError
 
 __all__ = ["command_line"]
@@ -37,7 +38,7 @@ def command_line(
     said = io.StringIO()
     main = sys.modules["__main__"].__spec__
     try:
-        with contextlib.redirect_stderr(said):
+        with contextlib.redirect_stderr(said), steady_output():
             return tyro.cli(
                 options_type,
                 prog=f"python -m {main.name}" if main else None,

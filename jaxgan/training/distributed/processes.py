@@ -23,6 +23,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from jaxgan.data.errors import DataError
+from jaxgan.printable import printable
 from jaxgan.terminal import say, steady_output
 from jaxgan.training.errors.stopping import Stopped
 from jaxgan.training.errors.usage import UsageError
@@ -253,7 +254,7 @@ def _aborting(line: str, status: int) -> Iterator[None]:
     def end(number: int) -> None:
         # In the thread that aborts, one of C++: a handler of Python's runs in the main one, and so too late.
         try:
-            os.write(2, f"\n{line}\n".encode())
+            os.write(2, f"\n{printable(line)}\n".encode())
         finally:
             os._exit(status)
 
