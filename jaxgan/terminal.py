@@ -5,7 +5,6 @@ import contextlib
 import errno
 import os
 import sys
-import time
 from collections.abc import Iterator
 from typing import Any, TextIO, cast
 
@@ -113,6 +112,8 @@ class Bar(tqdm):
     monitor_interval = 0  # no thread that draws it
     said_at = -LINES
     leave: bool | None
+    ncols: int | None
+    nrows: int | None
 
     @property
     def in_terminal(self) -> bool:
@@ -120,24 +121,38 @@ class Bar(tqdm):
             return bool(self.fp.isatty())
         return False
 
-    def start(self) -> None:
-        """Counts time from now on: what went before, such as compiling, says nothing about the rest."""
+    def start(self, done: int) -> None:
+        """Counts time from now on: how long it took until so many more were done, compiling among it, says nothing
+        about the rest."""
         if not self.disable:
+            self.n += done
             self.initial, self.start_t = self.n, self._time()
+            self.refresh()
 
     def update(self, n: float = 1) -> bool | None:
         shown: bool | None = super().update(n if self.total is None else min(n, self.total - self.n))
         return shown
 
     def display(self, msg: str | None = None, pos: int | None = None) -> bool:
+        self._forget_no_size()
         if self.in_terminal:
             return bool(super().display(msg, pos))
-        if msg is None and time.monotonic() >= self.said_at + LINES:
+        if msg is None and self._time() >= self.said_at + LINES:
             self._line()
         return False
 
+    @property
+    def format_dict(self) -> dict[str, Any]:
+        found = super().format_dict
+        self._forget_no_size()
+        return {**found, "ncols": self.ncols}
+
+    def _forget_no_size(self) -> None:
+        """Takes a size below 1 for none: a terminal that doesn't know its size has 0, and tqdm makes it -1."""
+        self.ncols, self.nrows = (None if size is None or size < 1 else size for size in (self.ncols, self.nrows))
+
     def _line(self) -> None:
-        self.said_at = time.monotonic()
+        self.said_at = self._time()
         self.fp.write(f"{self}\n")
         self.fp.flush()
 

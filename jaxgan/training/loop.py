@@ -413,10 +413,9 @@ class Session:
     def _show_progress(self, metrics: Metrics, count: int, seconds: float) -> None:
         images = count * self.setup.gan.taken() * max(1, len(self.setup.members))
         rate = self.program.hint() or f"{images / seconds:,.0f} images/s"
-        self.bar.set_postfix_str(_summary(metrics, rate), refresh=False)
-        self.bar.update(count)
-        if self.step == self.done + count:  # the first dispatch is slower than the others
-            self.bar.start()
+        slow = self.step == self.done + count  # the first dispatch, which is slower than all others
+        self.bar.set_postfix_str(_summary(metrics, "" if slow else rate), refresh=False)
+        (self.bar.start if slow else self.bar.update)(count)
 
     def _handle_events(self, metrics: Metrics) -> None:
         """Shows, saves and scores where it is time to."""
@@ -491,4 +490,4 @@ def _summary(metrics: Metrics, rate: str) -> str:
         for player in ("discriminator", "generator")
         if (name := f"{player}/loss") in metrics
     ]
-    return ", ".join([rate, *losses])
+    return ", ".join(filter(None, [rate, *losses]))

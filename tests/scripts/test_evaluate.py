@@ -70,8 +70,8 @@ def test_a_folder_against_an_npz_file(tmp_path, capsys):
     np.savez(tmp_path / "real.npz", images=images)
     evaluated(generated=str(tmp_path / "folder"), reference=str(tmp_path / "real.npz"), metrics="swd")
     lines = capsys.readouterr().out.splitlines()
-    assert lines[1].split("  ")[1].strip() == "0" and "10 against 10" in lines[1]
-    assert lines[2] == "real images: one half of the reference, by the other"
+    assert lines[2].split("  ")[1].strip() == "0" and "10 against 10" in lines[2]
+    assert lines[3] == "real images: one half of the reference, by the other"
 
 
 @pytest.mark.parametrize(

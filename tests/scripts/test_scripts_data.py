@@ -28,7 +28,8 @@ def save(path, **arrays):
 def test_a_set_is_described(tmp_path, capsys):
     name = save(tmp_path / "my set.npz", images=IMAGES, labels=[0, 1, 1, 1, 0, 2])
     run(Options(name, out=tmp_path / "a.png"))
-    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    first, *lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert first == ["reading", *name.split(), "..."]
     assert lines[0] == ["npz:my", "set.npz"] and lines[1] == ["images", "6,", "4×4×1"]
     values = [*[0] * 16, *[17 * i for i in range(16)] * 3, *[0] * 30, 100, 100]
     mean, deviation = np.mean(values), np.std(values)
@@ -124,7 +125,7 @@ def start(*arguments):
 def test_a_users_mistake_is_one_line_and_status_2(arguments, message, tmp_path):
     prepare(tmp_path)
     done = start(*(argument.format(tmp_path) for argument in arguments))
-    assert done.returncode == 2 and done.stdout == ""
+    assert done.returncode == 2 and done.stdout in ("", f"reading {arguments[0].format(tmp_path)} ...\n")
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1 and message in done.stderr
 
 
@@ -133,7 +134,7 @@ def test_the_command(tmp_path):
     prepare(tmp_path)
     done = start(f"folder:{tmp_path}/cut", "--skip-bad-images", "--out", str(tmp_path / "out.png"))
     assert done.returncode == 0 and done.stderr == ""
-    first, *rest = done.stdout.splitlines()
+    _, first, *rest = done.stdout.splitlines()
     assert first.startswith("NOTE: left out 1 of 2 images: ") and "  images    1, 4×4×3" in rest
     assert (tmp_path / "out.png").exists() and rest[-1] == f"{tmp_path}/out.png: 1 of them, as a network gets them"
     shown = start("--help")

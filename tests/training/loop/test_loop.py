@@ -146,7 +146,7 @@ def test_a_signal_saves_first(number, status, tmp_path):
             signal.raise_signal(number)
 
     before = signal.getsignal(number)
-    with pytest.raises(Stopped, match=r"at step 6, which is saved; continue with .*--workdir") as stopped:
+    with pytest.raises(Stopped, match=r"at step 6, which is saved; continue with train\(build, .*workdir") as stopped:
         train(dcgan_mnist.build, tiny(tmp_path, sample_every=3, checkpoint_every=5), on_chunk)
     assert stopped.value.status == status
     assert signal.getsignal(number) is before
@@ -278,7 +278,9 @@ def test_data_that_does_not_fit_is_refused_before_anything_is_written(changes, m
 @pytest.mark.slow
 def test_auto_is_decided_once_and_written_down(tmp_path, capsys):
     train(dcgan_mnist.build, tiny(tmp_path, steps=2, dataset="auto", data_dir=str(tmp_path)))
-    assert capsys.readouterr().out.startswith("NOTE: training on scikit-learn's 1,797 digits instead of MNIST")
+    first, second, *_ = capsys.readouterr().out.splitlines()
+    assert first == "reading mnist ..."
+    assert second.startswith("NOTE: training on scikit-learn's 1,797 digits instead of MNIST")
     assert json.loads((tmp_path / "run" / "options.json").read_text())["options"]["dataset"] == "digits"
     train(dcgan_mnist.build, tiny(tmp_path, steps=3, dataset="auto"))  # wherever MNIST may be by now
     assert "NOTE" not in capsys.readouterr().out

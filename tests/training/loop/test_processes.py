@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -75,15 +76,18 @@ def undisturbed(tmp_path_factory):
 @pytest.mark.parametrize("number, status", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_saves_and_says_how_to_go_on(number, status, tmp_path):
     """That it then goes on with the same bits is shown by test_loop.py, in one process."""
-    directory = tmp_path / "run"
-    process = start(experiment(directory, "--steps", ENDLESS))
+    directory = tmp_path / "my run"
+    typed = experiment(directory, "--steps", ENDLESS)
+    process = start(typed)
     wait_until(lambda: newest(directory) > 0, process)
     process.send_signal(number)
     _, said = process.communicate(timeout=600)
     assert process.returncode == status and "Traceback" not in said
     last, reached = said.splitlines()[-1], newest(directory)
-    assert last.startswith(f"stopped by {number.name} at step {reached}, which is saved; continue with")
-    done = finish(experiment(directory, "--steps", reached + 5))
+    assert last.startswith(f"stopped by {number.name} at step {reached}, which is saved; continue with ")
+    again = shlex.split(last.partition("continue with ")[2])
+    assert again == typed and (directory / "samples" / f"{reached:08d}.png").exists()
+    done = finish([*again, "--steps", str(reached + 5)])
     assert f"continuing at step {reached}" in done.stdout and newest(directory) == reached + 5
 
 
@@ -132,7 +136,9 @@ def test_the_first_command_without_any_data(tmp_path):
     short = ["--devices", 1, "--steps", 10, "--sample-every", 5]
     arguments = command("experiments.dcgan_mnist", *short, "--workdir", tmp_path / "run")
     done = finish(arguments, TFDS_DATA_DIR=str(tmp_path))
-    assert done.stdout.startswith("NOTE: training on scikit-learn's 1,797 digits instead of MNIST")
+    first, second, *_ = done.stdout.splitlines()
+    assert first == "reading mnist ..."
+    assert second.startswith("NOTE: training on scikit-learn's 1,797 digits instead of MNIST")
     assert json.loads((tmp_path / "run" / "options.json").read_text())["options"]["dataset"] == "digits"
     assert len(list((tmp_path / "run" / "samples").iterdir())) == 3 and (tmp_path / "run" / "training.gif").exists()
 
@@ -151,3 +157,61 @@ def test_the_first_command_without_any_data(tmp_path):
 def test_a_users_mistake_is_one_line_and_status_2(arguments, message):
     done = finish(command(*arguments), status=2)
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1 and message in done.stderr
+
+
+GONE = [" | true", " 2>&1 | true", " > /dev/full 2> /dev/full", " <&- >&- 2>&-"]
+
+
+@pytest.mark.parametrize("where", GONE)
+def test_a_run_whose_output_is_gone_is_complete(where, tmp_path):
+    """`true` ends at once, before the first line."""
+    arguments = experiment(tmp_path / "run", "--steps", 50)
+    done = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", shlex.join(arguments) + where],
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0 and "Error" not in done.stderr
+    assert newest(tmp_path / "run") == 50 and (tmp_path / "run" / "training.gif").exists()
+    rows = [json.loads(line)["step"] for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert rows == [10, 20, 30, 40, 50]
+
+
+@pytest.mark.parametrize("arguments", [["scripts.data", "digits", "--out", "{}/a.png"], ["experiments"]])
+def test_what_prints_results_ends_quietly_or_in_a_line(arguments, tmp_path):
+    printing = shlex.join(command(*(argument.format(tmp_path) for argument in arguments)))
+    ascii_only = {"PYTHONIOENCODING": "ascii"}
+    for where, status, said in (
+        (" | true", 0, ""),
+        (" >&-", 0, ""),
+        (" > /dev/full", 1, "error: can't write to stdout: No space left on device\n"),
+        (" > /dev/null", 0, ""),
+    ):
+        done = subprocess.run(
+            ["bash", "-o", "pipefail", "-c", printing + where],
+            cwd=ROOT,
+            env=os.environ | ascii_only,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+        assert (done.returncode, done.stderr) == (status, said), where
+
+
+def test_a_run_outlives_its_terminal_by_a_save(tmp_path):
+    """As of an ssh that is cut: the terminal is gone, writing to it is an error, and the run is told by SIGHUP."""
+    pid, terminal = os.forkpty()
+    if pid == 0:
+        os.chdir(ROOT)
+        arguments = experiment(tmp_path / "run", "--steps", ENDLESS)
+        os.execv(arguments[0], arguments)  # noqa: S606
+    while not newest(tmp_path / "run"):
+        os.read(terminal, 1 << 16)
+    os.close(terminal)
+    _, status = os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 128 + signal.SIGHUP
+    assert (tmp_path / "run" / "samples" / f"{newest(tmp_path / 'run'):08d}.png").exists()

@@ -312,7 +312,7 @@ def test_deterministic_reaches_the_compiler_and_changes_nothing_here(tmp_path, m
     assert given == [{"xla_gpu_deterministic_ops": True}]
     assert_same(jax.tree.leaves(same), jax.tree.leaves(plain))
     lines = capsys.readouterr().out.splitlines()
-    assert lines[1:3] == [
+    assert lines[2:4] == [
         "on 1 device (cpu)",
         "--deterministic costs nothing here: a CPU gives the same bits in any case",
     ]

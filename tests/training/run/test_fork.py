@@ -49,7 +49,7 @@ def test_with_the_same_options_it_goes_on_as_the_other_did(name, changes, source
     folder, states = sources
     options = ring(tmp_path, "fork", from_run=str(folder / name), step=4, **changes)
     equal(train(gan_ring.build, options), states[name])
-    said = capsys.readouterr().out.splitlines()[0]
+    said = capsys.readouterr().out.splitlines()[1]
     assert said == f"writing to {tmp_path / 'fork'}, beginning with step 4 of {folder / name}"
     assert record(tmp_path / "fork")["from_run"] == str(folder / name) and record(tmp_path / "fork")["step"] == 4
 
@@ -77,7 +77,7 @@ def test_it_may_begin_with_the_best(sources, tmp_path, capsys):
     options = parse(gan_ring.Options, ["--from", str(source), "--step", "best"])
     assert options.step == "best"
     equal(train(gan_ring.build, ring(tmp_path, "fork", from_run=str(source), step="best")), sources[1]["one"])
-    assert "beginning with step 5 of" in capsys.readouterr().out.splitlines()[0]
+    assert "beginning with step 5 of" in capsys.readouterr().out.splitlines()[1]
 
 
 @pytest.mark.slow
@@ -149,7 +149,7 @@ def test_it_is_continued_from_its_own_checkpoints(again, sources, tmp_path, caps
     capsys.readouterr()
     before = record(tmp_path / "fork")
     equal(train(gan_ring.build, ring(tmp_path, "fork", **(source | again))), states["one"])
-    assert capsys.readouterr().out.startswith(f"continuing at step 5 in {tmp_path / 'fork'}\n")
+    assert f"\ncontinuing at step 5 in {tmp_path / 'fork'}\n" in capsys.readouterr().out
     after = record(tmp_path / "fork")
     assert (after["from_run"], after["step"]) == (before["from_run"], before["step"])
     for other in ({"step": 5}, {"from_run": str(folder / "two")}):
@@ -168,7 +168,7 @@ def test_killed_before_its_first_checkpoint_it_begins_with_the_same_step(sources
     capsys.readouterr()
     equal(train(gan_ring.build, options), states["one"])
     said = capsys.readouterr().out
-    assert said.startswith(f"{tmp_path / 'fork'} has no checkpoint: starting from step 5 of {folder / 'one'}\n")
+    assert f"\n{tmp_path / 'fork'} has no checkpoint: starting from step 5 of {folder / 'one'}\n" in said
     shutil.rmtree(tmp_path / "fork" / "checkpoints")
     (tmp_path / "fork" / "metrics.jsonl").write_text('{"step": 10}\n')
     with pytest.raises(UsageError, match="was trained to step 10 at least, but has no checkpoint any more"):

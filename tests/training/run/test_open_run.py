@@ -114,7 +114,7 @@ def test_the_command_line_draws_the_same(runs, tmp_path, capsys):
     directory, _ = runs["ring"]
     capsys.readouterr()
     sample.run(sample.Options(run=directory, out=(tmp_path / "c.npz", tmp_path / "c.png"), count=9))
-    assert capsys.readouterr().out.splitlines()[0] == f"{tmp_path / 'c.npz'}: ema weights of step 4 of all 2 members"
+    assert capsys.readouterr().out.splitlines()[1] == f"{tmp_path / 'c.npz'}: ema weights of step 4 of all 2 members"
     np.testing.assert_array_equal(np.load(tmp_path / "c.npz")["images"], open_run(directory).sample(9))
     sample.run(sample.Options(run=directory, out=(tmp_path / "d.npz",), count=9, member=1))
     np.testing.assert_array_equal(np.load(tmp_path / "d.npz")["images"], open_run(directory, member=1).sample(9))
