@@ -9,7 +9,7 @@ from typing import Any
 from tqdm import tqdm
 
 from jaxgan.data.errors import DataError
-from jaxgan.training.cli.compilation_cache import clear_damaged_cache, enable_cache
+from jaxgan.training.cli.compilation_cache import clear_damaged_cache, compilation_cache
 from jaxgan.training.errors.stopping import Stopped
 from jaxgan.training.errors.usage import UsageError
 
@@ -26,9 +26,9 @@ def plain_exits() -> Iterator[None]:
         clear_damaged_cache(str(message))
 
     shown, warnings.showwarning = warnings.showwarning, say
-    enable_cache()
     try:
-        yield
+        with compilation_cache():
+            yield
     except (UsageError, DataError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
