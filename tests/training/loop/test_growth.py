@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import jax
 import pytest
-from experiments import gan_ring
 
+from experiments import gan_ring
 from jaxgan.training import train
 
 OPTIONS = gan_ring.Options(
