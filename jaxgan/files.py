@@ -3,26 +3,43 @@ to."""
 
 import contextlib
 import os
+import re
 import secrets
 import stat
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["atomic_write", "is_private", "open_regular", "sync_folder"]
+__all__ = [
+    "atomic_write",
+    "is_private",
+    "make_private",
+    "open_regular",
+    "own_files",
+    "remove_leftovers",
+    "remove_own",
+    "sync_folder",
+]
+
+TEMPORARY = re.compile(r".+\.[0-9a-f]{16}\.tmp")  # as `atomic_write` calls them
+LEFTOVER_SECONDS = 3600.0  # without a change, after which nobody writes to a temporary file any more
 
 
 @contextlib.contextmanager
-def atomic_write(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path, *, synced: bool = True) -> Iterator[Path]:
     """Yields an empty temporary file beside `path` to write to, of a name that nobody can guess. It becomes `path`,
     synced to the disk, when the block ends well, and is removed otherwise. A link at `path` is replaced, not followed.
-    """
+
+    synced: False for what can be made again, and is checked when it is read."""
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(8)}.tmp")
     os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666))
     try:
         yield temporary
-        _sync(temporary)
+        if synced:
+            _sync(temporary)
         os.replace(temporary, path)
-        sync_folder(path.parent)
+        if synced:
+            sync_folder(path.parent)
     except BaseException:
         with contextlib.suppress(OSError):  # what failed first is what matters
             temporary.unlink()
@@ -44,6 +61,40 @@ def is_private(path: Path) -> bool:
     looked at."""
     about = path.lstat()
     return not stat.S_ISLNK(about.st_mode) and about.st_uid == os.geteuid() and not about.st_mode & 0o022
+
+
+def make_private(folder: Path) -> None:
+    """Makes a folder, and those above it that are missing, for this user alone. One that is there stays as it is.
+    OSError where it can't be made."""
+    missing = [each for each in (folder, *folder.parents) if not each.exists()]
+    for each in reversed(missing):
+        each.mkdir(mode=0o700, exist_ok=True)
+
+
+def own_files(folder: Path, names: re.Pattern[str]) -> list[tuple[Path, os.stat_result]]:
+    """Returns this user's own regular files in a folder whose whole names match, with what `lstat` says of them.
+    OSError where the folder can't be read."""
+    found = []
+    for path in folder.iterdir():
+        if names.fullmatch(path.name):
+            with contextlib.suppress(FileNotFoundError):  # another process has just removed it
+                about = path.lstat()
+                if stat.S_ISREG(about.st_mode) and about.st_uid == os.geteuid():
+                    found.append((path, about))
+    return found
+
+
+def remove_own(folder: Path, names: re.Pattern[str], *, idle: float = 0.0) -> None:
+    """Removes this user's own regular files in a folder whose whole names match, and which have not changed for `idle`
+    seconds. OSError where the folder can't be read or written."""
+    for path, about in own_files(folder, names):
+        if not idle or about.st_mtime < time.time() - idle:
+            path.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Removes the temporary files of writers that were killed. OSError where the folder can't be read or written."""
+    remove_own(folder, TEMPORARY, idle=LEFTOVER_SECONDS)
 
 
 def sync_folder(folder: Path) -> None:

@@ -62,7 +62,8 @@ ROOMS = {
         "transform": {"cache", "errors", "sets", "sources"},
         "stacked": {"errors", "sets", "sources", "transform"},
         "names": {"errors", "sets", "sources", "stacked"},
-        "stream": {"errors", "order", "sources", "transform"},
+        "shared_memory": set(),
+        "stream": {"errors", "order", "shared_memory", "sources", "transform"},
     },
     "evaluation": {
         "diversity": set(),

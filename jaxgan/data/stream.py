@@ -17,6 +17,7 @@ import numpy as np
 
 from jaxgan.data.errors import DataError
 from jaxgan.data.order import batch_indices
+from jaxgan.data.shared_memory import new_owner, remove_of_dead, remove_of_owner, share
 from jaxgan.data.sources.source import Source
 from jaxgan.data.transform import ImageTransform
 
@@ -51,12 +52,16 @@ class _Read:
     stream: Stream
     words: np.ndarray
     batch_size: int
-    share: tuple[slice, ...]
+    part: tuple[slice, ...]
+    owner: str | None  # of the shared memory that batches are handed over in
 
     def __call__(self, step: int) -> dict[str, np.ndarray]:
+        return {name: share(self.owner, array) for name, array in self._batch(step).items()}
+
+    def _batch(self, step: int) -> dict[str, np.ndarray]:
         stream = self.stream
         orders = [batch_indices(words, step, self.batch_size, len(stream)) for words in self.words.reshape(-1, 2)]
-        places = np.stack(orders).reshape(*self.words.shape[:-1], -1)[self.share]
+        places = np.stack(orders).reshape(*self.words.shape[:-1], -1)[self.part]
         images = []
         for i in map(int, stream.chosen[places].flat):
             title = stream.source.title(i)
@@ -86,13 +91,13 @@ def _end_with_parent(index: int, count: int) -> None:
 
 
 def batches(
-    stream: Stream, words: np.ndarray, first: int, batch_size: int, share: tuple[slice, ...] = ()
+    stream: Stream, words: np.ndarray, first: int, batch_size: int, part: tuple[slice, ...] = ()
 ) -> Generator[dict[str, np.ndarray]]:
     """Yields the batches with numbers `first`, `first + 1`, ... without end: `image` uint8 `[B, size, size, C]` and
     `label` `[B]`.
 
     `words` are the two words of the order's key, or those of several orders, `[S, 2]`, for batches `[S, B, ...]`. Only
-    the `share` of each batch is read, slices of its leading axes. Close the iterator, or its workers go on running.
+    the `part` of each batch is read, slices of its leading axes. Close the iterator, or its workers go on running.
     DataError where Grain isn't installed or an image can't be read; ValueError where a batch is larger than the set."""
     batch_indices(
         words.reshape(-1, 2)[0], first, batch_size, len(stream)
@@ -105,7 +110,9 @@ def batches(
 
     if not flags.FLAGS.is_parsed():  # Grain's workers look flags up, which is an error in a program that has none
         flags.FLAGS.mark_as_parsed()
-    data: Any = grain.MapDataset.range(first, 2**40).map(_Read(stream, words, batch_size, share))
+    remove_of_dead()
+    owner = new_owner()
+    data: Any = grain.MapDataset.range(first, 2**40).map(_Read(stream, words, batch_size, part, owner))
     data = data.to_iter_dataset(grain.ReadOptions(num_threads=0, prefetch_buffer_size=0))
     options = grain.MultiprocessingOptions(stream.workers, per_worker_buffer_size=AHEAD)
     iterator = iter(data.mp_prefetch(options, _end_with_parent))
@@ -125,6 +132,7 @@ def batches(
         raise DataError(f"a process that reads {stream.name} ended ({what}): {why}") from error
     finally:
         iterator.close()
+        remove_of_owner(owner)  # a worker that was killed has freed nothing
 
 
 def _start(iterator: Any) -> None:

@@ -1,6 +1,5 @@
 """The way from a source to a network: the choice of images, their size and colours, and reading them into memory."""
 
-import dataclasses
 import hashlib
 import os
 from collections.abc import Callable
@@ -10,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from jaxgan.data.cache import cached
+from jaxgan.data.cache import Expected, cached
 from jaxgan.data.errors import BadImage, DataError
 from jaxgan.data.sets import DataSet
 from jaxgan.data.sources.folder import FolderSource
@@ -86,10 +85,6 @@ class ImageTransform:
         picture = Image.fromarray(np.ascontiguousarray(image[..., 0] if channels == 1 else image))
         picture = picture.resize(self.shape[::-1], Image.Resampling[self.filter.upper()])
         return np.asarray(picture).reshape(*self.shape, channels)
-
-
-# The `repr` is part of a key of the cache. It has an earlier name of `ImageTransform`, so that old entries are found.
-_Key = dataclasses.make_dataclass("Preparation", [field.name for field in dataclasses.fields(ImageTransform)])
 
 
 def largest(within: tuple[int, int], shape: tuple[int, int]) -> tuple[int, int]:
@@ -174,7 +169,8 @@ def first_shape(source: Source, chosen: np.ndarray, *, skip: bool, keep: bool) -
                     raise
         raise DataError(f"none of the {len(chosen)} images of {source.name} can be read")
 
-    found = cached("shapes", (*_follows_from(source, chosen, keep), skip), ["number", "shape"], compute)
+    expected: Expected = {"number": (np.integer, ()), "shape": (np.integer, (3,))}
+    found = cached("shapes", (*_follows_from(source, chosen, keep), skip), expected, compute)
     return source.title(int(found["number"])), tuple(found["shape"].tolist())
 
 
@@ -197,9 +193,8 @@ def in_memory(source: Source, chosen: np.ndarray, transform: ImageTransform, *, 
         _in_threads(read, len(chosen), "reading images")
         return {"images": images}
 
-    made_of = (*_follows_from(source, chosen, keep), _Key(*dataclasses.astuple(transform)))
-    images: np.ndarray = cached("images", made_of, ["images"], compute)["images"]
-    return images
+    made_of = (*_follows_from(source, chosen, keep), transform)
+    return cached("images", made_of, {"images": (np.uint8, (len(chosen), *shape))}, compute)["images"]
 
 
 def _follows_from(source: Source, chosen: np.ndarray, keep: bool) -> tuple[str | None, ...]:

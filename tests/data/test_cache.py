@@ -1,7 +1,7 @@
 """The cache of data read from files: it is used when nothing changed, and never when something did."""
 
-import dataclasses
 import io
+import json
 import os
 import shutil
 import subprocess
@@ -149,10 +149,130 @@ def test_a_folder_that_took_anothers_place_is_read_again(pictures, tmp_path):
     assert fingerprint(files) != before and len({each.st_ino for each in stats}) == 6
 
 
-def test_the_cache_finds_images_of_earlier_versions():
-    """Their key has the name that the transform had then."""
-    key = transform._Key(*dataclasses.astuple(data.ImageTransform((8, 6), 3, "crop")))
-    assert repr(key) == "Preparation(size=(8, 6), channels=3, fit='crop', filter='lanczos', equalize=False)"
+def sevens():
+    """Fills an array of the expected shape, in an entry of its own."""
+    return cache.cached(
+        "sevens", ("sevens",), {"x": (np.uint8, (3, None))}, lambda: {"x": np.full((3, 5), 7, np.uint8)}
+    )
+
+
+def planted(x, made_of=("sevens",), kind="sevens"):
+    """Stores `x` as the entry of `made_of`, and returns its file."""
+    before = set(entries())
+    cache.cached(kind, made_of, {"x": (x.dtype.type, x.shape)}, lambda: {"x": x})
+    return (set(entries()) - before).pop()
+
+
+@pytest.mark.parametrize("shape", [(4, 5), (3,), (3, 5, 1)])
+def test_an_entry_of_another_shape_is_not_taken(shape):
+    planted(np.zeros(shape, np.uint8))
+    np.testing.assert_array_equal(sevens()["x"], np.full((3, 5), 7))
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.float32, np.uint16, np.str_])
+def test_an_entry_of_another_type_is_not_taken(kind):
+    planted(np.zeros((3, 5), kind))
+    found = sevens()["x"]
+    assert found.dtype == np.uint8 and (found == 7).all()
+
+
+@pytest.mark.parametrize("other", [{"made_of": ("eights",)}, {"kind": "eights"}], ids=str)
+def test_an_entry_of_something_else_is_not_taken(other):
+    """It is of the same type and shape, whole, and lies under the right name."""
+    sevens()
+    (entry,) = entries()
+    entry.write_bytes(planted(np.full((3, 5), 8, np.uint8), **other).read_bytes())
+    assert (sevens()["x"] == 7).all()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_an_entry_of_another_user_is_replaced():
+    sevens()
+    (entry,) = entries()
+    os.chown(entry, 65534, 65534)
+    assert (sevens()["x"] == 7).all() and entry.stat().st_uid == 0
+
+
+@pytest.mark.parametrize(
+    "make",
+    [lambda path, entry: path.symlink_to(entry), lambda path, entry: os.mkfifo(path), lambda path, entry: path.mkdir()],
+    ids=["link", "pipe", "folder"],
+)
+def test_what_is_no_file_in_an_entrys_place_is_not_followed_nor_waited_for(tmp_path, make):
+    sevens()
+    (entry,) = entries()
+    whole = entry.read_bytes()
+    entry.rename(tmp_path / "elsewhere")
+    make(entry, tmp_path / "elsewhere")
+    assert (sevens()["x"] == 7).all()
+    (tmp_path / "elsewhere").write_text("precious")
+    assert (sevens()["x"] == 7).all()
+    assert (tmp_path / "elsewhere").read_text() == "precious"
+    assert entry.is_dir() or (not entry.is_symlink() and entry.read_bytes() == whole), (
+        "it is replaced where that can be"
+    )
+
+
+def test_an_entry_that_says_it_is_huge_takes_no_memory():
+    sevens()
+    (entry,) = entries()
+    head, _, content = entry.read_bytes().partition(b"\n")
+    said = json.loads(head)
+    said["arrays"]["x"][1] = [3, 1 << 60]
+    entry.write_bytes(json.dumps(said).encode() + b"\n" + content)
+    assert (sevens()["x"] == 7).all()
+
+
+@pytest.mark.parametrize("which", ["the kind's", "the cache's", "a link"])
+def test_a_folder_that_others_can_write_to_is_not_used(which):
+    sevens()
+    (entry,) = entries()
+    whole, folder = entry.read_bytes(), entry.parent
+    if which == "a link":
+        folder.rename(folder.with_name("elsewhere"))
+        folder.symlink_to(folder.with_name("elsewhere"))
+    else:
+        (folder if which == "the kind's" else folder.parent).chmod(0o707)
+    entry.write_bytes(whole[:-1])
+    with pytest.warns(UserWarning, match="is not used as a cache: it is a link, or others own it"):
+        assert (sevens()["x"] == 7).all()
+    assert (sevens()["x"] == 7).all(), "the same is said once: a warning is an error here"
+    assert entry.read_bytes() == whole[:-1], "nothing is written there"
+
+
+def test_the_cache_folder_may_be_a_link_to_another_disk(tmp_path, monkeypatch):
+    (tmp_path / "disk").mkdir(mode=0o700)
+    (tmp_path / "link").symlink_to(tmp_path / "disk")
+    monkeypatch.setenv("JAXGAN_CACHE", str(tmp_path / "link"))
+    sevens()
+    assert list((tmp_path / "disk" / "sevens").iterdir())
+
+
+def test_folders_are_made_for_their_user_alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("JAXGAN_CACHE", str(tmp_path / "a" / "b"))
+    sevens()
+    made = [tmp_path / "a", tmp_path / "a" / "b", tmp_path / "a" / "b" / "sevens"]
+    assert {path.stat().st_mode & 0o777 for path in made} == {0o700}
+
+
+def test_nothing_but_our_own_old_files_is_removed():
+    """Entries of earlier versions go, and what killed writers left when it is old; a link's target never does."""
+    sevens()
+    (entry,) = entries()
+    folder, name = entry.parent, "0" * 32
+    old = [f"{name}.npz", f"{name}.1234.unfinished", f"{name}.arrays.{'0' * 16}.tmp"]
+    stay = [f"{name}.arrays.{'1' * 16}.tmp", "holiday.tmp", "holiday.npz", f"{'2' * 32}.arrays", f"{'3' * 32}.arrays"]
+    for each in (*old, *stay[:3]):
+        (folder / each).write_text("")
+    for each in (*old, "holiday.tmp", "holiday.npz"):
+        os.utime(folder / each, (1e9, 1e9))
+    (folder / stay[3]).symlink_to(folder / "gone")
+    (folder / stay[4]).mkdir()
+    entry.unlink()
+    sevens()
+    assert {path.name for path in folder.iterdir()} == {entry.name, *stay}
+    make_room(folder, 0, cache.OURS)
+    assert {path.name for path in folder.iterdir()} == {*stay}
 
 
 def test_streams_and_single_images_are_not_cached(pictures):

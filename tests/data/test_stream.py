@@ -17,6 +17,7 @@ from streams import IMAGES, bad_folder, stream
 
 from jaxgan import data
 from jaxgan.data import ImageTransform, batch_indices
+from jaxgan.data.shared_memory import new_owner
 from jaxgan.data.stream import Stream, batches
 
 pytest.importorskip("grain")
@@ -29,6 +30,8 @@ WORDS = np.asarray(jax.random.key_data(KEY))
 def nothing_left():
     yield
     assert multiprocessing.active_children() == []
+    if owner := new_owner():
+        assert not list(Path("/dev/shm").glob(f"{owner.rpartition('-')[0]}-*"))  # noqa: S108
 
 
 def closing(iterator, count):
@@ -111,6 +114,13 @@ def test_a_killed_worker_is_noticed():
     os.kill(multiprocessing.active_children()[1].pid, signal.SIGKILL)
     with pytest.raises(data.DataError, match=r"a process that reads mine ended \(.*exit code -9\): a lack of memory\?"):
         closing(found, 40)
+
+
+@pytest.mark.slow
+def test_a_worker_that_was_killed_with_a_batch_leaves_no_shared_memory():
+    """The fixture looks: what it has made is freed, though it could tell nobody of it."""
+    with pytest.raises(data.DataError, match="exit code -9"):
+        closing(batches(stream(Numbered(wrong=7, way="killed"), 1), WORDS, 0, 5), 4)
 
 
 PROGRAM = """

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxgan.data.cache import cached, fingerprint
+from jaxgan.data.cache import Expected, cached, fingerprint
 from jaxgan.data.errors import BadImage, DataError
 from jaxgan.data.sources.source import decode
 from jaxgan.terminal import progress_bar
@@ -111,7 +111,12 @@ def tfds_source(name: str, folder: Path, split: str = "train") -> TfdsSource:
         read["records"], labels, names, channels = _checked(name, folder, split)
         return {"labels": labels, "class_names": np.array(names, str), "channels": np.array(channels or 0)}
 
-    found = cached("labels", (files, split, VERSION), ["labels", "class_names", "channels"], compute)
+    expected: Expected = {
+        "labels": (np.int32, (None,)),
+        "class_names": (np.str_, (None,)),
+        "channels": (np.integer, ()),
+    }
+    found = cached("labels", (files, split, VERSION), expected, compute)
     names, channels = tuple(found["class_names"].tolist()), int(found["channels"]) or None
     source = TfdsSource(name, folder, found["labels"], names, channels, split, files)
     vars(source).update(read)  # in place of the cached property

@@ -1,12 +1,12 @@
 """Features of a fixed set of images, computed once and cached on the disk under the hash of the images."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import jax
 import numpy as np
 
-from jaxgan.data.cache import Arrays, cached
+from jaxgan.data.cache import Arrays, Expected, cached
 from jaxgan.evaluation.features.network import FeatureNetwork, extract
 from jaxgan.evaluation.frechet import Gaussian, gaussian
 
@@ -26,7 +26,9 @@ def content_of(images: np.ndarray) -> str:
 
 def features_of(network: FeatureNetwork, images: np.ndarray, progress: Progress = lambda count: None) -> Arrays:
     """Returns `extract(network, images)`, from the disk where it was computed before."""
-    return _kept("features", ["features", "logits"], network, images, lambda: extract(network, images, progress))
+    names = ["features"] if network.classes is None else ["features", "logits"]
+    expected: Expected = {name: (np.floating, (len(images), None)) for name in names}
+    return _kept("features", expected, network, images, lambda: extract(network, images, progress))
 
 
 def gaussian_of(network: FeatureNetwork, images: np.ndarray, progress: Progress = lambda count: None) -> Gaussian:
@@ -36,13 +38,18 @@ def gaussian_of(network: FeatureNetwork, images: np.ndarray, progress: Progress 
         found = gaussian(extract(network, images, progress)["features"])
         return {"mean": found.mean, "covariance": found.covariance, "count": np.array(found.count)}
 
-    found = _kept("gaussians", ["mean", "covariance", "count"], network, images, compute)
+    expected: Expected = {
+        "mean": (np.floating, (None,)),
+        "covariance": (np.floating, (None, None)),
+        "count": (np.integer, ()),
+    }
+    found = _kept("gaussians", expected, network, images, compute)
     return Gaussian(found["mean"], found["covariance"], int(found["count"]))
 
 
 def _kept(
-    what: str, keys: Sequence[str], network: FeatureNetwork, images: np.ndarray, compute: Callable[[], Arrays]
+    what: str, expected: Expected, network: FeatureNetwork, images: np.ndarray, compute: Callable[[], Arrays]
 ) -> Arrays:
     # The platform's rounding is part of it: a number must not depend on where another run was scored.
     made_by = (VERSION, network.name, network.sha256, network.resize, jax.default_backend(), jax.__version__)
-    return cached(what, (*made_by, content_of(images)), keys, compute)
+    return cached(what, (*made_by, content_of(images)), expected, compute)

@@ -10,7 +10,7 @@ from typing import Any
 
 from jaxgan.data.errors import DataError
 from jaxgan.terminal import Output, say, steady_output
-from jaxgan.training.cli.compilation_cache import clear_damaged_cache, enable_cache
+from jaxgan.training.cli.compilation_cache import clear_damaged_cache, compilation_cache
 from jaxgan.training.errors.stopping import Stopped
 from jaxgan.training.errors.usage import UsageError
 
@@ -30,10 +30,10 @@ def plain_exits(*, prints_results: bool = True) -> Iterator[None]:
         clear_damaged_cache(str(message))
 
     shown, warnings.showwarning = warnings.showwarning, show
-    enable_cache()
     with steady_output(last=True) as (stdout, _):
         try:
-            yield
+            with compilation_cache():
+                yield
         except (UsageError, DataError) as error:
             say(f"error: {error}", error=True)
             sys.exit(2)

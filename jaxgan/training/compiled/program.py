@@ -141,4 +141,10 @@ def store_metrics(buffer: Buffer, i: jax.Array, metrics: Buffer) -> Buffer:
     return {name: rows.at[i].set(metrics[name]) for name, rows in buffer.items()}
 
 
-all_finite = jax.jit(finite)
+_finite = jax.jit(finite)
+
+
+def all_finite(state: State) -> jax.Array:
+    """Returns whether no float of a state is NaN or infinite."""
+    # Its leaves alone: a state's tree names the functions of its GAN, so that of each GAN a program would stay.
+    return _finite(jax.tree.leaves(state))
