@@ -55,12 +55,13 @@ ROOMS = {
     "data": {
         "errors": set(),
         "cache": set(),
+        "npz": set(),
         "order": set(),
         "sets": {"errors"},
         "sources": {"cache", "errors", "sets"},
         "transform": {"cache", "errors", "sets", "sources"},
         "stacked": {"errors", "sets", "sources", "transform"},
-        "names": {"errors", "sets", "sources", "stacked"},
+        "names": {"errors", "npz", "sets", "sources", "stacked"},
         "stream": {"errors", "order", "sources", "transform"},
     },
     "evaluation": {
