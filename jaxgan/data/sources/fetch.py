@@ -28,7 +28,7 @@ import numpy as np
 from tqdm import tqdm
 
 from jaxgan.data.errors import DataError
-from jaxgan.data.sources.requirements import folder_of, unreachable
+from jaxgan.data.sources.requirements import folder_of, tensorflow_datasets, unimportable, unreachable
 
 __all__ = ["FETCHABLE", "Remote", "fetched", "is_fetched", "registered"]
 
@@ -82,9 +82,10 @@ def registered(name: str) -> list[Remote]:
     """
     if name not in FETCHABLE:
         raise DataError(f"data set {name!r} can't be fetched without TensorFlow; only {', '.join(FETCHABLE)} can")
-    import tensorflow_datasets as tfds
-
-    infos = tfds.builder_cls(name).url_infos or {}
+    try:
+        infos = tensorflow_datasets().builder_cls(name).url_infos or {}
+    except ImportError as error:
+        raise unimportable(error) from error
     return [Remote(url, Path(info.filename or url).name, int(info.size), info.checksum) for url, info in infos.items()]
 
 
