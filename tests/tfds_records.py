@@ -4,7 +4,14 @@ import io
 import json
 from pathlib import Path
 
+import pytest
 from PIL import Image
+
+
+def needs(*modules):
+    """Skips a test where one of these can't be imported."""
+    for module in modules:
+        pytest.importorskip(module, exc_type=ImportError)
 
 
 def png(image):
@@ -16,7 +23,8 @@ def png(image):
 def write_prepared(root, images, labels=None, names=(), *, where="mine/1.0.0", tensor=None, more=None, **info):
     """Writes a set by hand as TFDS does: its two descriptions, and Examples (pictures, or numbers where `tensor` is
     their dtype) in array_record. `more` has images and labels of further splits, `info` overrides entries of
-    dataset_info.json."""
+    dataset_info.json. The test is skipped where TFDS can't be imported."""
+    needs("tensorflow_datasets", "array_record")
     folder, kind = Path(root) / where, "tensorflow_datasets.core.features."
     folder.mkdir(parents=True)
     shape = {"dimensions": [str(n) for n in images[0].shape] if tensor else ["-1", "-1", "3"]}

@@ -6,7 +6,11 @@ __all__ = ["BadImage", "DataError"]
 
 
 class DataError(Exception):
-    """A data set that can't be found, read or used. The message says which one, why, and what to do."""
+    """A data set that can't be found, read or used. The message says which one, why, and what to do; control characters
+    in it, which names of files and classes may have, are written out."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(printable(message))
 
     def __init__(self, message: str) -> None:
         super().__init__(printable(message))

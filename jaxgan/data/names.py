@@ -1,13 +1,14 @@
 """Data sets by name: the names, and the source that each of them opens."""
 
 import os
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from jaxgan.data.errors import DataError
+from jaxgan.data.npz import npz_names, read_npz
 from jaxgan.data.sets import DataSet, from_arrays
 from jaxgan.data.sources import fetch, requirements, toys
 from jaxgan.data.sources.folder import folder
@@ -51,29 +52,23 @@ def npz(path: Path) -> DataSet:
     `labels` `[N]`.
 
     DataError for anything else. Object arrays are refused: they are pickles, which could execute anything."""
+    if not path.exists():
+        raise DataError(f"npz:{path} is not there; give the path of an .npz file with uint8 `images`")
     try:
-        with zipfile.ZipFile(path) as archive:
-            names = {name + end for name in ARRAYS for end in ("", ".npy")}  # NumPy takes either
-            size = sum(info.file_size for info in archive.infolist() if info.filename in names)
-        if size > machine_memory() // 2:
-            raise DataError(f"{path} unpacks to {size:,} bytes, more than half of this machine's memory; split it")
-        with np.load(path, allow_pickle=False) as file:
-            if not {"images", "vectors"} & set(file.files):
-                raise DataError(
-                    f"{path} holds {', '.join(sorted(file.files)) or 'nothing'}; uint8 `images` [N, H, W, C] or "
-                    "`vectors` [N, D] (and `labels` [N]) are expected: np.savez(path, images=..., labels=...)"
-                )
-            found = {field: file[name] for name, field in ARRAYS.items() if name in file.files}
-    except FileNotFoundError:
-        raise DataError(f"npz:{path} is not there; give the path of an .npz file with uint8 `images`") from None
-    except DataError:
-        raise
-    except Exception as error:  # of the archive, of what unpacks it, and of NumPy's headers
-        reason = " ".join((str(error) or type(error).__name__).split())
+        names = npz_names(path)
+        if not {"images", "vectors"} & set(names):
+            some = ", ".join(sorted(names)[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+            raise DataError(
+                f"{path} holds {some[:1000] or 'nothing'}; uint8 `images` [N, H, W, C] or `vectors` [N, D] (and "
+                "`labels` [N]) are expected: np.savez(path, images=..., labels=...)"
+            )
+        arrays = read_npz(path, machine_memory() // 2, "half of this machine's memory; split it", ARRAYS)
+    except ValueError as error:
         raise DataError(
-            f"{path} can't be read as an .npz file of plain arrays ({reason}); write it with "
+            f"{path} can't be read as an .npz file of plain arrays ({error}); write it with "
             "np.savez(path, images=..., labels=...)"
         ) from error
+    found: dict[str, Any] = {ARRAYS[name]: array for name, array in arrays.items()}
     return from_arrays(f"npz:{path.name}", **found)
 
 

@@ -20,6 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
+from tfds_records import needs
 
 from jaxgan.data import open_source
 from jaxgan.data.errors import DataError
@@ -147,6 +148,7 @@ def refused(root, name="mnist", *parts):
 
 
 def test_tfds_registers_the_files_and_needs_no_tensorflow():
+    needs("tensorflow_datasets")
     code = (
         "import sys; from jaxgan.data.sources import fetch\n"
         "for name in fetch.FETCHABLE:\n"
@@ -460,6 +462,7 @@ def test_preparing_says_what_is_missing(tmp_path, monkeypatch):
     monkeypatch.setattr(requirements, "has_tensorflow", lambda: False)
     with pytest.raises(DataError, match=r"'svhn_cropped' needs TensorFlow: pip install 'jaxgan\[tfds-prepare\]'"):
         requirements.prepare_with_tensorflow("svhn_cropped", tmp_path)
+    needs("tensorflow_datasets")
     monkeypatch.setattr(requirements, "has_tensorflow", lambda: True)
     with pytest.raises(DataError, match="knows no data set 'no_such_set'"):
         requirements.prepare_with_tensorflow("no_such_set", tmp_path)

@@ -8,7 +8,7 @@ import pytest
 from conftest import needs_tfds
 from scipy.stats import chi2
 from test_fetch import idx
-from tfds_records import write_prepared
+from tfds_records import needs, write_prepared
 
 from jaxgan import data
 from jaxgan.data import stacked
@@ -161,6 +161,7 @@ def test_options_choose_from_it(stacks, few, prepared_mnist):
 
 
 def test_without_mnist_it_is_said_as_of_mnist(tmp_path, monkeypatch):
+    needs("tensorflow_datasets")
     monkeypatch.setattr(requirements, "has_tensorflow", lambda: False)
     messages = []
     for name in ("mnist", "stacked_mnist"):

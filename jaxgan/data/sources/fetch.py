@@ -26,7 +26,7 @@ from uuid import uuid4
 import numpy as np
 
 from jaxgan.data.errors import DataError
-from jaxgan.data.sources.requirements import folder_of, unreachable
+from jaxgan.data.sources.requirements import folder_of, tensorflow_datasets, unimportable, unreachable
 from jaxgan.terminal import progress_bar
 
 __all__ = ["FETCHABLE", "Remote", "fetched", "is_fetched", "registered"]
@@ -81,9 +81,10 @@ def registered(name: str) -> list[Remote]:
     """
     if name not in FETCHABLE:
         raise DataError(f"data set {name!r} can't be fetched without TensorFlow; only {', '.join(FETCHABLE)} can")
-    import tensorflow_datasets as tfds
-
-    infos = tfds.builder_cls(name).url_infos or {}
+    try:
+        infos = tensorflow_datasets().builder_cls(name).url_infos or {}
+    except ImportError as error:
+        raise unimportable(error) from error
     return [Remote(url, Path(info.filename or url).name, int(info.size), info.checksum) for url, info in infos.items()]
 
 

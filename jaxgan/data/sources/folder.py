@@ -1,10 +1,12 @@
 """A folder of pictures, or a zip archive of one, as a data set of images."""
 
+import collections
 import functools
 import os
+import re
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -12,16 +14,27 @@ import numpy as np
 
 from jaxgan.data.cache import fingerprint
 from jaxgan.data.errors import BadImage, DataError
+from jaxgan.data.sources.pictures import suffixes
 from jaxgan.data.sources.source import MAX_PIXELS, decode
+from jaxgan.printable import printable
 
 __all__ = ["FolderSource", "folder"]
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+# Folders and files, in lower case, that systems and programs put beside one's own, and that no picture or class is.
+MACHINES = {
+    *("__macosx", "@eadir", "#recycle", "#snapshot", "$recycle.bin", "lost+found", "system volume information"),
+    *("__pycache__", "network trash folder", "temporary items", "@recycle", "@recently-snapshot", "@sharebin"),
+    *("thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r"),
+}
+VISITS = 1000  # of one folder, through links
+BLOCK = 4096  # bytes at a time of what unpacks at any rate
+UNTIL = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # methods of which zipfile unpacks no more than it is asked for
 
 
 @dataclass(frozen=True)
 class FolderSource:
-    """The pictures `files` (paths below `root`) of a folder, or of a zip archive that was last changed at `changed`."""
+    """The pictures `files` (paths below `root`) of a folder, or of a zip archive that was last changed at `changed`.
+    left_out: in words, what else there is, and is no picture by its name."""
 
     name: str
     root: Path
@@ -29,26 +42,30 @@ class FolderSource:
     labels: np.ndarray
     class_names: tuple[str, ...]
     changed: int = 0
+    left_out: str = ""
 
     def __len__(self) -> int:
         return len(self.files)
 
     def __getitem__(self, i: int) -> np.ndarray:
-        if self.root.is_dir():
+        if not self.changed:
             return decode(self.root / self.files[i], self.title(i))
         try:
-            content = _archive(self.root, self.changed).read(self.files[i])
+            content = _Archive.opened(self.root, self.changed).read(self.files[i])
         except Exception as error:  # damaged or encrypted; what unpacks for zipfile has errors of its own
-            raise BadImage(f"{self.title(i)} can't be read ({error})") from error
+            raise BadImage(f"{self.title(i)} can't be read ({str(error) or type(error).__name__})") from error
         return decode(content, self.title(i))
 
     def identity(self) -> int:
-        """Returns a checksum of the pictures' names and sizes."""
-        if self.root.is_dir():
-            sizes = [(self.root / file).stat().st_size for file in self.files]
-        else:
-            archive = _archive(self.root, self.changed)
-            sizes = [archive.getinfo(file).CRC for file in self.files]
+        """Returns a checksum of the pictures' names and sizes. DataError where they can't be looked at any more."""
+        try:
+            if self.changed:
+                members = _Archive.opened(self.root, self.changed).members
+                sizes = [members[file].CRC for file in self.files]
+            else:
+                sizes = [(self.root / file).stat().st_size for file in self.files]
+        except (OSError, KeyError, zipfile.BadZipFile) as error:
+            raise DataError(f"{self.root} has changed since it was opened ({error}); start again") from error
         return zlib.crc32(repr((self.files, sizes)).encode())
 
     def fingerprint(self) -> str | None:
@@ -63,14 +80,55 @@ class FolderSource:
 
 
 def _printable(text: str) -> str:
-    """Returns a text in which bytes that aren't UTF-8, which neither a terminal nor JSON takes, are escaped."""
-    return os.fsencode(text).decode(errors="backslashreplace")
+    """Returns a text in which control characters, and bytes that aren't UTF-8, are written out."""
+    return printable(os.fsencode(text).decode(errors="backslashreplace"))
 
 
-@functools.lru_cache(maxsize=4)
-def _archive(path: Path, changed: int) -> zipfile.ZipFile:
-    """Opens an archive once in a process, as long as it is unchanged: workers read thousands of pictures from it."""
-    return zipfile.ZipFile(path)
+class _Archive:
+    """An open zip archive and its files, by their paths with / between folders. DataError where one of them leaves the
+    archive's folder, or is too large; nothing is ever unpacked to disk."""
+
+    def __init__(self, path: Path) -> None:
+        self.file = zipfile.ZipFile(path)
+        self.members: dict[str, zipfile.ZipInfo] = {}
+        self.folders: list[str] = []
+        for info in self.file.infolist():
+            name = info.filename.replace("\\", "/")  # some Windows programs write that
+            inside = PurePosixPath(name)
+            if inside.is_absolute() or ".." in inside.parts or re.match("[A-Za-z]:/", name):
+                raise DataError(
+                    f"{path} has a member that leaves its folder, {_quoted(info.filename)}; don't use this archive"
+                )
+            if name.endswith("/") or not inside.parts:
+                self.folders.append(str(inside))
+                continue
+            # A picture has no more bytes than this, and can't be compressed that much again.
+            most = min(4 * MAX_PIXELS, max(64 * 2**20, 200 * info.compress_size))
+            if inside.suffix.lower() in suffixes() and info.file_size > most:
+                raise DataError(
+                    f"{path} has a member that unpacks from {info.compress_size:,} to {info.file_size:,} bytes, "
+                    f"{_quoted(info.filename)}; at most {most:,} are taken: don't use this archive"
+                )
+            self.members[str(inside)] = info  # of several, the last, which unpacking would leave there
+
+    @staticmethod
+    @functools.lru_cache(maxsize=4)
+    def opened(path: Path, changed: int) -> "_Archive":
+        """Opens an archive once in a process, as long as it is unchanged: workers read thousands of pictures from
+        it."""
+        return _Archive(path)
+
+    def read(self, name: str) -> bytes:
+        """Returns a file's content. It unpacks no more than the directory says that there is, whatever is there."""
+        info = self.members[name]
+        with self.file.open(info) as member:
+            if info.compress_type in UNTIL:
+                return member.read(info.file_size)
+            return b"".join(iter(lambda: member.read(BLOCK), b""))
+
+
+def _quoted(name: str) -> str:
+    return f"'{name[:200]}'"
 
 
 def _changed(path: Path) -> int:
@@ -78,63 +136,88 @@ def _changed(path: Path) -> int:
     return path.stat().st_ctime_ns
 
 
-def _members(path: Path) -> list[str]:
-    """Returns the files in a zip archive. Nothing is ever unpacked to disk; still, an archive whose members point
-    outside of it, or are too large, is refused."""
+def _members(path: Path) -> tuple[list[str], list[str]]:
+    """Returns the files in a zip archive, and the folders that it names."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            infos = [info for info in archive.infolist() if not info.is_dir()]
-    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path} is neither a folder nor a zip archive that can be read ({error})") from error
-    for info in infos:
-        inside = PurePosixPath(info.filename.replace("\\", "/"))
-        if inside.is_absolute() or ".." in inside.parts:
-            raise DataError(f"{path} has a member that leaves its folder, {info.filename!r}; don't use this archive")
-        # A picture has no more bytes than this, and can't be compressed that much again.
-        most = min(4 * MAX_PIXELS, max(64 * 2**20, 200 * info.compress_size))
-        if inside.suffix.lower() in SUFFIXES and info.file_size > most:
-            raise DataError(
-                f"{path} has a member that unpacks from {info.compress_size:,} to {info.file_size:,} bytes, "
-                f"{info.filename!r}; at most {most:,} are taken: don't use this archive"
-            )
-    return [info.filename for info in infos]
+        archive = _Archive.opened(path, _changed(path))
+    except DataError:
+        raise
+    except Exception as error:  # zipfile has no error in common for what is damaged
+        reason = str(error) or type(error).__name__
+        raise DataError(f"{path} is neither a folder nor a zip archive that can be read ({reason})") from error
+    return list(archive.members), archive.folders
 
 
-def _files(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
-    """Returns the files below a folder. It follows links, but not one that leads back to a folder that contains it."""
-    real = folder.resolve()
-    if real in above:
-        return
-    for entry in folder.iterdir():
-        if entry.is_dir():
-            yield from _files(entry, (*above, real))
-        elif entry.is_file():
-            yield entry
+def _files(top: Path) -> tuple[list[str], list[str]]:
+    """Returns the paths below a folder of the files and of the folders in it. It follows links, but not one that leads
+    back to a folder that contains it, and none into what no class is. OSError where a folder can't be read, DataError
+    for links in circles."""
+    files, folders, visits = list[str](), list[str](), collections.Counter[tuple[int, int]]()
+    waiting: list[tuple[str, tuple[tuple[int, int], ...]]] = [("", ())]
+    while waiting:
+        below, above = waiting.pop()
+        about = (top / below).stat()
+        place = about.st_dev, about.st_ino
+        if place in above:
+            continue
+        visits[place] += 1
+        if visits[place] > VISITS:
+            raise DataError(f"{top / below} is reached through links in more than {VISITS} ways; remove some of them")
+        if below:
+            folders.append(below)
+        with os.scandir(top / below) as entries:
+            for entry in entries:
+                name = f"{below}/{entry.name}" if below else entry.name
+                if _leads_to(entry, folder=True):
+                    if not _is_of_a_system(entry.name):
+                        waiting.append((name, (*above, place)))
+                elif _leads_to(entry, folder=False):
+                    files.append(name)
+    return files, folders
+
+
+def _leads_to(entry: os.DirEntry[str], *, folder: bool) -> bool:
+    """Says whether an entry is, or links to, a folder or a file; neither for a link to itself."""
+    try:
+        return entry.is_dir() if folder else entry.is_file()
+    except OSError:
+        return False
+
+
+def _is_of_a_system(name: str) -> bool:
+    """Says whether a file or folder is hidden, or one that systems and programs make by themselves."""
+    return name.startswith((".", "__MACOSX")) or name.lower() in MACHINES
 
 
 def folder(path: Path) -> FolderSource:
     """Opens the pictures in a folder or zip archive, in the order of their names. The subfolders are the classes,
-    sorted by name; pictures may be at any depth below them. Hidden files, and files without the suffix of a picture,
-    are left out.
+    sorted by name; pictures may be at any depth below them. Hidden files, those that systems make by themselves (such
+    as thumbnails), and files without the suffix of a picture, are left out; the last are counted in `left_out`.
 
     DataError where there is no picture, or where some are in subfolders and some beside them."""
     changed = 0
     try:
         if path.is_dir():
-            found = [file.relative_to(path).as_posix() for file in _files(path)]
+            found, folders = _files(path)
+        elif path.is_file():
+            changed, (found, folders) = _changed(path), _members(path)
         elif path.exists():
-            changed, found = _changed(path), _members(path)
+            raise DataError(f"{path} is neither a folder nor a zip archive that can be read (it is no regular file)")
         else:
             raise DataError(f"folder:{path} is not there; give the path of a folder of pictures")
     except OSError as error:
-        raise DataError(f"folder:{path} can't be read ({error})") from error
-    pictures = [PurePosixPath(file) for file in found if PurePosixPath(file).suffix.lower() in SUFFIXES]
-    pictures = sorted(file for file in pictures if not any(part.startswith((".", "__MACOSX")) for part in file.parts))
+        raise DataError(f"folder:{path} can't be read ({str(error)[:500]})") from error
+    ones_own = [file for file in map(PurePosixPath, found) if not any(map(_is_of_a_system, file.parts))]
+    pictures = sorted(file for file in ones_own if file.suffix.lower() in suffixes())
+    others = collections.Counter(file.suffix.lower() for file in ones_own if file.suffix.lower() not in suffixes())
     if not pictures:
-        raise DataError(f"{path} holds no pictures ({len(found)} other files); known are {', '.join(SUFFIXES)}")
+        there = f": {_counted(others)}" if others else ""
+        raise DataError(
+            f"{path} holds no pictures ({len(found)} other files){there}; known are {', '.join(suffixes())}"
+        )
     # An archive of a folder usually has that folder as its only top.
     tops = {file.parts[0] for file in pictures}
-    wrapped = not path.is_dir() and len(tops) == 1 and all(len(file.parts) > 1 for file in pictures)
+    wrapped = bool(changed) and len(tops) == 1 and all(len(file.parts) > 1 for file in pictures)
     groups = [file.parts[wrapped:-1] for file in pictures]
     beside = [str(file) for file, group in zip(pictures, groups, strict=True) if not group]
     if beside and len(beside) < len(pictures):
@@ -145,5 +228,32 @@ def folder(path: Path) -> FolderSource:
     names = [] if beside else sorted({group[0] for group in groups})
     numbers = {name: number for number, name in enumerate(names)}
     labels = np.array([numbers[group[0]] if group else 0 for group in groups], np.int32)
-    root, files = path.absolute(), tuple(map(str, pictures))
-    return FolderSource(f"folder:{_printable(root.name)}", root, files, labels, tuple(map(_printable, names)), changed)
+    every = [*map(PurePosixPath, folders), *(file.parent for file in ones_own)]
+    empty = {each.parts[wrapped] for each in every if len(each.parts) > wrapped} - set(names)
+    return FolderSource(
+        f"folder:{_printable(path.absolute().name)}",
+        path.absolute(),
+        tuple(map(str, pictures)),
+        labels,
+        tuple(map(_printable, names)),
+        changed,
+        _left_out(others, [name for name in empty if names and not _is_of_a_system(name)]),
+    )
+
+
+SHOWN = 10  # suffixes or folders at most that are named
+
+
+def _counted(others: collections.Counter[str]) -> str:
+    each = [f"{count:,} {suffix[:20] or 'without a suffix'}" for suffix, count in others.most_common(SHOWN)]
+    return ", ".join(each) + (f" and {len(others) - SHOWN} other suffixes" if len(others) > SHOWN else "")
+
+
+def _left_out(others: collections.Counter[str], empty: Iterable[str]) -> str:
+    """Describes the files without the suffix of a picture, and the subfolders without any picture; empty where there
+    are none."""
+    parts = [f"{others.total():,} files that are no pictures by their suffix: {_counted(others)}"] if others else []
+    if folders := sorted(empty):
+        more = f" and {len(folders) - SHOWN} more" if len(folders) > SHOWN else ""
+        parts.append(f"folders without pictures, which are no classes: {', '.join(folders[:SHOWN])}{more}")
+    return _printable("; ".join(parts))

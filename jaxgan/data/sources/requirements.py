@@ -6,14 +6,24 @@ import sys
 import threading
 from contextlib import redirect_stdout, suppress
 from pathlib import Path
+from typing import Any
 from urllib import request
 from urllib.parse import urlsplit
 
 from jaxgan.data.errors import DataError
 
-__all__ = ["folder_of", "has_tensorflow", "prepare_with_tensorflow", "unreachable"]
+__all__ = [
+    "folder_of",
+    "has_tensorflow",
+    "prepare_with_tensorflow",
+    "tensorflow_datasets",
+    "unimportable",
+    "unreachable",
+]
 
 CONNECT_SECONDS = 6.0  # for name and connection: a user without network learns it within ten seconds
+# As in pyproject.toml; the second is needed by the first, which doesn't declare it.
+TFDS = "'tensorflow-datasets>=4.9.10,<5' 'importlib_resources>=6'"
 ADDRESS_SECONDS = 2.0  # each of the addresses that a name has
 
 
@@ -57,6 +67,25 @@ def _first_hop(address: str) -> tuple[str, int]:
     return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
 
 
+def tensorflow_datasets() -> Any:
+    """Imports TFDS and returns it. DataError where it, or something that it needs, can't be imported."""
+    try:
+        import tensorflow_datasets as tfds
+    except Exception as error:  # some libraries refuse another's version in ways of their own
+        raise unimportable(error) from error
+    return tfds
+
+
+def unimportable(error: Exception) -> DataError:
+    """Returns the error that says what can't be imported, and how it is installed. TFDS imports much of what it needs
+    only when it needs it."""
+    reason = " ".join(str(error).split())[:500] or type(error).__name__
+    return DataError(
+        "tensorflow-datasets, which reads prepared sets and knows where original files are, or something that it "
+        f"needs, can't be imported ({reason}): pip install {TFDS}"
+    )
+
+
 def has_tensorflow() -> bool:
     """Returns whether TensorFlow is installed, without importing it."""
     return importlib.util.find_spec("tensorflow") is not None
@@ -85,7 +114,7 @@ def prepare_with_tensorflow(name: str, root: Path) -> None:
 
 
 def _prepare(name: str, root: Path, folder: Path) -> None:
-    import tensorflow_datasets as tfds
+    tfds = tensorflow_datasets()
     from tensorflow_datasets.core.download import downloader
 
     try:

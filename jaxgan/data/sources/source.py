@@ -8,11 +8,11 @@ from typing import Protocol
 import numpy as np
 
 from jaxgan.data.errors import BadImage
+from jaxgan.data.sources.pictures import formats, is_pam, pam, pixels, without_texts
 
 __all__ = ["Source", "decode"]
 
 MAX_PIXELS = 100_000_000  # of one picture; a small file that claims more is refused as a decompression bomb
-FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")  # not all of Pillow's: its EPS starts Ghostscript
 
 # Pillow's limit is a little lower than ours, which refuses.
 warnings.filterwarnings("ignore", "Image size .* exceeds limit of .* decompression bomb")
@@ -47,31 +47,36 @@ def decode(stored: bytes | Path, name: str) -> np.ndarray:
     """Decodes a stored picture to uint8 `[H, W, C]`, with C 1 for grey and 3 for all others, rotated as its EXIF data
     say.
 
-    Transparent pixels become white, 16-bit grey is scaled to 8 bits, and of several pictures in a file the first is
-    used. BadImage, with `name`, for a file that is no picture, is cut short, holds floats, or is larger than 100
-    million pixels."""
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    Transparent pixels become white, grey of more than 8 bits is scaled to 8, and of several pictures in a file the
+    first is used. Damaged or large texts and profiles beside the pixels don't matter. BadImage, with `name`, for a file
+    that is no picture, is cut short, holds floats or integers of unknown range, or is larger than 100 million
+    pixels."""
+    from PIL import UnidentifiedImageError
 
     try:
-        with Image.open(io.BytesIO(stored) if isinstance(stored, bytes) else stored, formats=FORMATS) as picture:
-            width, height = picture.size
-            if width * height > MAX_PIXELS:
-                raise BadImage(f"{name} has {width}×{height} pixels; at most {MAX_PIXELS:,} are taken")
-            if picture.mode in ("I", "F"):
-                raise BadImage(f"{name} holds numbers of mode {picture.mode}, whose range isn't known; 8 bits expected")
-            upright = ImageOps.exif_transpose(picture)
-            if upright.mode.startswith("I;16"):
-                return (np.asarray(upright) >> 8).astype(np.uint8)[..., None]
-            if upright.mode in ("1", "L"):
-                return np.asarray(upright.convert("L"))[..., None]
-            if upright.has_transparency_data:
-                layer = upright.convert("RGBA")
-                upright = Image.new("RGBA", layer.size, "white")
-                upright.alpha_composite(layer)
-            return np.asarray(upright.convert("RGB"))
+        return _decoded(stored, name)
     except BadImage:
         raise
-    except UnidentifiedImageError:  # its message names a place in memory
-        raise BadImage(f"{name} is no picture, or of a kind that isn't known ({', '.join(FORMATS)} are)") from None
     except Exception as error:  # every format's decoder raises kinds of its own
+        if (plain := without_texts(stored)) is not None:
+            return decode(plain, name)
+        if isinstance(error, UnidentifiedImageError):  # its message names a place in memory
+            raise BadImage(
+                f"{name} is no picture, or of a kind that isn't known ({', '.join(formats())} are)"
+            ) from None
         raise BadImage(f"{name} can't be read ({str(error) or type(error).__name__})") from error
+
+
+def _decoded(stored: bytes | Path, name: str) -> np.ndarray:
+    from PIL import Image
+
+    def opened() -> Image.Image:
+        return Image.open(io.BytesIO(stored) if isinstance(stored, bytes) else stored, formats=formats())
+
+    if is_pam(stored):
+        return pam(stored, name, MAX_PIXELS)
+    with opened() as picture:
+        width, height = picture.size
+        if width * height > MAX_PIXELS:
+            raise BadImage(f"{name} has {width}×{height} pixels; at most {MAX_PIXELS:,} are taken")
+        return pixels(picture, name, opened)

@@ -11,6 +11,8 @@ import numpy as np
 
 from jaxgan.data.cache import Expected, cached, fingerprint
 from jaxgan.data.errors import BadImage, DataError
+from jaxgan.data.sources.prepared import check_description
+from jaxgan.data.sources.requirements import tensorflow_datasets, unimportable
 from jaxgan.data.sources.source import decode
 from jaxgan.terminal import progress_bar
 
@@ -42,7 +44,10 @@ class TfdsSource:
         labels were read."""
         if self.files and _fingerprint(self.folder) != self.files:
             raise DataError(f"{self.folder} has changed since it was opened; start again")
-        return _records(_builder(self.folder), self.folder, self.split)
+        try:
+            return _records(_builder(self.folder), self.folder, self.split)
+        except ImportError as error:
+            raise unimportable(error) from error
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -131,18 +136,17 @@ def _fingerprint(folder: Path) -> str | None:
 
 
 def _builder(folder: Path) -> Any:
+    """Opens the set in a folder through TFDS, after a check of its description."""
+    check_description(folder)
     logging.getLogger("absl").setLevel(logging.ERROR)  # it recommends OpenCV at every start
-    import tensorflow_datasets as tfds
-
-    return tfds.builder_from_directory(folder)
+    return tensorflow_datasets().builder_from_directory(folder)
 
 
 def _records(builder: Any, folder: Path, split: str) -> Any:
     """Returns the records of a split, undecoded: of a small set a list of them, otherwise an object that reads them one
     by one."""
-    import tensorflow_datasets as tfds
-
-    records = builder.as_data_source(split=split, decoders={"image": tfds.decode.SkipDecoding()})
+    raw = tensorflow_datasets().decode.SkipDecoding()
+    records = builder.as_data_source(split=split, decoders={"image": raw})
     small = sum(file.stat().st_size for file in folder.iterdir()) < AT_ONCE
     return records.__getitems__(range(len(records))) if small and len(records) else records
 
@@ -178,6 +182,8 @@ def _checked(name: str, folder: Path, split: str) -> tuple[Any, np.ndarray, tupl
             )
     except DataError:
         raise
+    except ImportError as error:
+        raise unimportable(error) from error
     except NotImplementedError as error:
         raise DataError(
             f"{folder} is not stored as array_record, which is what can be read without TensorFlow; remove it, or name "

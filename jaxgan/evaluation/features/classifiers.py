@@ -22,6 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from jaxgan.data.npz import read_npz
 from jaxgan.evaluation.features.network import FeatureNetwork
 from jaxgan.networks.classifier import Classifier
 
@@ -92,10 +93,13 @@ def classifier_features(name: str) -> FeatureNetwork:
 
 def from_file(name: str, path: Path) -> FeatureNetwork:
     """Returns the packaged classifier called `name` with the weights in the file `path`, which `packed` made, whatever
-    their hash."""
+    their hash. ValueError for a damaged file."""
     stored = path.read_bytes()
-    with np.load(io.BytesIO(stored), allow_pickle=False) as file:
-        arrays = {key: file[key].astype(np.float32) for key in file.files if key != "about"}
+    try:
+        found = read_npz(io.BytesIO(stored), len(stored), "the file has")  # `packed` doesn't compress
+    except ValueError as error:
+        raise ValueError(f"{path} can't be read as weights ({error})") from None
+    arrays = {key: array.astype(np.float32) for key, array in found.items() if key != "about"}
     packaged, variables = CLASSIFIERS[name], unflatten_dict(arrays, sep="/")
 
     def apply(images: jax.Array) -> dict[str, jax.Array]:
