@@ -44,10 +44,11 @@ CORE = set(ARROWS)
 ARROWS |= {
     "files": set(),
     "printable": set(),
+    "versions": {"jaxgan"},
     "media": set(),
     "data": LEAVES | {"files", "media", "printable"},
-    "evaluation": LEAVES | {"data", "files", "media", "printable"},
-    "training": CORE | {"data", "evaluation", "files", "media", "printable", "jaxgan"},
+    "evaluation": LEAVES | {"data", "files", "media", "printable", "versions"},
+    "training": CORE | {"data", "evaluation", "files", "media", "printable", "versions", "jaxgan"},
     "jaxgan": CORE,  # jaxgan/__init__.py, the public surface of the core
 }
 # Within the host's packages, what each of its rooms (a folder, or a module beside them) may import of the others.

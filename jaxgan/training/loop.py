@@ -298,7 +298,8 @@ class Session:
             print(f"{directory} has no checkpoint: starting from {where}", flush=True)
         else:
             print(f"writing to {directory}" + (f", beginning with {where}" if self.setup.begun else ""), flush=True)
-        print(describe(self.setup.layout, deterministic=options.deterministic), flush=True)
+        notes = self.setup.spec.notes
+        print(*notes, describe(self.setup.layout, deterministic=options.deterministic), sep="\n", flush=True)
         if frozen := self.divergence.frozen.nonzero()[0].tolist():
             print(f"frozen: members {', '.join(map(str, frozen))}", flush=True)
 
