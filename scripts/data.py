@@ -111,7 +111,7 @@ def classes(data: DataSet | Stream, spec: DataSpec) -> list[str]:
         each = [f"    of {counts.min():,} to {counts.max():,} images each"]
     else:
         each = [f"    {name:{width}}  {count:,}" for name, count in zip(names, counts, strict=True)]
-    return [f"  classes   {spec.classes}", *each]
+    return [f"  classes   {spec.classes}", *each, *spec.notes]
 
 
 def spread(values: np.ndarray, weights: np.ndarray | None = None) -> str:

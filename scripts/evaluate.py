@@ -1,14 +1,16 @@
-"""Scores what a run draws, or a folder or file of images or vectors, and says how each number was made.
+"""Scores what a run draws, or one set of images or vectors against another, and says how each number was made.
 
     python -m scripts.evaluate RUN                                  what suits the run's data
     python -m scripts.evaluate RUN --metrics fid,kid,is,prdc,modes --count 10000
     python -m scripts.evaluate --generated A --reference B --feature-network cifar10-v1
+    python -m scripts.evaluate --generated samples.npz --reference mnist --image-size 32 --fit pad
 
 The real images are those that the run was trained on. Beside each score stands what real images score: the set's test
 images, or where it has none, one half against the other. Below that, nothing can be told. Every number is kept with its
 protocol as a line of RUN/evaluations.jsonl; `python -m scripts.compare` reads them.
 """
 
+import contextlib
 import dataclasses
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,8 +22,9 @@ import tyro
 from jaxgan import data
 from jaxgan.data.sets import LABEL
 from jaxgan.evaluation import INCEPTION_SHA256, kl_floor, stacked_frequencies
-from jaxgan.media import Image, Vectors
-from jaxgan.terminal import progress_bar, say
+from jaxgan.evaluation.scores import K_DENSITY
+from jaxgan.media import Image
+from jaxgan.terminal import say
 from jaxgan.training import open  # noqa: A004 - the library's name for it
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
@@ -37,6 +40,7 @@ from jaxgan.training.scoring.measures import Measure, measure_for, measures_for
 from jaxgan.training.scoring.real_data import RealData
 from jaxgan.training.scoring.report import align_columns, mean_and_std, mean_std_text
 from scripts.checkpoint_options import CheckpointOptions
+from scripts.compared_sets import ComparedSet, SetOptions, fitted, open_compared
 
 Record = dict[str, Any]
 
@@ -47,19 +51,20 @@ RENAMED = {"--images": "--generated PATH", "--samples": "--count N", "--json": "
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Options(CheckpointOptions, FeatureOptions):
+class Options(CheckpointOptions, SetOptions, FeatureOptions):
     run: tyro.conf.Positional[Path | None] = None
     """A run directory."""
     generated: str | None = None
-    """Instead of a run: a folder of pictures, an .npz file with uint8 `images` or float `vectors`, or a .csv file."""
+    """Instead of a run: whatever an experiment's --dataset takes, or the plain path of a folder of pictures (or a .zip
+    of one), of an .npz file with uint8 `images` or float `vectors`, or of a .csv file."""
     reference: str | None = None
-    """The real images (or vectors) for --generated, a folder or file too."""
+    """The real images (or vectors) for --generated, a name or path too."""
     count: int | None = None
     """Images to score; by default 10,000, of stacked digits 26,000, and of --generated all."""
     member: int | None = None
     """Which GAN of a run with --seeds or --sweep; by default each, and their mean."""
     data_dir: str | None = None
-    """Folder of TFDS's data sets; by default the run's."""
+    """Folder of TFDS's data sets; by default the run's, or as in experiments."""
     out: Path | None = None
     """File for the records of all scores, the floor's too, .json."""
 
@@ -67,6 +72,7 @@ class Options(CheckpointOptions, FeatureOptions):
         super().__post_init__()
         require(self, "count", self.count is None or self.count >= 2, "at least 2")
         require_ending(self, "out", ".json")
+        self.check()
 
 
 def of_run(options: Options, directory: Path, given: Given | None = None) -> tuple[list[Record], list[Record]]:
@@ -83,17 +89,29 @@ def of_run(options: Options, directory: Path, given: Given | None = None) -> tup
             )
     run = dataclasses.replace(run, options=theirs, data=real.spec)
     count = options.count or (STACKS if run.data.name == "stacked_mnist" else SAMPLES)
-    # By themselves, scores by class are left out where a class has few images.
-    enough = min(count, run.data.count) >= A_CLASS * run.data.classes or options.metrics != "auto"
-    conditional = run.drawing.by_label and enough and not theirs.classes
+    conditional = run.drawing.by_label and not theirs.classes
+    conditional = conditional and (options.metrics != "auto" or _enough_of_each(real, count))
+    parts = [
+        (output, part, turn, judge_for(part, real.of(output)))
+        for output, measure in measures_for(options, run.drawing, conditional=conditional).items()
+        for part, turn in _by_labels(measure)
+    ]
+    for *_, turn, judge in parts:  # before anything is computed that a later refusal would lose
+        judge.check(count, run.drawing.labels(0, count, run=turn) if run.drawing.by_label else None)
     records, floor = [], []
-    for output, measure in measures_for(options, run.drawing, conditional=conditional).items():
-        for part, turn in _by_labels(measure):
-            judge = judge_for(part, real.of(output))
-            records += _scored(run, options, judge, output, count, turn)
-            if (sets := part.without_pairs()) is not None:
-                floor += _floor(*_held(dataclasses.replace(judge, measure=sets), theirs, given, output, count))
+    for output, part, turn, judge in parts:
+        records += _scored(run, options, judge, output, count, turn)
+        if (sets := part.without_pairs()) is not None:
+            sets_alone = dataclasses.replace(judge, measure=sets)
+            floor += _floor(*_held(sets_alone, real.of(output).spec, theirs, given, output, count))
     return records, floor
+
+
+def _enough_of_each(real: RealData, count: int) -> bool:
+    """Tells whether classes have so many images, drawn and real, that they are scored unasked."""
+    labels, present = real.labels[:count], list(real.spec.present)
+    fewest = np.bincount(labels, minlength=real.spec.classes)[present].min()
+    return len(labels) >= A_CLASS * len(present) and bool(fewest > K_DENSITY)
 
 
 def _by_labels(measure: Measure) -> Iterator[tuple[Measure, int | None]]:
@@ -138,22 +156,21 @@ def _members(run: OpenRun, options: Options) -> Iterator[tuple[int | None, int]]
 
 
 def _held(
-    judge: Judge, theirs: DataOptions, given: Given | None, output: str, count: int
+    judge: Judge, spec: DataSpec, theirs: DataOptions, given: Given | None, output: str, count: int
 ) -> tuple[Judge, np.ndarray, np.ndarray | None, str]:
     """Real examples that no GAN was trained on, prepared alike, their labels, and by which they are judged; of a set
     without, one half, judged by the other."""
     try:
         held, what = held_out(theirs, given)
     except data.DataError as error:
-        plural = "vectors" if judge.real.ndim == 2 else "images"
+        plural = spec.medium.plural
         say(f"the floor is of training {plural}: {error}", error=True)
         half, labels = len(judge.real) // 2, judge.labels
         other = dataclasses.replace(judge, real=judge.real[half:], labels=labels if labels is None else labels[half:])
         first = slice(min(half, count))
         what = f"one half of the training {plural} against the other"
         return other, judge.real[first], labels if labels is None else labels[first], what
-    spec = DataSpec.of(held, theirs.crop_shape)
-    one = RealData(held, spec, real_transform(theirs)).of(output)
+    one = RealData(held, DataSpec.of(held, theirs.crop_shape), real_transform(theirs)).of(output)
     images = one.examples(min(count, one.spec.count))
     return judge, images, one.labels[: len(images)], what
 
@@ -167,43 +184,35 @@ def _floor(judge: Judge, held: np.ndarray, labels: np.ndarray | None, what: str)
         return []
 
 
-def of_files(options: Options, generated: str, reference: str) -> tuple[list[Record], list[Record]]:
-    """Scores of a folder's or an .npz file's images against those of another, and the floor's."""
-    for name in ("step", "member", "data_dir"):
+def of_sets(options: Options, generated: str, reference: str) -> tuple[list[Record], list[Record]]:
+    """Scores of one set against another, each given by name or path, and the floor's."""
+    for name in ("step", "member"):
         require(options, name, getattr(options, name) is None, "given with a run, not with --generated")
-    mine, real = (np.random.default_rng(0).permutation(_read(path)) for path in (generated, reference))
-    kind = Image.kind if real.dtype == np.uint8 else Vectors.kind
-    spec = DataSpec.single(f"files:{reference}", len(real), real.shape[1:], kind=kind)
-    judge = judge_against(measure_for(options, spec), real, reference, None)
-    half = len(real) // 2
-    floor = _floor(
-        dataclasses.replace(judge, real=real[half:]), real[:half], None, "one half of the reference, by the other"
-    )
-    rounding = {"rounding": "uint8, as stored"} if kind == Image.kind else {}
-    return judge(mine[: options.count], scored=generated, **rounding), floor
+    real = open_compared(reference, options, options.data_dir, classes=options.classes)
+    mine = fitted(open_compared(generated, options, options.data_dir), real, (generated, reference))
+    if options.count is not None and options.count > len(mine.examples):
+        plural = real.spec.medium.plural
+        raise UsageError(f"--count {options.count:,}: {generated} has {len(mine.examples):,} {plural}; leave it out")
+    split = "train" if real.named else None
+    judge = judge_against(measure_for(options, real.spec), real.examples, reference, split, real.labels)
+    about = {"rounding": "uint8, as stored" if real.kind == Image.kind else None, **options.record()}
+    records = judge(mine.examples[: options.count], scored=generated, **about)
+    return records, [{**record, **options.record()} for record in _floor(*_held_of(judge, real, options, reference))]
 
 
-def _read(path: str) -> np.ndarray:
-    """The images of a folder or file, which must be of one size, or the vectors of a file."""
-    suffix = Path(path).suffix.removeprefix(".")
-    source = data.open_source(f"{suffix if suffix in ('npz', 'csv') else 'folder'}:{path}")
-    if isinstance(source, data.DataSet):
-        return source.images
-    first = source[0]
-    images = np.empty((len(source), *first.shape), np.uint8)
-    with progress_bar(len(source), f"reading {path}") as bar:
-        for i in range(len(source)):
-            if (image := source[i]).shape != first.shape:
-                raise UsageError(
-                    f"{source.title(i)} has {_size(image)} pixels and channels, {source.title(0)} {_size(first)}"
-                )
-            images[i] = image
-            bar.update(1)
-    return images
-
-
-def _size(image: np.ndarray) -> str:
-    return "×".join(map(str, image.shape))
+def _held_of(
+    judge: Judge, real: ComparedSet, options: Options, reference: str
+) -> tuple[Judge, np.ndarray, np.ndarray | None, str]:
+    """Real examples that the reference hasn't, its test split, and by which they are judged; of a set without one half
+    of it, judged by the other."""
+    if real.named:
+        with contextlib.suppress(data.DataError):
+            held = open_compared(reference, options, options.data_dir, classes=options.classes, split="test")
+            return judge, held.examples, held.labels, f"the test {real.spec.medium.plural}"
+    half, labels = len(real.examples) // 2, real.labels
+    first, last = (None, None) if labels is None else (labels[:half], labels[half:])
+    other = dataclasses.replace(judge, real=real.examples[half:], labels=last)
+    return other, real.examples[:half], first, "one half of the reference, by the other"
 
 
 def table(records: Sequence[Record], floor: Sequence[Record]) -> str:
@@ -252,12 +261,14 @@ def run(options: Options) -> None:
     if (options.run is None) == (options.generated is None):
         raise UsageError("name a run directory, or --generated and --reference")
     if (options.generated is None) != (options.reference is None):
-        raise UsageError("--generated and --reference are given together: a folder or an .npz file each")
+        raise UsageError("--generated and --reference are given together: a name or path each")
     say(f"reading {options.run or options.generated} ...")
     if options.run:
+        for name in (field.name for field in dataclasses.fields(SetOptions)):
+            require(options, name, getattr(options, name) is None, "given with --generated, not with a run")
         records, floor = of_run(options, options.run)
     else:
-        records, floor = of_files(options, str(options.generated), str(options.reference))
+        records, floor = of_sets(options, str(options.generated), str(options.reference))
     say(*table(records, floor).split("\n"), *notes(records, floor))
     if options.run:
         with writing(options.run / "evaluations.jsonl"):

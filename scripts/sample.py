@@ -31,6 +31,7 @@ from jaxgan.training.cli.exits import plain_exits
 from jaxgan.training.errors.usage import UsageError, require, writing
 from jaxgan.training.output.pictures import save_gif, save_png
 from jaxgan.training.recipe.gan import Weights
+from jaxgan.training.scoring.real_data import RealData
 from scripts.checkpoint_options import CheckpointOptions
 
 WALKERS, STOPS, FRAMES = 16, 6, 15  # latents that walk side by side, stops on the way, frames from stop to stop
@@ -88,6 +89,22 @@ def save(path: Path, run: OpenRun, count: int, **how: Any) -> None:
         run.drawing.medium(run.drawing.main).save(file, path.suffix, drawn[run.drawing.main], beside)
 
 
+def behind(run: OpenRun, count: int) -> dict[str, np.ndarray]:
+    """Examples of the run's data that its picture shows behind what is drawn, by output: of points and vectors. Where
+    the data can't be had any more there are none, which is said."""
+    drawing = run.drawing
+    if not any(drawing.medium(name).compares for name in drawing.scored):
+        return {}
+    try:
+        real = RealData.of_run(run.options, run.given)
+        if real.spec.contents != run.data.contents:
+            raise UsageError(f"{run.options.dataset} is not what {run.directory} was trained on")
+    except UsageError as error:
+        say(f"the picture is without the data: {error}", error=True)
+        return {}
+    return real.beside(drawing, count)
+
+
 def check_files(out: Sequence[Path], medium: Medium) -> None:
     """Raises UsageError for files that can't be written, whose ending says nothing, or of which two get the same."""
     says = f"{medium.plural} are saved as {' or '.join(medium.suffixes)}, a grid as .png, a walk as .gif"
@@ -116,7 +133,8 @@ def run(options: Options) -> None:
         with writing(path):
             if path.suffix == ".png":
                 square = bool(opened.members) or options.label is not None
-                save_png(path, opened.picture(*opened.drawing.grid_shape(square=square), **how))
+                count, columns = opened.drawing.grid_shape(square=square)
+                save_png(path, opened.picture(count, columns, real=behind(opened, count), **how))
             elif path.suffix == ".gif":
                 save_gif(path, walk(opened, **how), 60)
             else:

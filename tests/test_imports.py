@@ -45,10 +45,11 @@ ARROWS |= {
     "files": set(),
     "printable": set(),
     "terminal": {"printable"},
+    "versions": {"jaxgan"},
     "media": set(),
     "data": LEAVES | {"files", "media", "printable", "terminal"},
-    "evaluation": LEAVES | {"data", "files", "media", "printable"},
-    "training": CORE | {"data", "evaluation", "files", "media", "printable", "terminal", "jaxgan"},
+    "evaluation": LEAVES | {"data", "files", "media", "printable", "versions"},
+    "training": CORE | {"data", "evaluation", "files", "media", "printable", "terminal", "versions", "jaxgan"},
     "jaxgan": CORE,  # jaxgan/__init__.py, the public surface of the core
 }
 # Within the host's packages, what each of its rooms (a folder, or a module beside them) may import of the others.

@@ -12,9 +12,6 @@ class DataError(Exception):
     def __init__(self, message: str = "") -> None:
         super().__init__(printable(message))
 
-    def __init__(self, message: str) -> None:
-        super().__init__(printable(message))
-
 
 class BadImage(DataError):
     """An image of a set that can't be used; the message names it."""

@@ -52,6 +52,7 @@ TITLES = {
     "class_coverage": ("", "coverage inside a class, mean"),
     "least_class_coverage": ("", "coverage inside a class, least"),
     "kl": ("", "KL(modes ‖ uniform) in nats"),
+    "quality": ("", "share of high-quality samples, within 3 standard deviations of a mode"),
     "swd": ("", "sliced Wasserstein distance of pixels"),
     "psnr": ("", "PSNR in dB"),
     "ssim": ("", "SSIM"),

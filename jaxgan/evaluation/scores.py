@@ -1,7 +1,6 @@
 """Scores by their short names: from images to numbers, each with its name and all that it depends on."""
 
 import functools
-import importlib.metadata
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -23,17 +22,30 @@ from jaxgan.evaluation.pairs import OF_PAIRS, Perceptual, pair_values
 from jaxgan.evaluation.score import HIGHER_IS_BETTER, ONE_IS_BEST, Score
 from jaxgan.evaluation.sliced import sliced_wasserstein
 from jaxgan.evaluation.vectors import vector_scores
+from jaxgan.versions import versions
 
-__all__ = ["HIGHER_IS_BETTER", "METRICS", "OF_FEATURES", "OF_MODES", "ONE_IS_BEST", "Score", "record", "scores"]
+__all__ = [
+    "HIGHER_IS_BETTER",
+    "METRICS",
+    "OF_FEATURES",
+    "OF_MODES",
+    "ONE_IS_BEST",
+    "Score",
+    "check_counts",
+    "record",
+    "scores",
+]
 
 SUBSET, SUBSETS, SPLITS = 1000, 100, 10  # of the kernel distance and the inception score, as torch-fidelity has them
 K_PRECISION, K_DENSITY = 3, 5  # nearest neighbours, as in the papers
 IN_PIXELS, PIXELS = 2048, 50_000_000  # images of each set, and numbers, at most, for distances of pixels
 READ = 1024  # stacks of digits that are read in one dispatch
+READ_OF_A_CLASS = 100  # real images of a class that are read, at most, to see what it is to the network
 GOOD = 3  # σ within which a point belongs to a mode
 OF_MODES = ("stacked_mnist", *toys.SIGMA)  # sets whose modes need no feature network
 
 Progress = Callable[[int], None]
+Labels = tuple[np.ndarray | None, np.ndarray | None]  # requested ones, and those of real examples
 
 
 class _Sets(NamedTuple):
@@ -44,7 +56,8 @@ class _Sets(NamedTuple):
     network: Any  # a FeatureNetwork, where a metric needs one
     dataset: str
     progress: Progress
-    labels: tuple[np.ndarray, np.ndarray] | None
+    requested: np.ndarray | None
+    real_labels: np.ndarray | None
     outputs: Callable[[], dict[str, np.ndarray]]
     targets: np.ndarray | None
     lpips: Perceptual | None
@@ -62,7 +75,7 @@ def scores(
     real: np.ndarray,
     *,
     dataset: str = "",
-    labels: tuple[np.ndarray, np.ndarray] | None = None,
+    labels: Labels = (None, None),
     targets: np.ndarray | None = None,
     lpips: Perceptual | None = None,
     keep: bool = False,
@@ -74,8 +87,9 @@ def scores(
     dataset: for "stacked_mnist" the packaged classifier mnist-v1 reads its 1,000 modes; "ring" and "grid" are points
         `[N, 1, 1, 2]`, where a point within 3 σ of a centre counts for its mode; for all others the modes are the
         network's classes.
-    labels: for "classes", the requested labels of `images`, `[N]`, and the labels of `real`, integers that are the
-        network's classes.
+    labels: the labels that `images` were asked for by, `[N]`, and those of `real`, integers; None for what has none.
+        "classes" needs both, and they must be the network's classes. "modes" needs those of `real` where it has fewer
+        classes than the network tells apart: the modes are then what its classes are read as.
     targets: for scores of pairs, the target of each image, of the shape of `images`; `real` has no part in them.
     lpips: LPIPS's weights.
     keep: caches the network's outputs of `images` on the disk too, for real images that are scored as a floor; those of
@@ -85,8 +99,9 @@ def scores(
     "vectors" is for vectors `[N, D]`, and the only metric for them. "fid" takes all real images, "kid", "prdc" and
     "classes" the first N, "swd" and "diversity" the first 2,048 of both, of large images fewer.
 
-    ValueError for a name that isn't in METRICS, sets of different sizes or channels, a metric without the network or
-    the classes that it needs, and whatever the metrics themselves refuse."""
+    ValueError for a name that isn't in METRICS, sets of different sizes or channels, fewer examples than a metric takes
+    (see `check_counts`), NaN and infinity (of points, "modes" counts them as far from any mode), a metric without the
+    network or the classes that it needs, and whatever the metrics themselves refuse."""
     unknown = [metric for metric in metrics if metric not in METRICS]
     if unknown or not metrics:
         raise ValueError(f"no metric is called {', '.join(unknown) or 'nothing'}; there are {', '.join(METRICS)}")
@@ -94,6 +109,10 @@ def scores(
         raise ValueError(
             f"images of {_size(images)} against real ones of {_size(real)}; bring both to one size and channels first"
         )
+    check_counts(metrics, len(images), len(real))
+    if set(metrics) - {"modes"}:
+        _check_finite(images, "scored")
+        _check_finite(real, "real")
     own = (
         {"modes": classifier_features("mnist-v1") if dataset == "stacked_mnist" else None}
         if dataset in OF_MODES
@@ -108,12 +127,42 @@ def scores(
         extractor: Any = network
         return features_of(extractor, images, progress) if keep else extract(extractor, images, progress)
 
-    sets = _Sets(images, real, network, dataset, progress, labels, outputs, targets, lpips)
+    sets = _Sets(images, real, network, dataset, progress, *labels, outputs, targets, lpips)
     found = []
     for metric in metrics:
         used = own.get(metric, network) if metric in OF_FEATURES else None
         found += [score._replace(metric=metric, network=used) for score in METRICS[metric][1](sets)]
     return found
+
+
+def check_counts(metrics: Sequence[str], images: int, real: int, labels: Labels = (None, None)) -> None:
+    """Raises ValueError, which names the set, where there are fewer examples to score, or fewer real ones, than one of
+    `metrics` takes; for "classes" with `labels` as for `scores`."""
+    for metric in metrics:
+        least, least_real = LEAST.get(metric, (1, 0))
+        if images < least:
+            raise ValueError(f"{metric} takes at least {least} examples to score, got {images}")
+        if real < least_real:
+            raise ValueError(f"{metric} takes at least {least_real} real examples, got {real}")
+    requested, real_labels = labels
+    if "classes" not in metrics or requested is None or real_labels is None:
+        return
+    compared = real_labels[:images]
+    counts = {int(c): int(np.sum(compared == c)) for c in np.unique(requested)}
+    fewest = min(counts, key=lambda c: counts[c])
+    if counts[fewest] <= K_DENSITY:
+        raise ValueError(
+            f"classes takes at least {K_DENSITY + 1} real images of each class, and of the first {len(compared):,}, as "
+            f"many as are scored, class {fewest} has {counts[fewest]}; score more samples"
+        )
+
+
+def _check_finite(examples: np.ndarray, what: str) -> None:
+    """Raises ValueError where examples of floats hold NaN or infinity."""
+    if not np.issubdtype(examples.dtype, np.floating):
+        return
+    if bad := int(np.sum(~np.isfinite(examples.reshape(len(examples), -1)).all(1))):
+        raise ValueError(f"{bad:,} of the {len(examples):,} {what} examples hold NaN or infinity, and have no distance")
 
 
 def record(score: Score, **about: Any) -> dict[str, Any]:
@@ -133,7 +182,7 @@ def record(score: Score, **about: Any) -> dict[str, Any]:
         "features": network and {"network": network.name, "sha256": network.sha256, "resize": network.resize},
         **({"compares": "pairs"} if score.of_pairs else {}),
         **about,
-        "libraries": {name: importlib.metadata.version(name) for name in ("jaxgan", "jax", "flax", "numpy", "scipy")},
+        "libraries": versions("jaxgan", "jax", "flax", "numpy", "scipy"),
     }
 
 
@@ -181,7 +230,26 @@ def _modes(sets: _Sets) -> list[Score]:
         raise ValueError(
             f"modes are the classes of a set, which {sets.network.name} doesn't tell apart; take a packaged classifier"
         )
-    return _covered(sets.outputs()["logits"].argmax(1), sets.network.classes)
+    read = sets.outputs()["logits"].argmax(1)
+    present = _modes_present(sets)
+    if len(present) == sets.network.classes:
+        return _covered(read, sets.network.classes)
+    # What is read as something that the set hasn't is of none of its modes.
+    near = read[np.isin(read, present)]
+    if not len(near):
+        return [Score("modes", 0, count, 0, None, {"of": len(present)})]
+    return [score._replace(samples=count) for score in _covered(np.searchsorted(present, near), len(present))]
+
+
+def _modes_present(sets: _Sets) -> np.ndarray:
+    """Returns, ascending, the network's classes that the classes of the real images are read as, each by most of its
+    images; without their labels, or where there are no fewer than the network tells apart, all of these."""
+    labels, every = sets.real_labels, np.arange(sets.network.classes)
+    if labels is None or len(classes := np.unique(labels)) >= len(every):
+        return every
+    some = np.concatenate([np.flatnonzero(labels == c)[:READ_OF_A_CLASS] for c in classes])
+    read = features_of(sets.network, sets.real[some], sets.progress)["logits"].argmax(1)
+    return np.unique([np.bincount(read[labels[some] == c]).argmax() for c in classes])
 
 
 def _covered(labels: np.ndarray, number: int) -> list[Score]:
@@ -190,16 +258,18 @@ def _covered(labels: np.ndarray, number: int) -> list[Score]:
 
 
 def _classes(sets: _Sets) -> list[Score]:
-    if sets.labels is None or sets.network.classes is None:
+    if sets.requested is None or sets.real_labels is None or sets.network.classes is None:
         raise ValueError(
             "classes scores images that were asked for by a label: give the labels of both sets, and a network that "
             "tells classes apart"
         )
-    requested, real_labels = sets.labels
+    requested, real_labels = sets.requested, sets.real_labels
+    check_counts(["classes"], len(sets.images), len(sets.real), (requested, real_labels))
     real, features = sets.features()
-    found = class_scores(
-        real, real_labels[: len(real)], features, requested, sets.outputs()["logits"].argmax(1), k=K_DENSITY
-    )
+    labels = real_labels[: len(real)]
+    asked = np.isin(labels, requested)  # held-out images needn't have all classes
+    real, labels = real[asked], labels[asked]
+    found = class_scores(real, labels, features, requested, sets.outputs()["logits"].argmax(1), k=K_DENSITY)
     count, of = len(features), {"of": len(np.unique(requested))}
     ks = {**of, "k": K_DENSITY}
     return [
@@ -266,6 +336,12 @@ METRICS: dict[str, tuple[int, Callable[[_Sets], list[Score]]]] = {
     "diversity": (1, _diversity),
     "vectors": (1, _vectors),
     **{metric: (1, functools.partial(_pairs, metric)) for metric in OF_PAIRS},
+}
+# Examples to score, and real ones, that a metric takes at least; of those that aren't here 1 and none.
+LEAST = {
+    **dict.fromkeys(("fid", "kid", "diversity", "vectors"), (2, 2)),
+    "prdc": (max(K_PRECISION, K_DENSITY) + 1,) * 2,  # as many real ones as there are others are compared
+    "swd": (1, 1),
 }
 OF_FEATURES = {"fid", "kid", "is", "prdc", "modes", "classes"}
 

@@ -316,7 +316,7 @@ class Session:
             say(f"{directory} has no checkpoint: starting from {where}")
         else:
             say(f"writing to {directory}" + (f", beginning with {where}" if self.setup.begun else ""))
-        say(*describe(self.setup.layout, deterministic=options.deterministic).splitlines())
+        say(*self.setup.spec.notes, *describe(self.setup.layout, deterministic=options.deterministic).splitlines())
         if frozen := self.divergence.frozen.nonzero()[0].tolist():
             say(f"frozen: members {', '.join(map(str, frozen))}")
 

@@ -14,7 +14,7 @@ import concurrent.futures
 import contextlib
 import dataclasses
 import functools
-import importlib.metadata
+import importlib.util
 import io
 import json
 import multiprocessing
@@ -36,6 +36,7 @@ from jaxgan.terminal import say
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
 from jaxgan.training.errors.usage import UsageError, require, require_ending, writing
+from jaxgan.versions import versions
 from scripts.benchmarks import resident
 
 PACKAGES = ("torch", "torch-fidelity", "prdc")  # those compared with, which nothing else needs
@@ -200,19 +201,18 @@ def line(row: dict[str, Any], options: Options) -> str:
 
 
 def benchmark(options: Options) -> None:
-    try:
-        versions = {name: importlib.metadata.version(name) for name in (*PACKAGES, "scikit-learn", "numpy", "jax")}
-    except importlib.metadata.PackageNotFoundError as missing:
+    if missing := [name for name in PACKAGES if importlib.util.find_spec(name.replace("-", "_")) is None]:
         raise UsageError(
-            f"{missing.name} isn't installed; this comparison alone needs it: pip install {' '.join(PACKAGES)}"
-        ) from None
+            f"{missing[0]} isn't installed; this comparison alone needs it: pip install {' '.join(PACKAGES)}"
+        )
+    used = versions(*PACKAGES, "scikit-learn", "numpy", "jax")
     names = options.lines or tuple(CASES)
     # First, while this process is small: a child's peak starts at that of the process that starts it.
     peaks: dict[str, dict[Who, int]] = {}
     for name in names:
         peaks[name] = {who: in_a_process(name, who, options) for who in SIDES}
     device = jax.devices()[0].device_kind
-    say(f"{device}, {os.cpu_count()} cores; " + ", ".join(f"{name} {version}" for name, version in versions.items()))
+    say(f"{device}, {os.cpu_count()} cores; " + ", ".join(f"{name} {version}" for name, version in used.items()))
     say(f"{'':44}{'seconds (medians)':^27}{'theirs':>8}{'peak memory, MB':>20}")
     say(f"{'':44}{'first':>9}{'ours':>9}{'theirs':>9}{'/ ours':>8}{'ours':>10}{'theirs':>10}{'differ':>11}")
     rows = []
@@ -221,7 +221,7 @@ def benchmark(options: Options) -> None:
         say(line(rows[-1], options))
     if options.out:
         plain = dataclasses.asdict(options) | {"out": None}
-        record = {"device": device, "cores": os.cpu_count(), "versions": versions, "options": plain, "cases": rows}
+        record = {"device": device, "cores": os.cpu_count(), "versions": used, "options": plain, "cases": rows}
         with writing(options.out), atomic_write(options.out) as temporary:
             temporary.write_text(json.dumps(record, indent=1) + "\n")
 

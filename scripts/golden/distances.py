@@ -11,12 +11,13 @@ for the small pairs: it says which of the others to believe.
 """
 
 import argparse
-import importlib.metadata
 import json
 import sys
 from pathlib import Path
 
 import numpy as np
+
+from jaxgan.versions import versions
 
 SMALL = 40  # samples and dimensions that 50 digits are computed for
 SUBSETS = {"subsets": 7, "subset_size": 40, "seed": 5}
@@ -131,10 +132,7 @@ def main():
         return [score["inception_score_mean"], score["inception_score_std"]]
 
     golden = {
-        "versions": {
-            package: importlib.metadata.version(package)
-            for package in ("torch-fidelity", "pytorch-fid", "torch", "numpy", "scipy", "mpmath")
-        },
+        "versions": versions("torch-fidelity", "pytorch-fid", "torch", "numpy", "scipy", "mpmath"),
         "frechet": {name: frechet(a, b) for name, (a, b) in pairs().items()},
         "kernel": {
             name: kernel(a, b, **(DEFAULTS if name == "a thousand" else SUBSETS))

@@ -9,12 +9,13 @@ the test that reads the file draws them again.
 
 import argparse
 import contextlib
-import importlib.metadata
 import io
 import json
 from pathlib import Path
 
 import numpy as np
+
+from jaxgan.versions import versions
 
 KS = (1, 3, 5, 10)
 
@@ -70,9 +71,9 @@ def main():
         for name, (real, fake) in cases().items():
             found = {k: prdc.compute_prdc(real, fake, k) for k in KS}
             scores[name] = {k: {key: float(value) for key, value in each.items()} for k, each in found.items()}
-    versions = {name: importlib.metadata.version(name) for name in ("prdc", "scikit-learn", "numpy")}
-    out.write_text(json.dumps({"versions": versions, "scores": scores}, indent=1) + "\n")
-    print(f"wrote the scores of {len(scores)} pairs to {out} ({versions})")
+    used = versions("prdc", "scikit-learn", "numpy")
+    out.write_text(json.dumps({"versions": used, "scores": scores}, indent=1) + "\n")
+    print(f"wrote the scores of {len(scores)} pairs to {out} ({used})")
 
 
 if __name__ == "__main__":

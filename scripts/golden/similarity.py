@@ -16,12 +16,13 @@ the packages.
 """
 
 import argparse
-import importlib.metadata
 import itertools
 import json
 import pathlib
 
 import numpy as np
+
+from jaxgan.versions import versions
 
 PACKAGES = ("torch", "torchvision", "scikit-image", "pytorch-msssim", "lpips", "torch-fidelity", "numpy")
 EPSILONS, PATHS, LATENT = (1e-4, 1e-2), 200, 6
@@ -234,7 +235,7 @@ def main():
     except ImportError as error:
         raise SystemExit(f"make_golden_similarity needs packages that its docstring names: {error}") from None
 
-    versions = json.dumps({name: importlib.metadata.version(name) for name in PACKAGES})
+    used = json.dumps(versions(*PACKAGES))
     with torch.no_grad():
         files = {
             "similarity": of_pairs(torch, skimage.metrics, pytorch_msssim) | of_paths(torch, torch_fidelity),
@@ -242,8 +243,8 @@ def main():
         }
     for name, arrays in files.items():
         arrays = {key: np.asarray(array) for key, array in arrays.items()}
-        np.savez_compressed(out / f"{name}.npz", versions=versions, **arrays)
-        print(f"wrote {len(arrays)} arrays to {out / name}.npz ({versions})")
+        np.savez_compressed(out / f"{name}.npz", versions=used, **arrays)
+        print(f"wrote {len(arrays)} arrays to {out / name}.npz ({used})")
 
 
 if __name__ == "__main__":

@@ -89,8 +89,21 @@ def test_the_scores_name_takes_the_networks_reading_and_as_many_real_images(tmp_
     np.testing.assert_allclose([score.value for score in found], expected, atol=1e-12)
     assert [score.key for score in found] == ["agreement", "class_coverage", "least_class_coverage"]
     assert [score.real for score in found] == [0, 45, 45] and found[1].constants == {"of": 3, "k": 5}
-    with pytest.raises(ValueError, match="give the labels of both sets"):
-        scores(["classes"], network, images, real)
+    for labels in ((None, None), (ASKED, None), (None, real_labels)):
+        with pytest.raises(ValueError, match="give the labels of both sets"):
+            scores(["classes"], network, images, real, labels=labels)
+    # Real images of a class that isn't asked for, as of a test set that lacks it, are left out.
+    two = ASKED < 2
+    found = scores(["classes"], network, images[two], real, labels=(ASKED[two], real_labels))
+    first = real_labels[:30] < 2
+    expected = class_scores(
+        flat[0][:30][first], real_labels[:30][first], flat[1][two], ASKED[two], flat[1][two][:, :3].argmax(1)
+    )
+    np.testing.assert_allclose([score.value for score in found], expected, atol=1e-12)
+    assert [score.real for score in found] == [0, 20, 20] and found[1].constants == {"of": 2, "k": 5}
+    rare = np.where(np.arange(90) < 44, real_labels % 2, real_labels)
+    with pytest.raises(ValueError, match=r"of the first 45, as many as are scored, class 2 has 1; score more samples"):
+        scores(["classes"], network, images, real, labels=(ASKED, rare))
 
 
 def test_the_judge_has_the_labels_of_all_its_real_images():

@@ -1,18 +1,24 @@
 """Scores by name: the images that each uses, the cache on the disk, and the records."""
 
 import dataclasses
+import importlib.metadata
 import json
 
+import flax
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy
 from scipy import linalg
 
+import jaxgan
 from jaxgan.data.cache import cache_folder
 from jaxgan.data.sources import toys
 from jaxgan.evaluation import FeatureNetwork, extract, record, scores
 from jaxgan.evaluation.features import cached
 from jaxgan.evaluation.features.network import AT_ONCE
+from jaxgan.versions import versions
 
 RANDOM = np.random.default_rng(0)
 MATRIX = RANDOM.normal(size=(48, 6)).astype(np.float32)
@@ -109,12 +115,49 @@ def test_modes_are_the_classes_that_the_logits_name():
         found("modes", FAKE, REAL, network=dataclasses.replace(network("wide"), classes=1008))
 
 
+def test_modes_are_those_of_the_classes_that_the_data_have():
+    """Real images of two of the network's classes, the most frequent, which the data number 0 and 5."""
+    read, mine = (by_numpy(images).argmax(1) for images in (REAL, FAKE))
+    classes = [int(c) for c in np.argsort(np.bincount(read, minlength=10))[-2:]]
+    have = np.isin(read, classes)
+    labels = np.where(read[have] == classes[0], 0, 5)
+    shares = np.array([np.sum(mine == c) for c in classes]) / np.isin(mine, classes).sum()
+    expected = sum(p * np.log(2 * p) for p in shares if p)
+    modes = found("modes", FAKE, REAL[have], labels=(None, labels))
+    assert modes["modes"].value == np.count_nonzero(shares) and modes["modes"].constants == {"of": 2}
+    assert modes["kl"].value == pytest.approx(expected) and modes["kl"].samples == 150
+    elsewhere = FAKE[~np.isin(mine, classes)]
+    assert [score.value for score in found("modes", elsewhere, REAL[have], labels=(None, labels)).values()] == [0]
+    every = np.arange(300) % 10  # as many classes as the network tells apart: all of its own, without a look
+    assert found("modes", FAKE, REAL, labels=(None, every))["modes"].constants == {"of": 10}
+
+
 def test_points_are_counted_without_a_network():
     centres = toys.centres("ring")
     points = np.concatenate([np.repeat(centres[:5], 10, 0) + 0.001, np.full((50, 2), 9.0)]).reshape(-1, 1, 1, 2)
     modes = found("modes", points, points, network=None, dataset="ring")
     assert (modes["modes"].value, modes["quality"].value) == (5, 0.5)
     assert modes["modes"].constants == {"of": 8, "sigmas": 3}
+    assert modes["quality"].name == "share of high-quality samples, within 3 standard deviations of a mode"
+
+
+@pytest.mark.parametrize("name", ["ring", "grid"])
+def test_the_share_of_high_quality_samples_by_hand(name):
+    """Points at 2.9 and 3.1 standard deviations, in some direction, from the centres of all modes but one; NaN is near
+    none."""
+    sigma, centres = {"ring": 0.01, "grid": 0.0125}[name], toys.centres(name).astype(np.float64)[1:]
+    angle = RANDOM.uniform(0, 2 * np.pi, len(centres))
+    away = sigma * np.stack([np.cos(angle), np.sin(angle)], 1)
+    near, far = centres + 2.9 * away, centres + 3.1 * away
+    points = np.concatenate([near, far, far, np.full((3, 2), np.nan)])
+    every = {"ring": [(np.cos(a), np.sin(a)) for a in np.arange(8) * np.pi / 4]}.get(
+        name, [(x / 2, y / 2) for x in range(-2, 3) for y in range(-2, 3)]
+    )
+    good = [min(np.hypot(x - a, y - b) for a, b in every) <= 3 * sigma for x, y in points]
+    stored = points.astype(np.float32).reshape(-1, 1, 1, 2)
+    scored = found("modes", stored, stored, network=None, dataset=name)
+    assert scored["quality"].value == np.mean(good) == len(near) / len(points)
+    assert scored["modes"].value == len(every) - 1
 
 
 def test_what_cannot_be_scored_is_refused():
@@ -126,6 +169,29 @@ def test_what_cannot_be_scored_is_refused():
         found("fid", FAKE, REAL[:, :2])
     with pytest.raises(ValueError, match="fid, kid must have a feature network"):
         found("fid,swd,kid", FAKE, REAL, network=None)
+    points = np.zeros((8, 1, 1, 2), np.float32)
+    broken = points.copy()
+    broken[2:5, 0, 0, 1] = np.nan, np.inf, -np.inf
+    for sets, which in (((broken, points), "3 of the 8 scored"), ((points, broken), "3 of the 8 real")):
+        with pytest.raises(ValueError, match=f"{which} examples hold NaN or infinity"):
+            found("modes,swd", *sets, network=None, dataset="ring")
+        assert np.isfinite(found("modes", *sets, network=None, dataset="ring")["quality"].value)
+
+
+@pytest.mark.parametrize(
+    "metric, least", [("prdc", 6), ("fid", 2), ("kid", 2), ("diversity", 2), ("vectors", 2), ("swd", 1), ("is", 1)]
+)
+def test_the_set_that_is_too_small_is_named(metric, least):
+    """Before any image is looked at."""
+    calls, images = [], REAL.reshape(300, -1).astype(np.float32) if metric == "vectors" else REAL
+    with pytest.raises(ValueError, match=f"^{metric} takes at least {least} examples to score, got {least - 1}$"):
+        found(metric, images[: least - 1], images[:40], network=network(calls=calls))
+    if metric != "is":
+        with pytest.raises(ValueError, match=f"^{metric} takes at least {least} real examples, got {least - 1}$"):
+            found(metric, images[:40], images[: least - 1], network=network(calls=calls))
+    assert not calls
+    few = found(metric, images[:least], images[:least] if metric != "is" else images, network=network(calls=calls))
+    assert few and np.isfinite([score.value for score in few.values()]).all()
 
 
 # --- what is kept ----------------------------------------------------------------------------------------------------
@@ -193,3 +259,20 @@ def test_a_record_holds_the_protocol():
     assert expected.items() <= kept.items() and kept["value"] == score.value and kept["std"] == score.std
     assert set(kept["libraries"]) >= {"jaxgan", "jax", "numpy"}
     assert record(found("swd", FAKE, REAL)["swd"])["features"] is None
+
+
+@pytest.mark.parametrize("installed", ["nothing", "another version", "a record without a version"])
+def test_a_record_needs_no_installed_package(installed, monkeypatch):
+    """As in a checkout that isn't installed, or beside another version that is."""
+
+    def version(name):
+        if installed == "nothing":
+            raise importlib.metadata.PackageNotFoundError(name)
+        return "0.0.1" if installed == "another version" else None
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    kept = record(found("swd", FAKE, REAL)["swd"])["libraries"]
+    imported = {module.__name__: module.__version__ for module in (jax, flax, np, scipy)}
+    others = dict.fromkeys(imported, "0.0.1") if installed == "another version" else imported
+    assert kept == {"jaxgan": jaxgan.__version__, **others}
+    assert versions("scikit-learn-or-none") in ({"scikit-learn-or-none": v} for v in ("unknown", "0.0.1"))

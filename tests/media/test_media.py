@@ -90,6 +90,28 @@ def test_a_density_alone_is_twice_as_large():
     assert picture.shape == (512, 512, 1) and lit.mean(0) == pytest.approx([384, 384], abs=3) and len(lit) == 16
 
 
+def test_points_stand_before_those_of_the_data():
+    """Blue where only real points are, orange where only drawn ones, white where both are."""
+
+    def points(*where):
+        return np.array(where, np.float32).reshape(-1, 1, 1, 2)
+
+    picture = Points().show(points((1, 1), (-1, 1)), real=points((-1, 1), (-1, -1), (np.nan, 0)), scale=1)
+    assert picture.shape == (256, 256, 3) and picture.dtype == np.uint8
+    found = {
+        tuple(colour): np.argwhere((picture == colour).all(-1)).mean(0)
+        for colour in np.unique(picture.reshape(-1, 3), axis=0)
+    }
+    assert set(found) == {(0, 0, 0), (255, 160, 60), (0, 95, 195), (255, 255, 255)}
+    for colour, (x, y) in {(255, 160, 60): (1, 1), (0, 95, 195): (-1, -1), (255, 255, 255): (-1, 1)}.items():
+        row, column = found[colour]
+        assert (column / 256 * 3 - 1.5, 1.5 - row / 256 * 3) == pytest.approx((x, y), abs=0.03)
+    members = np.broadcast_to(points((1, 1)), (3, 4, 1, 1, 2))
+    sheet = Points().show_members(members, real=points((-1, -1)))
+    assert sheet.shape == (*Points().show_members(members).shape[:2], 3)
+    assert (sheet == (0, 95, 195)).all(-1).sum() == 3 * 4, "behind each member"
+
+
 def test_nothing_is_no_picture():
     with pytest.raises(ValueError, match="at least one image"):
         grid(np.zeros((0, 8, 8, 1), np.uint8))

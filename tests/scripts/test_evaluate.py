@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import numpy as np
 import pytest
 from conftest import TINY_RUN, needs_tfds
@@ -9,9 +10,12 @@ from PIL import Image
 from point_runs import points
 
 from experiments import dcgan_mnist, gan_ring
+from jaxgan import data
+from jaxgan.data.sources import toys
+from jaxgan.evaluation import sliced_wasserstein
 from jaxgan.training import UsageError, train
 from jaxgan.training.options.parsing import parse
-from scripts import compare, evaluate
+from scripts import compare, compared_sets, evaluate
 
 pytestmark = pytest.mark.usefixtures("as_users_have_it")
 
@@ -77,12 +81,14 @@ def test_a_folder_against_an_npz_file(tmp_path, capsys):
 @pytest.mark.parametrize(
     "images, said",
     [
-        (np.zeros((5, 9, 9, 1), np.uint8), "images of 9×9×1 against real ones of 9×9×3"),
+        (np.zeros((5, 9, 9, 1), np.uint8), r"a\.npz has images of 9×9×1, .*b\.npz images of 9×9×3; .* --channels 3"),
         (np.zeros((0, 9, 9, 3), np.uint8), "N > 0 is expected"),
         (np.zeros((5, 9, 9, 3)), "uint8 in 0..255 is expected"),
-        (np.zeros((5, 8, 9, 3), np.uint8), "images of 8×9×3 against real ones of 9×9×3"),
+        (np.full((5, 9, 9, 3), np.nan), "uint8 in 0..255 is expected"),
+        (np.zeros((5, 8, 9, 3), np.uint8), r"a\.npz has images of 8×9×3, .*b\.npz images of 9×9×3; --image-size 9"),
+        (np.zeros((1, 9, 9, 3), np.uint8), "diversity takes at least 2 examples to score, got 1"),
     ],
-    ids=["grey", "none", "floats", "another size"],
+    ids=["grey", "none", "floats", "NaN", "another size", "one"],
 )
 def test_images_that_do_not_fit_are_refused_in_a_line(images, said, tmp_path):
     real = np.random.default_rng(0).integers(0, 256, (20, 9, 9, 3)).astype(np.uint8)
@@ -96,8 +102,109 @@ def test_images_that_do_not_fit_are_refused_in_a_line(images, said, tmp_path):
 def test_a_folder_of_mixed_sizes_is_refused(tmp_path):
     for name, size in (("a", 9), ("b", 8)):
         Image.fromarray(np.zeros((size, size), np.uint8)).save(tmp_path / f"{name}.png")
-    with pytest.raises(Exception, match=r"b\.png has 8×8×1 pixels and channels, .*a\.png 9×9×1"):
+    with pytest.raises(Exception, match=r"b\.png has 8×8 pixels, not 9×9; choose an --image-size"):
         evaluated(generated=str(tmp_path), reference=str(tmp_path))
+    evaluated(generated=str(tmp_path), reference=str(tmp_path), image_size=4, metrics="swd")
+
+
+def test_grey_and_colour_in_a_folder_are_refused_and_made_alike(tmp_path):
+    for name, shape in (("a", (9, 9)), ("b", (9, 9, 3))):
+        Image.fromarray(np.full(shape, 50, np.uint8)).save(tmp_path / f"{name}.png")
+    for _ in range(2):  # what was converted before, and is in the cache, changes nothing
+        with pytest.raises(Exception, match=r"b\.png is colour, and the first image grey; --channels 3, or 1,"):
+            evaluated(generated=str(tmp_path), reference=str(tmp_path), metrics="swd")
+        for channels in (1, 3):
+            evaluated(generated=str(tmp_path), reference=str(tmp_path), metrics="swd", channels=channels)
+
+
+def kept(tmp_path, **options):
+    evaluated(out=tmp_path / "scores.json", **options)
+    return json.loads((tmp_path / "scores.json").read_text())
+
+
+def test_sets_are_given_by_name_and_prepared_alike(tmp_path, capsys):
+    """Against digits of scikit-learn, which --image-size 28 leaves as they are and pads to 32."""
+    digits = data.open_source("digits")
+    np.savez(tmp_path / "a.npz", images=digits.images[:60])
+    first = kept(tmp_path, generated=f"npz:{tmp_path / 'a.npz'}", reference="digits", metrics="swd")
+    assert [row["dataset"] for row in first] == ["digits"] * 2 and "prepared" not in first[0]
+    assert (first[0]["split"], first[0]["size"], first[0]["real"]) == ("train", [28, 28, 1], 60)
+
+    def order(count):
+        return np.random.default_rng(0).permutation(count)
+
+    mine, real = digits.images[:60][order(60)], digits.images[order(len(digits))][:60]
+    assert first[0]["value"] == float(sliced_wasserstein(jax.random.key(0), mine, real))
+
+    how = {"image_size": 32, "fit": "pad", "channels": 1, "classes": "3,7"}
+    padded = kept(tmp_path, generated=str(tmp_path / "a.npz"), reference="digits", metrics="swd", **how)
+    assert padded[0]["prepared"] == {**how, "filter": "lanczos"} == padded[1]["prepared"]
+    chosen = digits.images[np.isin(digits.labels, (3, 7))]
+    around = ((0, 0), (2, 2), (2, 2), (0, 0))
+    real = np.pad(chosen[order(len(chosen))][:60], around)
+    assert padded[0]["value"] == float(sliced_wasserstein(jax.random.key(0), np.pad(mine, around), real))
+    assert padded[0]["content"] != first[0]["content"] and padded[0]["size"] == [32, 32, 1]
+    other = kept(tmp_path, generated=str(tmp_path / "a.npz"), reference="digits", metrics="swd", image_size="14x20")
+    assert other[0]["prepared"] == {"image_size": "14x20", "fit": "crop", "filter": "lanczos"}
+    assert other[0]["size"] == [14, 20, 1]
+
+
+def test_a_name_is_the_set_and_a_path_what_lies_there(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("digits", "mine"):
+        (tmp_path / folder).mkdir()
+        for i in range(4):
+            Image.fromarray(np.full((28, 28), 9 * i, np.uint8)).save(tmp_path / folder / f"{i}.png")
+    for reference, count in {"digits": 1797, "./digits": 4, "folder:digits": 4, "mine": 4}.items():
+        assert len(compared_sets.open_compared(reference, compared_sets.SetOptions(), None).examples) == count
+    assert capsys.readouterr().err.count("NOTE: digits is the data set of that name; ./digits would be") == 1
+    with pytest.raises(UsageError, match=r"^nosuch is no file or folder, and data set 'nosuch' is not prepared"):
+        evaluated(generated="mine", reference="nosuch", data_dir=str(tmp_path))
+
+
+def test_points_and_vectors_are_sets_too(tmp_path):
+    points = toys.ring()[0][:500].reshape(-1, 2)
+    points[:100] += 0.3  # ten standard deviations and more from where they were, and from all other modes
+    np.savez(tmp_path / "points.npz", vectors=points)
+    rows = kept(tmp_path, generated=str(tmp_path / "points.npz"), reference="ring")
+    assert [row["key"] for row in rows] == ["modes", "quality"] * 2, "and the floor's"
+    good = np.min(np.hypot(*(points[:, None] - toys.centres("ring")).transpose(2, 0, 1)), 1) <= 0.03
+    assert rows[1]["value"] == pytest.approx(good.mean()) and good.mean() < 0.81
+    np.savez(tmp_path / "vectors.npz", vectors=data.open_source("diabetes").images[:50])
+    rows = kept(tmp_path, generated=str(tmp_path / "vectors.npz"), reference="diabetes")
+    assert rows[0]["key"] == "vector_frechet" and (rows[0]["samples"], rows[0]["real"]) == (50, 442)
+    nan = points.copy()
+    nan[3, 1] = np.nan
+    np.savez(tmp_path / "nan.npz", vectors=nan)
+    for wrong, said in {
+        ("nan.npz", "ring"): "vectors has nan in row 3, column 1",
+        ("vectors.npz", "ring"): r"vectors\.npz has vectors of 10 numbers, ring points$",
+        ("vectors.npz", "digits"): r"vectors\.npz has vectors of 10 numbers, digits images of 28×28×1$",
+    }.items():
+        with pytest.raises(Exception, match=said):
+            evaluated(generated=str(tmp_path / wrong[0]), reference=wrong[1])
+
+
+def test_options_of_sets_that_do_not_fit_are_refused(tmp_path):
+    np.savez(tmp_path / "a.npz", images=np.zeros((40, 28, 28), np.uint8))
+    one, run = str(tmp_path / "a.npz"), tmp_path / "run"
+    for options, said in {
+        ("count", 41): r"--count 41: .*a\.npz has 40 images; leave it out",
+        ("reference", "a=digits,b=digits"): "a=digits,b=digits doesn't name one set",
+        ("reference", "auto"): "auto doesn't name one set",
+        ("reference", "diabetes"): r"a\.npz has images of 28×28×1, diabetes vectors of 10 numbers",
+        ("classes", "3,x"): "digits has no class 'x'",
+    }.items():
+        with pytest.raises(Exception, match=said):
+            evaluated(**{"generated": one, "reference": "digits", **dict([options])})
+    with pytest.raises(UsageError, match="diabetes is vectors, not images: leave out --channels 3"):
+        evaluated(generated=one, reference="diabetes", channels=3)
+    with pytest.raises(UsageError, match="--fit must be given together with --image-size, got pad"):
+        evaluate.Options(generated=one, reference=one, fit="pad")
+    with pytest.raises(UsageError, match="--image-size must be a side of the square, 64, or height and width, 48x64"):
+        evaluate.Options(generated=one, reference=one, image_size="big")
+    with pytest.raises(UsageError, match="--channels must be given with --generated, not with a run, got 1"):
+        evaluated(run, channels=1)
 
 
 def test_what_is_asked_for_wrongly_is_refused(tmp_path):

@@ -46,6 +46,13 @@ def test_a_set_is_described(tmp_path, capsys):
         assert picture.format == "PNG" and min(picture.size) >= 8
 
 
+def test_classes_without_images_are_said(tmp_path, capsys):
+    for labels, notes in (([1, 2, 2, 1, 4, 4], 1), ([0, 1, 1, 0, 1, 0], 0)):
+        run(Options(save(tmp_path / "a.npz", images=IMAGES, labels=labels), out=tmp_path / "a.png"))
+        said = capsys.readouterr().out
+        assert said.count("NOTE: classes 0, 3 of npz:a.npz, of 0 to 4, have no images") == notes == said.count("NOTE")
+
+
 def test_a_stream_is_described_alike(tmp_path, capsys):
     name = save(tmp_path / "a.npz", images=IMAGES, labels=[0, 1, 1, 1, 0, 2])
     run(Options(name, out=tmp_path / "a.png"))

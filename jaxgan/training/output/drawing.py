@@ -117,12 +117,14 @@ class Drawing:
 
     def labels(self, first: int, count: int, *, label: int | None = None, run: int | None = None) -> np.ndarray:
         """Returns the labels, int32 `[count]`, from number `first` on: all one `label`; or by turns, after `run` of
-        each; or, by default, as often as the data have them, in any stretch of numbers, whatever the count."""
+        each class that has examples; or, by default, as often as the data have them, in any stretch of numbers,
+        whatever the count."""
         numbers = np.arange(first, first + count, dtype=np.uint64)
         if label is not None:
             return np.full(count, label, np.int32)
         if run or not self.counts:
-            return (numbers // np.uint64(run or 1) % np.uint64(max(self.data.classes, 1))).astype(np.int32)
+            classes = np.array(self.data.present or (0,), np.int32)
+            return classes[numbers // np.uint64(run or 1) % np.uint64(len(classes))]
         # Multiples of the golden ratio fill [0, 1) evenly: a class gets its share but for a few, of any number of them.
         bounds = np.cumsum(self.counts, dtype=np.float64) / sum(self.counts) * 2.0**32
         places = (numbers * GOLDEN) % np.uint64(2**32)
@@ -144,10 +146,10 @@ class Drawing:
         return {name: some(examples[name]) for name in examples} if self.data.sets else some(examples)
 
     def grid_shape(self, *, square: bool = False) -> tuple[int, int | None]:
-        """Returns how many examples make a picture, and its columns: a class a row where up to 16 labels are drawn by;
+        """Returns how many examples make a picture, and its columns: a class a row where up to 16 classes are drawn by;
         otherwise, or where `square` is asked for, None, which is as square as can be."""
-        if not square and self.by_label and 1 < self.data.classes <= 16:
-            return OF_A_CLASS * self.data.classes, OF_A_CLASS
+        if not square and self.by_label and 1 < len(self.data.present) <= 16:
+            return OF_A_CLASS * len(self.data.present), OF_A_CLASS
         return max(1, self.medium(self.main).shown // len(self.outputs)), None
 
     def stored(self, state: State, examples: Any, keys: jax.Array, **how: Any) -> dict[str, jax.Array]:

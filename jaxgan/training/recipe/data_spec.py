@@ -18,6 +18,7 @@ from jaxgan.training.errors.usage import UsageError
 __all__ = ["Data", "DataSpec", "Field"]
 
 Data = DataSet | Stream | dict[str, DataSet]  # what a run is trained on
+MOST_NAMED = 10  # classes that a message names
 SINGLE: dict[str, Medium] = {Image.kind: Image(), Points.kind: Points()}  # media without numbers of their own
 
 
@@ -178,6 +179,36 @@ class DataSpec:
         """Returns the number of classes; 0 without labels, and of several sets."""
         return self.fields[LABEL].classes if LABEL in self.fields else 0
 
+    @property
+    def present(self) -> tuple[int, ...]:
+        """Returns the classes that have examples, ascending; all where it isn't recorded how many each has."""
+        counts = self.fields[LABEL].counts if LABEL in self.fields else ()
+        return tuple(number for number in range(self.classes) if not counts or counts[number])
+
+    @property
+    def notes(self) -> list[str]:
+        """Returns what a user should be told of the data, a line each: which classes have no examples."""
+        if self.sets:
+            return [note for one in self.sets.values() for note in one.notes]
+        absent = sorted(set(range(self.classes)) - set(self.present))
+        if not absent:
+            return []
+        more = f" and {len(absent) - MOST_NAMED} more" if len(absent) > MOST_NAMED else ""
+        which = f"{'classes' if len(absent) > 1 else 'class'} {', '.join(map(str, absent[:MOST_NAMED]))}{more}"
+        has = "have" if len(absent) > 1 else "has"
+        what = f"{which} of {self.name}, of 0 to {self.classes - 1}, {has} no {self.medium.plural}"
+        return [f"NOTE: {what}: never learned, and neither drawn nor scored"]
+
+    def check_label(self, label: int) -> None:
+        """Raises UsageError for a label that isn't that of a class, or is that of a class without examples."""
+        if not 0 <= label < self.classes:
+            raise UsageError(f"the label must be from 0 to {self.classes - 1}, the data's classes, got {label}")
+        if label not in self.present:
+            raise UsageError(
+                f"class {label} of {self.name} has no {self.medium.plural}, and was never learned; the label must be "
+                f"one of {_ranges(self.present)}"
+            )
+
     def like(self, output: str) -> Field:
         """Returns the field that an output of a GAN imitates: the field of that name, or the main field of the set of
         that name, or else the main field of all."""
@@ -194,6 +225,13 @@ class DataSpec:
         if self.sets:
             return {name: one.batch(count) for name, one in self.sets.items()}
         return {name: field.batch(count) for name, field in self.fields.items()}
+
+
+def _ranges(numbers: tuple[int, ...]) -> str:
+    """Returns ascending numbers as text, neighbours together: 1 to 4, 7."""
+    starts = [n for i, n in enumerate(numbers) if i == 0 or numbers[i - 1] < n - 1]
+    ends = [n for i, n in enumerate(numbers) if i == len(numbers) - 1 or numbers[i + 1] > n + 1]
+    return ", ".join(f"{a} to {b}" if a < b else str(a) for a, b in zip(starts, ends, strict=True))
 
 
 def _tuples(record: Mapping[str, Any]) -> dict[str, Any]:

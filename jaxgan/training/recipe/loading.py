@@ -171,7 +171,7 @@ def _chosen(options: DataOptions, source: data.Source, *, held: bool) -> tuple[n
 def _read(options: DataOptions, source: data.Source, *, held: bool) -> data.DataSet | Stream:
     """Reads a single set into memory, or opens it as a stream. Notes on stdout what a folder has beside pictures."""
     if (left_out := getattr(source, "left_out", "")) and not held:
-        print(f"NOTE: {source.name}: left out {left_out}", flush=True)
+        say(f"NOTE: {source.name}: left out {left_out}")
     alone = isinstance(source, data.DataSet) and {name: source.kind(name) for name in source.fields} == {
         "image": "image"
     }

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -74,8 +75,8 @@ class OpenRun:
         """Raises UsageError for a label that the run's generator can't be asked for."""
         if label is not None and not self.drawing.conditional:
             raise UsageError(f"the generator of {self.directory} is given no labels; leave out label {label}")
-        if label is not None and not 0 <= label < self.data.classes:
-            raise UsageError(f"the label must be from 0 to {self.data.classes - 1}, the data's classes, got {label}")
+        if label is not None:
+            self.data.check_label(label)
 
     def sample(self, count: int, **how: Any) -> np.ndarray:
         """Draws `count` examples: images, uint8 `[count, H, W, C]`, points, float32 `[count, 1, 1, 2]`, or
@@ -113,11 +114,14 @@ class OpenRun:
         asked = self.drawing.labels(0, count, label=label, run=run) if self.drawing.by_label else None
         return drawn if asked is None else {**drawn, LABEL: asked}
 
-    def picture(self, count: int, columns: int | None = None, **how: Any) -> np.ndarray:
+    def picture(
+        self, count: int, columns: int | None = None, *, real: Mapping[str, np.ndarray] | None = None, **how: Any
+    ) -> np.ndarray:
         """Returns a picture of `count` drawn examples, in rows of `columns` (by default as square as can be), uint8
-        `[H, W, C]`; classes take turns, a row each. how: as for `draw`."""
+        `[H, W, C]`; classes take turns, a row each. real: examples of the data by output, shown behind what is drawn
+        of media that compare, such as points. how: as for `draw`."""
         drawn = self.draw(count, **{"run": columns or 1, **how})
-        return self.drawing.picture({name: drawn[name] for name in self.drawing.outputs}, columns)
+        return self.drawing.picture({name: drawn[name] for name in self.drawing.outputs}, columns, real=real)
 
 
 def open(  # noqa: A001

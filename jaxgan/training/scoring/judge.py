@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from jaxgan.evaluation import content_of, record, scores
+from jaxgan.evaluation.scores import check_counts
 from jaxgan.terminal import progress_bar
 from jaxgan.training.errors.usage import UsageError
 from jaxgan.training.output.log import read_rows
@@ -28,12 +29,20 @@ MANY = {"fid", "kid", "prdc", "classes", "vectors"}  # metrics that take as many
 class Judge:
     """Real images, in an order that is drawn, and what samples are scored by against them.
 
-    about: what a record says of them. labels: theirs, `[N]`."""
+    about: what a record says of them. labels: theirs, `[N]`; None where they have no classes."""
 
     measure: Measure
     real: np.ndarray
     about: dict[str, Any]
     labels: np.ndarray | None = None
+
+    def check(self, count: int, asked: np.ndarray | None = None) -> None:
+        """Raises UsageError where so many examples, asked for by these labels `[count]`, are too few for the metrics,
+        or the real ones are."""
+        try:
+            check_counts(self.measure.metrics, count, len(self.real), (asked, self.labels))
+        except ValueError as error:
+            raise UsageError(str(error)) from None
 
     def __call__(
         self,
@@ -47,13 +56,12 @@ class Judge:
         """Returns the records of images' scores. asked: the labels that they were asked for by, `[N]`. targets, keep:
         as in `scores`. about: what the images are. UsageError where they can't be scored."""
         metrics, network, dataset, lpips = self.measure
-        pair = None if asked is None or self.labels is None else (asked, self.labels)
         try:
             with progress_bar(None, "looking at images") as bar:
                 found = scores(
                     *(metrics, network, images, self.real),
                     dataset=dataset,
-                    labels=pair,
+                    labels=(asked, self.labels),
                     targets=targets,
                     lpips=lpips,
                     keep=keep,
@@ -72,7 +80,8 @@ def judge_for(measure: Measure, data: RealData) -> Judge:
     first = data.examples(1)
     most = min(MOST, ROOM // first.nbytes) if set(measure.metrics) & MANY else FEW
     real = data.examples(min(most, data.spec.count))
-    return judge_against(measure, real, data.spec.name, "train", data.labels[: len(real)])
+    labels = data.labels[: len(real)] if data.spec.classes else None
+    return judge_against(measure, real, data.spec.name, "train", labels)
 
 
 def judge_against(

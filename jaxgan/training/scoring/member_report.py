@@ -36,8 +36,9 @@ def report_members(
     measures: Mapping[str, Measure],
     layout: Layout,
 ) -> None:
-    """Scores what each member draws (averaged weights) by the first metric of the first of `measures`, prints the
-    table, and writes `members.json` and `members.png`. All processes call it; the first computes and writes.
+    """Scores what each member draws (averaged weights) by the first metric of the first of `measures`, prints the table
+    with all of its numbers, and writes `members.json` and `members.png`. All processes call it; the first computes and
+    writes.
 
     The run is complete whatever happens here: what fails is told in a line. OSError where nothing can be written."""
     output, measure = next(iter(measures.items()))
@@ -50,7 +51,8 @@ def report_members(
     try:
         last = last_metrics(directory / "metrics.jsonl", int(step))
         pair = None if drawn is None else drawing.pair(output, drawn)
-        _report(directory, members, np.asarray(frozen), pair, compared.examples(2 * count), measure, last)
+        labels = compared.labels[:count] if compared.spec.classes else None
+        _report(directory, members, np.asarray(frozen), pair, compared.examples(2 * count), labels, measure, last)
     except OSError:
         raise
     except Exception as error:  # noqa: BLE001 - no reason is good enough to lose what was trained
@@ -64,27 +66,30 @@ def _report(
     frozen: np.ndarray,
     drawn: tuple[np.ndarray, np.ndarray | None] | None,
     real: np.ndarray,
+    labels: np.ndarray | None,
     measure: Measure,
     last: dict[str, list[float | None]],
 ) -> None:
-    """drawn: examples and perhaps targets, `[S, N, ...]` each; None for no score. real: `[2 N, ...]`."""
+    """drawn: examples and perhaps targets, `[S, N, ...]` each; None for no score. real: `[2 N, ...]`, of
+    which the first N have these labels."""
     compared, others = np.split(real, 2)
 
-    def score(images: np.ndarray, targets: np.ndarray | None = None) -> Score:
+    def score(images: np.ndarray, targets: np.ndarray | None = None) -> list[Score]:
         metrics, network, dataset, lpips = measure
-        found = scores(metrics[:1], network, images, compared, dataset=dataset, targets=targets, lpips=lpips)
-        return found[0]
+        how: dict[str, Any] = {"dataset": dataset, "labels": (None, labels), "targets": targets, "lpips": lpips}
+        return scores(metrics[:1], network, images, compared, **how)
 
-    def of_member(number: int) -> Score | None:
+    def of_member(number: int) -> list[Score]:
         if drawn is None or frozen[number]:
-            return None
+            return []
         images, targets = drawn
         return score(images[number], None if targets is None else targets[number])
 
     of_pairs = measure.metrics[0] in OF_PAIRS
-    floor = None if drawn is None or of_pairs else score(others)
+    floor = [] if drawn is None or of_pairs else score(others)
     found = [of_member(member.number) for member in members]
-    name = next((each.name for each in (floor, *found) if each), "score")
+    first = next((each for each in (floor, *found) if each), [])
+    name, beside = first[0].name if first else "score", [each.key for each in first[1:]]
     rows = [
         {
             **{name: values[member.number] for name, values in last.items()},
@@ -92,14 +97,16 @@ def _report(
             "seed": member.seed,
             **member.swept,
             "frozen": int(frozen[member.number]) or None,
-            "score": each and each.value,
+            "score": each[0].value if each else None,
+            **dict.fromkeys(beside),
+            **{one.key: one.value for one in each[1:]},
         }
         for member, each in zip(members, found, strict=True)
     ]
     swept = next(iter(members[0].swept), None)
-    say(*report.table(rows, swept, name).split("\n"))
+    say(*report.table(rows, swept, name, beside).split("\n"))
     if floor:
-        say(f"{name}, {len(others):,} images of each; between two sets of real ones it is {floor.value:.3g}")
+        say(f"{name}, {len(others):,} images of each; between two sets of real ones it is {floor[0].value:.3g}")
     elif not of_pairs:
         say("no score: it takes two real images")
     if last:

@@ -70,11 +70,12 @@ def summaries(rows: Sequence[Row], swept: str | None = None, name: str = "score"
     return found
 
 
-def table(rows: Sequence[Row], swept: str | None = None, score_name: str = "score") -> str:
-    """Returns a table of every member with its score and its last losses (metrics named `.../loss`), then their means ±
-    standard deviations with the number of members behind them. ValueError without rows."""
+def table(rows: Sequence[Row], swept: str | None = None, score_name: str = "score", beside: Sequence[str] = ()) -> str:
+    """Returns a table of every member with its score, the numbers called `beside`, and its last losses (metrics named
+    `.../loss`), then their means ± standard deviations with the number of members behind them. ValueError without
+    rows."""
     losses = [name for name in dict.fromkeys(name for row in rows for name in row) if name.endswith("/loss")]
-    names = {"score": score_name} | {name: name for name in losses}
+    names = {"score": score_name} | {name: name for name in (*beside, *losses)}
     parameter = [] if swept is None else [swept]
     lines = [["member", "seed", *parameter, *names.values(), ""]]
     for row in rows:

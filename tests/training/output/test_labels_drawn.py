@@ -6,12 +6,13 @@ import json
 import jax
 import numpy as np
 import perfect
+import PIL.Image
 import pytest
 from conftest import needs_tfds
 
 from jaxgan import data
 from jaxgan.data.sets import DataSet
-from jaxgan.training import DataSpec, Options, train
+from jaxgan.training import DataSpec, Options, UsageError, train
 from jaxgan.training import open as open_run
 from jaxgan.training.output.drawing import Drawing
 from jaxgan.training.recipe.data_spec import Field
@@ -56,6 +57,41 @@ def test_by_turns_and_all_of_one_label():
     old = drawing((1, 1, 1))
     old.data = DataSpec.single("old", 10, (2, 2, 1), 3)  # a run's record from before classes were counted
     assert old.labels(0, 4).tolist() == [0, 1, 2, 0] and "isn't recorded" in old.about()["labels"]
+
+
+@pytest.mark.parametrize("counts", [(0, 4, 4, 4), (4, 4, 0, 4), (4, 0, 4, 0, 4), (0, 0, 3)], ids=str)
+def test_classes_without_images_are_never_drawn(counts):
+    """Labels from 1, gaps, and one class alone: each of the others has its turn."""
+    draws, present = drawing(counts), [label for label, count in enumerate(counts) if count]
+    expected = [label for label in present for _ in range(8)]
+    assert draws.labels(0, 8 * len(present), run=8).tolist() == expected
+    assert draws.labels(3, 5, run=1).tolist() == [present[i % len(present)] for i in range(3, 8)]
+    assert draws.grid_shape() == ((len(expected), 8) if len(present) > 1 else (64, None))
+    assert set(draws.labels(0, 500).tolist()) == set(present)
+
+
+def test_a_grid_has_a_row_for_each_of_up_to_16_classes_with_images():
+    many = np.zeros(1000, int)
+    many[10:990:70] = 3
+    assert drawing(many.tolist()).grid_shape() == (8 * 14, 8)
+
+
+def test_labels_from_one(tmp_path, capsys):
+    """Class 0 has no image: that is said, and it is neither in pictures nor in scores, nor drawn when asked for."""
+    given = unbalanced()
+    given = data.from_arrays("unbalanced", given.images, given.labels + 1)
+    perfect.OTHERS["unbalanced"] = np.concatenate([np.full((1, 500, 4, 4, 1), 100), perfect.OTHERS["unbalanced"]])
+    options = {"steps": 1, "sample_every": 1, "batch_size": 4, "devices": 1, "eval_every": 1, "eval_count": 40}
+    train(perfect.build, Options(workdir=str(tmp_path / "run"), metrics="swd", **options), data=given)
+    assert capsys.readouterr().out.count("NOTE: class 0 of unbalanced, of 0 to 2, has no images") == 1
+    run = open_run(tmp_path / "run")
+    with PIL.Image.open(tmp_path / "run" / "samples" / "00000001.png") as picture:
+        shown = np.asarray(picture)
+    np.testing.assert_array_equal(shown[..., None].shape, run.picture(*run.drawing.grid_shape()).shape)
+    assert shown.shape == (2 * 10 + 2, 8 * 10 + 2) and shown[2:10, 2:10].max() < 40 < 200 <= shown[12:20, 2:10].min()
+    with pytest.raises(UsageError, match=r"class 0 of unbalanced has no images, .* must be one of 1 to 2"):
+        sample.save(tmp_path / "zero.npz", run, 4, label=0)
+    assert set(run.draw(99)["label"].tolist()) == set(run.draw(99, run=1)["label"].tolist()) == {1, 2}
 
 
 def unbalanced():

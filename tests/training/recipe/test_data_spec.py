@@ -83,6 +83,34 @@ def test_fields_are_described_once():
         Field("label", classes=3).medium  # noqa: B018
 
 
+def labelled(labels, name="some"):
+    return DataSpec.of(data.from_arrays(name, np.zeros((len(labels), 2, 2, 1), np.uint8), np.array(labels)))
+
+
+def test_classes_without_examples_are_said_and_refused():
+    from_one, gaps, one = labelled([1, 2, 3, 2]), labelled([0, 1, 5, 7, 8, 9, 12]), labelled([0, 1])
+    assert (from_one.present, gaps.present, one.present) == ((1, 2, 3), (0, 1, 5, 7, 8, 9, 12), (0, 1))
+    assert from_one.notes == [
+        "NOTE: class 0 of some, of 0 to 3, has no images: never learned, and neither drawn nor scored"
+    ]
+    assert gaps.notes[0].startswith("NOTE: classes 2, 3, 4, 6, 10, 11 of some, of 0 to 12, have no images:")
+    assert "classes 0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 89 more of" in labelled([99]).notes[0]
+    assert one.notes == [] and DataSpec.of(data.from_arrays("none", np.zeros((2, 2, 2, 1), np.uint8))).notes == []
+    two = DataSpec("a=x,b=y", 2, sets={"a": one, "b": from_one})
+    assert two.notes == from_one.notes
+    with pytest.raises(UsageError, match=r"class 6 of some has no images, .* must be one of 0 to 1, 5, 7 to 9, 12$"):
+        gaps.check_label(6)
+    for label in (-1, 13):
+        with pytest.raises(UsageError, match=f"the label must be from 0 to 12, the data's classes, got {label}"):
+            gaps.check_label(label)
+    for label in gaps.present:
+        gaps.check_label(label)
+    old = DataSpec.from_record(DIGITS)  # from before examples were counted
+    assert old.present == tuple(range(10)) and old.notes == []
+    old.check_label(0)
+    assert DataSpec.from_record(json.loads(json.dumps(from_one.record()))).present == (1, 2, 3)
+
+
 def test_a_change_of_any_field_changes_the_content():
     images = np.arange(2 * 3 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3, 3)
     grey = images[..., :1].copy()
