@@ -51,6 +51,8 @@ class _Game:
 
     def update(self, player: str, terms: Sequence[Term]) -> Update:
         """Returns the player's update on these terms."""
+        if isinstance(terms, Term) or not all(isinstance(term, Term) for term in terms):
+            raise ValueError(f"expected a list of terms, such as [d_loss(hinge)], got {terms!r}")
         names = [term.name for term in terms]
         if len(set(names)) < len(names):
             raise ValueError(f"each term needs a name of its own, got {names}; rename one by `term._replace(name=...)`")
@@ -119,6 +121,7 @@ class _Game:
                 "so that clipping the weights bounds nothing: leave out one of the two"
             )
         _, g_key, *pass_keys, critic_key, terms_key = _keys(draw)
+        self._check(batch)
         real, fake = self._prepared(batch, draw), self._prepared(fake, draw)
         real_outputs, fake_outputs = self.judge_both(nets, real, fake, pass_keys, draw, state)
 
@@ -156,6 +159,13 @@ class _Game:
             metrics["real_logits"] = _mean_logit(real_outputs)
         changed = {name: x for name, x in extras.items() if x is not state.extras.get(name)}
         return Outcome(losses, changed, metrics)
+
+    def _check(self, batch: Example) -> None:
+        if not isinstance(batch, Mapping) or self.field not in batch:
+            has = sorted(batch) if isinstance(batch, Mapping) else f"an array {jnp.shape(batch)}"
+            raise ValueError(f"expected as a batch a dict of arrays with {self.field!r} (see `field`), got {has}")
+        if not jnp.issubdtype(dtype := jnp.result_type(batch[self.field]), jnp.floating):
+            raise ValueError(f"expected floats as the batch's {self.field!r}, images in [-1, 1], got {dtype}")
 
     def _prepared(self, example: Example, draw: Draw) -> Example:
         if self.prepare is None:

@@ -32,6 +32,7 @@ class Step:
     axis_name: the mapped axis that holds the batch's shards, None where the batch is complete.
     repeats: the number of batches of B examples that one call takes.
     size: B, for batches without arrays to tell it.
+    counts: whether a call counts itself in the state's `step`, as an `iteration` does.
     A function of your own is a step as it is; give it an `axis_name` by `Step(function, "data")`.
     """
 
@@ -39,6 +40,7 @@ class Step:
     axis_name: str | None = None
     repeats: int = 1
     size: int | None = None
+    counts: bool = False
 
     def __call__(self, state: GANState, batch: PyTree) -> tuple[GANState, Metrics]:
         return self.function(state, batch)
@@ -73,7 +75,7 @@ def repeat(step: StepFunction, n: int) -> Step:
         state, metrics = jax.lax.scan(step, state, pieces, length=n)
         return state, jax.tree.map(jnp.mean, metrics)
 
-    return Step(repeated, one.axis_name, n * one.repeats, one.size)
+    return Step(repeated, one.axis_name, n * one.repeats, one.size, getattr(one, "counts", False))
 
 
 def iteration(*steps: StepFunction, schedules: Mapping[str, Schedule] | None = None) -> Step:
@@ -81,11 +83,15 @@ def iteration(*steps: StepFunction, schedules: Mapping[str, Schedule] | None = N
 
     schedules: by name in `hyper`, for the complete iteration and the averages' half-lives; they count the images of all
         iterations, of a repeated step those of its last call. Their numbers are metrics, `hyper/NAME`.
-    ValueError where the steps have different `axis_name`, or there is no step.
+    ValueError where the steps have different `axis_name`, one is an iteration itself, or there is no step.
     """
     if not steps:
         raise ValueError("an iteration needs at least one step")
     pieces = [_as_step(step) for step in steps]
+    if any(getattr(piece, "counts", False) for piece in pieces):
+        raise ValueError(
+            "an iteration inside of another would count twice: give one iteration all steps, iteration(d_step, g_step)"
+        )
     most = max(piece.repeats for piece in pieces)
     axis_name, *others = {piece.axis_name for piece in pieces}
     if others:
@@ -110,7 +116,7 @@ def iteration(*steps: StepFunction, schedules: Mapping[str, Schedule] | None = N
         state = state.replace(step=state.step + 1)
         return state.replace(ema=_averages(state, size), hyper=hyper), metrics
 
-    return Step(step, axis_name, most, given)
+    return Step(step, axis_name, most, given, counts=True)
 
 
 def merged(metrics: Metrics, more: Metrics) -> Metrics:
@@ -122,7 +128,10 @@ def merged(metrics: Metrics, more: Metrics) -> Metrics:
 
 
 def _as_step(step: Any) -> Any:
-    """Returns a step with axis and repeats, as `Step` and `jaxgan.update.Update` have them."""
+    """Returns a step with axis and repeats, as `Step` and `jaxgan.update.Update` have them. ValueError for what is
+    no function."""
+    if not callable(step):
+        raise ValueError(f"expected steps, iteration(d_step, g_step), got {type(step).__name__}")
     return step if hasattr(step, "repeats") else Step(step)
 
 

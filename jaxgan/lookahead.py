@@ -1,5 +1,6 @@
 """Lookahead for games: after every k iterations all players step back towards their earlier weights."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -28,11 +29,13 @@ def lookahead(iteration: Step, every: int, alpha: float = 0.5) -> Step:
     slow), for all players at once, and the fast ones continue from there; the optimisers' states are kept.
 
     Zhang et al. 2019 (arXiv 1907.08610); for games Chavdarova et al. 2021 (arXiv 2006.14567), algorithm 1, against the
-    rotation of games. Averages are those of the fast weights. ValueError for `every` below 1 or alpha outside of (0,
-    1].
+    rotation of games. Averages are those of the fast weights. ValueError for `every` below 1, alpha outside of (0, 1],
+    or a single update, which counts no iterations.
     """
     if every < 1 or not 0 < alpha <= 1:
         raise ValueError(f"expected every ≥ 1 and alpha in (0, 1], got every={every}, alpha={alpha}")
+    if not isinstance(iteration, Step):
+        raise ValueError(f"lookahead takes an iteration, iteration(d_step, g_step), got {type(iteration).__name__}")
 
     def step(state: GANState, batch: PyTree) -> tuple[GANState, Metrics]:
         state, metrics = iteration(state, batch)
@@ -49,4 +52,4 @@ def lookahead(iteration: Step, every: int, alpha: float = 0.5) -> Step:
         players = {name: player.replace(params=fast[name]) for name, player in state.players.items()}
         return state.replace(players=players, extras={**state.extras, "lookahead": slow}), metrics
 
-    return Step(step, iteration.axis_name, iteration.repeats, iteration.size)
+    return dataclasses.replace(iteration, function=step)

@@ -35,9 +35,9 @@ PyTree = Any
 class _Linen:
     """A Linen module's `apply` for every way in which a module may be written.
 
-    `train` is left out for methods that don't take it. Passes that change nothing may be training passes too: layers
-    that always write their statistics (flax's own) are allowed to, and what they write is dropped; collections of
-    `once` stay unchanged. `turns`: whether the module has flax's spectral normalisation, which is updated with the
+    The mode is passed in the method's own words, see `_mode`. Passes that change nothing may be training passes too:
+    layers that always write their statistics (flax's own) are allowed to, and what they write is dropped; collections
+    of `once` stay unchanged. `turns`: whether the module has flax's spectral normalisation, which is updated with the
     collection "spectral".
     """
 
@@ -62,8 +62,7 @@ class _Linen:
         train: bool = False,
         **options: Any,
     ) -> Any:
-        if _takes_train(self.module, method):
-            options["train"] = train
+        options = _mode(self.module, method, train) | options
         requested = [] if mutable is False else [mutable] if isinstance(mutable, str) else mutable
         written = {name for name in variables if name not in ("params", *self.once)} if train else set()
         turning = nn.intercept_methods(_turning("spectral" in requested)) if self.turns else contextlib.nullcontext()
@@ -74,12 +73,23 @@ class _Linen:
         return out if mutable is False else (out, {name: changed[name] for name in requested if name in changed})
 
 
-def _takes_train(module: nn.Module, method: str | Callable[..., Any] | None) -> bool:
+# Arguments of flax's guides and examples: those that mean training, and those that mean evaluation.
+MODES = dict.fromkeys(("train", "training", "is_training"), True)
+MODES |= dict.fromkeys(("deterministic", "use_running_average"), False)
+
+
+def _mode(module: nn.Module, method: str | Callable[..., Any] | None, train: bool) -> dict[str, Any]:
+    """Returns the arguments that tell a module's method whether a pass is one of training: those of `MODES` that it
+    takes, and `train` where it takes any. flax's own layers refuse one that a field of theirs has set already."""
     if isinstance(module, nn.Sequential) and method is None:  # passes its arguments on to its first layer
-        return isinstance(module.layers[0], nn.Module) and _takes_train(module.layers[0], None)
+        return _mode(module.layers[0], None, train) if isinstance(module.layers[0], nn.Module) else {}
     function = method if callable(method) else getattr(type(module), method or "__call__")
-    parameters = inspect.signature(function).parameters.values()
-    return any(p.name == "train" or p.kind is p.VAR_KEYWORD for p in parameters)
+    takes = inspect.signature(function).parameters
+    mode = {"train": train} if any(p.kind is p.VAR_KEYWORD for p in takes.values()) else {}
+    for name, of_training in MODES.items():
+        if name in takes and (takes[name].default is not None or getattr(module, name, None) is None):
+            mode[name] = train == of_training
+    return mode
 
 
 def _turning(turns: bool) -> Callable[..., Any]:
@@ -104,9 +114,10 @@ def init_player(
 ) -> TrainState:
     """Returns a player of a Linen module, whose variables are drawn with `key` for `inputs` (only their shapes matter).
 
-    The module may take `train`, or not. It may be written with layers of `jaxgan.networks` or as flax documents its
-    own: `nn.BatchNorm(use_running_average=not train)`, `nn.SpectralNorm(layer)(x, update_stats=train)`. flax's spectral
-    norm also keeps the result of its power iteration once an update, and iterates further within each pass. `once` and
+    The module may take `train`, or flax's other names for it (`training`, `is_training`, `deterministic`), or none. It
+    may be written with layers of `jaxgan.networks` or as flax documents its own:
+    `nn.BatchNorm(use_running_average=not train)`, `nn.SpectralNorm(layer)(x, update_stats=train)`. flax's spectral norm
+    also keeps the result of its power iteration once an update, and iterates further within each pass. `once` and
     `across`, see `TrainState`, are for layers of your own; those of jaxgan and flax are known.
     """
     turning: set[str] = set()
@@ -118,8 +129,7 @@ def init_player(
 
     rngs = {"params": key, "dropout": jax.random.fold_in(key, 1), "noise": jax.random.fold_in(key, 2)}
     with nn.intercept_methods(look):
-        options: dict[str, Any] = {"train": False} if _takes_train(module, None) else {}
-        variables = dict(module.init(rngs, *inputs, **options))
+        variables = dict(module.init(rngs, *inputs, **_mode(module, None, False)))
     params = variables.pop("params", {})
     spectral = ("spectral",) if turning or "spectral" in variables else ()
     looking = ["batch normalisation"] if _normalises_by_batch(variables) else []

@@ -32,7 +32,7 @@ def cosine(start: float, end: float, images: float) -> Schedule:
 
 def scheduled(state: GANState, schedules: Mapping[str, Schedule], images: jax.Array) -> GANState:
     """Returns the state with the schedules' numbers in `hyper`, float32. ValueError for a name that neither `hyper` nor
-    a player's optimiser has."""
+    a player's optimiser has, or a schedule whose value is no number."""
     known = set(state.hyper)
     for name, player in state.players.items():
         known |= {f"{name}/{key}" for key in _hyperparameters(player.opt_state)}
@@ -41,6 +41,8 @@ def scheduled(state: GANState, schedules: Mapping[str, Schedule], images: jax.Ar
             f"schedules for {sorted(unknown)}, which neither hyper nor an optimiser has; there are {sorted(known)}"
         )
     now = {name: jnp.asarray(f(images, state.hyper.get(name)), jnp.float32) for name, f in schedules.items()}
+    if wrong := [name for name, value in now.items() if value.ndim]:
+        raise ValueError(f"the schedule of {wrong[0]!r} must return a number, got the shape {now[wrong[0]].shape}")
     return state.replace(hyper={**state.hyper, **now})
 
 

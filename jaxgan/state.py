@@ -10,7 +10,7 @@ import optax
 from flax import struct
 from flax.training import train_state
 
-__all__ = ["ROLES", "GANState", "TrainState"]
+__all__ = ["ROLES", "GANState", "TrainState", "first_change"]
 
 # The numbers that are folded into the run's key, one for each purpose. They are part of every saved run.
 ROLES = {"generator": 0, "discriminator": 1, "order": 2, "display": 3, "init": 4, "transform": 5}
@@ -27,6 +27,19 @@ def _strong(tree: PyTree) -> PyTree:
 
 def _is_weak(x: Any) -> bool:
     return bool(getattr(x, "weak_type", True))
+
+
+def first_change(before: PyTree, after: PyTree) -> str | None:
+    """Returns in words the first leaf whose shape or type differs between two pytrees, or that only one of them has;
+    None where there is none."""
+    was, now = (
+        {jax.tree_util.keystr(path): f"{jnp.result_type(x)}{list(jnp.shape(x))}" for path, x in leaves}
+        for leaves in map(jax.tree.leaves_with_path, (before, after))
+    )
+    for name in was | now:
+        if was.get(name) != now.get(name):
+            return f"{name.lstrip('.')} was {was.get(name, 'not there')} and is {now.get(name, 'not there any more')}"
+    return None
 
 
 class TrainState(train_state.TrainState):
@@ -57,7 +70,9 @@ class TrainState(train_state.TrainState):
         across: Sequence[str] = (),
     ) -> "TrainState":
         """Returns a player before its first update. flax's own `create` counts in a Python int, which compiles twice,
-        and takes dicts of parameters only."""
+        and takes dicts of parameters only. ValueError for what is no optimiser."""
+        if not hasattr(tx, "init") or not hasattr(tx, "update"):
+            raise ValueError(f"expected an optimiser such as optax.scale_by_adam(), got {tx!r}")
         return cls(
             step=jnp.zeros((), jnp.int32),
             apply_fn=apply_fn,
@@ -122,8 +137,14 @@ class GANState:
         averaged: players whose parameters are averaged; `hyper` must have `ema_half_life` then (or one for each of
             them), in images; with 0 an average equals the parameters.
         hyper: must have `<player>/learning_rate` of every player that learns.
-        ValueError for a missing half-life, an unknown name, or a player named like a field of the state or a role.
+        ValueError for a missing half-life, an unknown name, a player named like a field of the state or a role, what is
+        no key of `jax.random.key`, or a number in `hyper` that is an array.
         """
+        if jnp.ndim(key) or not jnp.issubdtype(jnp.result_type(key), jax.dtypes.prng_key):
+            raise ValueError(f"expected one key as jax.random.key(0) makes it, got {key!r}")
+        numbers = {name: jnp.asarray(value, jnp.float32) for name, value in hyper.items()}
+        if arrays := [name for name, value in numbers.items() if value.ndim]:
+            raise ValueError(f"expected numbers in hyper; {arrays[0]!r} has the shape {numbers[arrays[0]].shape}")
         reserved = {field.name for field in dataclasses.fields(cls)} | set(ROLES) - {"generator", "discriminator"}
         if clashing := set(players) & reserved:
             raise ValueError(f"players can't be called {sorted(clashing)}, as something else is; choose other names")
@@ -138,7 +159,7 @@ class GANState:
             players=dict(players),
             # Copies: the program donates its state, and no buffer may be given away twice.
             ema={name: jax.tree.map(jnp.copy, players[name].all_variables) for name in averaged},
-            hyper={name: jnp.asarray(value, jnp.float32) for name, value in hyper.items()},
+            hyper=numbers,
             extras=_strong(dict(extras or {})),
         )
 

@@ -29,7 +29,7 @@ from jaxgan.iteration import Metrics
 from jaxgan.losses import sum_of_means
 from jaxgan.nets import PassState, nets_of
 from jaxgan.schedules import Schedule, injected, scheduled
-from jaxgan.state import GANState
+from jaxgan.state import GANState, first_change
 
 __all__ = ["Objective", "Outcome", "Result", "Update", "update"]
 
@@ -171,7 +171,11 @@ class Update:
             )
         metrics = metrics | {f"hyper/{name}": hyper[name] for name in self.schedules}
         metrics |= {f"{self.name}/gradient_norm": optax.tree.norm(gradients)}
-        return state.replace(extras=extras, **players), metrics
+        updated = state.replace(extras=extras, **players)
+        if changed := first_change(state, updated):
+            hint = "; a state is made with all that objectives store, extras=" if changed.startswith("extras") else ""
+            raise ValueError(f"the update {self.name!r} can change no shape or type of the state, but {changed}{hint}")
+        return updated, metrics
 
     def _weight(self, name: str, state: GANState) -> Any:
         weight = self.weights.get(name, 1.0)
@@ -195,6 +199,14 @@ class Update:
         if unknown := set(self.weights) - set(outcome.losses):
             raise ValueError(
                 f"weights for {sorted(unknown)}, which the objective lacks; it has {sorted(outcome.losses)}"
+            )
+        if empty := [name for name, values in outcome.losses.items() if not jax.tree.leaves(values)]:
+            raise ValueError(
+                f"the loss {empty[0]!r} of {self.name!r} has no values; return them, or leave the loss out"
+            )
+        if not outcome.losses:
+            raise ValueError(
+                f"the objective {self.name!r} has no loss, so that nobody would learn; return at least one"
             )
         reserved = {"loss", "gradient_norm"}
         if clashing := (reserved & {*outcome.losses, *outcome.metrics}) | (set(outcome.losses) & set(outcome.metrics)):

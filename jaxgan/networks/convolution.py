@@ -54,8 +54,11 @@ def _primitive(name: str, native: Form, on_cpu: Form, shape: Callable[..., tuple
     primitive = Primitive(name)
 
     def by_platform(a: jax.Array, b: jax.Array, *, mapped: Any = None, **geometry: Any) -> jax.Array:
-        forms = (partial(form, **geometry) for form in (on_cpu, native))
-        cpu, default = (form if mapped is None else jax.vmap(form, mapped) for form in forms)
+        cpu: Form
+        default: Form
+        cpu, default = partial(on_cpu, **geometry), partial(native, **geometry)
+        if mapped is not None:
+            cpu, default = jax.vmap(products.derivable(cpu), mapped), jax.vmap(default, mapped)
         return lax.platform_dependent(a, b, cpu=cpu, default=default)
 
     def batched(arrays: Any, mapped: Any, **geometry: Any) -> tuple[jax.Array, int]:

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from flax.typing import Dtype
 
 from jaxgan.networks.heads import Head, Logits
-from jaxgan.networks.layers import BatchNorm, Conv, ConvTranspose, Dense, Layer, build, needs_bias, normalise
+from jaxgan.networks.layers import BatchNorm, Conv, ConvTranspose, Dense, Dropout, Layer, build, needs_bias, normalise
 
 __all__ = ["SIZES", "Discriminator", "Generator", "stages"]
 
@@ -122,7 +122,7 @@ class Discriminator(nn.Module):
             x = normalise(norm, x, condition, train=train, scale_init=_scales, dtype=dtype, name=f"norm{i}")
             x = nn.leaky_relu(x, 0.2)
             if self.dropout:
-                x = nn.Dropout(self.dropout, deterministic=not train)(x)
+                x = Dropout(self.dropout)(x, train=train)
         last = x if self.minibatch is None else self.minibatch(x)
         # With the usual head, a dense layer, it is a 4×4 convolution of the 4×4 image that remains.
         return {"features": x.astype(jnp.float32), **self.head(last, condition)}

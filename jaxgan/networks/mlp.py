@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from flax.typing import Dtype
 
 from jaxgan.networks.heads import Head
-from jaxgan.networks.layers import Dense, Layer, build, needs_bias, normalise
+from jaxgan.networks.layers import Dense, Dropout, Layer, build, needs_bias, normalise
 
 __all__ = ["Discriminator", "Generator"]
 
@@ -67,7 +67,7 @@ class Discriminator(nn.Module):
             x = build(self.dense, width, use_bias=needs_bias(norm), dtype=dtype)(x)
             x = nn.leaky_relu(normalise(norm, x, condition, train=train, dtype=dtype, name=f"norm{i}"), 0.2)
             if self.dropout:
-                x = nn.Dropout(self.dropout, deterministic=not train)(x)
+                x = Dropout(self.dropout)(x, train=train)
         outputs = {"features": x.astype(jnp.float32)}
         x = x if self.minibatch is None else self.minibatch(x)
         if self.head is not None:

@@ -7,10 +7,11 @@ image, whose kernel has m = ⌈k / s⌉ taps a side and stride 1. Two neighbouri
 In two dimensions that is (m + 1)² matrix products, one for each place in a tile of (m + 1)² blocks, instead of 4m² of
 the same size: 9 for 16 with DCGAN's 4×4 kernels and stride 2, 16 for 36 with 3×3 ones. The sums have two to four
 numbers a side, so float32 loses little more than in a long sum of products; bfloat16 would lose more, and uses patches.
-Whatever is added up here of numbers in 16 bits is added up in float32, and rounded once.
+Whatever is added up here of numbers in 16 bits is added up in float32, and rounded once; see also `derivable`.
 
 `forward` is x, k -> y; `to_input` is y, k -> x, its transpose in x; `to_kernel` is x, y -> k, its transpose in k. x is
-`[B, H, W, C]`, k `[h, w, C, F]`, y `[B, H', W', F]`; `size` is (H, W) and `kernel` (h, w).
+`[B, H, W, C]`, k `[h, w, C, F]`, y `[B, H', W', F]`; `size` is (H, W) and `kernel` (h, w). Without `tiles` the form is
+by patches, whatever the type.
 """
 
 import dataclasses
@@ -21,7 +22,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-__all__ = ["forward", "out_size", "sum_dtype", "to_input", "to_kernel"]
+__all__ = ["derivable", "forward", "out_size", "sum_dtype", "to_input", "to_kernel"]
 
 Grid = list[list[jax.Array]]
 Matrix = Sequence[Sequence[float]]
@@ -65,11 +66,23 @@ def to_kernel(x: jax.Array, y: jax.Array, **geometry: Any) -> jax.Array:
     return form.to_kernel(x, y) if form else _turn(to_kernel(y, x, **_mirrored(geometry)))
 
 
+def derivable(form: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
+    """Returns one of the functions above for the case that the form itself is differentiated. Of numbers in 16 bits it
+    computes the same, all in float32, so that derivatives too are added up in float32 and rounded once."""
+
+    def wide(a: jax.Array, b: jax.Array, **geometry: Any) -> jax.Array:
+        dtype = sum_dtype(a.dtype)
+        return form(a.astype(dtype), b.astype(dtype), tiles=dtype == a.dtype, **geometry).astype(a.dtype)
+
+    return wide
+
+
 def _form(dtype: Any, channels: int, features: int, geometry: dict[str, Any]) -> "Patches | None":
     """Returns the form with the fewest multiplications; None where the convolution is computed better as the transpose
     of another, whose patches are those of y."""
-    tiles = Tiles(**geometry)
-    wide_enough = jnp.issubdtype(dtype, jnp.floating) and sum_dtype(dtype) == dtype
+    geometry = dict(geometry)
+    may_tile, tiles = geometry.pop("tiles", True), Tiles(**geometry)
+    wide_enough = may_tile and jnp.issubdtype(dtype, jnp.floating) and sum_dtype(dtype) == dtype
     if tiles.taps in TAPS and min(channels, features) >= CHANNELS and wide_enough:
         (high, wide), (kh, kw) = tiles.out, tiles.kernel
         if tiles.across[0] * tiles.across[1] * ((tiles.taps + 1) * tiles.stride) ** 2 < 0.8 * high * wide * kh * kw:
@@ -86,8 +99,7 @@ def _mirrored(geometry: dict[str, Any]) -> dict[str, Any]:
     """Returns the geometry of the other convolution, from y to x: with a stride of 1 a convolution is also its
     transpose, with the kernel rotated by 180°."""
     kernel, padding = geometry["kernel"], geometry["padding"]
-    size = out_size(geometry["size"], kernel, 1, padding)
-    return {"stride": 1, "padding": kernel[0] - 1 - padding, "size": size, "kernel": kernel}
+    return geometry | {"padding": kernel[0] - 1 - padding, "size": out_size(geometry["size"], kernel, 1, padding)}
 
 
 def _padded(x: jax.Array, *sides: tuple[int, int]) -> jax.Array:

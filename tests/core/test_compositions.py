@@ -141,7 +141,8 @@ def test_the_generators_gradient_flows_through_an_unrolled_d_step():
     state = tiny_gan()
     after, metrics = jax.jit(make_g_step(given, [unrolled(non_saturating, AHEAD, 1)]))(state, BATCH)
     stopped, _ = jax.jit(make_g_step(given, [unrolled(non_saturating, stopped_ahead, 1)]))(state, BATCH)
-    joint, _ = jax.jit(make_joint_step(given, [], [unrolled(non_saturating, AHEAD, 1)]))(state, BATCH)
+    terms = [d_loss(non_saturating)], [unrolled(non_saturating, AHEAD, 1)]
+    joint, _ = jax.jit(make_joint_step(given, *terms, simultaneous=True))(state, BATCH)
     g, d = state.generator, state.discriminator
 
     def loss(params, stop):

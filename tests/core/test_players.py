@@ -30,6 +30,7 @@ from jaxgan import (
     update,
 )
 from jaxgan.losses import hinge, non_saturating
+from jaxgan.networks.layers import BatchNorm
 
 RATES = {"generator/learning_rate": 0.05, "discriminator/learning_rate": 0.05, "ema_half_life": 0.0}
 SGD = optax.identity()
@@ -191,6 +192,42 @@ def test_flaxs_batch_statistics_are_those_of_the_real_and_then_the_fake_pass():
     np.testing.assert_allclose(kept["var"], var, atol=1e-6)
 
 
+class Either(nn.Module):
+    """A generator or a critic with our batch normalisation or flax's."""
+
+    judges: bool = False
+    norm: type = BatchNorm
+
+    @nn.compact
+    def __call__(self, x, condition=None, *, train):
+        x = nn.Dense(8)(x.reshape(len(x), -1))
+        if self.norm is BatchNorm:
+            x = BatchNorm(momentum=0.9, name="norm")(x, train=train)
+        else:
+            x = nn.BatchNorm(use_running_average=not train, momentum=0.9, name="norm")(x)
+        x = nn.Dense(1 if self.judges else 4)(jnp.tanh(x))
+        return {"logits": x[:, 0]} if self.judges else jnp.tanh(x).reshape(-1, 2, 2, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shared", [True, False], ids=["joint", "alternating"])
+def test_flaxs_batch_normalisation_trains_as_ours(shared):
+    d_terms, g_terms = [d_loss(hinge)], [g_loss(non_saturating)]
+    halves = make_d_step(latents(4), d_terms), make_g_step(latents(4), g_terms)
+    step = jax.jit(iteration(make_joint_step(latents(4), d_terms, g_terms)) if shared else iteration(*halves))
+    ends = []
+    for norm in BatchNorm, nn.BatchNorm:
+        keys = jax.random.split(jax.random.key(0), 3)
+        g = init_player(keys[1], Either(norm=norm), SGD, jnp.zeros((1, 4)))
+        d = init_player(keys[2], Either(judges=True, norm=norm), SGD, jnp.zeros((1, 2, 2, 1)))
+        state = GANState.create(keys[0], g, d, hyper=RATES)
+        for _ in range(2):
+            state, metrics = step(state, IMAGES)
+        ends.append(({name: p.all_variables for name, p in state.players.items()}, state.ema, metrics))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5), *ends)
+    assert differs(ends[0][0], {"generator": g.all_variables, "discriminator": d.all_variables})
+
+
 def _fakes_of(state):
     """Returns the generator's images in the discriminator's first update."""
     g, root = state.generator, jax.random.fold_in(jax.random.fold_in(state.key, 1), 0)
@@ -253,6 +290,57 @@ def test_states_of_one_module_are_one_kind_of_tree():
     one, two = (init_player(jax.random.key(n), module, SGD, jnp.zeros((1, 2, 2, 1))) for n in range(2))
     other = init_player(jax.random.key(0), Critic(), SGD, jnp.zeros((1, 2, 2, 1)))
     assert jax.tree.structure(one) == jax.tree.structure(two) != jax.tree.structure(other)
+
+
+def normed(x, train):
+    x = nn.BatchNorm(use_running_average=not train, momentum=0.9)(x)
+    return nn.Dropout(0.5, deterministic=not train)(x)
+
+
+class Train(nn.Module):
+    @nn.compact
+    def __call__(self, x, train):
+        return normed(x, train)
+
+
+class Training(nn.Module):
+    @nn.compact
+    def __call__(self, x, training=False):
+        return normed(x, training)
+
+
+class IsTraining(nn.Module):
+    @nn.compact
+    def __call__(self, x, *, is_training: bool):
+        return normed(x, is_training)
+
+
+class Deterministic(nn.Module):
+    deterministic: bool | None = None
+
+    @nn.compact
+    def __call__(self, x, deterministic=None):
+        return normed(x, not nn.merge_param("deterministic", self.deterministic, deterministic))
+
+
+@pytest.mark.parametrize("module", [Train(), Training(), IsTraining(), Deterministic(), nn.Sequential([Training()])])
+def test_the_mode_is_passed_in_flaxs_words(module):
+    """In training the batch's mean moves the statistics and half of the numbers are dropped, in evaluation neither."""
+    player = init_player(jax.random.key(0), module, SGD, jnp.zeros((1, 2)))
+    rngs, names = {"dropout": jax.random.key(1)}, list(player.variables)
+    out, changed = player.apply_fn(player.all_variables, BATCH, train=True, rngs=rngs, mutable=names)
+    (mean,) = (x for path, x in jax.tree.leaves_with_path(changed) if path[-1].key == "mean")
+    np.testing.assert_allclose(mean, 0.1 * np.asarray(BATCH, np.float64).mean(0), rtol=1e-6)
+    assert np.any(out == 0)
+    out = player.apply_fn(player.all_variables, BATCH, train=False)
+    np.testing.assert_allclose(out, BATCH / np.sqrt(1 + 1e-5), rtol=1e-6)
+
+
+def test_a_mode_that_a_field_sets_is_left_to_it():
+    for module in Deterministic(deterministic=True), nn.Sequential([nn.BatchNorm(use_running_average=True)]):
+        player = init_player(jax.random.key(0), module, SGD, jnp.zeros((1, 2)))
+        out = player.apply_fn(player.all_variables, BATCH, train=True)
+        np.testing.assert_allclose(out, BATCH / np.sqrt(1 + 1e-5), rtol=1e-6)
 
 
 def test_modules_need_not_take_train():

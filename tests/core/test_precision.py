@@ -77,23 +77,35 @@ def test_convolutions_round_once(operation, kernel, stride, padding, before, aft
         assert error(found[name], exact[name]) <= MORE * error(jnp.asarray(exact[name], dtype), exact[name]), name
 
 
-@in_16_bits
-def test_a_transposed_convolution_that_is_mapped_first_and_derived_afterwards(dtype):
-    """The derivative is then that of the form, and not another primitive: sums in float32, products in bfloat16."""
-    random = np.random.default_rng(1)
-    x = jnp.asarray(random.standard_normal((3, 2, 6, 6, 8)), dtype)
-    k = jnp.asarray(random.standard_normal((4, 4, 8, 16)) / 10, dtype)
+@pytest.mark.parametrize(
+    "operation, kernel, stride, padding, before, after, shared, dtype",
+    [
+        ("conv_transpose", 4, 2, 1, 8, 16, True, jnp.bfloat16),
+        ("conv", 5, 1, 2, 8, 16, False, jnp.bfloat16),
+        ("conv", 3, 1, 1, 16, 3, True, jnp.float16),
+    ],
+)
+def test_a_convolution_that_is_mapped_first_and_derived_afterwards(
+    operation, kernel, stride, padding, before, after, shared, dtype
+):
+    """The derivative is then that of the form, and not another primitive: sums are in float32 there too."""
+    random, how = np.random.default_rng(1), {"stride": stride, "padding": padding}
+    x = jnp.asarray(random.standard_normal((3, 2, 6, 6, before)), dtype)
+    k = jnp.asarray(random.standard_normal((*(() if shared else (3,)), kernel, kernel, before, after)) / 10, dtype)
+    ours, xlas = (
+        jax.vmap(functools.partial(function, **how), (0, None if shared else 0))
+        for function in (PUBLIC[operation], functools.partial(native, operation))
+    )
+    ct = jnp.asarray(random.standard_normal(jax.eval_shape(ours, x, k).shape), dtype)
 
-    def gradient(function, x, k):
-        mapped = jax.vmap(lambda x: function(x, k, stride=2, padding=1))
-        return jax.jit(jax.grad(lambda x: jnp.sum(mapped(x).astype(k.dtype) ** 2)), compiler_options=BRIEFLY)(x)
+    def gradients(function, x, k, ct):
+        return jax.jit(lambda x, k, ct: jax.vjp(function, x, k)[1](ct), compiler_options=BRIEFLY)(x, k, ct)
 
-    xla = functools.partial(native, "conv_transpose")
     with jax.enable_x64(True):
-        exact = gradient(xla, jnp.asarray(x, jnp.float64), jnp.asarray(k, jnp.float64))
-    found = gradient(conv_transpose, x, k)
-    assert found.dtype == dtype
-    assert error(found, exact) <= MORE * error(gradient(xla, x, k), exact)
+        exact = gradients(xlas, *(jnp.asarray(array, jnp.float64) for array in (x, k, ct)))
+    for found, want in zip(gradients(ours, x, k, ct), exact, strict=True):
+        assert found.dtype == dtype
+        assert error(found, want) <= MORE * error(jnp.asarray(want, dtype), want)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -215,7 +215,7 @@ def test_the_joint_step_has_the_gradient_of_a_term_on_the_parameters():
         return jnp.full(4, sum(jnp.sum(p**2) for p in jax.tree.leaves(view.params))) + jnp.mean(view.fake["image"])
 
     terms = [*G_TERMS, Term("decay", weight_decay, 0.3)]
-    joint, _ = jax.jit(make_joint_step(given, [], terms))(tiny_gan(), BATCH)
+    joint, _ = jax.jit(make_joint_step(given, D_TERMS, terms, simultaneous=True))(tiny_gan(), BATCH)
     alone, _ = jax.jit(make_g_step(given, terms))(tiny_gan(), BATCH)
     assert_same(joint.generator.params, alone.generator.params, 1e-6)
 

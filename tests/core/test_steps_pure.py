@@ -34,6 +34,8 @@ def draws(make, state, size=4):
 
         return Term(name, function)
 
+    start = jnp.zeros((size, LATENT)), jnp.zeros(()), jnp.zeros(size)
+    state = state.replace(extras={"one": start, "two": start})
     after, _ = jax.jit(make(latents(LATENT), [kept("one"), kept("two")]))(state, tiny_batch(size))
     one, two = after.extras["one"], after.extras["two"]
     return [np.asarray(x) for x in (*one, two[1], two[2])]
@@ -148,3 +150,20 @@ def test_a_function_is_a_step():
     _, metrics = iteration(repeat(make_d_step(given, D_TERMS), 2), look)(tiny_gan(), batch)
     assert metrics["mine"] == 1 and "discriminator/loss" in metrics
     np.testing.assert_array_equal(batches, [batch["image"][1::2, 0, 0, 0]])
+
+
+@pytest.mark.parametrize("terms", [D_TERMS[0], [non_saturating], [d_loss]], ids=["a term", "a loss", "a function"])
+def test_what_is_no_list_of_terms_is_refused(terms):
+    with pytest.raises(ValueError, match="expected a list of terms, such as"):
+        make_d_step(given, terms)
+
+
+def test_a_batch_has_floats_of_the_field():
+    step = make_d_step(given, D_TERMS)
+    batch = {"latent": BATCH["latent"], "images": BATCH["image"]}
+    with pytest.raises(ValueError, match=r"a dict of arrays with 'image' .*, got \['images', 'latent'\]"):
+        jax.eval_shape(step, tiny_gan(), batch)
+    with pytest.raises(ValueError, match=r"images in \[-1, 1\], got uint8"):
+        jax.eval_shape(step, tiny_gan(), BATCH | {"image": BATCH["image"].astype(jnp.uint8)})
+    with pytest.raises(ValueError, match=r"got an array \(4, 2, 2, 1\)"):
+        jax.eval_shape(make_d_step(latents(LATENT), D_TERMS), tiny_gan(), BATCH["image"])

@@ -15,8 +15,10 @@ from jaxgan import GANState, Outcome, Step, d_loss, g_loss, init_player, iterati
 from jaxgan.draw import Draw
 from jaxgan.ema import ema
 from jaxgan.history import empty_history, history
+from jaxgan.lookahead import lookahead
 from jaxgan.losses import least_squares, non_saturating
 from jaxgan.parallel import sharded
+from jaxgan.players import plain_player
 from jaxgan.schedules import cosine, linear
 from jaxgan.terms import Term, every, initial_extras
 from jaxgan.terms.regularizers import lecam
@@ -174,7 +176,8 @@ def test_every_pass_draws_for_itself_and_another_moves_none():
             return nn.Dense(1)(x) + jax.random.normal(self.make_rng("noise"), (len(x), 1))
 
     player = init_player(jax.random.key(0), Noisy(), optax.identity(), jnp.zeros((1, 2)))
-    state = GANState.of(jax.random.key(0), {"a": player}, hyper={"a/learning_rate": 0.0})
+    kept = {"first": jnp.zeros((4, 1)), "second": jnp.zeros((4, 1)), "z": jnp.zeros((4, 2))}
+    state = GANState.of(jax.random.key(0), {"a": player}, hyper={"a/learning_rate": 0.0}, extras=kept)
 
     def drawn(more):
         def objective(nets, batch, draw, state):
@@ -276,7 +279,7 @@ def test_a_player_may_have_a_half_life_of_its_own():
     state = counting(**{"ema_half_life": 8.0, "b/ema_half_life": 2.0})
     zeros = {name: {"params": jax.tree.map(jnp.zeros_like, state.players[name].params)} for name in "ab"}
     state = state.replace(ema=zeros, step=jnp.int32(1000))
-    after, _ = iteration(update("a", lambda nets, batch, draw, state: {}))(state, jnp.ones((4, 2)))
+    after, _ = iteration(update("a", lambda nets, batch, draw, state: {"no": jnp.zeros(4)}))(state, jnp.ones((4, 2)))
     for name, share in ("a", 1 - 0.5**0.5), ("b", 1 - 0.5**2):
         kernel = state.players[name].params["Dense_0"]["kernel"]
         np.testing.assert_allclose(after.ema[name]["params"]["Dense_0"]["kernel"], share * kernel, rtol=1e-6)
@@ -500,3 +503,81 @@ def test_an_iteration_takes_updates_and_functions_of_ones_own():
     with pytest.raises(ValueError, match="at least one step"):
         iteration()
     assert g_loss(non_saturating).name == "adversarial"
+
+
+# --- what is refused when a step is traced ---
+
+
+def outcome(losses, **results):
+    return update("generator", lambda nets, batch, draw, state: Outcome(losses, **results))
+
+
+@pytest.mark.parametrize("losses, named", [({}, "no loss"), ({"a": None}, "'a'"), ({"a": jnp.ones(4), "b": []}, "'b'")])
+def test_an_objective_without_losses_is_refused(losses, named):
+    with pytest.raises(ValueError, match=named):
+        jax.eval_shape(outcome(losses), tiny_gan(), BATCH)
+
+
+@pytest.mark.parametrize(
+    "extras, named",
+    [
+        ({"new": jnp.zeros(3)}, r"extras\['new'\] was not there and is float32\[3\]"),
+        ({"kept": jnp.zeros(4)}, r"extras\['kept'\] was float32\[3\] and is float32\[4\]"),
+        ({"kept": jnp.zeros(3, jnp.int32)}, r"was float32\[3\] and is int32\[3\]"),
+        ({"kept": {"one": jnp.zeros(3)}}, r"was float32\[3\] and is not there any more"),
+    ],
+)
+@pytest.mark.parametrize("paired", [False, True], ids=["alone", "joint"])
+def test_extras_that_the_state_lacks_are_refused_outside_of_a_scan_too(extras, named, paired):
+    step, make = outcome({"a": jnp.ones(4)}, extras=extras), lambda nets, batch, draw, state: jnp.ones(4)
+    if paired:
+        results = Outcome({"a": jnp.ones(4)}, extras)
+        g = update("generator", lambda nets, batch, draw, state, made: results, make=make)
+        d = update("discriminator", lambda nets, batch, draw, state, made: {"a": jnp.ones(4)}, make=make)
+        step = joint(d, g)
+    with pytest.raises(ValueError, match=named):
+        jax.eval_shape(step, tiny_gan(extras={"kept": jnp.zeros(3)}), BATCH)
+
+
+def test_a_projection_and_a_network_may_not_change_what_a_state_is_made_of():
+    class Sowing(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            self.sow("seen", "inputs", x)  # appends at each call
+            return nn.Dense(1)(x)
+
+    player = init_player(jax.random.key(0), Sowing(), optax.identity(), jnp.zeros((4, 2)))
+    state = GANState.of(jax.random.key(0), {"a": player}, hyper={"a/learning_rate": 0.1})
+    with pytest.raises(ValueError, match=r"players\['a'\].variables\['seen'\]\['inputs'\]\[1\] was not there"):
+        jax.eval_shape(update("a", lambda nets, batch, *rest: {"x": nets["a"](batch)}), state, jnp.ones((4, 2)))
+    longer = update("generator", fooled, project={"generator": lambda params: jax.tree.map(lambda p: p[None], params)})
+    with pytest.raises(ValueError, match=r"params\['Dense_0'\]\['bias'\] was float32\[8\] and is float32\[1, 8\]"):
+        jax.eval_shape(longer, tiny_gan(), BATCH)
+
+
+def test_an_iteration_is_counted_once():
+    inner = iteration(update("generator", fooled))
+    for step in (inner, repeat(inner, 2), lookahead(inner, 2)):
+        with pytest.raises(ValueError, match="an iteration inside of another would count twice"):
+            iteration(step)
+    with pytest.raises(ValueError, match=r"lookahead takes an iteration, .*, got Update"):
+        lookahead(update("generator", fooled), 2)
+    with pytest.raises(ValueError, match=r"expected steps, .*, got list"):
+        iteration([update("generator", fooled)])
+    again, _ = jax.jit(repeat(inner, 2))(tiny_gan(), BATCH)
+    assert int(again.step) == int(again.generator.step) == 2
+
+
+def test_a_state_is_of_one_key_and_of_numbers():
+    key, player = jax.random.key(0), tiny_gan().generator
+    for wrong in 0, jax.random.PRNGKey(0), jax.random.split(key, 2):
+        with pytest.raises(ValueError, match=r"expected one key as jax\.random\.key"):
+            GANState.of(wrong, {"g": player}, hyper={})
+    with pytest.raises(ValueError, match=r"'x' has the shape \(2,\)"):
+        GANState.of(key, {"g": player}, hyper={"x": [1.0, 2.0]})
+    for tx in 1e-3, optax.scale_by_adam:
+        with pytest.raises(ValueError, match=r"expected an optimiser such as optax.scale_by_adam\(\), got"):
+            plain_player(lambda params: params, jnp.ones(1), tx)
+    step = iteration(update("generator", fooled), schedules={"gamma": lambda images, base: jnp.stack([base, base])})
+    with pytest.raises(ValueError, match=r"the schedule of 'gamma' must return a number, got the shape \(2,\)"):
+        jax.eval_shape(step, tiny_gan(), BATCH)

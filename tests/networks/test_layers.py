@@ -2,6 +2,7 @@
 
 import functools
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from jaxgan.networks import convolution, products
 from jaxgan.networks.convolution import conv, conv_transpose
-from jaxgan.networks.layers import BatchNorm, Conv, ConvTranspose
+from jaxgan.networks.layers import BatchNorm, Conv, ConvTranspose, Dropout
 
 # (kernel, stride, padding): DCGAN's, its paper's 5×5, ResNet's, a projection, a pointwise one, a kernel smaller than
 # its stride, and one that is no multiple of it.
@@ -396,3 +397,32 @@ def test_batch_norm_keeps_its_statistics_in_float32():
     np.testing.assert_allclose(stats["var"], 0.9 * old["var"] + 0.1 * var, rtol=1e-5)
     want = _normalised(np.asarray(x, np.float64), mean, var)
     _close(np.asarray(y, np.float64), want, 0.01)
+
+
+class Dropping(nn.Module):
+    """Two of the same rate in training, by our layer or by Linen's."""
+
+    ours: bool
+    rate: float
+
+    @nn.compact
+    def __call__(self, x):
+        for _ in range(2):
+            x = Dropout(self.rate)(x, train=True) if self.ours else nn.Dropout(self.rate, deterministic=False)(x)
+        return x
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize("rate", [0.0, 0.3, 0.5, 0.9])
+def test_dropout_draws_what_linens_draws(rate, dtype):
+    x = jnp.asarray(np.random.default_rng(0).standard_normal((64, 5)), dtype)
+    mine, theirs = (Dropping(ours, rate).apply({}, x, rngs={"dropout": jax.random.key(3)}) for ours in (True, False))
+    assert mine.dtype == theirs.dtype == dtype
+    np.testing.assert_array_equal(mine, theirs)
+    assert bool(jnp.any(mine == 0)) == (rate > 0)
+
+
+@pytest.mark.parametrize("rate", [-0.1, 1.0, 2.0])
+def test_a_rate_of_dropout_is_below_1(rate):
+    with pytest.raises(ValueError, match=f"rate of dropout from 0 to below 1, got {rate}"):
+        Dropout(rate).apply({}, jnp.ones(3), train=True, rngs={"dropout": jax.random.key(3)})

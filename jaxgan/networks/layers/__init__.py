@@ -1,8 +1,8 @@
 """Layers that networks are built of.
 
 `Conv` and `ConvTranspose` in 1-D, 2-D and 3-D, `Dense`, `Embed`; `spectral` and `equalized` around any of them; norms
-by batch, example, group, channel and pixel, by class and by style. A network is handed factories of them, as classes or
-partials, and uses these with `build` and `normalise` alone; Linen's own norms fit as well.
+by batch, example, group, channel and pixel, by class and by style; `Dropout`. A network is handed factories of them, as
+classes or partials, and uses these with `build` and `normalise` alone; Linen's own norms fit as well.
 
 Images are channels-last. Learned arrays and statistics are float32, `dtype` is the type that a layer computes in and
 returns. `train` sets a layer's behaviour; `mutable`, which the caller passes, says what may change, and a layer writes
@@ -12,6 +12,7 @@ only there.
 from jaxgan.networks.layers.conditional import AdaIN, AdaptiveNorm, ConditionalBatchNorm, ConditionalInstanceNorm
 from jaxgan.networks.layers.convolutions import Conv, ConvTranspose, PaddingMode
 from jaxgan.networks.layers.dense import Dense, Embed
+from jaxgan.networks.layers.dropout import Dropout
 from jaxgan.networks.layers.handed import Layer, build, needs_bias, normalise
 from jaxgan.networks.layers.labels import one_hot, rows
 from jaxgan.networks.layers.norms import BatchNorm, GroupNorm, InstanceNorm, LayerNorm, PixelNorm
@@ -26,6 +27,7 @@ __all__ = [
     "Conv",
     "ConvTranspose",
     "Dense",
+    "Dropout",
     "Embed",
     "GroupNorm",
     "InstanceNorm",
