@@ -2,13 +2,14 @@
 to."""
 
 import contextlib
+import errno
 import os
 import secrets
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["atomic_write", "is_private", "open_regular", "sync_folder"]
+__all__ = ["atomic_write", "is_private", "open_regular", "read_at_most", "sync_folder"]
 
 
 @contextlib.contextmanager
@@ -37,6 +38,22 @@ def open_regular(path: Path, flags: int) -> int:
         os.close(descriptor)
         raise OSError(f"{path} is no regular file")
     return descriptor
+
+
+def read_at_most(path: Path, size: int) -> bytes:
+    """Reads a whole file; a link is followed. OSError where it is no regular file, such as a pipe, which would never
+    answer, or has more than `size` bytes."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file", str(path))
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            content = file.read(size + 1)
+    finally:
+        os.close(descriptor)
+    if len(content) > size:
+        raise OSError(errno.EFBIG, f"it has more than {size:,} bytes", str(path))
+    return content
 
 
 def is_private(path: Path) -> bool:
