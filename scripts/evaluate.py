@@ -23,7 +23,6 @@ from jaxgan import data
 from jaxgan.data.sets import LABEL
 from jaxgan.evaluation import INCEPTION_SHA256, kl_floor, stacked_frequencies
 from jaxgan.media import Image, Vectors
-from jaxgan.training import open  # noqa: A004 - the library's name for it
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
 from jaxgan.training.errors.usage import UsageError, require, require_ending, writing
@@ -37,7 +36,7 @@ from jaxgan.training.scoring.judge import Judge, about_state, append, judge_agai
 from jaxgan.training.scoring.measures import Measure, measure_for, measures_for
 from jaxgan.training.scoring.real_data import RealData
 from jaxgan.training.scoring.report import align_columns, mean_and_std, mean_std_text
-from scripts.checkpoint_options import CheckpointOptions
+from scripts.checkpoint_options import CheckpointOptions, open_checkpoint
 
 Record = dict[str, Any]
 
@@ -72,7 +71,7 @@ class Options(CheckpointOptions, FeatureOptions):
 
 def of_run(options: Options, directory: Path, given: Given | None = None) -> tuple[list[Record], list[Record]]:
     """A run's scores, and the floor's. given: the data of one's own that it was trained on, where they were."""
-    run = open(directory, options.step, member=options.member, data=given)
+    run = open_checkpoint(directory, options, given)
     theirs: DataOptions = run.options
     if options.data_dir:
         theirs = dataclasses.replace(theirs, data_dir=options.data_dir)
@@ -170,7 +169,7 @@ def _floor(judge: Judge, held: np.ndarray, labels: np.ndarray | None, what: str)
 
 def of_files(options: Options, generated: str, reference: str) -> tuple[list[Record], list[Record]]:
     """Scores of a folder's or an .npz file's images against those of another, and the floor's."""
-    for name in ("step", "member", "data_dir"):
+    for name in ("step", "member", "data_dir", "experiment"):
         require(options, name, getattr(options, name) is None, "given with a run, not with --generated")
     mine, real = (np.random.default_rng(0).permutation(_read(path)) for path in (generated, reference))
     kind = Image.kind if real.dtype == np.uint8 else Vectors.kind
