@@ -2,6 +2,7 @@
 to."""
 
 import contextlib
+import errno
 import os
 import re
 import secrets
@@ -16,6 +17,7 @@ __all__ = [
     "make_private",
     "open_regular",
     "own_files",
+    "read_at_most",
     "remove_leftovers",
     "remove_own",
     "sync_folder",
@@ -54,6 +56,22 @@ def open_regular(path: Path, flags: int) -> int:
         os.close(descriptor)
         raise OSError(f"{path} is no regular file")
     return descriptor
+
+
+def read_at_most(path: Path, size: int) -> bytes:
+    """Reads a whole file; a link is followed. OSError where it is no regular file, such as a pipe, which would never
+    answer, or has more than `size` bytes."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file", str(path))
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            content = file.read(size + 1)
+    finally:
+        os.close(descriptor)
+    if len(content) > size:
+        raise OSError(errno.EFBIG, f"it has more than {size:,} bytes", str(path))
+    return content
 
 
 def is_private(path: Path) -> bool:

@@ -1,15 +1,25 @@
-"""The options that commands on a run share."""
+"""The options that commands on a run share, and how they open it."""
 
 import dataclasses
+from pathlib import Path
 from typing import Literal
 
+from jaxgan.terminal import say
+from jaxgan.training import OpenRun, open  # noqa: A004 - the library's name for it
 from jaxgan.training.recipe.gan import Weights
+from jaxgan.training.recipe.loading import Given
+from jaxgan.training.run.experiment import load_experiment
+
+__all__ = ["CheckpointOptions", "open_checkpoint"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class CheckpointOptions:
     """Which GAN of a run, at which checkpoint, and how it draws."""
 
+    experiment: str | None = None
+    """The run's experiment where it is none of jaxgan's: its file, my_gan.py, or module, as python runs it. It is
+    executed."""
     step: int | Literal["best"] | None = None
     """Which checkpoint, best being that of a run with --eval-every; by default the newest."""
     member: int | None = None
@@ -18,3 +28,10 @@ class CheckpointOptions:
     """The generator's averaged weights, or those of the last step."""
     seed: int = 0
     """The seed of the latents."""
+
+
+def open_checkpoint(directory: Path, options: CheckpointOptions, data: Given | None = None) -> OpenRun:
+    """Opens the run in a directory as the options say, see `jaxgan.training.open`, and says so first."""
+    say(f"reading {directory} ...")
+    build = None if options.experiment is None else load_experiment(options.experiment)
+    return open(directory, options.step, member=options.member, data=data, build=build)

@@ -24,7 +24,7 @@ import tyro
 from jaxgan.evaluation import FeatureNetwork, extract
 from jaxgan.media import grid
 from jaxgan.terminal import say
-from jaxgan.training import OpenRun, open  # noqa: A004 - the library's name for it
+from jaxgan.training import OpenRun
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
 from jaxgan.training.errors.usage import UsageError, require_ending, writing
@@ -33,7 +33,7 @@ from jaxgan.training.output.pictures import save_png
 from jaxgan.training.recipe.gan import Weights
 from jaxgan.training.scoring.measures import measure_for
 from jaxgan.training.scoring.report import align_columns
-from scripts.checkpoint_options import CheckpointOptions
+from scripts.checkpoint_options import CheckpointOptions, open_checkpoint
 
 ROWS, COLUMNS, REACH = 4, 10, 2.0  # of a code in the picture, and how far a continuous one goes
 READ, STEPS = 500, 8  # images for each value, and steps of a walk, that are read
@@ -109,7 +109,7 @@ def readings(run: OpenRun, network: FeatureNetwork, categories: int, continuous:
 
 
 def run(options: Options) -> None:
-    opened = open(options.run, options.step, member=options.member)
+    opened = open_checkpoint(options.run, options)
     categories, continuous = (getattr(opened.options, name, None) for name in ("categories", "continuous"))
     if categories is None or continuous is None or opened.members:
         what = "several GANs; name one with --member" if opened.members else "no codes; name one of infogan_mnist"

@@ -25,7 +25,6 @@ from jaxgan.evaluation import INCEPTION_SHA256, kl_floor, stacked_frequencies
 from jaxgan.evaluation.scores import K_DENSITY
 from jaxgan.media import Image
 from jaxgan.terminal import say
-from jaxgan.training import open  # noqa: A004 - the library's name for it
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
 from jaxgan.training.errors.usage import UsageError, require, require_ending, writing
@@ -39,7 +38,7 @@ from jaxgan.training.scoring.judge import Judge, about_state, append, judge_agai
 from jaxgan.training.scoring.measures import Measure, measure_for, measures_for
 from jaxgan.training.scoring.real_data import RealData
 from jaxgan.training.scoring.report import align_columns, mean_and_std, mean_std_text
-from scripts.checkpoint_options import CheckpointOptions
+from scripts.checkpoint_options import CheckpointOptions, open_checkpoint
 from scripts.compared_sets import ComparedSet, SetOptions, fitted, open_compared
 
 Record = dict[str, Any]
@@ -77,7 +76,7 @@ class Options(CheckpointOptions, SetOptions, FeatureOptions):
 
 def of_run(options: Options, directory: Path, given: Given | None = None) -> tuple[list[Record], list[Record]]:
     """A run's scores, and the floor's. given: the data of one's own that it was trained on, where they were."""
-    run = open(directory, options.step, member=options.member, data=given)
+    run = open_checkpoint(directory, options, given)
     theirs: DataOptions = run.options
     if options.data_dir:
         theirs = dataclasses.replace(theirs, data_dir=options.data_dir)
@@ -186,7 +185,7 @@ def _floor(judge: Judge, held: np.ndarray, labels: np.ndarray | None, what: str)
 
 def of_sets(options: Options, generated: str, reference: str) -> tuple[list[Record], list[Record]]:
     """Scores of one set against another, each given by name or path, and the floor's."""
-    for name in ("step", "member"):
+    for name in ("step", "member", "experiment"):
         require(options, name, getattr(options, name) is None, "given with a run, not with --generated")
     real = open_compared(reference, options, options.data_dir, classes=options.classes)
     mine = fitted(open_compared(generated, options, options.data_dir), real, (generated, reference))
@@ -262,12 +261,12 @@ def run(options: Options) -> None:
         raise UsageError("name a run directory, or --generated and --reference")
     if (options.generated is None) != (options.reference is None):
         raise UsageError("--generated and --reference are given together: a name or path each")
-    say(f"reading {options.run or options.generated} ...")
     if options.run:
         for name in (field.name for field in dataclasses.fields(SetOptions)):
             require(options, name, getattr(options, name) is None, "given with --generated, not with a run")
         records, floor = of_run(options, options.run)
     else:
+        say(f"reading {options.generated} and {options.reference} ...")
         records, floor = of_sets(options, str(options.generated), str(options.reference))
     say(*table(records, floor).split("\n"), *notes(records, floor))
     if options.run:

@@ -18,12 +18,12 @@ import tyro
 from jaxgan.data.sources import toys
 from jaxgan.files import atomic_write
 from jaxgan.terminal import say
-from jaxgan.training import OpenRun, open  # noqa: A004 - the library's name for it
+from jaxgan.training import OpenRun
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
 from jaxgan.training.errors.usage import UsageError, require_ending, writing
 from jaxgan.training.recipe.gan import Weights
-from scripts.checkpoint_options import CheckpointOptions
+from scripts.checkpoint_options import CheckpointOptions, open_checkpoint
 
 SIDE, ARROWS, REACH = 128, 16, 1.5  # points of a side of the field, arrows along it, half of it in the data's units
 
@@ -84,7 +84,7 @@ def draw(run: OpenRun, data: np.ndarray, samples: np.ndarray, path: Path) -> Non
 
 
 def run(options: Options) -> None:
-    opened = open(options.run, options.step, member=options.member)
+    opened = open_checkpoint(options.run, options)
     if opened.data.kind != "points":
         raise UsageError(f"{options.run} is a run on {opened.data.field.text}; a field needs points of the plane")
     opened = opened.member(0) if opened.members else opened

@@ -22,7 +22,7 @@ import tyro
 from jaxgan import data
 from jaxgan.media import Image
 from jaxgan.terminal import say
-from jaxgan.training import OpenRun, open  # noqa: A004 - the library's name for it
+from jaxgan.training import OpenRun
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
 from jaxgan.training.errors.usage import UsageError
@@ -32,7 +32,7 @@ from jaxgan.training.recipe.gan import Weights
 from jaxgan.training.recipe.loading import held_out, load
 from jaxgan.training.scoring.real_data import RealData
 from jaxgan.training.scoring.report import align_columns
-from scripts.checkpoint_options import CheckpointOptions
+from scripts.checkpoint_options import CheckpointOptions, open_checkpoint
 
 MOST, AT_ONCE = 10_000, 256
 
@@ -114,7 +114,7 @@ def above(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def run(options: Options) -> None:
-    opened = open(options.run, options.step, member=options.member)
+    opened = open_checkpoint(options.run, options)
     theirs = opened.options
     if options.data_dir:
         theirs = dataclasses.replace(theirs, data_dir=options.data_dir)

@@ -25,14 +25,14 @@ from jaxgan.data.sets import LABEL
 from jaxgan.files import atomic_write
 from jaxgan.media import Medium
 from jaxgan.terminal import progress_bar, say
-from jaxgan.training import OpenRun, open  # noqa: A004 - the library's name for it
+from jaxgan.training import OpenRun
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
 from jaxgan.training.errors.usage import UsageError, require, writing
 from jaxgan.training.output.pictures import save_gif, save_png
 from jaxgan.training.recipe.gan import Weights
 from jaxgan.training.scoring.real_data import RealData
-from scripts.checkpoint_options import CheckpointOptions
+from scripts.checkpoint_options import CheckpointOptions, open_checkpoint
 
 WALKERS, STOPS, FRAMES = 16, 6, 15  # latents that walk side by side, stops on the way, frames from stop to stop
 
@@ -123,8 +123,7 @@ def check_files(out: Sequence[Path], medium: Medium) -> None:
 
 
 def run(options: Options) -> None:
-    say(f"reading {options.run} ...")
-    opened = open(options.run, options.step, member=options.member)
+    opened = open_checkpoint(options.run, options)
     check_files(options.out, opened.drawing.medium(opened.drawing.main))
     how = {"weights": options.weights, "seed": options.seed, "label": options.label}
     whose = f" of all {len(opened.members)} members" if opened.members else ""

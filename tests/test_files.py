@@ -1,11 +1,12 @@
 """Files that are written whole or not at all and follow no link; text that a terminal may show."""
 
 import os
+import pathlib
 
 import pytest
 
-from jaxgan.files import atomic_write, is_private, open_regular
-from jaxgan.printable import printable
+from jaxgan.files import atomic_write, is_private, open_regular, read_at_most
+from jaxgan.printable import printable, shortened
 
 
 def test_a_link_in_the_place_of_a_file_is_replaced_and_its_target_stays(tmp_path):
@@ -56,3 +57,34 @@ def test_a_folder_that_others_can_write_to_or_own_is_not_private(tmp_path):
 )
 def test_control_characters_are_written_out_and_letters_are_not(text, shown):
     assert printable(text) == shown
+
+
+@pytest.mark.parametrize(
+    "value, shown",
+    [
+        *(
+            ("a" * 100, "a" * 100),
+            ("a" * 101, "a" * 100 + "..."),
+            ("\x1b[2J", "\\x1b[2J"),
+            (2.5, "2.5"),
+            (None, "None"),
+        ),
+        *((2**64 - 1, "18446744073709551615"), (2**64, "one of more bits"), ([1, "a"], "1,a"), ((), "")),
+        *(([[1]], "a list of lists or tables"), ({"a": 1}, "a table"), ([None] * 999, ("None," * 999)[:100] + "...")),
+    ],
+)
+def test_a_value_is_shown_in_a_line_that_is_not_too_long(value, shown):
+    assert shortened(value) == shown
+
+
+def test_no_more_is_read_than_was_asked_for(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"1234")
+    (tmp_path / "link").symlink_to(path)
+    assert read_at_most(path, 4) == read_at_most(tmp_path / "link", 5) == b"1234"
+    with pytest.raises(OSError, match="it has more than 3 bytes"):
+        read_at_most(path, 3)
+    os.mkfifo(tmp_path / "pipe")
+    for other in (tmp_path, tmp_path / "pipe", pathlib.Path("/dev/zero")):
+        with pytest.raises(OSError, match="it is no regular file"):
+            read_at_most(other, 4)

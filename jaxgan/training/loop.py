@@ -165,6 +165,8 @@ def set_up(build: Build, options: Options, given: Given | None) -> Setup:
     """Loads the data, builds the GAN (or several) and decides where its arrays lie. UsageError for wrong options."""
     run = Run(Path(options.workdir).expanduser()) if options.workdir else None
     record = processes.from_first(run.record) if run else None
+    if run and record:
+        record = run.fitted(record, build, type(options))
     options = _resolve(options, run, record)
     if processes.first():
         say(f"reading {name_sets(options, given)} ...")

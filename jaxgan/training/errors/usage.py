@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from jaxgan.printable import printable
+from jaxgan.printable import printable, shortened
 
 __all__ = ["UsageError", "refusals", "require", "require_ending", "writing"]
 
@@ -23,7 +23,7 @@ class UsageError(Exception):
 def require(options: object, name: str, condition: bool, expected: str) -> None:
     """Raises a UsageError that names the option, its value and what was expected, unless `condition` holds."""
     if not condition:
-        raise UsageError(f"--{name.replace('_', '-')} must be {expected}, got {getattr(options, name)}")
+        raise UsageError(f"--{name.replace('_', '-')} must be {expected}, got {shortened(getattr(options, name))}")
 
 
 def require_ending(options: object, name: str, ending: str) -> None:

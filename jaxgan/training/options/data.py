@@ -95,7 +95,7 @@ class DataOptions(Bounded):
 
 def shape_of(size: Size) -> tuple[int, int] | None:
     """Parses height and width; None for a text that is no size."""
-    sides = re.fullmatch(r"(\d+)(?:[x×](\d+))?", str(size))
+    sides = re.fullmatch(r"(\d{1,5})(?:[x×](\d{1,5}))?", str(size))
     found = (int(sides[1]), int(sides[2] or sides[1])) if sides else (0, 0)
     return found if min(found) >= 1 else None
 

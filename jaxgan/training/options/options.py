@@ -8,17 +8,29 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 import tyro
 
+from jaxgan.printable import shortened
 from jaxgan.training.errors.usage import require
 from jaxgan.training.options.data import DataOptions
 from jaxgan.training.options.devices import DeviceOptions
 from jaxgan.training.options.evaluation import EvaluationOptions
-from jaxgan.training.options.fields import bounded
+from jaxgan.training.options.fields import bounded, checked, flag
 from jaxgan.training.options.optimizer import OptimizerOptions, schedule_length
 
-__all__ = ["RENAMED", "Options", "alike", "as_named_now", "differing", "name_of", "of_preset"]
+__all__ = [
+    "MOST_GANS",
+    "RENAMED",
+    "Options",
+    "alike",
+    "as_named_now",
+    "differing",
+    "name_of",
+    "of_preset",
+    "of_record",
+]
 
 T = TypeVar("T", bound="Options")
 
+MOST_GANS = 4096  # that are trained at once
 RENAMED = {"size": "preset", "eval_samples": "eval_count"}  # options that there were, as runs' records have them
 
 
@@ -56,6 +68,7 @@ class Options(DataOptions, DeviceOptions, EvaluationOptions, OptimizerOptions):
         super().__post_init__()
         presets = ("laptop", *self.PRESETS)
         require(self, "preset", self.preset in presets, " or ".join(presets))
+        require(self, "seeds", self.seeds <= MOST_GANS, f"at most {MOST_GANS}")
         require(self, "seed", 0 <= self.seed <= 2**32 - self.seeds, "from 0 to 2^32 - --seeds")
         require(self, "dry_run", not (self.dry_run and self.coordinator), "used without --coordinator")
         require(self, "step", self.step is None or self.from_run is not None, "given together with --from")
@@ -88,6 +101,15 @@ def as_named_now(values: Mapping[str, Any]) -> dict[str, Any]:
     return {name if new in values else new: values[name] for name, new in names.items()}
 
 
+def of_record(options_type: type[Options], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the options of a run's record, by their names of today, as of the types that they have in this class; an
+    option that is younger than the run has its default, one that is no more is as it was. UsageError for another type.
+    """
+    fields = dataclasses.fields(options_type)
+    defaults = {field.name: field.default for field in fields if field.default is not dataclasses.MISSING}
+    return {**defaults, **checked(options_type, values)}
+
+
 def alike(options: Options) -> dict[str, Any]:
     """Returns the options that all processes of a run must have in common; where they find the data may differ."""
     own = ("process", "dataset", "data_dir", "workers", "workdir", "from_run")
@@ -106,19 +128,17 @@ def differing(mine: Options, theirs: dict[str, Any]) -> list[str]:
     wrong = [pair for pair in pairs if pair[1] != pair[2]]
     if wrong and mine.preset != (preset := theirs.get("preset", "laptop")):
         wrong.insert(0, ("preset", mine.preset, preset))
-    return [f"--{flag(name)} {one} (the run has {other})" for name, one, other in wrong]
-
-
-def flag(name: str) -> str:
-    """Returns an option's name on a command line, where `from` can be one, which no field of Python's can."""
-    return "from" if name == "from_run" else name.replace("_", "-")
+    return [f"--{flag(name)} {shortened(one)} (the run has {shortened(other)})" for name, one, other in wrong]
 
 
 def name_of(thing: Any) -> str:
     """Returns the module of a function or class, as `python -m` takes it, or the path of a script that was run by its
-    path."""
+    path; "__main__" in a notebook."""
     name: str = thing.__module__
     if name == "__main__":
         main = sys.modules["__main__"]
-        name = main.__spec__.name if main.__spec__ else str(Path(str(main.__file__)).resolve())
+        if main.__spec__:
+            return main.__spec__.name
+        file = getattr(main, "__file__", None)  # a notebook has none
+        return str(Path(file).resolve()) if file else name
     return name

@@ -1,20 +1,26 @@
 """Options from a command line or a file."""
 
 import dataclasses
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
+from jaxgan.printable import shortened
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.errors.usage import UsageError
-from jaxgan.training.options.options import RENAMED, Options, as_named_now, flag, name_of, of_preset
+from jaxgan.training.options.fields import check_names, checked, flag
+from jaxgan.training.options.options import RENAMED, Options, name_of, of_preset
+from jaxgan.training.options.record import read_record
 
 __all__ = ["parse"]
 
 
 T = TypeVar("T", bound="Options")
+
+# A repeated run is a new one, in a directory and perhaps on machines of its own. Where it begins, --from and --step, is
+# part of its numbers.
+OWN = ("workdir", "fresh", "dry_run", "coordinator", "processes", "process")
 
 
 def parse(options_type: type[T], arguments: Sequence[str] | None = None) -> T:
@@ -25,19 +31,16 @@ def parse(options_type: type[T], arguments: Sequence[str] | None = None) -> T:
     preset, rest = _taken(rest, "--preset")
     if file == "":
         raise UsageError("--options needs a file, such as RUN/options.json")
-    values = _from_file(options_type, Path(file)) if file else {}
-    of_file = str(values.pop("preset", "laptop"))
-    if file and preset not in (None, of_file):
-        raise UsageError(f"--options {file} is of preset {of_file} and has all values; leave out --preset {preset}")
-    default = of_preset(options_type, of_file if preset is None else preset)
+    if file:
+        default = _from_file(options_type, Path(file), preset)
+    else:
+        default = of_preset(options_type, "laptop" if preset is None else preset)
     epilogue = "--options FILE starts from a run's options.json."
     for name, changes in options_type.PRESETS.items():
         epilogue += f" --preset {name} has {', '.join(f'--{flag(key)} {value}' for key, value in changes.items())}."
     fields = {field.name for field in dataclasses.fields(options_type)}
     renamed = {f"--{flag(old)}": f"--{flag(new)}" for old, new in RENAMED.items() if old not in fields}
-    return command_line(
-        options_type, _arguments(values, default) + rest, epilogue=epilogue, default=default, renamed=renamed
-    )
+    return command_line(options_type, rest, epilogue=epilogue, default=default, renamed=renamed)
 
 
 def _taken(arguments: Sequence[str], name: str) -> tuple[str | None, list[str]]:
@@ -53,23 +56,26 @@ def _taken(arguments: Sequence[str], name: str) -> tuple[str | None, list[str]]:
     return value, rest
 
 
-def _from_file(options_type: type[Options], path: Path) -> dict[str, Any]:
-    """Returns a run's options by name, but for those that a new run has of its own."""
+def _from_file(options_type: type[T], path: Path, preset: str | None) -> T:
+    """Returns the options of a run's record, but for those that a new run has of its own. UsageError where there is no
+    record of this experiment, it has an option that there is not or one that is wrong, or is of another preset than
+    asked for."""
+    where = f"--options {shortened(path)}"
     try:
-        record = json.loads(path.read_text())
-        experiment, values = record["experiment"], as_named_now(dict(record["options"]))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"--options {path} can't be read as a run's options.json: {error!r}") from None
-    if experiment != name_of(options_type):
-        raise UsageError(f"--options {path} is of experiment {experiment}, not of {name_of(options_type)}")
-    # A repeated run is a new one, in a directory and perhaps on machines of its own.
-    left_out = ("workdir", "fresh", "coordinator", "processes", "process")
-    return {name: value for name, value in values.items() if name not in left_out}
-
-
-def _arguments(values: dict[str, Any], default: Options) -> list[str]:
-    """Returns what must be typed to have these values instead of the defaults, so that they are checked like what a
-    user types."""
-    typed = {flag(name): value for name, value in values.items() if value != getattr(default, name, None)}
-    switches = [f"--{'' if value else 'no-'}{name}" for name, value in typed.items() if isinstance(value, bool)]
-    return switches + [f"--{name}={value}" for name, value in typed.items() if not isinstance(value, bool)]
+        record = read_record(path)
+    except OSError as error:
+        raise UsageError(f"{where} can't be read as a run's options.json: {error.strerror}") from None
+    except ValueError as error:
+        raise UsageError(f"{where} can't be read as a run's options.json: {error}") from None
+    if record["experiment"] != name_of(options_type):
+        raise UsageError(f"{where} is of experiment {shortened(record['experiment'])}, not of {name_of(options_type)}")
+    values = {name: value for name, value in record["options"].items() if name not in OWN}
+    try:
+        check_names(options_type, values)
+        values = checked(options_type, values)
+        of_file = values.setdefault("preset", "laptop")
+        if preset in (None, of_file):
+            return of_preset(options_type, **values)
+    except UsageError as error:
+        raise UsageError(f"{where}: {error}") from None
+    raise UsageError(f"{where} is of preset {of_file} and has all values; leave out --preset {preset}")

@@ -5,7 +5,6 @@ from typing import Any, Literal
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
 from jaxgan.adversarial import Augment, Prepare, Project, make_d_step, make_g_step, make_joint_step
 from jaxgan.iteration import Step, iteration, repeat
@@ -130,13 +129,14 @@ def with_lookahead(options: OptimizerOptions, gan: GAN, project: Mapping[str, Pr
 
 def _examples(
     options: Options, data: DataSpec, sampler: Sampler, prepare: Prepare | None
-) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
-    """Returns one example, zeros `[1, ...]`, of what the generator is fed, and of what the discriminator is shown."""
+) -> tuple[dict[str, jax.ShapeDtypeStruct], dict[str, jax.ShapeDtypeStruct]]:
+    """Returns shape and type of one example `[1, ...]` of what the generator is fed, and of what the discriminator is
+    shown. Not zeros: a run that is opened may ask for more than there is memory, and must be told so."""
     count = options.batch_size // options.accumulate
     batch = {name: field.batch(count) for name, field in data.fields.items()}
     keys = jax.eval_shape(lambda: jax.random.split(jax.random.key(0), count))
     shapes = jax.eval_shape(sampler, batch, keys), jax.eval_shape(prepare, batch) if prepare else batch
-    fed, seen = jax.tree.map(lambda x: jnp.zeros((1, *x.shape[1:]), x.dtype), shapes)
+    fed, seen = jax.tree.map(lambda x: jax.ShapeDtypeStruct((1, *x.shape[1:]), x.dtype), shapes)
     return fed, seen
 
 

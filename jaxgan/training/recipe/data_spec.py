@@ -1,6 +1,7 @@
 """The description of a run's data, for networks and for the host: its fields, each described once."""
 
 import dataclasses
+import math
 import zlib
 from collections.abc import Mapping
 from typing import Any
@@ -13,12 +14,15 @@ from jaxgan.data import DataSet
 from jaxgan.data.sets import LABEL
 from jaxgan.data.stream import Stream
 from jaxgan.media import Image, Medium, Points, Vectors
+from jaxgan.printable import shortened
 from jaxgan.training.errors.usage import UsageError
+from jaxgan.training.options.fields import as_type
 
 __all__ = ["Data", "DataSpec", "Field"]
 
 Data = DataSet | Stream | dict[str, DataSet]  # what a run is trained on
 MOST_NAMED = 10  # classes that a message names
+LARGEST = 2**31 - 1  # numbers of an example, and classes, whose labels are int32
 SINGLE: dict[str, Medium] = {Image.kind: Image(), Points.kind: Points()}  # media without numbers of their own
 
 
@@ -54,6 +58,17 @@ class Field:
         if self.kind == LABEL:
             return f"{self.classes} classes"
         return f"{self.kind} {'×'.join(map(str, self.shape))}"
+
+
+FIELD = {
+    "kind": str,
+    "shape": tuple[int, ...],
+    "classes": int,
+    "counts": tuple[int, ...],
+    "low": tuple[float, ...],
+    "high": tuple[float, ...],
+    "columns": tuple[str, ...],
+}  # of a record
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,17 +113,37 @@ class DataSpec:
         return cls(data.name, len(data), fields, f"{check:08x}")
 
     @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> "DataSpec":
+    def from_record(cls, record: Any) -> "DataSpec":
         """Rebuilds a description from its `record`, also from JSON; runs from before there were fields had square
-        images, or points, stored as images of one pixel with two channels."""
-        if "fields" not in record:
-            size, channels = record["size"], record["channels"]
-            kind = Points.kind if (size, channels) == (1, 2) else Image.kind
-            spec = cls.single(record["name"], record["count"], (size, size, channels), record["classes"], kind=kind)
-            return dataclasses.replace(spec, content=record.get("content", ""))
-        fields = {name: Field(**_tuples(field)) for name, field in record["fields"].items()}
-        sets = {name: cls.from_record(one) for name, one in record.get("sets", {}).items()}
-        return cls(record["name"], record["count"], fields, record["content"], sets)
+        images, or points, stored as images of one pixel with two channels. UsageError for what describes no data."""
+        if isinstance(record, Mapping) and record.get("sets"):
+            types = {"name": str, "count": int, "content": str, "sets": dict[str, dict[str, Any]]}
+            several = _values({"content": "", **record}, types)
+            if any(one.get("sets") for one in several["sets"].values()):
+                raise UsageError("its sets have sets")
+            sets = {name: cls.from_record(one) for name, one in several["sets"].items()}
+            return cls(several["name"], several["count"], content=several["content"], sets=sets)
+        if isinstance(record, Mapping) and "fields" not in record:
+            types = {"name": str, "count": int, "size": int, "channels": int, "classes": int, "content": str}
+            old = _values({"content": "", **record}, types)
+            shape = (old["size"], old["size"], old["channels"])
+            kind = Points.kind if shape == (1, 1, 2) else Image.kind
+            spec = cls.single(old["name"], old["count"], shape, old["classes"], kind=kind)
+            spec = dataclasses.replace(spec, content=old["content"])
+        else:
+            types = {"name": str, "count": int, "content": str, "fields": dict[str, dict[str, Any]]}
+            one = _values(record, types)
+            fields = {
+                name: Field(**{"kind": "", **_values(field, FIELD, optional=True)})
+                for name, field in one["fields"].items()
+            }
+            spec = cls(one["name"], one["count"], fields, one["content"])
+        if not spec.fields or next(iter(spec.fields.values())).kind == LABEL:
+            raise UsageError("it has no field of examples")
+        for name, field in spec.fields.items():
+            if wrong := _wrong(name, field):
+                raise UsageError(f"its field {shortened(name)} has {wrong}")
+        return spec
 
     def record(self) -> dict[str, Any]:
         """Returns the description as a JSON record; what is as by default is left out."""
@@ -234,9 +269,42 @@ def _ranges(numbers: tuple[int, ...]) -> str:
     return ", ".join(f"{a} to {b}" if a < b else str(a) for a, b in zip(starts, ends, strict=True))
 
 
-def _tuples(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Lists, which is what JSON has, as tuples."""
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in record.items()}
+def _values(record: Any, types: Mapping[str, Any], *, optional: bool = False) -> dict[str, Any]:
+    """Returns the values of a JSON record as of these types; those that are missing are left out where they are
+    `optional`, and other names then refused. UsageError for a record that doesn't fit."""
+    if not isinstance(record, Mapping):
+        raise UsageError("it is no table")
+    if optional and (others := record.keys() - types.keys()):
+        raise UsageError(f"it has no {shortened(min(map(str, others)))}")
+    found = {}
+    for name in types.keys() & record.keys() if optional else types:
+        try:
+            found[name] = as_type(record.get(name), types[name])
+        except TypeError as error:
+            raise UsageError(f'its "{name}" must be {error}, got {shortened(record.get(name))}') from None
+    if found.get("count", 1) < 1:
+        raise UsageError(f"it has {found['count']} examples")
+    return found
+
+
+def _wrong(name: str, field: Field) -> str | None:
+    """Says what of a field can't be; None where nothing is."""
+    ranks = {Image.kind: 3, Points.kind: 3, Vectors.kind: 1, LABEL: 0}
+    width = field.shape[0] if field.kind == Vectors.kind and field.shape else 0
+    if field.kind not in ranks or (field.kind == LABEL) != (name == LABEL):
+        return f"the kind {shortened(field.kind)}"
+    if len(field.shape) != ranks[field.kind] or min(field.shape, default=1) < 1 or math.prod(field.shape) > LARGEST:
+        return f"the shape {shortened(field.shape)}"
+    if (
+        not 0 <= field.classes <= LARGEST
+        or len(field.counts) not in (0, field.classes)
+        or min(field.counts, default=0) < 0
+    ):
+        return f"{field.classes} classes and {len(field.counts)} counts"
+    numbers = {"low": field.low, "high": field.high, "columns": field.columns}
+    return next(
+        (f"{len(each)} {key} for {width} columns" for key, each in numbers.items() if len(each) not in (0, width)), None
+    )
 
 
 def _field(data: DataSet, name: str, size: tuple[int, int] | None) -> Field:

@@ -19,6 +19,7 @@ from jaxgan.training.recipe.data_spec import DataSpec
 __all__ = ["GAN", "Build", "Sample", "Weights", "build_gan", "generate_with", "init_with", "sample_with"]
 
 State = Any  # a pytree with `step` and `key`
+Example = jax.Array | jax.ShapeDtypeStruct
 Weights = Literal["ema", "raw"]  # a generator's averaged weights, or those of the last step
 
 
@@ -64,26 +65,30 @@ def init_with(
     generator: nn.Module,
     discriminator: nn.Module,
     tx: optax.GradientTransformation,
-    latent: jax.Array,
-    image: jax.Array,
+    latent: Example,
+    image: Example,
     hyper: dict[str, float],
     *,
-    conditions: tuple[jax.Array | None, jax.Array | None] = (None, None),
+    conditions: tuple[Example | None, Example | None] = (None, None),
     extras: Callable[[Mapping[str, TrainState]], Mapping[str, Any]] | None = None,
 ) -> Callable[[jax.Array], GANState]:
     """Returns `GAN.init` for a generator and a discriminator with one kind of optimiser: `latent` and `image` are
-    examples, `[1, ...]`, of what they are given; `conditions` are what they are given beside it; `hyper` as in
-    GANState;
-    `extras`: `players -> extras`, what terms keep between steps, at step 0."""
+    examples, `[1, ...]`, of what they are given, or shape and type of them, for zeros; `conditions` are what they are
+    given beside it; `hyper` as in GANState; `extras`: `players -> extras`, what terms keep between steps, at step 0."""
 
     def init(key: jax.Array) -> GANState:
         g_key, d_key = jax.random.split(jax.random.fold_in(key, ROLES["init"]))
-        g = init_player(g_key, generator, tx, latent, conditions[0])
-        d = init_player(d_key, discriminator, tx, image, conditions[1])
+        g = init_player(g_key, generator, tx, _example(latent), _example(conditions[0]))
+        d = init_player(d_key, discriminator, tx, _example(image), _example(conditions[1]))
         kept = extras({"generator": g, "discriminator": d}) if extras else None
         return GANState.create(key, g, d, hyper=hyper, extras=kept)
 
     return init
+
+
+def _example(like: Any) -> Any:
+    """Returns zeros where only their shape and type are given; other examples, and None, as they are."""
+    return jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype) if isinstance(x, jax.ShapeDtypeStruct) else x, like)
 
 
 def generate_with(state: GANState, inputs: dict[str, jax.Array], *, weights: Weights = "ema") -> jax.Array:

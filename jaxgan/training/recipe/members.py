@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgan.ensemble import Ensemble, axes, begin
+from jaxgan.printable import shortened
 from jaxgan.training.errors.usage import UsageError
-from jaxgan.training.options.options import Options
+from jaxgan.training.options.options import MOST_GANS, Options
 from jaxgan.training.recipe.gan import GAN
 
 __all__ = ["Member", "ensemble_of", "members_of"]
@@ -36,8 +37,11 @@ def members_of(options: Options) -> list[Member]:
     UsageError where `--sweep` can't be read."""
     if options.seeds == 1 and options.sweep is None:
         return []
+    swept = [{}] if options.sweep is None else _swept(options.sweep)
     seeds = range(options.seed, options.seed + options.seeds)
-    pairs = itertools.product([{}] if options.sweep is None else _swept(options.sweep), seeds)
+    if len(swept) * len(seeds) > MOST_GANS:
+        raise UsageError(f"--seeds and --sweep ask for {len(swept) * len(seeds)} GANs; at most {MOST_GANS} at once")
+    pairs = itertools.product(swept, seeds)
     return [Member(number, seed, swept) for number, (swept, seed) in enumerate(pairs)]
 
 
@@ -51,7 +55,7 @@ def _swept(text: str) -> list[dict[str, float]]:
         stored = np.asarray(numbers, np.float32)  # as the state has them
     if not name or not np.isfinite(stored).all() or len(np.unique(stored)) < len(stored):
         raise UsageError(
-            f"--sweep {text!r} is not NAME=VALUE,VALUE,... with finite float32 numbers that differ, "
+            f"--sweep '{shortened(text)}' is not NAME=VALUE,VALUE,... with finite float32 numbers that differ, "
             "such as discriminator/learning_rate=1e-4,2e-4"
         )
     return [{name: number} for number in numbers]

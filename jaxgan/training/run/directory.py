@@ -2,22 +2,24 @@
 
 import contextlib
 import dataclasses
-import importlib
-import importlib.util
 import itertools
-import json
-import sys
+import re
+import shlex
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from jaxgan import __version__
+from jaxgan.printable import shortened
 from jaxgan.training.errors.usage import UsageError
-from jaxgan.training.options.options import Options, as_named_now, differing, name_of
+from jaxgan.training.options.fields import check_names
+from jaxgan.training.options.options import Options, differing, name_of, of_record
+from jaxgan.training.options.record import read_record
 from jaxgan.training.output.log import last_step, write_json
 from jaxgan.training.recipe.data_spec import DataSpec
 from jaxgan.training.recipe.gan import Build
+from jaxgan.training.run.experiment import Experiment, experiment_named, fitting
 
 __all__ = ["Run", "new_directory"]
 
@@ -30,25 +32,36 @@ class Run:
         self.path = directory / "options.json"
 
     def record(self) -> dict[str, Any] | None:
-        """Reads options.json: `experiment`, `options` by today's names, and `data`; None where there is no run."""
+        """Reads options.json, see `read_record`; None where there is no run. UsageError where it is no record."""
         try:
-            record = json.loads(self.path.read_text())
-            return {
-                "experiment": record["experiment"],
-                "options": as_named_now(dict(record["options"])),
-                "data": dict(record["data"]),
-                "frozen": dict(record.get("frozen", {})),
-            }
+            return read_record(self.path)
         except (FileNotFoundError, NotADirectoryError):
             if list((self.directory / "checkpoints").glob("[0-9]*")):
                 raise UsageError(
                     f"{self.directory} has checkpoints but no options.json; restore it or choose another --workdir"
                 ) from None
             return None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except ValueError as error:
             raise UsageError(
-                f"{self.path} is not a run's record ({error!r}); restore it or choose another --workdir"
+                f"{self.path} is not a run's record: {error}; restore it or choose another --workdir"
             ) from None
+
+    def fitted(self, record: dict[str, Any], build: Build, options_type: type[Options]) -> dict[str, Any]:
+        """Returns this run's record with its options as in `options_type`, see `of_record`. UsageError where it is of
+        another experiment than `build`, or has options of other types."""
+        if record["experiment"] != name_of(build):
+            raise self._other([f"experiment {name_of(build)} (the run has {shortened(record['experiment'])})"])
+        with fitting(self._whose(record)):
+            return {**record, "options": of_record(options_type, record["options"])}
+
+    def _whose(self, record: Mapping[str, Any]) -> str:
+        return f"{self.path} doesn't fit {shortened(record['experiment'])} as it is now"
+
+    def _other(self, wrong: Sequence[str]) -> UsageError:
+        return UsageError(
+            f"{self.directory} holds a run with other options: {'; '.join(wrong)}. "
+            "Give the same options to continue it, or another --workdir"
+        )
 
     def make(self) -> None:
         """Makes the directory where it isn't there yet."""
@@ -69,28 +82,26 @@ class Run:
         before = self.record()
         if before is None:
             return
+        before = self.fitted(before, build, type(options))
         wrong = differing(options, before["options"])
-        if name_of(build) != before["experiment"]:
-            wrong.append(f"experiment {name_of(build)} (the run has {before['experiment']})")
-        facts, known = data.facts(), self._described(before).facts()
+        facts, known = data.facts(), self.described(before).facts()
         for name in dict.fromkeys((*facts, *known)):
             if facts.get(name) != known.get(name):
-                was = known.get(name, "none")
-                wrong.append(f"{name} of the data {facts.get(name, 'none')} (the run has {was})")
+                was = shortened(known.get(name, "none"))
+                wrong.append(f"{shortened(name)} of the data {facts.get(name, 'none')} (the run has {was})")
         for name in dict.fromkeys((*frozen, *before["frozen"])):
             if (now := frozen.get(name, "none")) != (was := before["frozen"].get(name, "none")):
-                wrong.append(f"the frozen network {name} with the digest {now[:12]} (the run has {was[:12]})")
+                whose = f"the frozen network {shortened(name)} with the digest {now[:12]}"
+                wrong.append(f"{whose} (the run has {shortened(was[:12])})")
         if wrong:
-            raise UsageError(
-                f"{self.directory} holds a run with other options: {'; '.join(wrong)}. "
-                "Give the same options to continue it, or another --workdir"
-            )
+            raise self._other(wrong)
 
-    def _described(self, record: dict[str, Any]) -> DataSpec:
+    def described(self, record: dict[str, Any]) -> DataSpec:
+        """Returns the description of the data in this run's record. UsageError where it has none, or no such."""
         try:
             return DataSpec.from_record(record["data"])
-        except (KeyError, TypeError, AttributeError) as error:
-            raise UsageError(f"{self.path} has no description of data ({error!r}); restore it") from None
+        except UsageError as error:
+            raise UsageError(f"{self.path} has no description of data: {error}; restore it") from None
 
     def write(self, build: Build, options: Options, data: DataSpec, frozen: Mapping[str, str]) -> None:
         """Writes the record. `frozen`: networks' digests by name."""
@@ -107,7 +118,7 @@ class Run:
         """Raises UsageError where the run, which had these options, has no checkpoint, but must have had one: it was
         put aside, or lost."""
         logged = last_step(self.directory)
-        began = before.get("step") or 0  # with another run's state
+        began = step if isinstance(step := before.get("step"), int) else 0  # with another run's state
         # A checkpoint is whole, at the latest, before the next but one is begun.
         if logged > began + 2 * before["checkpoint_every"] or (self.directory / "damaged").exists():
             raise UsageError(
@@ -115,16 +126,26 @@ class Run:
                 "bring back a copy of one, or choose another --workdir to start again"
             )
 
-    def experiment(self) -> tuple[Build, Options, DataSpec]:
-        """Returns the run's build function, options and data, for those who only have the directory."""
+    def experiment(self, given: Experiment | None = None) -> tuple[Build, Options, DataSpec]:
+        """Returns the run's build function, options and data, for those who only have the directory. given: the
+        experiment, instead of the one that the record names. UsageError where that is not at hand, see
+        `experiment_named`, or the record doesn't fit it."""
         record = self.record()
         if record is None:
             raise UsageError(f"{self.directory} is no run directory: it has no options.json")
-        module = _load(record["experiment"])
-        try:
-            return module.build, module.Options(**record["options"]), self._described(record)
-        except TypeError as error:
-            raise UsageError(f"{self.path} doesn't fit {record['experiment']} as it is now: {error}") from None
+        name = shortened(record["experiment"])
+        with fitting(f"{self.path} names the experiment {name}"):
+            found = given or experiment_named(record["experiment"])
+        if found is None:
+            typed = shlex.quote(name) if re.fullmatch(r".*\.py|[A-Za-z]\w*(\.\w+)*", name) else "FILE.py"
+            raise UsageError(
+                f"{self.path} names the experiment {name}, which is none of jaxgan's: opening a run executes no code "
+                f"that it names. If you trust it, add --experiment {typed}, or in Python `open(RUN, build=MODULE)`"
+            )
+        with fitting(self._whose(record)):
+            check_names(found.options_type, record["options"])
+            options = found.options_type(**record["options"])
+        return found.build, options, self.described(record)
 
 
 def new_directory(name: str) -> Path:
@@ -141,25 +162,3 @@ def new_directory(name: str) -> Path:
         except OSError as error:
             raise UsageError(f"can't make run directory {path}: {error.strerror}; choose a --workdir") from None
     return path
-
-
-def _load(name: str) -> Any:
-    """Imports the experiment's module. UsageError where it can't be imported or has no `Options` and `build`."""
-    try:
-        if name.endswith(".py"):
-            spec = importlib.util.spec_from_file_location(Path(name).stem, name)
-            if spec is None or spec.loader is None:
-                raise ImportError(name)
-            module = importlib.util.module_from_spec(spec)
-            sys.modules[spec.name] = module  # dataclasses look their module up
-            spec.loader.exec_module(module)
-        else:
-            module = importlib.import_module(name)
-    except (ImportError, OSError) as error:
-        raise UsageError(
-            f"the run's experiment {name!r} can't be loaded ({error}); call this from the folder that holds it"
-        ) from None
-    missing = [needed for needed in ("Options", "build") if not hasattr(module, needed)]
-    if missing:
-        raise UsageError(f"the run's experiment {name!r} has no {' and no '.join(missing)}")
-    return module

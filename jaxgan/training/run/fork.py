@@ -7,13 +7,14 @@ from typing import Any
 import jax
 
 from jaxgan.ensemble import Ensemble
+from jaxgan.printable import shortened
 from jaxgan.training.distributed import processes
 from jaxgan.training.errors.usage import UsageError
 from jaxgan.training.options.options import Options, differing, name_of
-from jaxgan.training.recipe.data_spec import DataSpec
 from jaxgan.training.recipe.gan import Build
 from jaxgan.training.recipe.members import ensemble_of, members_of
 from jaxgan.training.run.directory import Run
+from jaxgan.training.run.experiment import fitting
 from jaxgan.training.run.open_run import read_checkpoint
 
 __all__ = ["fork", "resolve_fork"]
@@ -53,8 +54,8 @@ def fork(options: Options, build: Build, like: State, fresh: State) -> tuple[int
     if record is None:
         raise UsageError(f"--from {source} is no run directory: it has no options.json")
     if record["experiment"] != name_of(build):
-        raise UsageError(f"--from {source} is a run of {record['experiment']}, not of {name_of(build)}")
-    _check(source, record, options, build, like)
+        raise UsageError(f"--from {source} is a run of {shortened(record['experiment'])}, not of {name_of(build)}")
+    _check(source, Run(source).fitted(record, build, type(options)), options, build, like)
     done, state = read_checkpoint(source, options.step, like)
     if done >= options.steps:
         raise UsageError(
@@ -67,18 +68,20 @@ def fork(options: Options, build: Build, like: State, fresh: State) -> tuple[int
 def _check(source: Path, record: dict[str, Any], options: Options, build: Build, like: State) -> None:
     """Raises UsageError where the other run's state is not like this one's, before it is read."""
     theirs = record["options"]
-    alike = dataclasses.replace(options, seed=0, seeds=theirs.get("seeds", 1), sweep=theirs.get("sweep"))
-    members, mine = members_of(alike), members_of(options)
+    with fitting(f"--from {source}"):
+        members = members_of(dataclasses.replace(options, seed=0, seeds=theirs["seeds"], sweep=theirs["sweep"]))
+    mine = members_of(options)
     if len(members) != len(mine):
         raise UsageError(
             f"--from {source} is a run of {_gans(len(members))}, not of {_gans(len(mine))}; "
             "as many must come of --seeds and --sweep"
         )
-    try:
-        gan = build(type(options)(**theirs), DataSpec.from_record(record["data"]))
-    except (KeyError, TypeError, AttributeError):
+    if theirs.keys() - {field.name for field in dataclasses.fields(options)}:
         return  # its options are of another time: what is restored must show it
-    there = _shapes(jax.eval_shape((ensemble_of(gan, members) if members else gan).init, jax.random.key(0)))
+    data = Run(source).described(record)
+    with fitting(f"--from {source} has options or data that its experiment can't be built with"):
+        gan = build(type(options)(**theirs), data)
+        there = _shapes(jax.eval_shape((ensemble_of(gan, members) if members else gan).init, jax.random.key(0)))
     here = _shapes(like)
     for path in [*here, *(path for path in there if path not in here)]:
         if here.get(path) != there.get(path):

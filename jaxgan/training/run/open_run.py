@@ -5,6 +5,7 @@ import dataclasses
 import functools
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal, get_args
 
 import jax
@@ -12,15 +13,17 @@ import numpy as np
 
 from jaxgan import ensemble
 from jaxgan.data.sets import LABEL
+from jaxgan.printable import shortened
 from jaxgan.training.checkpoints.checkpoints import BEST, Checkpoints
 from jaxgan.training.errors.usage import UsageError
 from jaxgan.training.options.options import Options
 from jaxgan.training.output.drawing import Drawing
 from jaxgan.training.recipe.data_spec import DataSpec
-from jaxgan.training.recipe.gan import GAN, Weights
+from jaxgan.training.recipe.gan import GAN, Build, Weights
 from jaxgan.training.recipe.loading import Given, Held, drawn_from
 from jaxgan.training.recipe.members import Member, ensemble_of, members_of
 from jaxgan.training.run.directory import Run
+from jaxgan.training.run.experiment import experiment_of, fitting
 
 __all__ = ["OpenRun", "open", "read_checkpoint"]
 
@@ -130,17 +133,28 @@ def open(  # noqa: A001
     *,
     member: int | None = None,
     data: Given | None = None,
+    build: Build | ModuleType | None = None,
 ) -> OpenRun:
     """Opens the run in a directory at `step` (by default its newest checkpoint; "best" is what --eval-every found to
     be), on the first device; `member` picks one GAN of an ensemble. `data` is the set of one's own, or several by name,
-    that it was trained on, for what needs examples of it. It may be training still. UsageError where there is no run,
-    no such checkpoint or no such member."""
+    that it was trained on, for what needs examples of it. It may be training still.
+
+    build: the experiment, a module with `Options` and `build`, or its `build`. By default the one that the run's record
+    names, where that is a module which was imported before, or is in the package `experiments` beside jaxgan. No other
+    is taken: a run directory is read as data, whoever made it. Opening executes nothing that is named or lies in it,
+    fetches nothing and writes nothing. (What is drawn from examples reads the set that the record names.)
+
+    UsageError where there is no run, no such checkpoint or no such member, the experiment must be given, or the record
+    doesn't fit it."""
     where = Path(directory).expanduser().absolute()
-    build, options, spec = Run(where).experiment()
-    alone = build(options, spec)
+    if not (step in (None, BEST) or (isinstance(step, int) and not isinstance(step, bool))):
+        raise UsageError(f"the step must be a number or {BEST}, got {shortened(step)}")
+    build, options, spec = Run(where).experiment(None if build is None else experiment_of(build))
     members = members_of(options)
-    gan = ensemble_of(alone, members) if members else alone
-    like = jax.eval_shape(gan.init, jax.random.key(options.seed))
+    with fitting(f"{where / 'options.json'} has options or data that its experiment can't be built with"):
+        alone = build(options, spec)
+        gan = ensemble_of(alone, members) if members else alone
+        like = jax.eval_shape(gan.init, jax.random.key(options.seed))
     run = OpenRun(where, options, spec, *read_checkpoint(where, step, like), gan, alone, tuple(members), given=data)
     return run if member is None else run.member(member)
 

@@ -89,6 +89,45 @@ def test_a_file_is_checked_like_a_command_line(name, value, tmp_path):
         parse(Options, ["--options", str(path)])
 
 
+def written(path, **options):
+    path.write_text(json.dumps({"experiment": "experiments.dcgan_mnist", "options": options}))
+    return ["--options", str(path)]
+
+
+def test_a_repeated_run_has_a_directory_and_machines_of_its_own(tmp_path):
+    """And begins where the other did."""
+    own = {"workdir": "/a", "fresh": True, "dry_run": True, "coordinator": "a:1", "processes": 2, "process": 1}
+    repeated = parse(Options, written(tmp_path / "o.json", **own, from_run="/b", step=3))
+    assert repeated == Options(from_run="/b", step=3)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("workdir=/a", "--workdir", "workdir ", "work-dir", "WORKDIR", "workdir\n", "-workdir", "coordinator=a:1"),
+        *("from", "from-run", "no-stream", "options", "preset=paper", "PRESETS", "MAY_CHANGE", "__class__", "help", ""),
+    ],
+)
+def test_a_file_has_options_by_their_exact_names_alone(name, tmp_path):
+    for value in (True, "x", 1, None):
+        with pytest.raises(UsageError, match=r"^--options .*o\.json: there is no option --") as error:
+            parse(Options, written(tmp_path / "o.json", **{name: value}))
+        assert str(error.value).isprintable()
+
+
+def test_a_name_that_is_almost_one_is_answered_with_it(tmp_path):
+    for name, meant in (("learningrate", "learning-rate"), ("batchsize", "batch-size"), ("workdir=/a", "workdir")):
+        with pytest.raises(UsageError, match=rf"there is no option --{name}; perhaps --{meant} is meant$"):
+            parse(Options, written(tmp_path / "o.json", **{name: 3}))
+
+
+def test_what_is_typed_goes_before_the_file(tmp_path):
+    file = written(tmp_path / "o.json", steps=7, flip=True, learning_rate=1, classes="3,7")
+    assert parse(Options, file) == Options(steps=7, flip=True, learning_rate=1.0, classes="3,7")
+    typed = [*file, "--steps", "8", "--no-flip", "--classes", "None"]
+    assert parse(Options, typed) == Options(steps=8, learning_rate=1.0)
+
+
 @pytest.mark.parametrize(
     "changes",
     [

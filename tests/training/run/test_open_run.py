@@ -155,6 +155,31 @@ def test_while_it_is_trained(tmp_path):
     assert open_run(tmp_path / "run").step == 6
 
 
+def test_opening_writes_nothing_and_fetches_nothing(runs, tmp_path, monkeypatch):
+    """Not even where the record names a set that would have to be fetched, and weights that aren't there."""
+
+    def fetch(*where):
+        raise AssertionError(where)
+
+    for name, weights in (("digits", "inception_weights"), ("ring", "lpips_weights")):
+        directory = pathlib.Path(shutil.copytree(runs[name][0], tmp_path / name))
+        named = {"dataset": "mnist", "data_dir": str(tmp_path / "none"), weights: str(tmp_path / "none.pth")}
+        options_of(lambda record: record["options"].update(named))(directory)  # noqa: B023
+        before = {path: (path.lstat().st_mtime_ns, path.lstat().st_ino) for path in tmp_path.rglob("*")}
+        with monkeypatch.context() as patch:
+            patch.setattr("socket.socket.connect", fetch)
+            patch.setattr("jaxgan.data.open_source", fetch)
+            run = open_run(directory)
+            assert run.step == 4 and len(run.sample(2))
+        assert {path: (path.lstat().st_mtime_ns, path.lstat().st_ino) for path in tmp_path.rglob("*")} == before
+
+
+@pytest.mark.parametrize("step", ["newest", "Best", 2.0, True, [4]])
+def test_a_step_is_a_number_or_best(step, runs):
+    with pytest.raises(UsageError, match=r"^the step must be a number or best, got "):
+        open_run(runs["ring"][0], step)
+
+
 def copied(runs, tmp_path, name="ring"):
     return pathlib.Path(shutil.copytree(runs[name][0], tmp_path / "copy"))
 
@@ -190,7 +215,7 @@ def break_checkpoints(directory):
         (break_record("{"), "is not a run's record"),
         (break_record("[]"), "is not a run's record"),
         (options_of(lambda record: record["options"].update(colour=1)), "doesn't fit experiments.gan_ring as it is"),
-        (options_of(lambda record: record.update(experiment="nowhere")), "'nowhere' can't be loaded"),
+        (options_of(lambda record: record.update(experiment="nowhere")), "names the experiment nowhere, which is none"),
         (options_of(lambda record: record["options"].update(width=8)), "none of the checkpoints .* can be restored"),
         (options_of(lambda record: record["options"].update(seeds=3)), "none of the checkpoints .* can be restored"),
         (lambda directory: shutil.rmtree(directory / "checkpoints"), "copy has no checkpoint yet"),
