@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import itertools
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -18,6 +19,7 @@ from jaxgan.training.options.options import Options, as_named_now, differing, na
 from jaxgan.training.output.log import last_step, write_json
 from jaxgan.training.recipe.data_spec import DataSpec
 from jaxgan.training.recipe.gan import Build
+from jaxgan.training.run.folder import refuse_links, refuse_others
 
 __all__ = ["Run", "new_directory"]
 
@@ -51,7 +53,11 @@ class Run:
             ) from None
 
     def make(self) -> None:
-        """Makes the directory where it isn't there yet."""
+        """Makes the directory where it isn't there yet. UsageError, before anything is written, where it is not the
+        run's own or has links in it."""
+        if not self.path.exists():
+            refuse_others(self.directory)
+        refuse_links(self.directory)
         with self._writing():
             (self.directory / "samples").mkdir(parents=True, exist_ok=True)
 
@@ -136,7 +142,9 @@ def new_directory(name: str) -> Path:
         try:
             path.mkdir(parents=True)
             break
-        except FileExistsError:
+        except FileExistsError as error:
+            if not os.path.lexists(path):
+                raise UsageError(f"can't make run directory {path}: {error.filename} is no folder") from None
             path = path.with_name(f"{short}-{stamp}-{number}")
         except OSError as error:
             raise UsageError(f"can't make run directory {path}: {error.strerror}; choose a --workdir") from None
