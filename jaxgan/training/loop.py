@@ -248,7 +248,8 @@ class Session:
         def claim() -> None:
             self.run.make()
             self.still_there = self.stack.enter_context(locked(self.directory))
-            clear_leftovers(self.directory)
+            with self.run.writing():
+                clear_leftovers(self.directory)
             self.run.check(setup.build, self.options, setup.spec, setup.frozen)
 
         processes.from_first(claim)
@@ -311,7 +312,8 @@ class Session:
         """Trains until the last step, saves and shows on the way. Stopped where something ends it earlier."""
         self.show = self._display()
         members = len(self.setup.members)
-        log = Log(self.directory, self.done, self.setup.gan.taken(), members) if self.first else None
+        with writing_in(self.directory):
+            log = Log(self.directory, self.done, self.setup.gan.taken(), members) if self.first else None
         files = contextlib.closing(log) if log else contextlib.nullcontext()
         try:
             with writing_in(self.directory), contextlib.closing(self.checkpoints), files as self.log:

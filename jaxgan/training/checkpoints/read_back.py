@@ -17,9 +17,9 @@ def read_back(file: Path, saved: Any) -> str:
     """Reads what was saved like `saved` (its tree, shapes and types; `digest` among it), to the host's memory, and
     compares its digests. Returns what is wrong with it in a line, "" for nothing. Orbax' errors where it can't be
     read."""
-    found = ocp.StandardCheckpointHandler().restore(
-        file, args=ocp.args.StandardRestore(jax.tree.map(_on_the_host, saved))
-    )
+    reader = ocp.StandardCheckpointHandler()
+    reader.metadata(file)["state"]  # which a continued run asks for first
+    found = reader.restore(file, args=ocp.args.StandardRestore(jax.tree.map(_on_the_host, saved)))
     leaves = jax.tree.leaves_with_path(found["state"])
     for (path, leaf), digest in zip(leaves, found["digest"], strict=True):
         if host_digest(leaf) != digest:

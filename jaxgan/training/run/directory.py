@@ -55,14 +55,15 @@ class Run:
     def make(self) -> None:
         """Makes the directory where it isn't there yet. UsageError, before anything is written, where it is not the
         run's own or has links in it."""
-        if not self.path.exists():
-            refuse_others(self.directory)
-        refuse_links(self.directory)
-        with self._writing():
+        with self.writing():
+            if not self.path.exists():
+                refuse_others(self.directory)
+            refuse_links(self.directory)
             (self.directory / "samples").mkdir(parents=True, exist_ok=True)
 
     @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
+    def writing(self) -> Iterator[None]:
+        """Raises UsageError where the directory can't be written in, or looked at."""
         try:
             yield
         except OSError as error:
@@ -106,13 +107,14 @@ class Run:
             "options": dataclasses.asdict(options),
             "data": data.record(),
         } | ({"frozen": dict(frozen)} if frozen else {})
-        with self._writing():
+        with self.writing():
             write_json(self.path, record)
 
     def refuse_to_begin_again(self, before: dict[str, Any]) -> None:
         """Raises UsageError where the run, which had these options, has no checkpoint, but must have had one: it was
         put aside, or lost."""
-        logged = last_step(self.directory)
+        with self.writing():
+            logged = last_step(self.directory)
         began = before.get("step") or 0  # with another run's state
         # A checkpoint is whole, at the latest, before the next but one is begun.
         if logged > began + 2 * before["checkpoint_every"] or (self.directory / "damaged").exists():

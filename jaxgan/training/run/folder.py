@@ -35,10 +35,11 @@ def named(name: str | Path, option: str = "--workdir") -> Path:
         raise refuse("is an address and no folder of this machine, on which a bucket can be mounted")
     if "\0" in text:
         raise refuse("has a NUL character, which no name can have")
-    try:
-        path = Path(text).expanduser()
-    except RuntimeError:
-        raise refuse("begins with ~ and no user's name that is known here; ./~ begins the name of a folder") from None
+    path = Path(os.path.expanduser(text))  # noqa: PTH111 - pathlib takes ./~ for a home too
+    if str(path).startswith("~"):
+        if text.startswith("~"):
+            raise refuse("begins with ~ and no user's name that is known here (./~ begins a folder's name)")
+        path = path.absolute()
     try:
         size = len(str(path.absolute()).encode())
     except UnicodeEncodeError:
@@ -52,12 +53,14 @@ def refuse_others(directory: Path) -> None:
     """Raises UsageError where a directory that has no run's record holds anything but what a run that was killed
     before it wrote one has left. Says nothing of one that isn't there."""
     try:
-        others = sorted(entry.name for entry in os.scandir(directory) if not _begun(entry))
+        with os.scandir(directory) as entries:
+            others = sorted(entry.name for entry in entries if not _begun(entry))
     except FileNotFoundError:
         return
     except OSError as error:
-        why = "it is no folder" if isinstance(error, NotADirectoryError) else error.strerror
-        raise UsageError(f"can't read run directory {directory}: {why}; choose another --workdir") from None
+        raise UsageError(
+            f"can't write in run directory {directory}: {error.strerror}; choose another --workdir"
+        ) from None
     if others:
         more = f" and {len(others) - 1} more" if others[1:] else ""
         raise UsageError(
@@ -68,7 +71,7 @@ def refuse_others(directory: Path) -> None:
 
 def _begun(entry: os.DirEntry[str]) -> bool:
     if entry.name in EMPTY and entry.is_dir(follow_symlinks=False):
-        return not any(os.scandir(entry))
+        return not any(Path(entry).iterdir())
     return entry.name in OF_THE_SYSTEM or BEGUN.fullmatch(entry.name) is not None
 
 
