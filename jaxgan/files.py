@@ -20,7 +20,9 @@ __all__ = [
     "read_at_most",
     "remove_leftovers",
     "remove_own",
+    "sync_file",
     "sync_folder",
+    "sync_tree",
 ]
 
 TEMPORARY = re.compile(r".+\.[0-9a-f]{16}\.tmp")  # as `atomic_write` calls them
@@ -38,7 +40,7 @@ def atomic_write(path: Path, *, synced: bool = True) -> Iterator[Path]:
     try:
         yield temporary
         if synced:
-            _sync(temporary)
+            sync_file(temporary)
         os.replace(temporary, path)
         if synced:
             sync_folder(path.parent)
@@ -51,10 +53,15 @@ def atomic_write(path: Path, *, synced: bool = True) -> Iterator[Path]:
 def open_regular(path: Path, flags: int) -> int:
     """Opens `path` with the flags of `os.open` and returns the descriptor. OSError where it is a link or anything else
     than a regular file, of which a pipe would never answer."""
-    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    try:
+        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise OSError(errno.ELOOP, "it is a link, which is not followed", str(path)) from None
+        raise
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise OSError(f"{path} is no regular file")
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
     return descriptor
 
 
@@ -118,10 +125,20 @@ def remove_leftovers(folder: Path) -> None:
 def sync_folder(folder: Path) -> None:
     """Makes the disk keep which files are in a folder, as far as its file system can."""
     with contextlib.suppress(OSError):
-        _sync(folder)
+        sync_file(folder)
 
 
-def _sync(path: Path) -> None:
+def sync_tree(folder: Path) -> None:
+    """Makes the disk keep a folder, all that is in it, and its name. OSError where it can't keep a file."""
+    for place, _, names in os.walk(folder):
+        for name in names:
+            sync_file(Path(place, name))
+        sync_folder(Path(place))
+    sync_folder(folder.parent)
+
+
+def sync_file(path: Path) -> None:
+    """Makes the disk keep what is in a file. OSError where it can't."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -48,6 +48,7 @@ from jaxgan.training.recipe.gan import GAN, Build, build_gan
 from jaxgan.training.recipe.loading import Given, address, drawn_from, load, name_sets
 from jaxgan.training.recipe.members import Member, ensemble_of, members_of
 from jaxgan.training.run.directory import Run, new_directory
+from jaxgan.training.run.folder import clear_leftovers, named, refuse_others
 from jaxgan.training.run.fork import fork, resolve_fork
 from jaxgan.training.run.lock import locked
 from jaxgan.training.scoring.measures import Measure, measures_for
@@ -163,10 +164,12 @@ class Setup:
 
 def set_up(build: Build, options: Options, given: Given | None) -> Setup:
     """Loads the data, builds the GAN (or several) and decides where its arrays lie. UsageError for wrong options."""
-    run = Run(Path(options.workdir).expanduser()) if options.workdir else None
+    run = Run(named(options.workdir)) if options.workdir else None
     record = processes.from_first(run.record) if run else None
     if run and record:
         record = run.fitted(record, build, type(options))
+    elif run:
+        processes.from_first(lambda: refuse_others(run.directory))
     options = _resolve(options, run, record)
     if processes.first():
         say(f"reading {name_sets(options, given)} ...")
@@ -250,6 +253,7 @@ class Session:
         self.signals = stack.enter_context(catch_signals())
         self.first = processes.first()  # the process that writes and speaks
         self.log: Log | None = None
+        self.still_there: Callable[[], None] = lambda: None  # of the first process, which holds the directory
         self.state: State = None
         self.step = self.saved = 0
         self.shown: int | None = None  # the step of the last picture
@@ -264,7 +268,9 @@ class Session:
 
         def claim() -> None:
             self.run.make()
-            self.stack.enter_context(locked(self.directory))
+            self.still_there = self.stack.enter_context(locked(self.directory))
+            with self.run.writing():
+                clear_leftovers(self.directory)
             self.run.check(setup.build, self.options, setup.spec, setup.frozen)
 
         processes.from_first(claim)
@@ -272,7 +278,7 @@ class Session:
     def restore_state(self) -> None:
         """Takes the state as it was saved, or from another run, or from the beginning."""
         setup, record = self.setup, self.setup.record
-        self.checkpoints = Checkpoints(self.directory)
+        self.checkpoints = Checkpoints(self.directory, read_back=True, logs=[self.directory / "metrics.jsonl"])
         self.restored = self.checkpoints.restore_newest(setup.like)
         begun = setup.begun
         if record and not self.restored:
@@ -392,6 +398,7 @@ class Session:
                 on_chunk(self.state, metrics)
             self._show_progress(metrics, count, seconds)
             self._handle_events(metrics)
+            self.checkpoints.check()
             count = min(CHUNK, max(1, int(SECONDS * count / seconds)))
         return 0
 
@@ -447,6 +454,7 @@ class Session:
         picture = self.show(self.state)
         self.shown = self.step
         if self.log and picture is not None:
+            self.still_there()
             with writing_in(self.directory):
                 save_png(self.directory / "samples" / f"{self.step:08d}.png", picture)
                 self.log.image(self.step, picture)
@@ -454,6 +462,7 @@ class Session:
     def _save(self) -> None:
         if not all_finite(self.state):
             raise diverged(f"the state of step {self.step} is not finite", self.directory, self.saved)
+        processes.from_first(self.still_there)
         with writing_in(self.directory):
             self.checkpoints.save(self.step, self.state)
         self.saved = self.step

@@ -24,6 +24,7 @@ from jaxgan.training.recipe.loading import Given, Held, drawn_from
 from jaxgan.training.recipe.members import Member, ensemble_of, members_of
 from jaxgan.training.run.directory import Run
 from jaxgan.training.run.experiment import experiment_of, fitting
+from jaxgan.training.run.folder import named
 
 __all__ = ["OpenRun", "open", "read_checkpoint"]
 
@@ -146,7 +147,7 @@ def open(  # noqa: A001
 
     UsageError where there is no run, no such checkpoint or no such member, the experiment must be given, or the record
     doesn't fit it."""
-    where = Path(directory).expanduser().absolute()
+    where = named(directory, "run directory").absolute()
     if not (step in (None, BEST) or (isinstance(step, int) and not isinstance(step, bool))):
         raise UsageError(f"the step must be a number or {BEST}, got {shortened(step)}")
     build, options, spec = Run(where).experiment(None if build is None else experiment_of(build))
