@@ -3,6 +3,7 @@
 import io
 import os
 import struct
+import subprocess
 import tracemalloc
 import zipfile
 import zlib
@@ -334,11 +335,8 @@ def test_deep_folders_and_links_in_all_ways(tmp_path, monkeypatch):
     os.write(picture, stored_png())
     os.close(picture)
     os.close(place)
-    found = folder(deep)
-    np.testing.assert_array_equal(found[0], COLOUR)
-    (deep / found.files[0]).unlink()
-    for depth in range(1200, 0, -1):  # pytest's own way to remove folders is recursive
-        (deep / "/".join("d" * depth)).rmdir()
+    np.testing.assert_array_equal(folder(deep)[0], COLOUR)
+    subprocess.run(["rm", "-r", deep], check=True)  # pytest's own way to remove folders is recursive
     for i in range(9):
         save(tmp_path / "links" / str(i) / "a.png")
         for j in range(9):

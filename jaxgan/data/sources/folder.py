@@ -184,27 +184,28 @@ def _files(top: Path) -> tuple[list[str], list[str]]:
     back to a folder that contains it, and none into what no class is. OSError where a folder can't be read, DataError
     for links in circles."""
     files, folders, visits = list[str](), list[str](), collections.Counter[tuple[int, int]]()
-    waiting: list[tuple[str, tuple[tuple[int, int], ...]]] = [("", ())]
+    waiting: list[tuple[str, tuple[int, int], tuple[tuple[int, int], ...]]] = [("", _place(top.stat()), ())]
     while waiting:
-        below, above = waiting.pop()
-        about = (top / below).stat()
-        place = about.st_dev, about.st_ino
-        if place in above:
-            continue
+        below, place, above = waiting.pop()
         visits[place] += 1
         if visits[place] > VISITS:
-            raise DataError(f"{top / below} is reached through links in more than {VISITS} ways; remove some of them")
+            raise DataError(f"{top}{below} is reached through links in more than {VISITS} ways; remove some of them")
         if below:
-            folders.append(below)
-        with os.scandir(top / below) as entries:
+            folders.append(below[1:])
+        with os.scandir(f"{top}{below}") as entries:
             for entry in entries:
-                name = f"{below}/{entry.name}" if below else entry.name
-                if _leads_to(entry, folder=True):
-                    if not _is_of_a_system(entry.name):
-                        waiting.append((name, (*above, place)))
-                elif _leads_to(entry, folder=False):
-                    files.append(name)
+                if _leads_to(entry, folder=False):
+                    files.append(f"{below}/{entry.name}"[1:])
+                elif _leads_to(entry, folder=True) and not _is_of_a_system(entry.name):
+                    inside = _place(entry.stat())
+                    if inside not in (*above, place):
+                        waiting.append((f"{below}/{entry.name}", inside, (*above, place)))
     return files, folders
+
+
+def _place(about: os.stat_result) -> tuple[int, int]:
+    """Returns what a folder has in common with itself, whatever way leads to it."""
+    return about.st_dev, about.st_ino
 
 
 def _leads_to(entry: os.DirEntry[str], *, folder: bool) -> bool:
@@ -259,8 +260,9 @@ def folder(path: Path) -> FolderSource:
     names = [] if beside else sorted({group[0] for group in groups})
     numbers = {name: number for number, name in enumerate(names)}
     labels = np.array([numbers[group[0]] if group else 0 for group in groups], np.int32)
-    every = [*map(PurePosixPath, folders), *(file.parent for file in ones_own)]
-    empty = {each.parts[wrapped] for each in every if len(each.parts) > wrapped} - set(names)
+    every = [*folders, *(str(file.parent) for file in ones_own)]
+    tops_of_all = {parts[wrapped] for parts in (each.split("/", 2) for each in every) if len(parts) > wrapped}
+    empty = tops_of_all - set(names) - {"."}
     return FolderSource(
         f"folder:{_printable(path.absolute().name)}",
         path.absolute(),
