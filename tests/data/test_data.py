@@ -2,6 +2,7 @@
 
 import io
 import pickle
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from conftest import needs_tfds
 from sklearn.datasets import load_digits
 
 from jaxgan import data
+from jaxgan.data.npz import read_npz
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 5, 7, 3), np.uint8)
 
@@ -206,3 +208,84 @@ def test_a_path_is_needed(name):
 def test_sets_without_splits_say_so(name):
     with pytest.raises(data.DataError, match=f"^{name} has no test split; all of it is the training split, train$"):
         data.open_source(name, split="test")
+
+
+def raw_npz(path, header, body=b"abc", method=zipfile.ZIP_DEFLATED, name="images.npy"):
+    """Writes an .npz whose array has this header, whatever it says."""
+    header = header.encode() + b" " * 8 + b"\n"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        start = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little")
+        archive.writestr(name, start + header + body)
+    return path
+
+
+ARRAY = "{'descr': '|u1', 'fortran_order': False, 'shape': (%s)}"
+
+
+@pytest.mark.parametrize(
+    "header, message",
+    [
+        ("{'descr': '<f8", "holds no plain numbers"),
+        ("(" * 5000, "holds no plain numbers"),
+        ("{" + "-" * 60_000 + "1}", "holds no plain numbers"),
+        ("{'descr': '|u1', 'fortran_order': False, 'fortran_order': False}", "holds no plain numbers"),
+        ("{'descr': [('a', '|u1')], 'fortran_order': False, 'shape': (3,)}", "holds no plain numbers"),
+        ("{'descr': '|O', 'fortran_order': False, 'shape': (3,)}", "Object arrays cannot be loaded"),
+        ("{'descr': '<f3', 'fortran_order': False, 'shape': (1,)}", "can't be read"),
+        (ARRAY % "1099511627776,1048576", "announces 1,152,921,504,606,846,976 bytes, and 3 are there"),
+        (ARRAY % ("9" * 5000), "can't be read"),
+        (ARRAY % ("1" * 40_000), "can't be read"),
+        (ARRAY % "2,", "announces 2 bytes, and 3 are there"),
+        (ARRAY % "-3,", "holds no plain numbers"),
+        (ARRAY % "0,1152921504606846976", "announces 0 bytes, and 3 are there"),
+    ],
+    ids=range(13),
+)
+def test_headers_of_arrays_that_lie(header, message, tmp_path):
+    path = raw_npz(tmp_path / "a.npz", header)
+    with pytest.raises(data.DataError, match=message) as error:
+        open_npz(path)
+    assert "\n" not in str(error.value) and len(str(error.value)) < 500
+
+
+def test_arrays_as_others_write_them(tmp_path):
+    """In another order, with Python 2's integers, column by column, and as big-endian numbers."""
+    path = tmp_path / "a.npz"
+    values = bytes(range(6))
+    header = "{'shape': (1L, 2L, 3L), 'fortran_order': True, 'descr': '|u1'}"
+    expected = np.frombuffer(values, np.uint8).reshape((1, 2, 3), order="F")
+    np.testing.assert_array_equal(read_npz(raw_npz(path, header, values), 10**6, "that")["images"], expected)
+    given = {"a": np.arange(3, dtype=">i4"), "b": np.array("text"), "c": np.float64(2), "d": np.zeros((0, 4), bool)}
+    given |= {
+        "e": np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+        "f": np.array([1j, 2]),
+        "g": np.array([b"x", b"yz"]),
+    }
+    for save in (np.savez, np.savez_compressed):
+        save(path, **given)
+        found = read_npz(path, 10**6, "that")
+        assert list(found) == list(given)
+        for name, array in given.items():
+            assert found[name].dtype == np.asarray(array).dtype, name
+            np.testing.assert_array_equal(found[name], array)
+
+
+def test_arrays_unpack_to_no_more_than_is_allowed(tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez_compressed(path, images=np.zeros((20, 1000, 1000), np.uint8))
+    with pytest.raises(ValueError, match=r"^it unpacks to 20,000,128 bytes, more than that$"):
+        read_npz(path, 10**7, "that")
+    whole = bytearray(path.read_bytes())
+    entry = whole.rindex(b"PK\x01\x02")  # the directory says less than there is
+    whole[entry + 24 : entry + 28] = (1000).to_bytes(4, "little")
+    path.write_bytes(whole)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="Bad CRC-32"):
+            read_npz(path, 10**7, "that")
+        assert tracemalloc.get_traced_memory()[1] < 3_000_000
+    finally:
+        tracemalloc.stop()
+    raw_npz(path, ARRAY % "3,", method=zipfile.ZIP_BZIP2)
+    with pytest.raises(ValueError, match="compressed in another way than NumPy's"):
+        read_npz(path, 10**7, "that")

@@ -5,6 +5,7 @@ import pytest
 
 from jaxgan import data
 from jaxgan.data import open_source
+from jaxgan.data.sources import tables
 from jaxgan.training import DataSpec, UsageError
 from jaxgan.training.options.data import DataOptions
 from jaxgan.training.recipe.loading import load
@@ -106,3 +107,21 @@ def test_options_of_images_are_refused():
         with pytest.raises(UsageError, match=f"diabetes is vectors, not images: --{name.replace('_', '-')} {value}"):
             load(DataOptions(dataset="diabetes", **{name: value}))
     assert load(DataOptions(dataset="diabetes", images="10%")).images.shape == (44, 10)
+
+
+def test_endless_lines_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "LONGEST_LINE", 100)
+    assert len(table(tmp_path, "1,2\n" * 100)) == 100
+    with pytest.raises(data.DataError, match="has a line of more than 100 characters; it isn't a table"):
+        table(tmp_path, "1,2\n" + "1," * 100)
+    with pytest.raises(data.DataError, match=r"holds '1{80}'; finite"):
+        table(tmp_path, "1\n" + "1" * 90)
+    with pytest.raises(data.DataError, match="no regular file"):
+        open_source("csv:/dev/zero")
+
+
+def test_control_characters_in_columns_are_written_out(tmp_path):
+    assert table(tmp_path, "\x1b[31m,b\n1,2\n").columns == ("\\x1b[31m", "b")
+    with pytest.raises(data.DataError, match="holds") as error:
+        table(tmp_path, "a\x1b,b\n1,\x1b\n")
+    assert str(error.value).isprintable()

@@ -1,6 +1,8 @@
 """TFDS's prepared folders, complete, damaged and half-written, read without TensorFlow."""
 
+import json
 import pickle
+import sys
 import zlib
 
 import numpy as np
@@ -9,7 +11,7 @@ from tfds_records import png, split, write_prepared
 
 from jaxgan import data
 from jaxgan.data.errors import BadImage
-from jaxgan.data.sources import tfds
+from jaxgan.data.sources import fetch, tfds
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 5, 7, 3), np.uint8)
 
@@ -144,3 +146,94 @@ def test_labels_and_images_of_prepared_sets_are_checked(tmp_path):
     for i, what in ((1, "can't be read"), (2, "is no picture")):
         with pytest.raises(BadImage, match=rf"image {i} of .*/b/mine/1\.0\.0 {what}"):
             found[i]
+
+
+def features_of(folder, **changes):
+    """Adds features to a prepared folder's description."""
+    path = folder / "features.json"
+    content = json.loads(path.read_text())
+    content["featuresDict"]["features"] |= changes
+    path.write_text(json.dumps(content))
+
+
+EVIL = {"pythonClassName": "planted.Feature", "jsonFeature": {"json": "{}"}}
+LEGACY = json.dumps({"x": {"type": "planted.Feature", "content": {}}})
+OWN = "tensorflow_datasets.core.features."
+
+
+@pytest.mark.parametrize(
+    "feature",
+    [
+        EVIL,
+        {"python_class_name": "planted.Feature", "json_feature": {"json": "{}"}},
+        {"pythonClassName": f"{OWN}sequence_feature.Sequence", "sequence": {"feature": EVIL, "length": "-1"}},
+        {"pythonClassName": f"{OWN}features_dict.FeaturesDict", "jsonFeature": {"json": LEGACY}},
+        {"pythonClassName": f"{OWN}../planted.Feature", "jsonFeature": {"json": "{}"}},
+        {"pythonClassName": f"{OWN}image_feature.Image\nplanted.Feature", "jsonFeature": {"json": "{}"}},
+    ],
+    ids=["plain", "other spelling", "within", "JSON in JSON", "dots", "lines"],
+)
+def test_no_module_that_a_description_names_is_imported(feature, tmp_path, monkeypatch):
+    (tmp_path / "planted.py").write_text(f"open({str(tmp_path / 'marker')!r}, 'w').close()")
+    monkeypatch.syspath_prepend(tmp_path)
+    folder = write_prepared(tmp_path / "sets", IMAGES, [0, 1] * 3, ["a", "b"])
+    features_of(folder, x=feature)
+    with pytest.raises(
+        data.DataError, match=r"features\.json names the class .*, and only those of TFDS's own"
+    ) as error:
+        open_mine(tmp_path / "sets")
+    assert not (tmp_path / "marker").exists() and str(error.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    "info, message",
+    [
+        ({"splits": [split(filepathTemplate="../../{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}")]}, "outside of its"),
+        ({"splits": [split(name="../train")]}, "outside of its"),
+        ({"name": "/etc/passwd"}, "outside of its"),
+        ({"splits": [split(shardLengths=["1000000000"])]}, r"announces 1,000,000,000 records in 1 files"),
+        ({"splits": [split(shardLengths=["1"] * 1000)]}, r"announces 1,000 records in 1,000 files"),
+        ({"splits": [split(shardLengths=["-6"])]}, "announces -6 records"),
+        ({"splits": [split(shardLengths=float("nan"))]}, "can't be read"),
+    ],
+)
+def test_descriptions_that_lie_are_refused(info, message, tmp_path):
+    write_prepared(tmp_path, IMAGES, **info)
+    with pytest.raises(data.DataError, match=message):
+        open_mine(tmp_path)
+
+
+def test_deep_and_endless_descriptions_are_refused(tmp_path):
+    folder = write_prepared(tmp_path, IMAGES, [0, 1] * 3, ["a", "b"])
+    whole = (folder / "features.json").read_text()
+    for content in ("[" * 10**6, '{"a":' * 10**6, whole.replace('"2"', '"2000000000"'), whole[:-5], "\udcff"):
+        (folder / "features.json").write_bytes(content.encode(errors="surrogateescape"))
+        with pytest.raises(data.DataError, match=r"can't be read \(|2,000,000,000 classes; at most 100,000") as error:
+            open_mine(tmp_path)
+        assert len(str(error.value)) < 500
+
+
+def test_what_can_not_be_imported_is_said(tmp_path, monkeypatch):
+    """And the folder isn't called damaged, nor its removal advised."""
+    write_prepared(tmp_path, IMAGES, [0, 1] * 3, ["a", "b"])
+    line = r"can't be imported \(.*{}.*\): pip install 'tensorflow-datasets>=4.9.10,<5' 'importlib_resources>=6'$"
+
+    def refused(name, call):
+        with pytest.raises(data.DataError, match=line.format(name)) as error:
+            call()
+        assert "remove" not in str(error.value)
+
+    source = open_mine(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "tensorflow_datasets", None)
+        refused("tensorflow_datasets", lambda: open_mine(tmp_path))
+        refused("tensorflow_datasets", lambda: fetch.registered("mnist"))
+
+    def late(*arguments, **more):
+        raise ModuleNotFoundError("No module named 'etils'", name="etils")
+
+    monkeypatch.setattr(tfds, "_records", late)  # TFDS imports array_record and others when it opens the records
+    refused("etils", lambda: open_mine(tmp_path))
+    source = pickle.loads(pickle.dumps(source))  # noqa: S301 - our own
+    vars(source).pop("records", None)
+    refused("etils", lambda: source[0])

@@ -9,7 +9,7 @@ from collections import OrderedDict
 import numpy as np
 import pytest
 
-from jaxgan.evaluation.features.torch_weights import read_pth
+from jaxgan.evaluation.features.torch_weights import read_pth, read_weights
 
 FOLDER = pathlib.Path(__file__).parents[1] / "golden"
 GOLDEN = np.load(FOLDER / "inception.npz")
@@ -308,3 +308,44 @@ def test_damaged_files(form, read):
         else:
             unseen += 1
     assert refused + unseen == 300 and refused > 100
+
+
+def test_arrays_take_no_more_memory_than_weights_need(tmp_path):
+    """Compressed ones may unpack to 16 times their size, and to 64 MiB at any rate; numbers that were trained do."""
+    path = tmp_path / "w.npz"
+    trained = np.random.default_rng(0).normal(size=(100, 100)).astype(np.float32)
+    for save in (np.savez, np.savez_compressed):
+        save(path, w=trained, b=np.zeros(10**6, np.float32))
+        np.testing.assert_array_equal(read_weights(path)["w"], trained)
+    np.savez_compressed(path, w=np.zeros(70 << 20, np.uint8))
+    with pytest.raises(
+        ValueError, match=r"^cannot read weights from .*w\.npz: it unpacks to 73,400,448 bytes, more than"
+    ):
+        read_weights(path)
+
+
+def test_damaged_arrays(tmp_path):
+    path = tmp_path / "w.npz"
+    np.savez_compressed(path, w=np.arange(12.0))
+    whole = path.read_bytes()
+    random = np.random.default_rng(0)
+    refused = 0
+    for i in range(300):
+        damaged = np.frombuffer(whole, np.uint8).copy()
+        damaged[random.integers(len(whole), size=2)] = random.integers(0, 256, 2)
+        path.write_bytes(damaged.tobytes()[: len(whole) - i % 3 * random.integers(1, len(whole))])
+        try:
+            read_weights(path)
+        except ValueError as error:
+            refused += str(error).startswith("cannot read weights from ") and "\n" not in str(error)
+    assert refused > 200
+
+
+@every_format
+def test_pickles_that_are_nested_deeply(form, read):
+    """Nothing here calls itself for what is inside: Python's own unpickler's results can't even be compared."""
+    for inner in (b")" + b"\x85" * 10**5, b"]" + b"q\x00h\x00a" * 10**4, b"(" * 10**5 + b"t" * 10**5):
+        with pytest.raises(ValueError, match=r"^cannot read weights from .*weights.pth: .{5,400}$"):
+            read(MAKE[form](b"\x80\x02" + inner + b"."))
+        with pytest.raises(ValueError, match=r"^cannot read weights from .*weights.pth: .{5,400}$"):
+            read(MAKE[form](b"\x80\x02}X\x01\x00\x00\x00w" + inner + b"s."))

@@ -1,9 +1,13 @@
 """A folder of pictures, or a zip archive of one, as a data set of images."""
 
+import bz2
 import collections
 import functools
+import io
+import lzma
 import os
 import re
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterable
@@ -27,7 +31,7 @@ MACHINES = {
     *("thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r"),
 }
 VISITS = 1000  # of one folder, through links
-BLOCK = 4096  # bytes at a time of what unpacks at any rate
+MOST_DICTIONARY = 64 << 20  # bytes, of LZMA's; 7-Zip takes as many at its highest setting
 UNTIL = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # methods of which zipfile unpacks no more than it is asked for
 
 
@@ -89,27 +93,28 @@ class _Archive:
     archive's folder, or is too large; nothing is ever unpacked to disk."""
 
     def __init__(self, path: Path) -> None:
-        self.file = zipfile.ZipFile(path)
+        self.path, self.file = path, zipfile.ZipFile(path)
         self.members: dict[str, zipfile.ZipInfo] = {}
         self.folders: list[str] = []
         for info in self.file.infolist():
             name = info.filename.replace("\\", "/")  # some Windows programs write that
-            inside = PurePosixPath(name)
-            if inside.is_absolute() or ".." in inside.parts or re.match("[A-Za-z]:/", name):
+            parts = [part for part in name.split("/") if part not in ("", ".")]
+            if name.startswith("/") or ".." in parts or re.match("[A-Za-z]:/", name):
                 raise DataError(
                     f"{path} has a member that leaves its folder, {_quoted(info.filename)}; don't use this archive"
                 )
-            if name.endswith("/") or not inside.parts:
-                self.folders.append(str(inside))
+            inside = "/".join(parts)
+            if name.endswith("/") or not parts:
+                self.folders.append(inside)
                 continue
             # A picture has no more bytes than this, and can't be compressed that much again.
             most = min(4 * MAX_PIXELS, max(64 * 2**20, 200 * info.compress_size))
-            if inside.suffix.lower() in suffixes() and info.file_size > most:
+            if info.file_size > most and PurePosixPath(inside).suffix.lower() in suffixes():
                 raise DataError(
                     f"{path} has a member that unpacks from {info.compress_size:,} to {info.file_size:,} bytes, "
                     f"{_quoted(info.filename)}; at most {most:,} are taken: don't use this archive"
                 )
-            self.members[str(inside)] = info  # of several, the last, which unpacking would leave there
+            self.members[inside] = info  # of several, the last, which unpacking would leave there
 
     @staticmethod
     @functools.lru_cache(maxsize=4)
@@ -121,10 +126,36 @@ class _Archive:
     def read(self, name: str) -> bytes:
         """Returns a file's content. It unpacks no more than the directory says that there is, whatever is there."""
         info = self.members[name]
-        with self.file.open(info) as member:
-            if info.compress_type in UNTIL:
+        if info.compress_type in UNTIL:
+            with self.file.open(info) as member:
                 return member.read(info.file_size)
-            return b"".join(iter(lambda: member.read(BLOCK), b""))
+        if info.flag_bits & 1:
+            raise ValueError("it is encrypted")
+        content = _unpacked(info, self._packed(info))
+        if zlib.crc32(content) != info.CRC:
+            raise ValueError("its checksum is another than the archive says")
+        return content
+
+    def _packed(self, info: zipfile.ZipInfo) -> bytes:
+        """Returns a file's content as it is stored."""
+        with self.path.open("rb") as file:
+            file.seek(info.header_offset + 26)
+            file.seek(sum(struct.unpack("<HH", file.read(4))), io.SEEK_CUR)  # name and extra field
+            return file.read(info.compress_size)
+
+
+def _unpacked(info: zipfile.ZipInfo, packed: bytes) -> bytes:
+    """Unpacks bzip2 and LZMA, of which zipfile would unpack all that is there. ValueError for other methods."""
+    if info.compress_type == zipfile.ZIP_BZIP2:
+        return bz2.BZ2Decompressor().decompress(packed, info.file_size)
+    if info.compress_type != zipfile.ZIP_LZMA:
+        raise ValueError(f"it is compressed by a method that isn't known, {info.compress_type}")
+    properties, room = packed[4], int.from_bytes(packed[5:9], "little")  # after a version and a length
+    if room > MOST_DICTIONARY:  # it is taken at once
+        raise ValueError(f"unpacking it takes {room:,} bytes of memory, more than {MOST_DICTIONARY:,}")
+    rest, contexts = divmod(properties, 9)
+    how = {"id": lzma.FILTER_LZMA1, "dict_size": room, "lc": contexts, "lp": rest % 5, "pb": rest // 5}
+    return lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=[how]).decompress(packed[9:], info.file_size)
 
 
 def _quoted(name: str) -> str:
@@ -153,27 +184,28 @@ def _files(top: Path) -> tuple[list[str], list[str]]:
     back to a folder that contains it, and none into what no class is. OSError where a folder can't be read, DataError
     for links in circles."""
     files, folders, visits = list[str](), list[str](), collections.Counter[tuple[int, int]]()
-    waiting: list[tuple[str, tuple[tuple[int, int], ...]]] = [("", ())]
+    waiting: list[tuple[str, tuple[int, int], tuple[tuple[int, int], ...]]] = [("", _place(top.stat()), ())]
     while waiting:
-        below, above = waiting.pop()
-        about = (top / below).stat()
-        place = about.st_dev, about.st_ino
-        if place in above:
-            continue
+        below, place, above = waiting.pop()
         visits[place] += 1
         if visits[place] > VISITS:
-            raise DataError(f"{top / below} is reached through links in more than {VISITS} ways; remove some of them")
+            raise DataError(f"{top}{below} is reached through links in more than {VISITS} ways; remove some of them")
         if below:
-            folders.append(below)
-        with os.scandir(top / below) as entries:
+            folders.append(below[1:])
+        with os.scandir(f"{top}{below}") as entries:
             for entry in entries:
-                name = f"{below}/{entry.name}" if below else entry.name
-                if _leads_to(entry, folder=True):
-                    if not _is_of_a_system(entry.name):
-                        waiting.append((name, (*above, place)))
-                elif _leads_to(entry, folder=False):
-                    files.append(name)
+                if _leads_to(entry, folder=False):
+                    files.append(f"{below}/{entry.name}"[1:])
+                elif _leads_to(entry, folder=True) and not _is_of_a_system(entry.name):
+                    inside = _place(entry.stat())
+                    if inside not in (*above, place):
+                        waiting.append((f"{below}/{entry.name}", inside, (*above, place)))
     return files, folders
+
+
+def _place(about: os.stat_result) -> tuple[int, int]:
+    """Returns what a folder has in common with itself, whatever way leads to it."""
+    return about.st_dev, about.st_ino
 
 
 def _leads_to(entry: os.DirEntry[str], *, folder: bool) -> bool:
@@ -228,8 +260,9 @@ def folder(path: Path) -> FolderSource:
     names = [] if beside else sorted({group[0] for group in groups})
     numbers = {name: number for number, name in enumerate(names)}
     labels = np.array([numbers[group[0]] if group else 0 for group in groups], np.int32)
-    every = [*map(PurePosixPath, folders), *(file.parent for file in ones_own)]
-    empty = {each.parts[wrapped] for each in every if len(each.parts) > wrapped} - set(names)
+    every = [*folders, *(str(file.parent) for file in ones_own)]
+    tops_of_all = {parts[wrapped] for parts in (each.split("/", 2) for each in every) if len(parts) > wrapped}
+    empty = tops_of_all - set(names) - {"."}
     return FolderSource(
         f"folder:{_printable(path.absolute().name)}",
         path.absolute(),

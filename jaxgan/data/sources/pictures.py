@@ -19,7 +19,7 @@ from jaxgan.data.errors import BadImage
 __all__ = ["formats", "is_pam", "pam", "pixels", "suffixes", "without_texts"]
 
 # Not all of Pillow's formats: its EPS starts Ghostscript, its TGA takes any bytes for a picture.
-FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
+FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "TIFF", "WEBP", "PPM")
 SUFFIXES = {
     ".png": "PNG",
     ".jpg": "JPEG",
@@ -35,7 +35,7 @@ SUFFIXES = {
     ".jpe": "JPEG",
     ".mpo": "JPEG",
     ".apng": "PNG",
-    ".dib": "BMP",
+    ".dib": "DIB",
     ".pbm": "PPM",
     ".pnm": "PPM",
     ".pam": "PPM",
@@ -74,6 +74,7 @@ def formats() -> tuple[str, ...]:
     return (*FORMATS, *(name for name, there in more.items() if there))
 
 
+@functools.cache
 def suffixes() -> tuple[str, ...]:
     """Returns the suffixes of files that are taken for pictures, in lower case."""
     return tuple(suffix for suffix, name in SUFFIXES.items() if name in formats())

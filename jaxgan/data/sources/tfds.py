@@ -14,6 +14,7 @@ from jaxgan.data.errors import BadImage, DataError
 from jaxgan.data.sources.prepared import check_description
 from jaxgan.data.sources.requirements import tensorflow_datasets, unimportable
 from jaxgan.data.sources.source import decode
+from jaxgan.printable import printable
 from jaxgan.terminal import progress_bar
 
 __all__ = ["TfdsSource", "tfds_folder", "tfds_source"]
@@ -172,7 +173,7 @@ def _checked(name: str, folder: Path, split: str) -> tuple[Any, np.ndarray, tupl
         if count != expected or count == 0:
             raise DataError(f"{folder} holds {count} of the {expected} images that it should; {again}")
         labelled = "label" in features and hasattr(features["label"], "names")
-        names = tuple(features["label"].names) if labelled else ()
+        names = tuple(map(printable, features["label"].names)) if labelled else ()
         if any(records[i].get("image") is None for i in (0, count // 2, count - 1)):  # a file that was cut short
             raise DataError(f"{folder} holds records without images; {again}")
         labels = _labels(records, count) if labelled else np.zeros(count, np.int32)
