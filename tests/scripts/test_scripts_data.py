@@ -103,6 +103,18 @@ def prepare(tmp_path):
     (half / "mine-train.array_record-00000-of-00001").unlink()
 
 
+def test_names_of_classes_and_columns_do_not_reach_a_terminal(tmp_path, capsys):
+    """Not as they are: \\x1b begins what colours a terminal, or worse."""
+    folder = tmp_path / "s" / "\x1b[31mred\x07"
+    folder.mkdir(parents=True)
+    Image.fromarray(IMAGES[1]).save(folder / "a.png")
+    (tmp_path / "t.csv").write_text("\x1b[31mred,b\n" + "0.5,1\n1.5,2\n" * 4)
+    for dataset in f"folder:{tmp_path}/s", f"csv:{tmp_path}/t.csv":
+        run(Options(dataset, out=tmp_path / "a.png"))
+        said = capsys.readouterr()
+        assert "\x1b" not in said.out + said.err and "\\x1b[31mred" in said.out
+
+
 MISTAKES = [
     (["folder:{}/nowhere"], "nowhere is not there"),
     (["folder:{}/empty"], "holds no pictures"),

@@ -77,7 +77,7 @@ def test_it_may_begin_with_the_best(sources, tmp_path, capsys):
     options = parse(gan_ring.Options, ["--from", str(source), "--step", "best"])
     assert options.step == "best"
     equal(train(gan_ring.build, ring(tmp_path, "fork", from_run=str(source), step="best")), sources[1]["one"])
-    assert "beginning with step 5 of" in capsys.readouterr().out.splitlines()[1]
+    assert "beginning with step 5 of" in capsys.readouterr().out.splitlines()[2]
 
 
 @pytest.mark.slow
