@@ -2,10 +2,19 @@
 
 import os
 import pathlib
+import re
 
 import pytest
 
-from jaxgan.files import atomic_write, is_private, open_regular, read_at_most
+from jaxgan.files import (
+    atomic_write,
+    is_private,
+    make_private,
+    open_regular,
+    own_files,
+    read_at_most,
+    remove_leftovers,
+)
 from jaxgan.printable import printable, shortened
 
 
@@ -44,6 +53,47 @@ def test_a_folder_that_others_can_write_to_or_own_is_not_private(tmp_path):
     folder.chmod(0o700)
     (tmp_path / "link").symlink_to(folder)
     assert not is_private(tmp_path / "link")
+
+
+def test_folders_that_are_missing_are_made_for_their_user_alone(tmp_path):
+    """Those that are there stay as they are."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a").chmod(0o755)
+    make_private(tmp_path / "a" / "b" / "c")
+    make_private(tmp_path / "a" / "b" / "c")
+    modes = [(tmp_path / name).stat().st_mode & 0o777 for name in ("a", "a/b", "a/b/c")]
+    assert modes == [0o755, 0o700, 0o700]
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="file"):
+        make_private(tmp_path / "file" / "d")
+
+
+def test_what_a_killed_writer_left_goes_when_it_is_old(tmp_path):
+    with pytest.raises(KeyboardInterrupt), atomic_write(tmp_path / "a") as temporary:  # noqa: PT012
+        name = temporary.name
+        raise KeyboardInterrupt
+    for each in (name, f"x{name}", "a.tmp", "a.0123456789abcdef.tmp.txt"):
+        (tmp_path / each).touch()
+    for each in (name, "a.tmp", "a.0123456789abcdef.tmp.txt"):
+        os.utime(tmp_path / each, (1e9, 1e9))
+    (tmp_path / "b.0123456789abcdef.tmp").symlink_to(tmp_path / "a.tmp")
+    (tmp_path / "c.0123456789abcdef.tmp").mkdir()
+    before = set(tmp_path.iterdir())
+    remove_leftovers(tmp_path)
+    assert before - set(tmp_path.iterdir()) == {tmp_path / name}
+
+
+def test_only_this_users_own_regular_files_are_listed(tmp_path):
+    for name in ("a.x", "b.x", "a.y"):
+        (tmp_path / name).touch()
+    (tmp_path / "link.x").symlink_to("a.x")
+    os.mkfifo(tmp_path / "pipe.x")
+    (tmp_path / "folder.x").mkdir()
+    expected = {"a.x", "b.x"}
+    if os.geteuid() == 0:
+        os.chown(tmp_path / "b.x", 65534, 65534)
+        expected = {"a.x"}
+    assert {path.name for path, _ in own_files(tmp_path, re.compile(r".+\.x"))} == expected
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,7 @@ class Setting(NamedTuple):
     channels_last: bool = False
     autocast: bool = False  # to bfloat16
     fused: bool = False  # Adam's updates of all parameters in one kernel
+    graphs: bool = False  # of a compiled one: CUDA graphs, a launch for all of a network's kernels
 
 
 EAGER = Setting()
@@ -185,8 +186,9 @@ def iteration(recipe: Recipe, options: Any, images: torch.Tensor, setting: Setti
     rates = {"lr": options.learning_rate, "betas": (options.beta1, options.beta2), "fused": setting.fused or None}
     g_adam, d_adam = (torch.optim.Adam(net.parameters(), **rates) for net in (generator, discriminator))
     if setting.compiled:
-        generator = torch.compile(generator, dynamic=False)
-        discriminator = discriminator if recipe.twice else torch.compile(discriminator, dynamic=False)
+        how: dict[str, Any] = {"mode": "reduce-overhead"} if setting.graphs else {}
+        generator = torch.compile(generator, dynamic=False, **how)
+        discriminator = discriminator if recipe.twice else torch.compile(discriminator, dynamic=False, **how)
     batches, number, order = len(images) // batch, 0, torch.empty(0)
 
     def precision() -> contextlib.AbstractContextManager[Any]:
@@ -198,6 +200,8 @@ def iteration(recipe: Recipe, options: Any, images: torch.Tensor, setting: Setti
     def step() -> None:
         nonlocal number, order
         for _ in range(steps):
+            if setting.graphs:  # what the graphs put out before may be overwritten from here on
+                torch.compiler.cudagraph_mark_step_begin()
             if number % batches == 0:
                 order = torch.randperm(len(images)).to(device)
             real = images[order[number % batches * batch :][:batch]].float() / 127.5 - 1

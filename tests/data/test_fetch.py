@@ -364,8 +364,10 @@ def test_what_killed_downloads_left_is_removed(offer, tmp_path):
         path = folder / f"{IMAGES}.{name}.part"
         path.touch()
         os.utime(path, (time.time() - age,) * 2)
+    (folder / f"{IMAGES}.link.part").symlink_to(tmp_path / "nowhere")  # which is looked at, not followed
     fetch.fetched("mnist", tmp_path)
     assert files_in(folder) == [IMAGES, f"{IMAGES}.of_another_process.part", LABELS]
+    assert (folder / f"{IMAGES}.link.part").is_symlink()
 
 
 def test_large_files_show_their_progress_on_stderr(offer, tmp_path, monkeypatch, capsys):

@@ -3,11 +3,15 @@ refuses."""
 
 import importlib.util
 import json
+import sys
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from jaxgan.networks import products
 from jaxgan.training.errors.usage import UsageError
+from scripts.benchmarks import sides as sides_of
 from scripts.benchmarks import steps as benchmark
 from scripts.benchmarks.lines import LINES, critic, dcgan, lowered
 
@@ -77,6 +81,32 @@ def test_what_it_refuses(changes, message):
         benchmark.Options(**changes)
 
 
+def test_the_largest_rate_is_that_of_a_row_of_products(monkeypatch):
+    """Of a time of two seconds, worked out by hand: four products of 10 by 10 are 8,000 FLOP, a copy moves 8 bytes."""
+    monkeypatch.setattr(sides_of, "_best", lambda call: call() or 2.0)
+    done = []
+    rates = sides_of._rates(np.eye(10), np.ones(50), done.append, done.append, lambda result: None)
+    assert rates == {"product": 4000.0, "copy": 200.0} and [len(each) for each in done] == [10, 50]
+
+
+def test_products_in_a_row_neither_vanish_nor_grow():
+    square = np.random.default_rng(0).normal(size=(400, 400)) * 400**-0.5
+    result = sides_of._products(square)
+    np.testing.assert_allclose(result, np.linalg.matrix_power(square, 5))
+    assert np.std(result) == pytest.approx(400**-0.5, rel=0.2)
+
+
+def test_on_a_gpu_pytorch_is_tried_with_cuda_graphs_too(monkeypatch):
+    for gpu in (False, True):
+        torch = SimpleNamespace(cuda=SimpleNamespace(is_available=lambda gpu=gpu: gpu))
+        monkeypatch.setitem(sys.modules, "torch", torch)
+        monkeypatch.setattr(importlib.util, "find_spec", lambda name: "a module's")
+        found = sides_of.settings()
+        assert ("reduce-overhead" in found) == gpu and set(sides_of.SETTINGS) <= set(found)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert sides_of.settings() == ()
+
+
 def dies(pipe):
     pipe.close()
 
@@ -100,7 +130,7 @@ def answers(pipe, name, dtype, who="ours"):
 def test_a_setting_of_pytorchs_that_fails_is_left_out(monkeypatch, capsys):
     monkeypatch.setattr(benchmark, "ours", answers)
     monkeypatch.setattr(benchmark, "theirs", answers)
-    result = benchmark.measured("mlp", benchmark.Options(rounds=4), torch=True)
+    result = benchmark.measured("mlp", benchmark.Options(rounds=4), torch=sides_of.SETTINGS)
     assert list(result["sides"]) == ["ours", "eager, channels_last", "compiled, channels_last"]
     assert all(len(each["seconds"]) == 4 and each["peak"] == 2e6 for each in result["sides"].values())
     said = capsys.readouterr().out

@@ -9,9 +9,9 @@ import hashlib
 import io
 import math
 import os
+import re
 import struct
 import tarfile
-import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,6 +27,7 @@ import numpy as np
 
 from jaxgan.data.errors import DataError
 from jaxgan.data.sources.requirements import folder_of, tensorflow_datasets, unimportable, unreachable
+from jaxgan.files import remove_own
 from jaxgan.terminal import progress_bar
 
 __all__ = ["FETCHABLE", "Remote", "fetched", "is_fetched", "registered"]
@@ -165,10 +166,8 @@ def _fault(path: Path, remote: Remote) -> str:
 
 
 def _remove_leftovers(path: Path) -> None:
-    """Removes what killed downloads of this file left behind, but not what another process is writing now."""
-    for part in path.parent.glob(f"{path.name}.*.part"):
-        if time.time() - part.stat().st_mtime > LEFTOVER_SECONDS:
-            part.unlink(missing_ok=True)
+    """Removes what this user's killed downloads of this file left behind, but not what another process is writing."""
+    remove_own(path.parent, re.compile(rf"{re.escape(path.name)}\..+\.part"), idle=LEFTOVER_SECONDS)
 
 
 def _download(remote: Remote, path: Path) -> None:

@@ -79,7 +79,9 @@ def test_a_folder_that_others_can_write_to_is_not_used(nothing_said, tmp_path, w
         assert entered() is None
 
 
-@pytest.mark.parametrize("make", [lambda path: path.symlink_to("/dev/null"), os.mkfifo, os.mkdir], ids=str)
+@pytest.mark.parametrize(
+    "make", [lambda path: path.symlink_to("/dev/null"), os.mkfifo, os.mkdir], ids=["link", "pipe", "folder"]
+)
 def test_what_is_no_file_of_ours_would_run_as_a_program(nothing_said, make):
     nothing_said.mkdir(mode=0o700)
     make(nothing_said / program(1))
