@@ -37,12 +37,13 @@ def locked(directory: Path) -> Iterator[Callable[[], None]]:
             stack.callback(os.close, folder)
             file = os.fdopen(open_regular(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_APPEND), "r+b", buffering=0)
             stack.enter_context(file)
-            held = [_take(folder), _take(file.fileno())]
-            if False in held:
+            of_folder, of_file = _take(folder), _take(file.fileno())
+            if any(error and error.errno in TAKEN for error in (of_folder, of_file)):
                 holder = file.read().decode(errors="replace").strip() or "another process"
                 raise UsageError(f"{directory} is being trained by {holder}; wait for it or choose another --workdir")
-            if True not in held:
-                say(f"warning: {directory} can't be locked; train here with one process only", error=True)
+            if of_folder and of_file:
+                why = f"{directory / 'lock'} can't be locked ({of_file.strerror})"
+                say(f"warning: {why}; train here with one process only", error=True)
             file.truncate(0)
             file.write(f"process {os.getpid()} on {socket.gethostname()}\n".encode())
         except OSError as error:
@@ -51,7 +52,7 @@ def locked(directory: Path) -> Iterator[Callable[[], None]]:
             ) from None
 
         def still_there() -> None:
-            locks = [(folder, directory)] if held[0] else [(folder, directory), (file.fileno(), directory / "lock")]
+            locks = [(folder, directory), *([(file.fileno(), directory / "lock")] if of_folder else [])]
             with contextlib.suppress(OSError):
                 if all(os.path.samestat(os.fstat(descriptor), path.stat()) for descriptor, path in locks):
                     return
@@ -64,14 +65,12 @@ def locked(directory: Path) -> Iterator[Callable[[], None]]:
         yield still_there
 
 
-def _take(descriptor: int) -> bool | None:
-    """Takes the lock of a file or directory. False where another has it, None where its file system has no locks."""
+def _take(descriptor: int) -> OSError | None:
+    """Takes the lock of a file or directory. Returns the error where another has it, or its file system has none."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        if error.errno in TAKEN:
-            return False
-        if error.errno not in UNSUPPORTED:
+        if error.errno not in (*TAKEN, *UNSUPPORTED):
             raise
-        return None
-    return True
+        return error
+    return None

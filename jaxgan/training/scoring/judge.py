@@ -133,8 +133,7 @@ def _warn(text: str) -> None:
 
 def _is_record(record: dict[str, Any]) -> bool:
     texts = all(isinstance(record.get(name), str) for name in ("key", "name"))
-    counts = all(type(record.get(name)) is int for name in ("samples", "real"))
-    counts = counts and all(type(record.get(name, 0)) is int for name in ("records_of_step", "together"))
+    counts = all(type(record.get(name, 0)) is int for name in ("samples", "real", "records_of_step", "together"))
     # None: of one GAN, or of no step.
     whole = all(type(record.get(name)) in (int, type(None)) for name in ("step", "member"))
     placed = record.get("step") is not None or "during_training" not in record

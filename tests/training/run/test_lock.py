@@ -82,15 +82,6 @@ def test_where_no_directory_can_be_locked_the_file_is_and_its_holder_notices_a_r
     assert capsys.readouterr().err == ""
 
 
-def test_where_nothing_can_be_locked_it_is_said(tmp_path, capsys, monkeypatch):
-    def none(descriptor, operation):
-        raise OSError(errno.ENOLCK, "No locks available")
-
-    monkeypatch.setattr(fcntl, "flock", none)
-    with locked(tmp_path):
-        assert "can't be locked; train here with one process only" in capsys.readouterr().err
-
-
 def test_a_lock_that_is_a_link_is_not_followed(tmp_path):
     (tmp_path / "victim").write_text("precious")
     (tmp_path / "lock").symlink_to("victim")
