@@ -22,7 +22,7 @@ __all__ = ["Filter", "Fit", "ImageTransform", "choose", "count_of", "first_shape
 Fit = Literal["pad", "crop", "stretch"]
 Filter = Literal["lanczos", "bicubic", "bilinear", "box"]
 BLOCK = 64  # images that a thread reads at a time
-VERSION = 1  # of the cached images: raised when the same files would give other images
+VERSION = 2  # of the cached images: raised when the same files would give other images
 
 
 @dataclass(frozen=True)

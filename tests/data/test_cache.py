@@ -315,9 +315,9 @@ def test_prepared_sets_are_opened_once(tmp_path, monkeypatch):
     where = write_prepared(tmp_path / "sets", IMAGES, [0, 1, 0, 1, 1, 1], ["cat", "dog"], more=test)
     choice = DataOptions(dataset="mine", data_dir=str(tmp_path / "sets"))
     first = load(choice)
-    monkeypatch.setattr(transform, "VERSION", 2)  # as if the images alone were not kept: TFDS is asked for them
-    same(load(choice), first)
-    monkeypatch.setattr(transform, "VERSION", 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(transform, "VERSION", 0)  # as if the images alone were not kept: TFDS is asked for them
+        same(load(choice), first)
     with monkeypatch.context() as patch:
         forbid(patch, tfds, "_builder")
         same(load(choice), first)

@@ -62,6 +62,8 @@ def check_description(folder: Path) -> None:
                     )
 
     for name, check in (("features.json", features), ("dataset_info.json", info)):
+        if (folder / name).exists() and not (folder / name).is_file():
+            raise ValueError(f"{name} is no regular file")
         with (folder / name).open("rb") as file:
             content = file.read(MOST_BYTES + 1)
         if len(content) > MOST_BYTES:
