@@ -219,7 +219,7 @@ def table(records: Sequence[Record], floor: Sequence[Record]) -> str:
     lowest = {record["key"]: record for record in floor}
     numbers = list(dict.fromkeys(record.get("member") for record in records))
     several = [f"member {number}" for number in numbers] if len(numbers) > 1 else []
-    lines = [["", *several, f"mean ± std mean_and_std {len(several)} GANs" if several else "score", "samples"]]
+    lines = [["", *several, f"mean ± std over {len(several)} GANs" if several else "score", "samples"]]
     lines[0] += ["real images", "samples"] if floor else []
     for key in dict.fromkeys(record["key"] for record in records):
         these = [record for record in records if record["key"] == key]

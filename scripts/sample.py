@@ -72,7 +72,7 @@ def walk(run: OpenRun, *, weights: Weights = "ema", seed: int = 0, label: int | 
 
     moments = [(i, t) for i in range(STOPS) for t in np.linspace(0, 1, FRAMES, endpoint=False, dtype=np.float32)]
     frames = []
-    with progress_bar(len(moments), "walking") as bar:
+    with progress_bar(len(moments), "walking", unit="frames") as bar:
         for i, t in moments:
             drawn = frame(run.state, keys[i], keys[(i + 1) % STOPS], t)
             frames.append(drawing.picture({name: np.asarray(drawn[name]) for name in drawing.outputs}))
