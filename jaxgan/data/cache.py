@@ -31,7 +31,7 @@ Expected = Mapping[str, tuple[type[np.generic], tuple[int | None, ...]]]  # type
 SIZE = 4 << 30  # bytes of a kind's files, at most
 SETTLED = 2.0  # seconds: a file that changed less long ago may change again within one tick of the disk's clock
 OURS = re.compile(r"[0-9a-f]{32}\.arrays")
-OUTDATED = re.compile(r"[0-9a-f]{32}\.(npz|[0-9]+\.unfinished)")  # entries of versions up to 0.2
+OUTDATED = re.compile(r"[0-9a-f]{32}\.(npz|[0-9]+\.unfinished)")  # entries of earlier versions
 HEAD = 1 << 16  # bytes of the line of JSON, at most
 
 
