@@ -2,13 +2,14 @@
 to."""
 
 import contextlib
+import errno
 import os
 import secrets
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["atomic_write", "is_private", "open_regular", "sync_folder"]
+__all__ = ["atomic_write", "is_private", "open_regular", "sync_file", "sync_folder", "sync_tree"]
 
 
 @contextlib.contextmanager
@@ -20,7 +21,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
     os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666))
     try:
         yield temporary
-        _sync(temporary)
+        sync_file(temporary)
         os.replace(temporary, path)
         sync_folder(path.parent)
     except BaseException:
@@ -32,10 +33,15 @@ def atomic_write(path: Path) -> Iterator[Path]:
 def open_regular(path: Path, flags: int) -> int:
     """Opens `path` with the flags of `os.open` and returns the descriptor. OSError where it is a link or anything else
     than a regular file, of which a pipe would never answer."""
-    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    try:
+        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise OSError(errno.ELOOP, "it is a link, which is not followed", str(path)) from None
+        raise
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise OSError(f"{path} is no regular file")
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
     return descriptor
 
 
@@ -49,10 +55,20 @@ def is_private(path: Path) -> bool:
 def sync_folder(folder: Path) -> None:
     """Makes the disk keep which files are in a folder, as far as its file system can."""
     with contextlib.suppress(OSError):
-        _sync(folder)
+        sync_file(folder)
 
 
-def _sync(path: Path) -> None:
+def sync_tree(folder: Path) -> None:
+    """Makes the disk keep a folder, all that is in it, and its name. OSError where it can't keep a file."""
+    for place, _, names in os.walk(folder):
+        for name in names:
+            sync_file(Path(place, name))
+        sync_folder(Path(place))
+    sync_folder(folder.parent)
+
+
+def sync_file(path: Path) -> None:
+    """Makes the disk keep what is in a file. OSError where it can't."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

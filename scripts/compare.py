@@ -78,7 +78,8 @@ def lines_of(run: Path) -> list[Line]:
         raise UsageError(f"{run} is no run directory: it has no options.json")
     found: dict[tuple[str, str], dict[int, dict[Any, Record]]] = {}
     for record in read(run):
-        if record.get("step") is not None and record["value"] is not None:
+        whole = {"samples", "real"} <= record.keys()  # a name that was damaged is none
+        if whole and record.get("step") is not None and record["value"] is not None:
             protocol = {name: value for name, value in record.items() if name not in OWN}
             place = record["key"], json.dumps(protocol, sort_keys=True)
             found.setdefault(place, {}).setdefault(record["step"], {})[record["member"]] = record

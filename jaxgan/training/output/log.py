@@ -1,18 +1,25 @@
 """Metrics as JSON lines and TensorBoard events, and the progress bar."""
 
 import contextlib
+import itertools
 import json
+import math
+import os
+import shutil
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from jaxgan.files import atomic_write
+from jaxgan.files import atomic_write, open_regular
 
-__all__ = ["Log", "bar_interval", "last_step", "progress_bar", "read_rows", "write_json"]
+__all__ = ["Log", "bar_interval", "is_number", "last_step", "progress_bar", "read_lines", "read_rows", "write_json"]
+
+Row = dict[str, Any]
 
 LOG_EVERY = 10  # steps between two rows; the rows that are logged must not depend on where chunks end
 
@@ -46,18 +53,61 @@ def last_step(directory: Path) -> int:
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Returns the rows of a `metrics.jsonl`, but for one that a kill has left unfinished; none where there is no
-    file."""
-    return [row for row in map(_row, path.read_text().splitlines()) if row] if path.exists() else []
+    """Returns the rows of a `metrics.jsonl`, but for lines that are none; none where there is no file. OSError where
+    it can't be read."""
+    lines, _ = read_lines(path, _is_row)
+    return [row for _, row in lines]
 
 
-def _row(line: str) -> dict[str, Any] | None:
-    """Parses a line of `metrics.jsonl`; None for one that a kill has left unfinished."""
+def read_lines(path: Path, valid: Callable[[Row], bool]) -> tuple[list[tuple[bytes, Row]], int]:
+    """Returns the lines of a file of JSON lines whose objects are `valid`, each with its object, and how many others
+    there are but for a last one that a kill has left unfinished. Numbers that are not finite are None in an object, as
+    JSON has none. OSError where the file can't be read, or is a link or no regular file."""
     try:
-        row: dict[str, Any] = json.loads(line)
-    except ValueError:
+        with os.fdopen(open_regular(path, os.O_RDONLY), "rb") as file:
+            *whole, last = file.read().split(b"\n")
+    except FileNotFoundError:
+        return [], 0
+    lines = [(line, _object(line)) for line in (*whole, last) if line.strip()]
+    found = [(line, row) for line, row in lines if row is not None and valid(row)]
+    bad = len(lines) - len(found)
+    unfinished = last.strip() and not (found and found[-1][0] is last)
+    return found, bad - bool(unfinished)
+
+
+def _object(line: bytes) -> Row | None:
+    """Parses a line; None for one that is no JSON object, or has integers of more than 64 bits."""
+    try:
+        row = json.loads(line.decode(), parse_constant=lambda _: None, parse_float=_finite, parse_int=_integer)
+    except (ValueError, RecursionError):
         return None
-    return row
+    return row if isinstance(row, dict) else None
+
+
+def _finite(text: str) -> float | None:
+    return number if math.isfinite(number := float(text)) else None
+
+
+def _integer(text: str) -> int:
+    if len(text) > 18:
+        raise ValueError(f"{len(text)} digits")
+    return int(text)
+
+
+def is_number(value: Any) -> bool:
+    """Says whether what JSON has is a number, or None in the place of one."""
+    return value is None or type(value) in (int, float)
+
+
+def _is_row(row: Row) -> bool:
+    step, members = row.get("step"), row.get("members", {})
+    return (
+        type(step) is int
+        and step >= 0
+        and isinstance(members, dict)
+        and all(isinstance(each, list) and all(map(is_number, each)) for each in members.values())
+        and all(is_number(value) for name, value in row.items() if name != "members")
+    )
 
 
 class Log:
@@ -70,18 +120,25 @@ class Log:
         self.images_per_step = images_per_step
         self.path = directory / "metrics.jsonl"
         self._forget_after(done)
-        self.file = self.path.open("a")
+        self.file = os.fdopen(open_regular(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), "a")
         folder = directory / "tensorboard"
         self.events = _events(folder, done)
         self.each = [_events(folder / f"member-{number}", done) for number in range(members)]
 
     def _forget_after(self, done: int) -> None:
-        """Drops rows of steps that a killed run made after its last checkpoint, and a line it didn't finish."""
-        if not self.path.exists():
-            return
-        kept = [line for line in self.path.read_text().splitlines() if (row := _row(line)) and row["step"] <= done]
-        with atomic_write(self.path) as temporary:
-            temporary.write_text("".join(line + "\n" for line in kept))
+        """Drops rows of steps that a killed run made after its last checkpoint, and lines that are no rows. Where a
+        kill doesn't explain these, the file as it was is kept."""
+        lines, bad = read_lines(self.path, _is_row)
+        if bad:
+            kept = _copy_of(self.path)
+            print(
+                f"warning: {bad} line{'s' * (bad > 1)} of {self.path} can't be read and "
+                f"{'are' if bad > 1 else 'is'} left out; the file as it was is {kept}",
+                file=sys.stderr,
+            )
+        if self.path.exists():
+            with atomic_write(self.path) as temporary:
+                temporary.write_bytes(b"".join(line + b"\n" for line, row in lines if row["step"] <= done))
 
     def rows(self, first_step: int, metrics: dict[str, np.ndarray]) -> None:
         """Metrics `[count]` by name of the steps from `first_step` on; every `LOG_EVERY`th step is kept.
@@ -119,6 +176,15 @@ class Log:
         with contextlib.ExitStack() as stack:  # each of them also where a full disk refuses another's last line
             for file in (self.events, *self.each, self.file):
                 stack.callback(file.close)
+
+
+def _copy_of(path: Path) -> Path:
+    """Copies a file that was damaged beside it, and returns the copy's name."""
+    names = itertools.chain([""], (f"-{number}" for number in itertools.count(2)))
+    copy = next(free for name in names if not (free := path.with_name(f"{path.name}.damaged{name}")).exists())
+    with atomic_write(copy) as temporary:
+        shutil.copyfile(path, temporary)
+    return copy
 
 
 def _events(folder: Path, done: int) -> Any:

@@ -1,15 +1,20 @@
 """Pictures of all that a GAN draws, as PNG files and animated GIFs, each written atomically."""
 
 import math
-from collections.abc import Mapping, Sequence
+import os
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image
 
-from jaxgan.files import atomic_write
+from jaxgan.files import atomic_write, open_regular
 from jaxgan.media import Image as Shown
 from jaxgan.media import Medium, side_by_side
+
+T = TypeVar("T")
 
 FRAMES = 100  # most frames in the animation of a run
 
@@ -70,20 +75,39 @@ def save_gif(path: Path, frames: Sequence[np.ndarray], milliseconds: int = 120) 
 
 
 def animate(folder: Path, path: Path) -> None:
-    """Writes the folder's PNG files, at most 100 evenly chosen, as one animation; none where there are no files."""
+    """Writes the folder's PNG files, at most 100 evenly chosen, as one animation; none where there are no files. What
+    is no picture, or not of the size that most of them have, is left out."""
     files = sorted(folder.glob("*.png"))
     if not files:
         return
     chosen = [files[i] for i in np.unique(np.linspace(0, len(files) - 1, FRAMES).astype(int))]
-    frames = [frame for file in chosen if (frame := _frame(file)) is not None]
+    sizes = {file: size for file in chosen if (size := _size(file))}
+    # Of two that are as common it is the newer: the run has written its last picture just now.
+    usual = max(reversed(list(sizes.values())), key=list(sizes.values()).count, default=None)
+    frames = [frame for file, size in sizes.items() if size == usual and (frame := _frame(file)) is not None]
     if frames:
         save_gif(path, frames)
 
 
+def _size(file: Path) -> tuple[str, int, int] | None:
+    """Returns the mode and size that a picture's first bytes tell; None for what is no picture of a run's."""
+    return _look(file, lambda picture: (picture.mode, *picture.size) if picture.mode in ("L", "RGB") else None)
+
+
 def _frame(file: Path) -> np.ndarray | None:
     """Reads a picture `[H, W, C]`; None for a file that was damaged since, for which the animation needn't fail."""
+    return _look(file, lambda picture: np.atleast_3d(np.asarray(picture)))
+
+
+def _look(file: Path, at: Callable[[Image.Image], T | None]) -> T | None:
+    """Opens a PNG file and returns what `at` makes of it; None where that fails, as of a link, a pipe or a file that
+    would unfold to more than memory should hold."""
     try:
-        with Image.open(file) as picture:
-            return np.atleast_3d(np.asarray(picture))
-    except (OSError, SyntaxError, ValueError):
+        with (
+            warnings.catch_warnings(action="error"),
+            os.fdopen(open_regular(file, os.O_RDONLY), "rb") as content,
+            Image.open(content, formats=["PNG"]) as picture,
+        ):
+            return at(picture)
+    except Exception:  # noqa: BLE001 - Pillow raises many kinds, and warns of what is odd
         return None

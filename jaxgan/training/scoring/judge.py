@@ -1,7 +1,10 @@
 """Scoring a state's samples: on the way of a run, and after it."""
 
 import dataclasses
+import functools
 import json
+import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,8 +13,9 @@ import numpy as np
 from tqdm import tqdm
 
 from jaxgan.evaluation import content_of, record, scores
+from jaxgan.files import open_regular, sync_folder
 from jaxgan.training.errors.usage import UsageError
-from jaxgan.training.output.log import bar_interval, read_rows
+from jaxgan.training.output.log import bar_interval, is_number, read_lines
 from jaxgan.training.recipe.gan import Weights
 from jaxgan.training.scoring.measures import Measure
 from jaxgan.training.scoring.real_data import RealData
@@ -91,14 +95,41 @@ def about_state(step: int, seed: int, member: int | None, *, weights: Weights = 
 
 
 def append(directory: Path, records: Sequence[dict[str, Any]]) -> None:
-    """Adds records to `evaluations.jsonl` in a directory."""
-    path = directory / FILE
-    # A kill may have left a line unfinished.
-    cut = path.exists() and not path.read_bytes().endswith(b"\n") and path.stat().st_size > 0
-    with path.open("a") as file:
-        file.write("\n" * cut + "".join(json.dumps(record) + "\n" for record in records))
+    """Adds records to `evaluations.jsonl` in a directory, synced to the disk. OSError where that is a link or no
+    regular file."""
+    with os.fdopen(open_regular(directory / FILE, os.O_RDWR | os.O_CREAT | os.O_APPEND), "r+b") as file:
+        end = file.seek(0, os.SEEK_END)
+        file.seek(max(0, end - 1))
+        cut = file.read(1) not in (b"", b"\n")  # a kill may have left a line unfinished
+        file.write(("\n" * cut + "".join(json.dumps(record) + "\n" for record in records)).encode())
+        file.flush()
+        os.fsync(file.fileno())
+    sync_folder(directory)
 
 
 def read(directory: Path) -> list[dict[str, Any]]:
-    """Returns the records of `evaluations.jsonl` in a directory; none where there is no such file."""
-    return read_rows(directory / FILE)
+    """Returns the records of `evaluations.jsonl` in a directory; none where there is no such file. Lines that are no
+    records are left out, and stay in the file. UsageError where it can't be read."""
+    try:
+        lines, bad = read_lines(directory / FILE, _is_record)
+    except OSError as error:
+        raise UsageError(f"can't read {directory / FILE}: {error.strerror or error}; move it away") from None
+    if bad:
+        _warn(f"{bad} line{'s' * (bad > 1)} of {directory / FILE} can't be read, left out")
+    return [record for _, record in lines]
+
+
+@functools.cache  # once is enough, however often the file is read
+def _warn(text: str) -> None:
+    print(f"warning: {text}", file=sys.stderr)
+
+
+def _is_record(record: dict[str, Any]) -> bool:
+    texts = all(isinstance(record.get(name), str) for name in ("key", "name"))
+    counts = all(type(record.get(name, 0)) is int for name in ("samples", "real", "records_of_step", "together"))
+    # None: of one GAN, or of no step.
+    whole = all(type(record.get(name)) in (int, type(None)) for name in ("step", "member"))
+    placed = record.get("step") is not None or "during_training" not in record
+    known = "value" in record and ("member" in record or record.get("step") is None)
+    numbers = all(is_number(record.get(name)) for name in ("value", "std"))
+    return texts and counts and whole and placed and known and numbers

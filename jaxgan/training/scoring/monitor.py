@@ -132,8 +132,8 @@ class Monitor:
         found = [record for record in self.records() if record["step"] == step and record["member"] in live]
         if not found:
             return False
-        count: int = found[-1].get("records_of_step") or found[-1]["together"]  # its name before 0.2
-        return len(found) >= count
+        count = found[-1].get("records_of_step") or found[-1].get("together")  # its name before 0.2
+        return count is not None and len(found) >= count
 
     def verdict(self, frozen: np.ndarray) -> tuple[list[str], str]:
         """Returns the lines to print at the end of a run and, where all of its GANs have collapsed, the error that ends

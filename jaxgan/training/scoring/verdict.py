@@ -41,7 +41,7 @@ def _by_step(records: Iterable[Record], member: int | None) -> dict[int, dict[st
     newest."""
     found: dict[int, dict[str, dict[str | None, float]]] = {}
     for record in records:
-        if record["member"] == member:
+        if record["member"] == member and record["value"] is not None:
             found.setdefault(record["step"], {}).setdefault(record["key"], {})[record.get("output")] = record["value"]
     return {
         step: {key: float(np.mean(list(each.values()))) for key, each in keys.items()}
@@ -79,7 +79,7 @@ def collapse(records: Sequence[Record], metric: str, member: int | None = None) 
         return f"{last['modes']:.0f} modes are left of {most['modes']:.0f}"
     top = best(records, metric, [member])
     key = RANKED_BY.get(metric, metric)
-    if metric in ("fid", "swd", "vectors") and top and last[key] > WORSE * top.value:
+    if metric in ("fid", "swd", "vectors") and top and last.get(key, 0) > WORSE * top.value:
         return f"{top.name} is {last[key]:.4g}, and was {top.value:.4g} at step {top.step}"
     return None
 

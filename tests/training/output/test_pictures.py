@@ -1,5 +1,10 @@
 """Pictures of all that a GAN draws, and files of them."""
 
+import io
+import os
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -72,3 +77,85 @@ def test_a_run_is_animated_in_the_order_of_its_steps(tmp_path):
 def test_nothing_is_no_animation(tmp_path):
     with pytest.raises(ValueError, match="at least one frame"):
         save_gif(tmp_path / "walk.gif", [])
+
+
+def png(width, height, content):
+    """A grey PNG by hand, whatever size its first bytes tell."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(content)) + chunk(b"IEND", b"")
+
+
+def animated(mode):
+    first, *others = [Image.new(mode, (8, 6), colour) for colour in (1, 2, 3)]
+    file = io.BytesIO()
+    first.save(file, format="PNG", save_all=True, append_images=others)
+    return file.getvalue()
+
+
+def of_size(mode, *size):
+    file = io.BytesIO()
+    Image.new(mode, size).save(file, format="PNG")
+    return file.getvalue()
+
+
+ODD = {
+    "bomb": png(20_000, 20_000, bytes(20_001 * 20_000)),
+    "what Pillow warns of": png(10_000, 10_000, b""),
+    "more than memory": png(2**31 - 1, 2**31 - 1, b""),
+    "no pixels": png(8, 6, b""),
+    "no size": png(0, 0, b""),
+    "another size": of_size("L", 9, 6),
+    "colours": of_size("RGB", 8, 6),
+    "palette": of_size("P", 8, 6),
+    "transparency": of_size("RGBA", 8, 6),
+    "16 bits": of_size("I;16", 8, 6),
+    "a GIF": b"GIF89a" + bytes(20),
+    "PostScript": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 6\n",
+    "nothing": b"",
+    "cut short": png(8, 6, bytes(7 * 6))[:50],
+    "text": png(8, 6, bytes(7 * 6)).replace(b"IDAT", b"tEXt"),
+}
+
+
+@pytest.mark.parametrize("place", ["0", "2", "9"])
+@pytest.mark.parametrize("content", ODD.values(), ids=ODD)
+def test_a_file_that_is_no_picture_of_the_run_is_left_out_of_the_animation(content, place, tmp_path):
+    for step in (1, 3, 4):
+        save_png(tmp_path / f"{step}.png", np.full((6, 8, 1), 40 * step, np.uint8))
+    (tmp_path / f"{place}.png").write_bytes(content)
+    animate(tmp_path, tmp_path / "a.gif")
+    with Image.open(tmp_path / "a.gif") as animation:
+        assert animation.n_frames == 3 and animation.size == (8, 6)
+
+
+def test_the_first_frame_of_an_animated_picture_is_taken(tmp_path):
+    (tmp_path / "1.png").write_bytes(animated("L"))
+    save_png(tmp_path / "2.png", np.full((6, 8, 1), 200, np.uint8))
+    animate(tmp_path, tmp_path / "a.gif")
+    with Image.open(tmp_path / "a.gif") as animation:
+        assert animation.n_frames == 2
+
+
+KINDS = ["pipe", "folder", "link"]
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("1.png")], ids=KINDS)
+def test_what_is_no_file_is_left_out_of_the_animation(make, tmp_path):
+    for step in (1, 3):
+        save_png(tmp_path / f"{step}.png", np.full((6, 8, 1), 40 * step, np.uint8))
+    make(tmp_path / "2.png")
+    animate(tmp_path, tmp_path / "a.gif")
+    with Image.open(tmp_path / "a.gif") as animation:
+        assert animation.n_frames == 2
+
+
+def test_of_two_sizes_that_are_as_common_the_newer_is_animated(tmp_path):
+    save_png(tmp_path / "1.png", np.zeros((6, 8, 1), np.uint8))
+    save_png(tmp_path / "2.png", np.zeros((8, 8, 1), np.uint8))
+    animate(tmp_path, tmp_path / "a.gif")
+    with Image.open(tmp_path / "a.gif") as animation:
+        assert animation.size == (8, 8)
