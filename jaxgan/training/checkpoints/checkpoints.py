@@ -1,6 +1,7 @@
 """Checkpoints of a run's state, with Orbax: written in the background, whole or not at all, the newest few kept.
 
-Orbax restores what a disk has changed without a word, so every array's digest is saved with it and compared.
+Orbax restores what a disk has changed without a word, so every array's digest is saved with it and compared. It syncs
+the arrays to the disk, but not the names and descriptions beside them: that is done here, when a save has ended.
 
 Where several processes train, they share the directory, and all call each method of `Checkpoints` at the same moment of
 their run. The first looks at the folder, tidies it and warns, for all; a checkpoint that one can't read is damaged for
@@ -12,6 +13,8 @@ import itertools
 import shutil
 import sys
 import time
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,8 +23,12 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 
+from jaxgan.files import sync_file, sync_tree
 from jaxgan.training.checkpoints.digest import digests
+from jaxgan.training.checkpoints.names import taken_literally
 from jaxgan.training.checkpoints.orbax_errors import LEFTOVERS, reason_of, silence_tracebacks
+from jaxgan.training.checkpoints.read_back import read_back
+from jaxgan.training.checkpoints.rescue import joined
 from jaxgan.training.checkpoints.version_0_1 import of_version_0_1
 from jaxgan.training.distributed.placement import abstract, placed
 from jaxgan.training.distributed.processes import first, from_first, gather, several
@@ -40,6 +47,10 @@ class SaveError(OSError):
     """A checkpoint that could not be saved: one line that names it and the reason. Those saved before are whole."""
 
 
+class _NotRestorable(Exception):
+    """A checkpoint that was saved but can't be restored; the message says why in a line."""
+
+
 class _Damaged(Exception):
     """A checkpoint that is not what was saved, or not for this state; the message says why in a line."""
 
@@ -55,8 +66,9 @@ class Checkpoints:
     """The checkpoints of one run directory, the newest `max_to_keep` of them. Close it, or what is being written is
     lost.
 
-    Unless `read_only`, the caller holds the run's lock: what killed saves left behind is removed. UsageError
-    where the directory can't be read or written."""
+    Unless `read_only`, the caller holds the run's lock: what killed saves left behind is removed. The first save is
+    read back where `read_back` says so; `logs` are files that are synced to the disk with every checkpoint, where they
+    are there. UsageError where the directory can't be read or written."""
 
     def __init__(
         self,
@@ -65,12 +77,19 @@ class Checkpoints:
         *,
         max_to_keep: int | None = MAX_TO_KEEP,
         read_only: bool = False,
+        read_back: bool = False,
+        logs: Sequence[Path] = (),
     ) -> None:
         silence_tracebacks()
         self.folder, self.max_to_keep = (directory / name).absolute(), max_to_keep
         self.aside = self.folder.with_name("damaged")
         self.read_only = read_only
+        self.logs = logs
         self.saving: int | None = None  # the step that is written in the background
+        self.settled: Future[None] | None = None  # its end
+        self.background = ThreadPoolExecutor(1, thread_name_prefix="checkpoints")
+        self.to_read_back = read_back
+        self.reading_back = False
         self.manager: Any = None
         try:
             from_first(self._saved_steps)
@@ -106,7 +125,16 @@ class Checkpoints:
                 raise ValueError(f"step {self.newest()} is saved already")
         except Exception as error:  # Orbax raises many kinds, bare Exception among them
             raise self._save_error(step, error) from error
-        self.saving = step
+        like = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), saved)
+        arguments = self.manager, step, like if self.to_read_back else None
+        self.settled = self.background.submit(self._settle, *arguments)
+        self.saving, self.reading_back, self.to_read_back = step, self.to_read_back, False
+
+    def check(self) -> None:
+        """Raises SaveError as soon as the checkpoint that is read back is known to be none. To be called now and then;
+        waits for nothing, and asks the other processes only while that one is read."""
+        if self.reading_back and gather(first() and (self.settled is None or self.settled.done()))[0].any():
+            self._wait()
 
     def keep_only(self, step: int) -> None:
         """Waits until `step` is on the disk, then removes the others. SaveError where it could not be saved."""
@@ -185,7 +213,7 @@ class Checkpoints:
             )
             # Without the handler it decides by the first folder it sees, which may be damaged, what all of them are.
             handler = ocp.StandardCheckpointHandler(multiprocessing_options=processes)
-            self.manager = ocp.CheckpointManager(self.folder, options=options, item_handlers=handler)
+            self.manager = ocp.CheckpointManager(self._literal(), options=options, item_handlers=handler)
         return self.manager
 
     def _close_manager(self) -> None:
@@ -196,27 +224,44 @@ class Checkpoints:
 
     def _wait(self, *, alone: bool = False) -> None:
         """Waits for the save in the background. SaveError where it failed, here or, unless `alone`, elsewhere."""
-        step, self.saving = self.saving, None
-        if step is None:
+        step, settled = self.saving, self.settled
+        self.saving, self.settled, self.reading_back = None, None, False
+        if step is None or settled is None:
             return
-        failed: Exception | None = None
-        try:
-            self._open().wait_until_finished()
-        except Exception as error:  # noqa: BLE001 - as in save
-            failed = error
-        if not failed and first() and not self._path(step).is_dir():
-            failed = FileNotFoundError("it was removed while it was written")
+        failed = settled.exception()
         if not alone and gather(failed is not None).any():
             failed = failed or OSError("another process has failed to write its part")
         if failed:
             raise self._save_error(step, failed) from failed
 
-    def _save_error(self, step: int, error: Exception) -> SaveError:
+    def _settle(self, manager: Any, step: int, like: Any) -> None:
+        """Waits for Orbax' save of a step, in a thread of our own, has the first process sync it to the disk and, where
+        `like` says what was saved, read it back."""
+        manager.wait_until_finished()
+        if not first():
+            return
+        if not self._path(step).is_dir():
+            raise FileNotFoundError("it was removed while it was written")
+        for log in filter(Path.exists, self.logs):
+            sync_file(log)
+        sync_tree(self._path(step))
+        if like is not None:
+            with joined(self._path(step) / "default", self._literal() / str(step) / "default") as file:
+                try:
+                    reason = read_back(file, like)
+                except Exception as error:
+                    raise _NotRestorable(self._reason(error)) from error
+            if reason:
+                raise _NotRestorable(reason)
+
+    def _save_error(self, step: int, error: BaseException) -> SaveError:
         """Returns the error to raise, and clears away what failed, so that the next save starts anew with its space."""
         self._close_manager()
         with contextlib.suppress(OSError):
             if first():
                 self._remove_leftovers()
+        if isinstance(error, _NotRestorable):
+            return SaveError(f"checkpoint {self._path(step)} was saved but can't be restored: {error}")
         return SaveError(f"checkpoint {self._path(step)} can't be saved: {self._reason(error)}")
 
     def _entries(self) -> list[Path]:
@@ -254,11 +299,12 @@ class Checkpoints:
         reason, restored, wanted, today = "", {}, [], lambda state: state
         try:
             # Not by the manager, where those who can read would wait for those who can't.
-            reader, file = ocp.StandardCheckpointHandler(), self._path(step) / "default"
-            shapes, today = of_version_0_1(jax.tree.map(abstract, like), _fields(reader.metadata(file)))
-            wanted = jax.tree.leaves(shapes)
-            target = {"state": shapes, "digest": abstract(jax.ShapeDtypeStruct((len(wanted),), jnp.uint32))}
-            restored = reader.restore(file, args=ocp.args.StandardRestore(target))
+            reader, name = ocp.StandardCheckpointHandler(), Path(str(step), "default")
+            with joined(self.folder / name, self._literal() / name) as file:
+                shapes, today = of_version_0_1(jax.tree.map(abstract, like), _fields(reader.metadata(file)))
+                wanted = jax.tree.leaves(shapes)
+                target = {"state": shapes, "digest": abstract(jax.ShapeDtypeStruct((len(wanted),), jnp.uint32))}
+                restored = reader.restore(file, args=ocp.args.StandardRestore(target))
         except Exception as error:  # noqa: BLE001 - as in save
             reason = self._reason(error)
         self._raise_if_damaged(reason)
@@ -268,8 +314,12 @@ class Checkpoints:
             if differs or leaf.dtype != want.dtype:  # Orbax restores a key whatever was asked for
                 is_not = "what was saved" if differs else f"of type {want.dtype} but {leaf.dtype}"
                 reason = reason or f"{jax.tree_util.keystr(path)} is not {is_not}"
-        self._raise_if_damaged(reason)
         state: State = today(saved)
+        # What says which examples and random numbers come next is the state's own count.
+        count = getattr(state, "step", None)
+        if count is not None and int(count) != step:
+            reason = reason or f"its state is of step {int(count)}"
+        self._raise_if_damaged(reason)
         return state
 
     def _raise_if_damaged(self, reason: str) -> None:
@@ -303,5 +353,12 @@ class Checkpoints:
     def _path(self, step: int) -> Path:
         return self.folder / str(step)
 
+    def _literal(self) -> Path:
+        """Returns the folder's path for Orbax."""
+        return taken_literally(self.folder.parent) / self.folder.name
+
     def _reason(self, error: BaseException) -> str:
-        return reason_of(error, self.folder, f"another process has not written its part in {PATIENCE} s")
+        folder = self.folder
+        with contextlib.suppress(OSError, UsageError):
+            folder = self._literal()
+        return reason_of(error, folder, f"another process has not written its part in {PATIENCE} s")

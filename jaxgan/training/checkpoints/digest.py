@@ -6,7 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-__all__ = ["digests"]
+__all__ = ["digests", "host_digest"]
+
+CHUNK = 1 << 20  # words that are mixed at once on the host
 
 
 def _words(leaf: jax.Array) -> jax.Array:
@@ -54,3 +56,21 @@ def digests(leaves: Sequence[jax.Array]) -> jax.Array:
     does but for one case in 2^32. Zero bits where there are no elements. ValueError without leaves.
     """
     return jnp.stack([_digest(leaf) for leaf in leaves])
+
+
+def host_digest(leaf: np.ndarray | jax.Array) -> int:
+    """Returns the digest of an array or typed key as `digests` does, computed by NumPy in the host's memory."""
+    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        leaf = jax.random.key_data(leaf)
+    flat = np.ascontiguousarray(leaf).reshape(-1)
+    if flat.dtype != np.bool_:
+        flat = flat.view({1: np.uint8, 2: np.uint16}.get(flat.dtype.itemsize, np.uint32))
+    total = 0
+    for start in range(0, len(flat), CHUNK):
+        words = flat[start : start + CHUNK].astype(np.uint32)
+        places = np.arange(start, start + len(words), dtype=np.uint64).astype(np.uint32)
+        mixed = words ^ (places * np.uint32(0x9E3779B9))
+        mixed = (mixed ^ (mixed >> 16)) * np.uint32(0x85EBCA6B)
+        mixed = (mixed ^ (mixed >> 13)) * np.uint32(0xC2B2AE35)
+        total += int(np.sum(mixed ^ (mixed >> 16), dtype=np.uint64))
+    return total % 2**32

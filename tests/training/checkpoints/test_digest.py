@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jaxgan.training.checkpoints.digest import digests
+from jaxgan.training.checkpoints.digest import digests, host_digest
 
 
 def by_hand(array):
@@ -36,7 +36,7 @@ TYPES = [np.float32, ml_dtypes.bfloat16, np.float16, np.int32, np.uint8, np.int8
 def test_a_digest_is_what_it_is_by_hand_and_any_bit_changes_it(dtype):
     array = example(dtype)
     expected = int(digests([jnp.asarray(array)])[0])
-    assert expected == by_hand(array)
+    assert expected == by_hand(array) == host_digest(array)
     for place in range(array.nbytes):
         for bit in range(1 if dtype is bool else 8):
             flipped = array.copy()
@@ -48,16 +48,23 @@ def test_digests_of_keys_scalars_and_nothing():
     key = jax.random.key(7)
     leaves = [key, jnp.float32(1.5), jnp.zeros((0, 3)), jnp.zeros(4), jax.random.split(key, 3)]
     expected = [np.asarray(jax.random.key_data(x) if x is key or x.shape == (3,) else x) for x in leaves]
-    assert digests(leaves).tolist() == [by_hand(array) for array in expected]
+    assert digests(leaves).tolist() == [by_hand(array) for array in expected] == [*map(host_digest, leaves)]
     assert int(digests([jnp.zeros((0, 3))])[0]) == 0
     assert int(digests([key])[0]) != int(digests([jax.random.key(6)])[0])
     assert int(digests([jnp.array([1 + 2j, 3j])])[0]) == by_hand(np.array([1, 2, 0, 3], np.float32))
+    assert host_digest(np.array([1 + 2j, 3j], np.complex64)) == by_hand(np.array([1, 2, 0, 3], np.float32))
 
 
 def test_numbers_of_64_bits_are_two_words_each():
     array = np.random.default_rng(0).normal(size=(3, 5))
     with jax.enable_x64(True):
-        assert int(digests([jnp.asarray(array)])[0]) == by_hand(array.view(np.uint32))
+        assert int(digests([jnp.asarray(array)])[0]) == by_hand(array.view(np.uint32)) == host_digest(array)
+
+
+def test_on_the_host_an_array_is_mixed_in_parts_as_if_it_were_whole(monkeypatch):
+    monkeypatch.setattr("jaxgan.training.checkpoints.digest.CHUNK", 7)
+    array = np.random.default_rng(0).normal(size=(5, 4, 3)).astype(np.float32)
+    assert host_digest(array.T) == by_hand(np.ascontiguousarray(array.T))
 
 
 def test_words_that_change_places_change_the_digest():

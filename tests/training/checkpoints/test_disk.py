@@ -114,6 +114,15 @@ def test_a_full_disk_fails_a_checkpoint_and_keeps_those_before(small_disk, capfd
     assert Checkpoints(small_disk, read_only=True).restore_newest(state(0))[0] == 12
 
 
+def test_a_disk_that_turns_read_only_fails_a_checkpoint_and_keeps_those_before(small_disk):
+    checkpoints = Checkpoints(small_disk)
+    save_and_close(checkpoints, 4)
+    mount("-o", "remount,ro", small_disk)
+    with pytest.raises(SaveError, match=r"^checkpoint .*/checkpoints/8 can't be saved: Read-only file system"):
+        save_and_close(checkpoints, 8)
+    assert Checkpoints(small_disk, read_only=True).restore_newest(state(0))[0] == 4
+
+
 def test_a_state_larger_than_the_disk_leaves_the_space_that_it_took(small_disk):
     checkpoints = Checkpoints(small_disk)
     checkpoints.save(4, state(4))

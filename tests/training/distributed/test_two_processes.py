@@ -106,7 +106,7 @@ def test_a_killed_process_ends_the_other_and_the_run_goes_on_with_two_and_with_o
 
 @pytest.mark.slow
 def test_a_preempted_process_saves_and_stops_both(tmp_path):
-    directory = tmp_path / "run"
+    directory = tmp_path / "run[1]"  # which Orbax must be given by another name, of each process' own
     with processes(directory, "--steps", "100000", "--checkpoint-every", "1000") as started:
         deadline = time.monotonic() + LONG
         while not (directory / "metrics.jsonl").exists() or not rows(directory):
@@ -173,18 +173,59 @@ with contextlib.closing(Checkpoints(pathlib.Path(directory))) as checkpoints:
 """
 
 
-@pytest.mark.slow
-def test_two_folders_that_are_written_at_once_dont_wait_at_one_barrier(tmp_path):
+def both(program, directory):
+    """The ends of two processes that run a program with a coordinator, their number and a directory: status and
+    stderr of each."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         coordinator = f"127.0.0.1:{free.getsockname()[1]}"
     started = [
         subprocess.Popen(
-            [sys.executable, "-c", TWO_FOLDERS, coordinator, str(number), str(tmp_path)],
+            [sys.executable, "-c", program, coordinator, str(number), str(directory)],
             cwd=ROOT, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
         )
         for number in range(2)
     ]  # fmt: skip
-    ends = [process.communicate(timeout=LONG)[1][-2000:] for process in started]
-    assert [process.returncode for process in started] == [0, 0], ends
+    said = [process.communicate(timeout=LONG)[1][-2000:] for process in started]
+    return [(process.returncode, each) for process, each in zip(started, said, strict=True)]
+
+
+@pytest.mark.slow
+def test_two_folders_that_are_written_at_once_dont_wait_at_one_barrier(tmp_path):
+    ends = both(TWO_FOLDERS, tmp_path)
+    assert [status for status, _ in ends] == [0, 0], ends
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir() if path.name.isdigit()) == ["6", "7", "8"]
+
+
+NOT_RESTORABLE = """
+import pathlib, sys, time
+import jax, jax.numpy as jnp, numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxgan.training.checkpoints import checkpoints as room
+from jaxgan.training.distributed import processes
+
+coordinator, number, directory = sys.argv[1:]
+processes.join(coordinator, 2, int(number))
+read = room.read_back
+room.read_back = lambda file, saved: time.sleep(1) or read(file, saved) or "it is bad"
+checkpoints = room.Checkpoints(pathlib.Path(directory), read_back=True)
+everywhere = NamedSharding(Mesh(np.array(jax.devices()), "all"), PartitionSpec())
+checkpoints.save(1, {"x": jnp.arange(100_000.0), "key": jax.jit(jax.random.key, out_shardings=everywhere)(0)})
+chunks = 0
+try:
+    while chunks < 100_000:
+        checkpoints.check()
+        chunks += 1
+except room.SaveError as error:
+    print(f"after {chunks} chunks: {error}", file=sys.stderr)
+"""
+
+
+@pytest.mark.slow
+def test_all_processes_end_at_once_where_the_first_checkpoint_cannot_be_restored(tmp_path):
+    (tmp_path / "run[1]").mkdir()
+    (one, said), (other, told) = both(NOT_RESTORABLE, tmp_path / "run[1]")
+    assert one == other == 0, (said, told)
+    one, _, why = said.splitlines()[-1].partition(": ")
+    assert one.startswith("after ") and told.splitlines()[-1].startswith(f"{one}: "), "in the same iteration"
+    assert why == f"checkpoint {tmp_path}/run[1]/checkpoints/1 was saved but can't be restored: it is bad"
