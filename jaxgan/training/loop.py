@@ -47,6 +47,7 @@ from jaxgan.training.recipe.gan import GAN, Build, build_gan
 from jaxgan.training.recipe.loading import Given, address, drawn_from, load
 from jaxgan.training.recipe.members import Member, ensemble_of, members_of
 from jaxgan.training.run.directory import Run, new_directory
+from jaxgan.training.run.folder import clear_leftovers, named, refuse_others
 from jaxgan.training.run.fork import fork, resolve_fork
 from jaxgan.training.run.lock import locked
 from jaxgan.training.scoring.measures import Measure, measures_for
@@ -148,8 +149,10 @@ class Setup:
 
 def set_up(build: Build, options: Options, given: Given | None) -> Setup:
     """Loads the data, builds the GAN (or several) and decides where its arrays lie. UsageError for wrong options."""
-    run = Run(Path(options.workdir).expanduser()) if options.workdir else None
+    run = Run(named(options.workdir)) if options.workdir else None
     record = processes.from_first(run.record) if run else None
+    if run and not record:
+        processes.from_first(lambda: refuse_others(run.directory))
     options = _resolve(options, run, record)
     data = load(options, given)
     spec = DataSpec.of(data, options.crop_shape)
@@ -230,6 +233,7 @@ class Session:
         self.signals = stack.enter_context(catch_signals())
         self.first = processes.first()  # the process that writes and speaks
         self.log: Log | None = None
+        self.still_there: Callable[[], None] = lambda: None  # of the first process, which holds the directory
         self.state: State = None
         self.step = self.saved = 0
 
@@ -243,7 +247,9 @@ class Session:
 
         def claim() -> None:
             self.run.make()
-            self.stack.enter_context(locked(self.directory))
+            self.still_there = self.stack.enter_context(locked(self.directory))
+            with self.run.writing():
+                clear_leftovers(self.directory)
             self.run.check(setup.build, self.options, setup.spec, setup.frozen)
 
         processes.from_first(claim)
@@ -251,7 +257,7 @@ class Session:
     def restore_state(self) -> None:
         """Takes the state as it was saved, or from another run, or from the beginning."""
         setup, record = self.setup, self.setup.record
-        self.checkpoints = Checkpoints(self.directory)
+        self.checkpoints = Checkpoints(self.directory, read_back=True, logs=[self.directory / "metrics.jsonl"])
         self.restored = self.checkpoints.restore_newest(setup.like)
         begun = setup.begun
         if record and not self.restored:
@@ -306,7 +312,8 @@ class Session:
         """Trains until the last step, saves and shows on the way. Stopped where something ends it earlier."""
         self.show = self._display()
         members = len(self.setup.members)
-        log = Log(self.directory, self.done, self.setup.gan.taken(), members) if self.first else None
+        with writing_in(self.directory):
+            log = Log(self.directory, self.done, self.setup.gan.taken(), members) if self.first else None
         files = contextlib.closing(log) if log else contextlib.nullcontext()
         try:
             with writing_in(self.directory), contextlib.closing(self.checkpoints), files as self.log:
@@ -367,6 +374,7 @@ class Session:
                 on_chunk(self.state, metrics)
             self._show_progress(metrics, count, seconds)
             self._handle_events(metrics)
+            self.checkpoints.check()
             count = min(CHUNK, max(1, int(SECONDS * count / seconds)))
         return 0
 
@@ -419,12 +427,14 @@ class Session:
     def _show(self) -> None:
         picture = self.show(self.state)
         if self.log and picture is not None:
+            self.still_there()
             save_png(self.directory / "samples" / f"{self.step:08d}.png", picture)
             self.log.image(self.step, picture)
 
     def _save(self) -> None:
         if not all_finite(self.state):
             raise diverged(f"the state of step {self.step} is not finite", self.directory, self.saved)
+        processes.from_first(self.still_there)
         self.checkpoints.save(self.step, self.state)
         self.saved = self.step
 

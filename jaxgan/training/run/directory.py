@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import itertools
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -18,6 +19,7 @@ from jaxgan.training.options.options import Options, as_named_now, differing, na
 from jaxgan.training.output.log import last_step, write_json
 from jaxgan.training.recipe.data_spec import DataSpec
 from jaxgan.training.recipe.gan import Build
+from jaxgan.training.run.folder import refuse_links, refuse_others
 
 __all__ = ["Run", "new_directory"]
 
@@ -51,12 +53,17 @@ class Run:
             ) from None
 
     def make(self) -> None:
-        """Makes the directory where it isn't there yet."""
-        with self._writing():
+        """Makes the directory where it isn't there yet. UsageError, before anything is written, where it is not the
+        run's own or has links in it."""
+        with self.writing():
+            if not self.path.exists():
+                refuse_others(self.directory)
+            refuse_links(self.directory)
             (self.directory / "samples").mkdir(parents=True, exist_ok=True)
 
     @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
+    def writing(self) -> Iterator[None]:
+        """Raises UsageError where the directory can't be written in, or looked at."""
         try:
             yield
         except OSError as error:
@@ -100,13 +107,14 @@ class Run:
             "options": dataclasses.asdict(options),
             "data": data.record(),
         } | ({"frozen": dict(frozen)} if frozen else {})
-        with self._writing():
+        with self.writing():
             write_json(self.path, record)
 
     def refuse_to_begin_again(self, before: dict[str, Any]) -> None:
         """Raises UsageError where the run, which had these options, has no checkpoint, but must have had one: it was
         put aside, or lost."""
-        logged = last_step(self.directory)
+        with self.writing():
+            logged = last_step(self.directory)
         began = before.get("step") or 0  # with another run's state
         # A checkpoint is whole, at the latest, before the next but one is begun.
         if logged > began + 2 * before["checkpoint_every"] or (self.directory / "damaged").exists():
@@ -136,7 +144,9 @@ def new_directory(name: str) -> Path:
         try:
             path.mkdir(parents=True)
             break
-        except FileExistsError:
+        except FileExistsError as error:
+            if not os.path.lexists(path):
+                raise UsageError(f"can't make run directory {path}: {error.filename} is no folder") from None
             path = path.with_name(f"{short}-{stamp}-{number}")
         except OSError as error:
             raise UsageError(f"can't make run directory {path}: {error.strerror}; choose a --workdir") from None

@@ -14,6 +14,7 @@ from jaxgan.training.recipe.data_spec import DataSpec
 from jaxgan.training.recipe.gan import Build
 from jaxgan.training.recipe.members import ensemble_of, members_of
 from jaxgan.training.run.directory import Run
+from jaxgan.training.run.folder import named
 from jaxgan.training.run.open_run import read_checkpoint
 
 __all__ = ["fork", "resolve_fork"]
@@ -30,8 +31,8 @@ def resolve_fork(options: Options, record: dict[str, Any] | None) -> Options:
             return options
         began = {name: record["options"].get(name) for name in ("from_run", "step")}
         return dataclasses.replace(options, **began)
-    source = Path(options.from_run).expanduser().absolute()
-    if options.workdir and Path(options.workdir).expanduser().resolve() == source.resolve():
+    source = named(options.from_run, "--from").absolute()
+    if options.workdir and named(options.workdir).resolve() == source.resolve():
         raise UsageError(
             f"--from {options.from_run} is the run in --workdir itself; leave --from out to continue it, "
             "or choose another --workdir"

@@ -3,53 +3,77 @@
 import contextlib
 import errno
 import fcntl
-import io
 import os
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from jaxgan.files import open_regular
+from jaxgan.training.errors.stopping import Stopped
 from jaxgan.training.errors.usage import UsageError
 
 __all__ = ["locked"]
 
 TAKEN = (errno.EAGAIN, errno.EACCES)
-UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
+# EBADF: NFS locks only what is open for writing, which no directory can be.
+UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF, errno.EINVAL)
 
 
 @contextlib.contextmanager
-def locked(directory: Path) -> Iterator[None]:
-    """Holds the run directory, which must exist, for the block.
+def locked(directory: Path) -> Iterator[Callable[[], None]]:
+    """Holds the run directory, which must exist, for the block. Yields a function that raises Stopped where the
+    directory's name leads to another one by now.
 
-    UsageError where another holds it or it can't be written in. The kernel ends the hold with the process, however
-    that ends; the file `lock`, which says who has it, stays and means nothing by itself.
+    UsageError where another holds it or it can't be written in. It is the directory itself that is locked, whatever it
+    is called and whoever removes files from it. The file `lock` says who has it; it is locked too, for file systems
+    that lock no directories, and stays and means nothing by itself. The kernel ends the hold with the process, however
+    that ends.
     """
-    path = directory / "lock"
+    directory = directory.absolute()
     with contextlib.ExitStack() as stack:
         try:
-            file = stack.enter_context(path.open("a+b", buffering=0))
-            if _taken(file, path):
-                file.seek(0)
-                holder = file.read().decode().strip() or "another process"
+            folder = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+            stack.callback(os.close, folder)
+            file = os.fdopen(open_regular(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_APPEND), "r+b", buffering=0)
+            stack.enter_context(file)
+            of_folder, of_file = _take(folder), _take(file.fileno())
+            if any(error and error.errno in TAKEN for error in (of_folder, of_file)):
+                holder = file.read().decode(errors="replace").strip() or "another process"
                 raise UsageError(f"{directory} is being trained by {holder}; wait for it or choose another --workdir")
+            if of_folder and of_file:
+                print(
+                    f"warning: {directory / 'lock'} can't be locked ({of_file.strerror}); train here with one process "
+                    "only",
+                    file=sys.stderr,
+                )
             file.truncate(0)
             file.write(f"process {os.getpid()} on {socket.gethostname()}\n".encode())
         except OSError as error:
             raise UsageError(
                 f"can't write in run directory {directory}: {error.strerror}; choose another --workdir"
             ) from None
-        yield
+
+        def still_there() -> None:
+            locks = [(folder, directory), *([(file.fileno(), directory / "lock")] if of_folder else [])]
+            with contextlib.suppress(OSError):
+                if all(os.path.samestat(os.fstat(descriptor), path.stat()) for descriptor, path in locks):
+                    return
+            raise Stopped(
+                f"{locks[-1][1]} was moved, removed or replaced while this run trained in {directory}; what was saved "
+                "before is in the directory, wherever it is now, and can be continued there",
+                1,
+            )
+
+        yield still_there
 
 
-def _taken(file: io.FileIO, path: Path) -> bool:
-    """Takes the lock unless another has it. On a file system without locks it says so and takes it for free."""
+def _take(descriptor: int) -> OSError | None:
+    """Takes the lock of a file or directory. Returns the error where another has it, or its file system has none."""
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        if error.errno in TAKEN:
-            return True
-        if error.errno not in UNSUPPORTED:
+        if error.errno not in (*TAKEN, *UNSUPPORTED):
             raise
-        print(f"warning: {path} can't be locked ({error.strerror}); train here with one process only", file=sys.stderr)
-    return False
+        return error
+    return None

@@ -20,6 +20,7 @@ from jaxgan.training.recipe.gan import GAN, Weights
 from jaxgan.training.recipe.loading import Given, Held, drawn_from
 from jaxgan.training.recipe.members import Member, ensemble_of, members_of
 from jaxgan.training.run.directory import Run
+from jaxgan.training.run.folder import named
 
 __all__ = ["OpenRun", "open", "read_checkpoint"]
 
@@ -131,7 +132,7 @@ def open(  # noqa: A001
     be), on the first device; `member` picks one GAN of an ensemble. `data` is the set of one's own, or several by name,
     that it was trained on, for what needs examples of it. It may be training still. UsageError where there is no run,
     no such checkpoint or no such member."""
-    where = Path(directory).expanduser().absolute()
+    where = named(directory, "run directory").absolute()
     build, options, spec = Run(where).experiment()
     alone = build(options, spec)
     members = members_of(options)

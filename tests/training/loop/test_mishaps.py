@@ -68,6 +68,23 @@ def test_where_no_checkpoint_is_whole_the_run_does_not_begin_again(tmp_path):
     assert sorted((tmp_path / "run" / "checkpoints").rglob("*")) == before
 
 
+def test_a_folder_that_is_no_run_is_refused_before_the_data_are_read(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "notes.txt").write_text("mine")
+    with pytest.raises(UsageError, match=r"run is not empty and holds no run: it has notes\.txt, but no options\.json"):
+        train(dcgan_mnist.build, tiny(tmp_path, dataset="npz:nowhere.npz"))
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["notes.txt"]
+
+
+def test_a_link_in_the_place_of_the_lock_is_refused(tmp_path):
+    (tmp_path / "victim").write_text("precious")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "lock").symlink_to(tmp_path / "victim")
+    with pytest.raises(UsageError, match=r"run/lock is a link, and a run writes to no file outside"):
+        train(dcgan_mnist.build, tiny(tmp_path))
+    assert (tmp_path / "victim").read_text() == "precious"
+
+
 def test_a_run_without_a_checkpoint_says_that_it_begins_again(tmp_path, capsys):
     train(dcgan_mnist.build, tiny(tmp_path, steps=4))
     shutil.rmtree(tmp_path / "run" / "checkpoints")
