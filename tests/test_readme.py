@@ -58,11 +58,8 @@ def test_the_commands_and_options_exist():
     assert modules == {"experiments.dcgan_mnist", "experiments.gan_ring", *scripts}
     all_options = (Options, *(module.Options for module in (benchmark, compare, data, evaluate, sample)))
     known = {flag(field.name) for of in all_options for field in dataclasses.fields(of)}
-    assert set(re.findall(r"--([a-z][a-z0-9-]+)", text)) <= known | {
-        "help",
-        "options",
-        "logdir",
-    }  # the last is TensorBoard's
+    known |= {"help", "options", "logdir"}  # the last is TensorBoard's
+    assert set(re.findall(r"--([a-z][a-z0-9-]+)", text)) <= known
     headings = {f"#{heading.lower().replace(' ', '-')}" for heading in re.findall(r"^## (.+)$", text, re.MULTILINE)}
     prose = re.sub(r"^```.*?^```|`[^`\n]*`", "", text, flags=re.MULTILINE | re.DOTALL)
     for path in re.findall(r"\]\(([^):]+)\)", prose):
