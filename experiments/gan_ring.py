@@ -9,7 +9,7 @@ sets were made to show (Metz et al. 2017, https://arxiv.org/abs/1611.02163). Pic
 Each takes 18 seconds on two cores of an AMD EPYC.
 
 Two hidden layers of 128 in both players, latents of 16 numbers, non-saturating loss. Samples are shown as
-their density in the square from -1.5 to 1.5.
+their density in the square from -1.5 to 1.5, orange over the blue of the data's, white where both are.
 """
 
 import dataclasses

@@ -75,6 +75,16 @@ def test_the_table_of_seeds():
     ]
 
 
+def test_other_numbers_of_the_score_stand_beside_it():
+    text = table([row(k, 8.0 - k, quality=k / 4) for k in range(3)], None, "modes", ["quality"])
+    members, means = text.split("\n\n")
+    assert [line.split()[:4] for line in members.splitlines()] == [
+        ["member", "seed", "modes", "quality"],
+        *([str(k), str(k), f"{8 - k}", f"{k / 4:g}"] for k in range(3)),
+    ]
+    assert means.splitlines()[1].split() == ["7", "±", "1", "0.25", "±", "0.25", "3", "of", "3"]
+
+
 def test_the_table_of_one_and_of_the_lost():
     assert table([row(0, 0.25)]).splitlines()[-1] == "0.25   1 of 1"
     lost = table([row(k, None, frozen=10 * k) for k in range(2)]).splitlines()
