@@ -61,7 +61,7 @@ def main() -> None:
     name = asked.removeprefix("experiments.")
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
-        hint = f"do you mean {near[0]}?" if near else "python -m experiments lists them"
+        hint = f"perhaps you meant {near[0]}" if near else "python -m experiments lists them"
         print(f"error: no experiment is named {asked}; {hint}", file=sys.stderr)
         sys.exit(2)
     print(known[name].note)

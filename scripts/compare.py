@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import tyro
 
 from jaxgan.evaluation import HIGHER_IS_BETTER, ONE_IS_BEST
 from jaxgan.files import atomic_write
+from jaxgan.training.cli.arguments import Positional
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
-from jaxgan.training.errors.usage import UsageError, require_ending, writing
+from jaxgan.training.errors.usage import UsageError, require_file, writing
 from jaxgan.training.run.directory import Run
 from jaxgan.training.scoring.judge import read
 from jaxgan.training.scoring.report import align_columns, mean_and_std, mean_std_text
@@ -38,7 +38,7 @@ OWN = (
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    runs: tyro.conf.Positional[tuple[Path, ...]]
+    runs: Positional[tuple[Path, ...]]
     """Run directories, at least two."""
     key: str | None = None
     """Only this score, such as fid or recall; by default all that the runs have."""
@@ -46,7 +46,7 @@ class Options:
     """File for a plot of the scores that are ranked, .png."""
 
     def __post_init__(self) -> None:
-        require_ending(self, "out", ".png")
+        require_file(self, "out", ".png")
 
 
 class Line(NamedTuple):

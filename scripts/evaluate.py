@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tyro
 from tqdm import tqdm
 
 from jaxgan import data
@@ -24,11 +23,13 @@ from jaxgan.data.sets import LABEL
 from jaxgan.evaluation import INCEPTION_SHA256, kl_floor, stacked_frequencies
 from jaxgan.media import Image, Vectors
 from jaxgan.training import open  # noqa: A004 - the library's name for it
+from jaxgan.training.cli.arguments import Positional
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
-from jaxgan.training.errors.usage import UsageError, require, require_ending, writing
+from jaxgan.training.errors.usage import UsageError, require, require_file, writing
 from jaxgan.training.options.data import DataOptions, real_transform
 from jaxgan.training.options.evaluation import FeatureOptions
+from jaxgan.training.options.fields import bounded
 from jaxgan.training.output.log import bar_interval, write_json
 from jaxgan.training.recipe.data_spec import DataSpec
 from jaxgan.training.recipe.loading import Given, held_out
@@ -49,15 +50,15 @@ RENAMED = {"--images": "--generated PATH", "--samples": "--count N", "--json": "
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Options(CheckpointOptions, FeatureOptions):
-    run: tyro.conf.Positional[Path | None] = None
+    run: Positional[Path | None] = None
     """A run directory."""
     generated: str | None = None
     """Instead of a run: a folder of pictures, an .npz file with uint8 `images` or float `vectors`, or a .csv file."""
     reference: str | None = None
     """The real images (or vectors) for --generated, a folder or file too."""
-    count: int | None = None
+    count: int | None = bounded(None, at_least=2)
     """Images to score; by default 10,000, of stacked digits 26,000, and of --generated all."""
-    member: int | None = None
+    member: int | None = bounded(None, at_least=0)
     """Which GAN of a run with --seeds or --sweep; by default each, and their mean."""
     data_dir: str | None = None
     """Folder of TFDS's data sets; by default the run's."""
@@ -66,8 +67,7 @@ class Options(CheckpointOptions, FeatureOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self, "count", self.count is None or self.count >= 2, "at least 2")
-        require_ending(self, "out", ".json")
+        require_file(self, "out", ".json")
 
 
 def of_run(options: Options, directory: Path, given: Given | None = None) -> tuple[list[Record], list[Record]]:

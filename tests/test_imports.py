@@ -43,11 +43,12 @@ ARROWS = {
 CORE = set(ARROWS)
 ARROWS |= {
     "files": set(),
+    "nearest": set(),
     "printable": set(),
     "media": set(),
-    "data": LEAVES | {"files", "media", "printable"},
+    "data": LEAVES | {"files", "media", "nearest", "printable"},
     "evaluation": LEAVES | {"data", "files", "media", "printable"},
-    "training": CORE | {"data", "evaluation", "files", "media", "printable", "jaxgan"},
+    "training": CORE | {"data", "evaluation", "files", "media", "nearest", "printable", "jaxgan"},
     "jaxgan": CORE,  # jaxgan/__init__.py, the public surface of the core
 }
 # Within the host's packages, what each of its rooms (a folder, or a module beside them) may import of the others.
@@ -98,7 +99,7 @@ ROOMS = {
 }
 LIBRARIES_OF_THE_CORE = {"jax", "flax", "optax", "numpy"}
 HEAVY = [
-    *("tensorflow", "tensorflow_datasets", "orbax", "PIL", "matplotlib", "sklearn", "tyro", "tqdm", "tensorboardX"),
+    *("tensorflow", "tensorflow_datasets", "orbax", "PIL", "matplotlib", "sklearn", "tqdm", "tensorboardX"),
     *(
         "grain",
         "torch",
