@@ -49,7 +49,12 @@ def main() -> None:
     """The command line: exits with 0, or with 2 where there is no such experiment."""
     parser = argparse.ArgumentParser(prog="python -m experiments", description="Lists the experiments.")
     parser.add_argument("name", nargs="?", help="one of them, to see its lab note and how to run it")
-    asked = parser.parse_args().name
+    found, others = parser.parse_known_args()
+    asked = found.name
+    if others:
+        name = "NAME" if asked is None else asked.removeprefix("experiments.")
+        print(f"error: {others[0]} is no option here; python -m experiments.{name} takes options", file=sys.stderr)
+        sys.exit(2)
     known = {experiment.name: experiment for experiment in experiments()}
     if asked is None:
         width = max(map(len, known))

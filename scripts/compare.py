@@ -19,10 +19,11 @@ import numpy as np
 
 from jaxgan.evaluation import HIGHER_IS_BETTER, ONE_IS_BEST
 from jaxgan.files import atomic_write
+from jaxgan.nearest import perhaps
 from jaxgan.training.cli.arguments import Positional
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
-from jaxgan.training.errors.usage import UsageError, require_file, writing
+from jaxgan.training.errors.usage import UsageError, require_file, shown, writing
 from jaxgan.training.run.directory import Run
 from jaxgan.training.scoring.judge import read
 from jaxgan.training.scoring.report import align_columns, mean_and_std, mean_std_text
@@ -150,7 +151,7 @@ def run(options: Options) -> None:
     lines = [line for directory in runs for line in lines_of(directory)]
     keys = list(dict.fromkeys(line.protocol["key"] for line in lines))
     if options.key is not None and options.key not in keys:
-        raise UsageError(f"--key {options.key}: the runs have {', '.join(keys)}")
+        raise UsageError(f"--key {shown(options.key)}: the runs have {', '.join(keys)}{perhaps(options.key, keys)}")
     ranked, others = [], []
     for key in keys if options.key is None else [options.key]:
         groups = alike([line for line in lines if line.protocol["key"] == key])

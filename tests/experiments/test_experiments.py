@@ -331,6 +331,16 @@ def test_an_unknown_name_is_told_in_a_line(name, hint, capsys, monkeypatch):
     assert capsys.readouterr().err == f"error: no experiment is named {name}; {hint}\n"
 
 
+@pytest.mark.parametrize("arguments, name", [(["gan_ring", "--steps", "5"], "gan_ring"), (["--steps"], "NAME")])
+def test_options_belong_to_an_experiment(arguments, name, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["experiments", *arguments])
+    with pytest.raises(SystemExit, match="2"):
+        listing.main()
+    assert capsys.readouterr().err == (
+        f"error: --steps is no option here; python -m experiments.{name} takes options\n"
+    )
+
+
 def test_the_list_needs_nothing_but_python():
     """`-S` leaves out all that is installed."""
     done = subprocess.run(

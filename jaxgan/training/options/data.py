@@ -106,12 +106,12 @@ class DataOptions(Bounded):
 
 def _is_amount(text: str) -> bool:
     """Tells whether a text is a number of images, or a share of them, which may still be more than there are."""
-    share = re.fullmatch(r"([0-9]{1,9}(?:\.[0-9]{0,9})?|\.[0-9]{1,9})%", text)
-    return (
-        0 < float(share[1]) <= 100
-        if share
-        else re.fullmatch(r"[0-9](?:_?[0-9]){0,11}", text) is not None and int(text) >= 1
-    )
+    share = text.endswith("%")
+    try:
+        number = float(text[:-1]) if share else int(text)
+    except ValueError:
+        return False
+    return 0 < number <= 100 if share else number >= 1
 
 
 def shape_of(size: Size) -> tuple[int, int] | None:

@@ -129,7 +129,7 @@ def test_bad_members_of_an_archive_are_left_out_too(pictures, capsys):
                 f"--{name.replace('_', '-')} must be a number such as 5000 or a share such as 10%, got {text}",
             )
             for name in ("images", "hold_out")
-            for text in ("0", "-5", "0%", "101%", "nan%", "1e3", "5.5", "many", "5 %")
+            for text in ("0", "-5", "0%", "101%", "nan%", "1e3", "5.5", "many", "%")
         ),
         (
             {"classes": "3,"},
