@@ -5,6 +5,7 @@ import importlib
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 from typing import ClassVar
@@ -17,6 +18,7 @@ from conftest import assert_same
 from experiments import __main__ as listing
 from jaxgan.training import DataSpec, UsageError, train
 from jaxgan.training import open as open_run
+from jaxgan.training.cli.arguments import arguments_of
 from jaxgan.training.options.fields import bounds_of
 from jaxgan.training.options.options import Options, differing, of_preset
 from jaxgan.training.options.parsing import parse
@@ -173,6 +175,18 @@ def test_an_experiment_refuses_what_its_own_options_cannot_be(name, option, valu
     with pytest.raises(UsageError) as refused:
         parse(MODULES[name].Options, [f"--{option.replace('_', '-')}={value}"])
     assert str(refused.value) == f"--{option.replace('_', '-')} must be {expected}, got {value}"
+
+
+def test_what_may_be_swept_is_bounded_like_its_option():
+    for name in NAMES:
+        options = MODULES[name].Options
+        for argument in arguments_of(options):
+            for swept in re.findall(r"`(\w+)` for --sweep", " ".join(argument.about.split())):
+                assert swept in bounds_of(options)
+                with pytest.raises(
+                    UsageError, match=f"^--sweep {swept} must have numbers .* at least 0 and .*, got -1$"
+                ):
+                    options(sweep=f"{swept}=1,-1")
 
 
 @pytest.mark.parametrize("name", NAMES)
