@@ -61,7 +61,8 @@ def main() -> None:
     asked = given.name
     known = {experiment.name: experiment for experiment in experiments()}
     if more:
-        fail(f"{more[0]} is no option; one name of an experiment is expected")
+        name = "NAME" if asked is None else asked.removeprefix("experiments.")
+        fail(f"{more[0]} is no option here; python -m experiments.{name} takes options")
     if asked is None:
         width = max(map(len, known))
         for each in known.values():
@@ -72,7 +73,7 @@ def main() -> None:
     name = asked.removeprefix("experiments.")
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
-        hint = f"do you mean {near[0]}?" if near else "python -m experiments lists them"
+        hint = f"perhaps you meant {near[0]}" if near else "python -m experiments lists them"
         fail(f"no experiment is named {asked}; {hint}")
     print(known[name].note)
     presets = ", ".join(known[name].presets)

@@ -22,7 +22,7 @@ from jaxgan.networks.dcgan import SIZES, Discriminator, Generator
 from jaxgan.networks.layers import BatchNorm, Layer
 from jaxgan.training import GAN, DataSpec, compose, main
 from jaxgan.training import Options as CommonOptions
-from jaxgan.training.errors.usage import require
+from jaxgan.training.errors.usage import either, require
 from jaxgan.training.options.fields import bounded
 from jaxgan.training.options.optimizer import OptimizerName
 
@@ -47,6 +47,7 @@ class Options(CommonOptions):
     discriminator_features: int | None = bounded(None, at_least=1)
     """The discriminator's, by default --features."""
 
+    TAKES: ClassVar = "image"
     PRESETS: ClassVar = {
         "paper": FIFTY_EPOCHS,
         "smoke": {"dataset": "digits", "steps": 2, "batch_size": 8, "image_size": 28, "features": 2, "latent_size": 8},
@@ -54,7 +55,7 @@ class Options(CommonOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self, "image_size", self.image_size in SIZES, f"one of {SIZES}")
+        require(self, "image_size", self.image_size in SIZES, either(SIZES))
 
 
 def networks(options: Options, data: DataSpec, *, norm: Layer | None = BatchNorm) -> tuple[Generator, Discriminator]:

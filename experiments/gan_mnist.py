@@ -47,6 +47,7 @@ class Options(CommonOptions):
     dropout: float = bounded(0.3, at_least=0, below=1)
     """The share of the discriminator's activations that is dropped in training."""
 
+    TAKES: ClassVar = "image"
     PRESETS: ClassVar = {
         "paper": {"steps": 47_000},  # 50 epochs, as tutorials have it
         "smoke": {"dataset": "digits", "steps": 2, "batch_size": 8, "latent_size": 8, "width": 4},

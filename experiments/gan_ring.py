@@ -42,6 +42,7 @@ class Options(CommonOptions):
     width: int = bounded(128, at_least=1)
     """Units of a hidden layer."""
 
+    TAKES: ClassVar = "points"
     PRESETS: ClassVar = {
         # Metz et al.'s notebook for the ring.
         "paper": {

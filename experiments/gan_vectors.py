@@ -47,6 +47,7 @@ class Options(CommonOptions):
     width: int = bounded(128, at_least=1)
     """Units of a hidden layer."""
 
+    TAKES: ClassVar = "vectors"
     PRESETS: ClassVar = {
         "paper": {"beta1": 0.9},  # as tutorials have it
         "smoke": {"steps": 2, "batch_size": 8, "latent_size": 4, "width": 8},

@@ -2,10 +2,11 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from jaxgan.terminal import say
 from jaxgan.training import OpenRun, open  # noqa: A004 - the library's name for it
+from jaxgan.training.options.fields import Bounded, bounded
 from jaxgan.training.recipe.gan import Weights
 from jaxgan.training.recipe.loading import Given
 from jaxgan.training.run.experiment import load_experiment
@@ -14,19 +15,21 @@ __all__ = ["CheckpointOptions", "open_checkpoint"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class CheckpointOptions:
+class CheckpointOptions(Bounded):
     """Which GAN of a run, at which checkpoint, and how it draws."""
+
+    GROUP: ClassVar[str] = "checkpoint"
 
     experiment: str | None = None
     """The run's experiment where it is none of jaxgan's: its file, my_gan.py, or module, as python runs it. It is
     executed."""
-    step: int | Literal["best"] | None = None
+    step: int | Literal["best"] | None = bounded(None, at_least=0)
     """Which checkpoint, best being that of a run with --eval-every; by default the newest."""
-    member: int | None = None
+    member: int | None = bounded(None, at_least=0)
     """Which GAN of a run with --seeds or --sweep."""
     weights: Weights = "ema"
     """The generator's averaged weights, or those of the last step."""
-    seed: int = 0
+    seed: int = bounded(0, at_least=0, at_most=2**32 - 1)
     """The seed of the latents."""
 
 

@@ -19,15 +19,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 
 from jaxgan.evaluation import FeatureNetwork, extract
 from jaxgan.media import grid
 from jaxgan.terminal import say
 from jaxgan.training import OpenRun
+from jaxgan.training.cli.arguments import Positional
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
-from jaxgan.training.errors.usage import UsageError, require_ending, writing
+from jaxgan.training.errors.usage import UsageError, require_file, writing
 from jaxgan.training.options.evaluation import FeatureOptions
 from jaxgan.training.output.pictures import save_png
 from jaxgan.training.recipe.gan import Weights
@@ -41,13 +41,14 @@ READ, STEPS = 500, 8  # images for each value, and steps of a walk, that are rea
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Options(CheckpointOptions):
-    run: tyro.conf.Positional[Path]
+    run: Positional[Path]
     """A run of experiments.infogan_mnist."""
     out: Path
     """File for the picture, .png."""
 
     def __post_init__(self) -> None:
-        require_ending(self, "out", ".png")
+        super().__post_init__()
+        require_file(self, "out", ".png")
 
 
 def drawn(run: OpenRun, seed: int, classes: np.ndarray, values: np.ndarray, *, weights: Weights = "ema") -> np.ndarray:

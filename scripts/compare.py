@@ -16,14 +16,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import tyro
 
 from jaxgan.evaluation import HIGHER_IS_BETTER, ONE_IS_BEST
 from jaxgan.files import atomic_write
+from jaxgan.nearest import perhaps
 from jaxgan.terminal import say
+from jaxgan.training.cli.arguments import Positional
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
-from jaxgan.training.errors.usage import UsageError, require_ending, writing
+from jaxgan.training.errors.usage import UsageError, require_file, shown, writing
 from jaxgan.training.run.directory import Run
 from jaxgan.training.scoring.judge import read
 from jaxgan.training.scoring.report import align_columns, mean_and_std, mean_std_text
@@ -39,7 +40,7 @@ OWN = (
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    runs: tyro.conf.Positional[tuple[Path, ...]]
+    runs: Positional[tuple[Path, ...]]
     """Run directories, at least two."""
     key: str | None = None
     """Only this score, such as fid or recall; by default all that the runs have."""
@@ -47,7 +48,7 @@ class Options:
     """File for a plot of the scores that are ranked, .png."""
 
     def __post_init__(self) -> None:
-        require_ending(self, "out", ".png")
+        require_file(self, "out", ".png")
 
 
 class Line(NamedTuple):
@@ -152,7 +153,7 @@ def run(options: Options) -> None:
     lines = [line for directory in runs for line in lines_of(directory)]
     keys = list(dict.fromkeys(line.protocol["key"] for line in lines))
     if options.key is not None and options.key not in keys:
-        raise UsageError(f"--key {options.key}: the runs have {', '.join(keys)}")
+        raise UsageError(f"--key {shown(options.key)}: the runs have {', '.join(keys)}{perhaps(options.key, keys)}")
     ranked, others = [], []
     for key in keys if options.key is None else [options.key]:
         groups = alike([line for line in lines if line.protocol["key"] == key])

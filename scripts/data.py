@@ -2,31 +2,40 @@
 
     python -m scripts.data mnist
     python -m scripts.data folder:photos --image-size 64 --load-size 96 --flip
+    python -m scripts.data folder:photos --for dcgan_cifar10 --image-size 64
 
 It takes the options that experiments take, reads every image, and draws a picture of 64 of them as a network would get
-them, random changes included. A set that doesn't fit the memory is read in parts with --stream.
+them, random changes included. With --for EXPERIMENT options that aren't given are as that experiment has them, and what
+it would refuse is refused. A set that doesn't fit the memory is read in parts with --stream.
 """
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator
+import importlib
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 
+from experiments.__main__ import experiments
 from jaxgan.data import DataSet, in_memory
 from jaxgan.data.sets import LABEL
 from jaxgan.data.stream import Stream
 from jaxgan.media import Image, Vectors
+from jaxgan.nearest import perhaps
 from jaxgan.printable import printable
 from jaxgan.terminal import say
+from jaxgan.training.cli.arguments import Positional
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
-from jaxgan.training.errors.usage import UsageError, require_ending, writing
+from jaxgan.training.errors.usage import UsageError, require, require_file, shown, writing
 from jaxgan.training.options.data import DataOptions, real_transform
+from jaxgan.training.options.options import Options as CommonOptions
+from jaxgan.training.options.options import of_preset
+from jaxgan.training.options.parsing import taken
 from jaxgan.training.output.pictures import save_png
 from jaxgan.training.recipe.data_spec import DataSpec
 from jaxgan.training.recipe.loading import load, name_sets
@@ -34,17 +43,52 @@ from jaxgan.training.recipe.loading import load, name_sets
 BARS = 16  # in the histogram of values
 NAMED = 100  # classes at most that are listed one by one
 BLOCK = 1024  # images that are looked at together
+RENAMED = {"--picture": "--out FILE.png"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Options(DataOptions):
-    dataset: tyro.conf.Positional[str] = "auto"
+    dataset: Positional[str] = "auto"
+    for_experiment: str | None = None
+    """An experiment, as `python -m experiments` lists them: options that aren't given are as it has them."""
+    preset: str = "laptop"
+    """The experiment's preset, with --for."""
     out: Path | None = None
     """File for the picture, .png; by default runs/data/NAME.png."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_ending(self, "out", ".png")
+        require_file(self, "out", ".png")
+        fits = self.preset == "laptop" or self.for_experiment is not None
+        require(self, "preset", fits, "given together with --for")
+
+
+def parse(arguments: Sequence[str]) -> tuple[Options, DataOptions]:
+    """Returns the options that a command line gives, and as which the data are loaded: with --for the experiment's,
+    otherwise the same. UsageError for what either of them refuses."""
+    found = taken(arguments, "--for")[0]
+    preset = taken(arguments, "--preset")[0] or "laptop"
+    if not found:
+        options = command_line(Options, arguments, renamed=RENAMED)
+        return options, options
+    theirs = of_preset(options_of(found), preset)
+    names = [field.name for field in dataclasses.fields(DataOptions)]
+    shared = {name: getattr(theirs, name) for name in names}
+    default = Options(**shared, for_experiment=found, preset=preset)
+    options = command_line(Options, arguments, default=default, renamed=RENAMED)
+    return options, dataclasses.replace(theirs, **{name: getattr(options, name) for name in names})
+
+
+def options_of(name: str) -> type[CommonOptions]:
+    """Returns the options of the experiment called so, with or without `experiments.`. UsageError where there is none.
+    Only the package's own are looked for."""
+    short = name.removeprefix("experiments.")
+    known = [experiment.name for experiment in experiments()]
+    if short not in known:
+        hint = perhaps(short, known) or "; python -m experiments lists them"
+        raise UsageError(f"--for must be the name of an experiment, got {shown(name)}{hint}")
+    options: type[CommonOptions] = importlib.import_module(f"experiments.{short}").Options
+    return options
 
 
 def seen(options: DataOptions, images: np.ndarray) -> np.ndarray:
@@ -137,9 +181,9 @@ def histogram(values: np.ndarray, weights: np.ndarray | None, limits: tuple[int,
     )
 
 
-def run(options: Options) -> None:
+def run(options: Options, loaded_as: DataOptions | None = None) -> None:
     say(f"reading {name_sets(options)} ...")
-    data = load(options)
+    data = load(loaded_as or options)
     if isinstance(data, dict):
         raise UsageError(f"--dataset {options.dataset} is several sets; name one")
     spec = DataSpec.of(data, options.crop_shape)
@@ -155,4 +199,4 @@ def run(options: Options) -> None:
 
 if __name__ == "__main__":
     with plain_exits():
-        run(command_line(Options, renamed={"--picture": "--out FILE.png"}))
+        run(*parse(sys.argv[1:]))

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tyro
 
 from jaxgan import data
 from jaxgan.data.sets import LABEL
@@ -25,11 +24,13 @@ from jaxgan.evaluation import INCEPTION_SHA256, kl_floor, stacked_frequencies
 from jaxgan.evaluation.scores import K_DENSITY
 from jaxgan.media import Image
 from jaxgan.terminal import say
+from jaxgan.training.cli.arguments import Positional
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
-from jaxgan.training.errors.usage import UsageError, require, require_ending, writing
+from jaxgan.training.errors.usage import UsageError, require, require_file, writing
 from jaxgan.training.options.data import DataOptions, real_transform
 from jaxgan.training.options.evaluation import FeatureOptions
+from jaxgan.training.options.fields import bounded
 from jaxgan.training.output.log import write_json
 from jaxgan.training.recipe.data_spec import DataSpec
 from jaxgan.training.recipe.loading import Given, held_out
@@ -51,16 +52,16 @@ RENAMED = {"--images": "--generated PATH", "--samples": "--count N", "--json": "
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Options(CheckpointOptions, SetOptions, FeatureOptions):
-    run: tyro.conf.Positional[Path | None] = None
+    run: Positional[Path | None] = None
     """A run directory."""
     generated: str | None = None
     """Instead of a run: whatever an experiment's --dataset takes, or the plain path of a folder of pictures (or a .zip
     of one), of an .npz file with uint8 `images` or float `vectors`, or of a .csv file."""
     reference: str | None = None
     """The real images (or vectors) for --generated, a name or path too."""
-    count: int | None = None
+    count: int | None = bounded(None, at_least=2)
     """Images to score; by default 10,000, of stacked digits 26,000, and of --generated all."""
-    member: int | None = None
+    member: int | None = bounded(None, at_least=0)
     """Which GAN of a run with --seeds or --sweep; by default each, and their mean."""
     data_dir: str | None = None
     """Folder of TFDS's data sets; by default the run's, or as in experiments."""
@@ -69,8 +70,7 @@ class Options(CheckpointOptions, SetOptions, FeatureOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self, "count", self.count is None or self.count >= 2, "at least 2")
-        require_ending(self, "out", ".json")
+        require_file(self, "out", ".json")
         self.check()
 
 

@@ -13,15 +13,16 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 
 from jaxgan.data.sources import toys
 from jaxgan.files import atomic_write
 from jaxgan.terminal import say
 from jaxgan.training import OpenRun
+from jaxgan.training.cli.arguments import Positional
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
-from jaxgan.training.errors.usage import UsageError, require_ending, writing
+from jaxgan.training.errors.usage import UsageError, require_file, writing
+from jaxgan.training.options.fields import bounded
 from jaxgan.training.recipe.gan import Weights
 from scripts.checkpoint_options import CheckpointOptions, open_checkpoint
 
@@ -30,17 +31,18 @@ SIDE, ARROWS, REACH = 128, 16, 1.5  # points of a side of the field, arrows alon
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Options(CheckpointOptions):
-    run: tyro.conf.Positional[Path]
+    run: Positional[Path]
     """A run directory of a GAN of points."""
     out: Path
     """File for the picture, .png."""
-    member: int | None = None
+    member: int | None = bounded(None, at_least=0)
     """Which GAN of a run with --seeds or --sweep; by default the first."""
     weights: Weights = "ema"
     """The generator's averaged weights, or those of the last step. Of the discriminator it is always the last step."""
 
     def __post_init__(self) -> None:
-        require_ending(self, "out", ".png")
+        super().__post_init__()
+        require_file(self, "out", ".png")
 
 
 def field(run: OpenRun, side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

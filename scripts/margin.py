@@ -17,12 +17,12 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-import tyro
 
 from jaxgan import data
 from jaxgan.media import Image
 from jaxgan.terminal import say
 from jaxgan.training import OpenRun
+from jaxgan.training.cli.arguments import Positional
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
 from jaxgan.training.errors.usage import UsageError
@@ -39,7 +39,7 @@ MOST, AT_ONCE = 10_000, 256
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Options(CheckpointOptions):
-    run: tyro.conf.Positional[Path]
+    run: Positional[Path]
     """A run directory."""
     weights: Weights = "raw"
     """The generator's weights of the last step, or its averaged ones."""

@@ -19,16 +19,18 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tyro
 
 from jaxgan.data.sets import LABEL
 from jaxgan.files import atomic_write
-from jaxgan.media import Medium
+from jaxgan.media import Medium, Vectors
+from jaxgan.printable import printable
 from jaxgan.terminal import progress_bar, say
 from jaxgan.training import OpenRun
+from jaxgan.training.cli.arguments import Positional
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
-from jaxgan.training.errors.usage import UsageError, require, writing
+from jaxgan.training.errors.usage import UsageError, check_file, writing
+from jaxgan.training.options.fields import bounded
 from jaxgan.training.output.pictures import save_gif, save_png
 from jaxgan.training.recipe.gan import Weights
 from jaxgan.training.scoring.real_data import RealData
@@ -39,21 +41,22 @@ WALKERS, STOPS, FRAMES = 16, 6, 15  # latents that walk side by side, stops on t
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Options(CheckpointOptions):
-    run: tyro.conf.Positional[Path]
+    run: Positional[Path]
     """A run directory."""
     out: tuple[Path, ...] = ()
     """One file or several, at most one of a kind: .npz (of vectors .csv too) gets samples with the labels that they
     were asked for by, .png a grid of the first 64, or of 8 of each class, .gif an animated walk through the latents."""
-    count: int = 64
+    count: int = bounded(64, at_least=1)
     """Images (or points, or vectors) in a file of samples."""
-    member: int | None = None
+    member: int | None = bounded(None, at_least=0)
     """Which GAN of a run with --seeds or --sweep; by default all, images [members, N, H, W, C]."""
-    label: int | None = None
-    """Of a conditional GAN, the class of all images, counted from 0; by default they come as often as the data have
+    label: int | None = bounded(None, at_least=0)
+    """The class of all images, counted from 0, of a conditional GAN; by default they come as often as the data have
     them."""
 
     def __post_init__(self) -> None:
-        require(self, "count", self.count >= 1, "at least 1")
+        super().__post_init__()
+        check_files(self.out)  # before the run is opened
 
 
 def walk(run: OpenRun, *, weights: Weights = "ema", seed: int = 0, label: int | None = None) -> list[np.ndarray]:
@@ -86,7 +89,7 @@ def save(path: Path, run: OpenRun, count: int, **how: Any) -> None:
     names = {LABEL: "labels"}
     beside = {names.get(name, name): array for name, array in drawn.items() if name != run.drawing.main}
     with atomic_write(path) as temporary, temporary.open("wb") as file:
-        run.drawing.medium(run.drawing.main).save(file, path.suffix, drawn[run.drawing.main], beside)
+        run.drawing.medium(run.drawing.main).save(file, path.suffix.lower(), drawn[run.drawing.main], beside)
 
 
 def behind(run: OpenRun, count: int) -> dict[str, np.ndarray]:
@@ -105,36 +108,41 @@ def behind(run: OpenRun, count: int) -> dict[str, np.ndarray]:
     return real.beside(drawing, count)
 
 
-def check_files(out: Sequence[Path], medium: Medium) -> None:
-    """Raises UsageError for files that can't be written, whose ending says nothing, or of which two get the same."""
-    says = f"{medium.plural} are saved as {' or '.join(medium.suffixes)}, a grid as .png, a walk as .gif"
+def check_files(out: Sequence[Path], medium: Medium | None = None) -> None:
+    """Raises UsageError for files that can't be written, whose ending says nothing, or of which two get the same. An
+    ending may be in capitals. medium: of what is drawn, None where it isn't known yet."""
+    suffixes = medium.suffixes if medium else Vectors.suffixes  # which are all that there are
+    samples = f"{medium.plural} are saved as {' or '.join(suffixes)}" if medium else "samples are saved as .npz or .csv"
+    says = f"{samples}, a grid as .png, a walk as .gif"
     if not out:
         raise UsageError(f"--out names no file: {says}")
     kinds: dict[str, Path] = {}
     for path in out:
-        if path.suffix not in (*medium.suffixes, ".png", ".gif"):
-            raise UsageError(f"--out {path}: {says}")
-        kind = "samples" if path.suffix in medium.suffixes else path.suffix
+        suffix = path.suffix.lower()
+        if suffix not in (*suffixes, ".png", ".gif"):
+            raise UsageError(f"--out {printable(path)}: {says}")
+        kind = "samples" if suffix in suffixes else suffix
         if kind in kinds:
             raise UsageError(f"--out {kinds[kind]} {path}: at most one file of a kind; {says}")
         kinds[kind] = path
-        if not path.absolute().parent.is_dir():
-            raise UsageError(f"can't write {path}: the folder {path.absolute().parent} doesn't exist")
+        check_file(path)
 
 
 def run(options: Options) -> None:
     opened = open_checkpoint(options.run, options)
     check_files(options.out, opened.drawing.medium(opened.drawing.main))
+    if opened.members and any(path.suffix.lower() == ".csv" for path in options.out):
+        raise UsageError(f"{options.run} has several GANs, of which a .csv file takes one: name it with --member")
     how = {"weights": options.weights, "seed": options.seed, "label": options.label}
     whose = f" of all {len(opened.members)} members" if opened.members else ""
     whose += f"; diverged, and is as it was before step {opened.frozen}" if opened.frozen else ""
     for path in options.out:
         with writing(path):
-            if path.suffix == ".png":
+            if path.suffix.lower() == ".png":
                 square = bool(opened.members) or options.label is not None
                 count, columns = opened.drawing.grid_shape(square=square)
                 save_png(path, opened.picture(count, columns, real=behind(opened, count), **how))
-            elif path.suffix == ".gif":
+            elif path.suffix.lower() == ".gif":
                 save_gif(path, walk(opened, **how), 60)
             else:
                 save(path, opened, options.count, **how)

@@ -26,7 +26,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import tyro
 
 from jaxgan import augment
 from jaxgan.data import ImageTransform, in_memory, open_source
@@ -35,9 +34,11 @@ from jaxgan.evaluation.features.network import FeatureNetwork, extract
 from jaxgan.files import atomic_write
 from jaxgan.networks.classifier import Classifier
 from jaxgan.terminal import progress_bar, say
+from jaxgan.training.cli.arguments import Positional
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
-from jaxgan.training.errors.usage import require, require_ending, writing
+from jaxgan.training.errors.usage import require_file, writing
+from jaxgan.training.options.fields import Bounded, bounded
 
 BATCH = 256
 RATE = 0.2  # the highest, after a fifth of all steps
@@ -64,20 +65,21 @@ RECIPES = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
-    dataset: tyro.conf.Positional[Literal["mnist", "cifar10"]]
-    epochs: int | None = None
+class Options(Bounded):
+    dataset: Positional[Literal["mnist", "cifar10"]]
+    """The set whose classes it tells apart."""
+    epochs: int | None = bounded(None, at_least=1)
     """How often it sees the training set; by default 10 for mnist and 20 for cifar10."""
-    seed: int = 0
+    seed: int = bounded(0, at_least=0, at_most=2**32 - 1)
+    """Everything random follows from it."""
     out: Path | None = None
     """File for the weights, .npz; by default runs/features/NAME.npz."""
     data_dir: str | None = None
     """Folder of TFDS's data sets; by default $TFDS_DATA_DIR, or ~/tensorflow_datasets."""
 
     def __post_init__(self) -> None:
-        require(self, "epochs", self.epochs is None or self.epochs >= 1, "at least 1")
-        require(self, "seed", 0 <= self.seed < 2**32, "from 0 to 2^32 - 1")
-        require_ending(self, "out", ".npz")
+        super().__post_init__()
+        require_file(self, "out", ".npz")
 
 
 def split(dataset: str, data_dir: str | None, name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -153,15 +155,16 @@ def run(options: Options) -> None:
     path, epochs = options.out or Path("runs/features") / f"{recipe.network}.npz", options.epochs or recipe.epochs
     images, labels = split(options.dataset, options.data_dir, "train")
     test = split(options.dataset, options.data_dir, "test")
+    if options.out is None:
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
     with writing(path), progress_bar(len(images) // BATCH * epochs, unit="steps", delay=0.0) as bar:
 
         def seen(loss: float) -> None:
             bar.set_postfix(loss=f"{loss:.3f}", refresh=False)
             bar.update()
 
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_write(path) as temporary:
-            temporary.touch()  # what can't be written is known before the training, not after
+        with atomic_write(path) as temporary:  # what can't be written is known before the training, not after
             module = CLASSIFIERS[recipe.network].module
             variables = train(module, recipe, images, labels, epochs=epochs, seed=options.seed, batch=BATCH, seen=seen)
             about = {"network": recipe.network, "data": recipe.data, "epochs": epochs, "seed": options.seed}

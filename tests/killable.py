@@ -16,7 +16,6 @@ import jax.numpy as jnp
 import optax
 import sklearn.datasets  # noqa: F401  # training would import the last three later
 import tensorboardX  # noqa: F401
-import tyro  # noqa: F401
 
 from jaxgan import GANState, d_loss, g_loss, init_player, iteration, latents, make_joint_step
 from jaxgan.losses import non_saturating

@@ -43,13 +43,15 @@ ARROWS = {
 CORE = set(ARROWS)
 ARROWS |= {
     "files": set(),
+    "nearest": set(),
     "printable": set(),
     "terminal": {"printable"},
     "versions": {"jaxgan"},
     "media": set(),
-    "data": LEAVES | {"files", "media", "printable", "terminal"},
+    "data": LEAVES | {"files", "media", "nearest", "printable", "terminal"},
     "evaluation": LEAVES | {"data", "files", "media", "printable", "versions"},
-    "training": CORE | {"data", "evaluation", "files", "media", "printable", "terminal", "versions", "jaxgan"},
+    "training": CORE
+    | {"data", "evaluation", "files", "media", "nearest", "printable", "terminal", "versions", "jaxgan"},
     "jaxgan": CORE,  # jaxgan/__init__.py, the public surface of the core
 }
 # Within the host's packages, what each of its rooms (a folder, or a module beside them) may import of the others.
@@ -102,7 +104,7 @@ ROOMS = {
 }
 LIBRARIES_OF_THE_CORE = {"jax", "flax", "optax", "numpy"}
 HEAVY = [
-    *("tensorflow", "tensorflow_datasets", "orbax", "PIL", "matplotlib", "sklearn", "tyro", "tqdm", "tensorboardX"),
+    *("tensorflow", "tensorflow_datasets", "orbax", "PIL", "matplotlib", "sklearn", "tqdm", "tensorboardX"),
     *(
         "grain",
         "torch",

@@ -16,8 +16,10 @@ from jaxgan.data.sources.source import Source
 from jaxgan.data.sources.tables import table
 from jaxgan.data.sources.tfds import tfds_folder, tfds_source
 from jaxgan.data.stacked import stacked_mnist
+from jaxgan.nearest import perhaps
+from jaxgan.printable import printable
 
-__all__ = ["diabetes", "digits", "machine_memory", "mnist_or_digits", "npz", "open_source"]
+__all__ = ["diabetes", "digits", "kind_of", "machine_memory", "meant_path", "mnist_or_digits", "npz", "open_source"]
 
 
 def digits() -> DataSet:
@@ -100,6 +102,17 @@ BY_PREFIX: dict[str, Callable[[Path], Source]] = {"folder": folder, "npz": npz, 
 NAMES = f"{', '.join(BY_NAME)}, stacked_mnist, folder:PATH, npz:PATH, csv:PATH or a name of TFDS's"
 
 
+def kind_of(name: str) -> str | None:
+    """Returns the kind of the examples that the set called `name` has, "image", "points" or "vectors", as far as the
+    name alone says: None where it may have several."""
+    prefix, colon, _ = name.partition(":")
+    if name in ("ring", "grid"):
+        return "points"
+    if name == "diabetes" or (colon and prefix == "csv"):
+        return "vectors"
+    return None if "=" in prefix or (colon and prefix == "npz") else "image"
+
+
 def open_source(name: str, data_dir: str | None = None, *, split: str = "train") -> Source:
     """Opens the data set called `name`: `digits`, `diabetes`, `ring`, `grid`, `stacked_mnist`, `folder:PATH`,
     `npz:PATH`, `csv:PATH`, or a TFDS set, `NAME` or `NAME/CONFIG`, in `data_dir` (by default TFDS's own choice:
@@ -122,12 +135,30 @@ def open_source(name: str, data_dir: str | None = None, *, split: str = "train")
         return BY_PREFIX[prefix](Path(os.path.expanduser(path)))  # noqa: PTH111 - ~nobody stays, and isn't there
     if name in BY_NAME:
         return BY_NAME[name]()
-    if not all(part.replace("_", "").replace("-", "").replace(".", "").isalnum() for part in name.split("/")):
-        raise DataError(f"{name!r} is no data set; {NAMES} is")
     root = Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+    if not all(part.replace("_", "").replace("-", "").replace(".", "").isalnum() for part in name.split("/")):
+        raise DataError(f"'{printable(name)}' is no data set; {NAMES} is{_meant(name, root)}")
     if name == "stacked_mnist":
         return stacked_mnist(_of_tfds("mnist", root, "train"), _of_tfds("mnist", root, "test"), split)
     return _of_tfds(name, root, split)
+
+
+def meant_path(name: str) -> str:
+    """Returns `; perhaps you meant KIND:PATH` where a name is a path without what says its kind, otherwise ""."""
+    path = Path(name).expanduser()
+    kind = "folder" if path.suffix.lower() == ".zip" else path.suffix.lower().removeprefix(".")
+    if name and (path.is_dir() or (kind in BY_PREFIX and path.is_file())):
+        return f"; perhaps you meant {'folder' if path.is_dir() else kind}:{printable(name)}"
+    return ""
+
+
+def _meant(name: str, root: Path) -> str:
+    """Returns what a name that no set has may have been meant to be: a path, or a set whose name is written much like
+    it, one of ours or one in `root`."""
+    if hint := meant_path(name):
+        return hint
+    known = [*BY_NAME, "stacked_mnist", "auto", *fetch.FETCHABLE, *(folder.name for folder in root.glob("*/"))]
+    return "" if name in known else perhaps(name, known)
 
 
 def _of_tfds(name: str, root: Path, split: str) -> Source:
@@ -141,12 +172,16 @@ def _of_tfds(name: str, root: Path, split: str) -> Source:
         images, labels = fetch.fetched(name, root, split)
         return from_arrays(name, images, labels, CLASSES[name])
     if where is None and requirements.has_tensorflow():
-        requirements.prepare_with_tensorflow(name, root)
+        try:
+            requirements.prepare_with_tensorflow(name, root)
+        except DataError as error:
+            raise DataError(f"{error}{_meant(name, root)}") from error
         where = tfds_folder(name, root)
     if where is None:
         raise DataError(
-            f"data set {name!r} is not prepared in {root}; point --data-dir (or TFDS_DATA_DIR) at a folder where it "
-            "is, or install TensorFlow, which TFDS prepares it with: pip install 'jaxgan[tfds-prepare]'"
+            f"data set '{printable(name)}' is not prepared in {root}; point --data-dir (or TFDS_DATA_DIR) at a folder "
+            "where it is, or install TensorFlow, which TFDS prepares it with: pip install 'jaxgan[tfds-prepare]'"
+            f"{_meant(name, root)}"
         )
     return tfds_source(name, where, split)
 

@@ -15,6 +15,8 @@ from jaxgan.data.sets import DataSet
 from jaxgan.data.sources.folder import FolderSource
 from jaxgan.data.sources.source import Source
 from jaxgan.data.sources.tfds import TfdsSource
+from jaxgan.nearest import perhaps
+from jaxgan.printable import printable
 from jaxgan.terminal import progress_bar
 
 __all__ = ["Filter", "Fit", "ImageTransform", "choose", "count_of", "first_shape", "in_memory", "readable"]
@@ -139,7 +141,8 @@ def _class(source: Source, text: str) -> int:
     if text.isdecimal() and int(text) < len(names):
         return int(text)
     some = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
-    raise DataError(f"--classes: {source.name} has no class {text!r}; it has {some or 'no classes'}")
+    near = perhaps(text, names)
+    raise DataError(f"--classes: {source.name} has no class '{printable(text)}'; it has {some or 'no classes'}{near}")
 
 
 def count_of(text: str, available: int, option: str = "--images") -> int:
@@ -150,7 +153,9 @@ def count_of(text: str, available: int, option: str = "--images") -> int:
         number = float(text[:-1]) if share else int(text)
         count = round(available * number / 100) if share else int(number)
     except (ValueError, OverflowError):  # the latter for inf%
-        raise DataError(f"{option} must be a number such as 5000 or a share such as 10%, got {text!r}") from None
+        raise DataError(
+            f"{option} must be a number such as 5000 or a share such as 10%, got '{printable(text)}'"
+        ) from None
     if not 1 <= count <= available or (share and number > 100):
         raise DataError(f"{option} {text} is {count:,} images; from 1 to the {available:,} that there are is expected")
     return count

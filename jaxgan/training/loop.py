@@ -21,7 +21,7 @@ from jaxgan.state import ROLES
 from jaxgan.terminal import progress_bar, say, steady_output
 from jaxgan.training.checkpoints.checkpoints import Checkpoints
 from jaxgan.training.cli.exits import command_again, plain_exits
-from jaxgan.training.compiled.compile import batch_sizes, check_counts, compile_for
+from jaxgan.training.compiled.compile import batch_sizes, check_counts, check_memory, compile_for
 from jaxgan.training.compiled.divergence import DivergenceCheck
 from jaxgan.training.compiled.dry_run import dry_run
 from jaxgan.training.compiled.program import CHUNK, Program, all_finite
@@ -184,6 +184,7 @@ def set_up(build: Build, options: Options, given: Given | None) -> Setup:
     layout = layout_for(options, options.batch_size, batch_sizes(alone, spec).values(), len(members))
     gan = ensemble_of(alone, members) if members else alone
     like, init = _state_of(gan, layout, options.seed)
+    check_memory(like)
     drawing = Drawing(
         *(gan, spec, like, lambda: drawn_from(options, spec, given, data)),
         members=len(members),

@@ -16,14 +16,14 @@ import time
 from pathlib import Path
 
 import numpy as np
-import tyro
 
 from jaxgan import training
 from jaxgan.evaluation import classifier_features, scores
 from jaxgan.terminal import say
+from jaxgan.training.cli.arguments import Positional
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
-from jaxgan.training.errors.usage import UsageError
+from jaxgan.training.errors.usage import UsageError, writing
 from jaxgan.training.options.options import differing
 from jaxgan.training.recipe.loading import load
 from jaxgan.training.scoring.report import align_columns
@@ -33,7 +33,7 @@ SAMPLES = 10_000
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    runs: tyro.conf.Positional[tuple[Path, ...]]
+    runs: Positional[tuple[Path, ...]]
     """Finished runs of one experiment on MNIST."""
     cache: Path = Path("runs/compare")
     """Folder for the images that the PyTorch networks draw."""
@@ -69,7 +69,8 @@ def compare(options: Options) -> None:
     if name not in pytorch_recipes.RECIPES:
         raise UsageError(f"{name} has no PyTorch recipe; there are {', '.join(pytorch_recipes.RECIPES)}")
     data, network = load(first.options).images, classifier_features("mnist-v1")
-    options.cache.mkdir(parents=True, exist_ok=True)
+    with writing(options.cache):
+        options.cache.mkdir(parents=True, exist_ok=True)
     drawn: dict[str, list[np.ndarray]] = {"jaxgan, averaged weights": [], "jaxgan, raw weights": [], "PyTorch": []}
     for run in runs:
         seed = run.options.seed

@@ -35,7 +35,8 @@ from jaxgan.files import atomic_write
 from jaxgan.terminal import say
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
-from jaxgan.training.errors.usage import UsageError, require, require_ending, writing
+from jaxgan.training.errors.usage import UsageError, require_file, require_known, writing
+from jaxgan.training.options.fields import Bounded, bounded
 from jaxgan.versions import versions
 from scripts.benchmarks import resident
 
@@ -49,30 +50,26 @@ Call = Callable[[], Sequence[float]]
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
-    rounds: int = 3
+class Options(Bounded):
+    rounds: int = bounded(3, at_least=1)
     """How often each is timed, beside the first time."""
     out: Path | None = None
     """File for all numbers, .json."""
-    count: int = 50_000
+    count: int = bounded(50_000, at_least=2)
     """Images whose features go into the statistics of the Fréchet distance."""
-    pairwise_count: int = 10_000
+    pairwise_count: int = bounded(10_000, at_least=2 * K)
     """Images of each set for precision, recall, density, coverage, and the kernel distance."""
-    dimensions: int = 2048
+    dimensions: int = bounded(2048, at_least=1)
     """Numbers in an image's features."""
-    small_dimensions: int = 64
+    small_dimensions: int = bounded(64, at_least=1)
     """Numbers in the features of a small network, for a second row of precision and its like."""
     lines: tuple[str, ...] = ()
     """Which of statistics, distance, kernel, prdc, prdc-small; all unless told otherwise."""
 
     def __post_init__(self) -> None:
-        require(self, "rounds", self.rounds >= 1, "at least 1")
-        require_ending(self, "out", ".json")
-        require(self, "count", self.count >= 2, "at least 2")
-        require(self, "pairwise_count", self.pairwise_count >= 2 * K, f"at least {2 * K}")
-        require(self, "dimensions", self.dimensions >= 1, "at least 1")
-        require(self, "small_dimensions", self.small_dimensions >= 1, "at least 1")
-        require(self, "lines", set(self.lines) <= set(CASES), f"of {', '.join(CASES)}")
+        super().__post_init__()
+        require_file(self, "out", ".json")
+        require_known(self, "lines", CASES)
 
 
 @functools.cache  # both are given the same arrays

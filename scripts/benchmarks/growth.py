@@ -11,6 +11,7 @@ through the first time.
 """
 
 import dataclasses
+import math
 import statistics
 import time
 from pathlib import Path
@@ -27,7 +28,8 @@ from jaxgan.training import DataSpec
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
 from jaxgan.training.compiled.program import CHUNK, compile_chunk
-from jaxgan.training.errors.usage import require, require_ending, writing
+from jaxgan.training.errors.usage import require, require_file, require_known, writing
+from jaxgan.training.options.fields import Bounded, bounded
 from jaxgan.training.recipe.members import ensemble_of, members_of
 from jaxgan.training.scoring.report import align_columns
 from scripts.benchmarks.lines import lowered
@@ -43,25 +45,23 @@ VALUES = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class Options(Bounded):
     out: Path = Path("growth.png")
     """File for the picture, .png."""
     axes: tuple[str, ...] = tuple(VALUES)
     """Which of batch, resolution, width, seeds, images."""
-    count: int = max(map(len, VALUES.values()))
+    count: int = bounded(max(map(len, VALUES.values())), at_least=1)
     """How many values of each, from the smallest."""
-    rounds: int = 5
+    rounds: int = bounded(5, at_least=1)
     """How often each is timed."""
-    seconds: float = 2.0
+    seconds: float = bounded(2.0, above=0, below=math.inf)
     """About how long one timing takes, or one iteration where that is longer."""
 
     def __post_init__(self) -> None:
-        require(self, "axes", bool(self.axes) and set(self.axes) <= set(VALUES), f"of {', '.join(VALUES)}")
+        super().__post_init__()
+        require_known(self, "axes", VALUES)
         require(self, "axes", len(set(self.axes)) == len(self.axes), "each named once")
-        require_ending(self, "out", ".png")
-        require(self, "count", self.count >= 1, "at least 1")
-        require(self, "rounds", self.rounds >= 1, "at least 1")
-        require(self, "seconds", 0 < self.seconds < float("inf"), "above 0 and finite")
+        require_file(self, "out", ".png")
 
 
 class Point(NamedTuple):
@@ -140,9 +140,6 @@ def draw(found: dict[str, list[Point]], path: Path) -> None:
 
 
 def growth(options: Options) -> None:
-    with writing(options.out):  # now, not when all is measured
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.open("ab").close()
     found: dict[str, list[Point]] = {}
     for axis in options.axes:
         found[axis] = []

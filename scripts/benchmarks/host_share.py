@@ -26,20 +26,17 @@ from jaxgan.terminal import say
 from jaxgan.training import loop
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
-from jaxgan.training.errors.usage import require
+from jaxgan.training.options.fields import Bounded, bounded
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class Options(Bounded):
     dataset: str = "digits"
     """As for the experiment."""
     data_dir: str | None = None
     """As for the experiment."""
-    steps: int = 1000
+    steps: int = bounded(1000, at_least=2)
     """How long to train."""
-
-    def __post_init__(self) -> None:
-        require(self, "steps", self.steps >= 2, "at least 2")
 
 
 def timed(function: Callable[..., Any], times: Counter[str], name: str) -> Callable[..., Any]:

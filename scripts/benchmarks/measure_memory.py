@@ -23,7 +23,8 @@ from jaxgan.terminal import say
 from jaxgan.training import UsageError, train
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
-from jaxgan.training.errors.usage import require, require_ending
+from jaxgan.training.errors.usage import require_file
+from jaxgan.training.options.fields import Bounded, bounded
 from scripts.benchmarks.resident import peak
 
 SETTLED = 2000  # iterations by which everything that is made once has been made
@@ -31,19 +32,19 @@ MOMENTS = (1000, 5000, 10_000, 20_000)
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
-    steps: int = 20_000
+class Options(Bounded):
+    steps: int = bounded(20_000, above=SETTLED)
     """How long to train."""
     out: Path = Path("docs/images/memory.png")
     """File for the plot, .png."""
-    checkpoint_every: int = 500
+    checkpoint_every: int = bounded(500, at_least=1)
     """Iterations between two checkpoints."""
-    sample_every: int = 250
+    sample_every: int = bounded(250, at_least=1)
     """Iterations between two sample grids."""
 
     def __post_init__(self) -> None:
-        require(self, "steps", self.steps > SETTLED, f"above {SETTLED}")
-        require_ending(self, "out", ".png")
+        super().__post_init__()
+        require_file(self, "out", ".png")
 
 
 class Sample(NamedTuple):

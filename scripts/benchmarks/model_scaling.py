@@ -8,42 +8,39 @@ against what XLA compiles."""
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from jaxgan.terminal import say
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
-from jaxgan.training.errors.usage import require
+from jaxgan.training.options.fields import Bounded, bounded
 
 DEVICES = (1, 2, 4, 8, 16, 64)
 FLOAT = 4  # bytes: gradients, parameters and statistics are float32
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
-    peak: float = 989.5e12
+class Options(Bounded):
+    peak: float = bounded(989.5e12, above=0, below=math.inf)
     """FLOP/s of a device: NVIDIA's figure for an H200 in bfloat16, dense."""
-    utilisation: float = 0.25
+    utilisation: float = bounded(0.25, above=0, at_most=1)
     """The part of the peak that an iteration reaches on one device. Assumed."""
-    overhead: float = 0.5e-3
+    overhead: float = bounded(0.5e-3, at_least=0, below=math.inf)
     """Seconds an iteration costs whatever the batch (launching kernels). Assumed."""
-    node: int = 8
+    node: int = bounded(8, at_least=1)
     """Devices in a node."""
-    link: float = 450e9
+    link: float = bounded(450e9, above=0)
     """Bytes/s from a device into its node, one direction: NVIDIA's figure for NVLink 4 (900 GB/s both ways)."""
-    card: float = 50e9
+    card: float = bounded(50e9, above=0)
     """Bytes/s of a network card, one direction: InfiniBand NDR, 400 Gbit/s."""
-    cards: int = 8
+    cards: int = bounded(8, at_least=1)
     """Network cards of a node."""
-    attained: float = 0.8
+    attained: float = bounded(0.8, above=0, at_most=1)
     """The part of those bandwidths that a collective reaches. Assumed."""
-    latency: float = 20e-6
+    latency: float = bounded(20e-6, at_least=0, below=math.inf)
     """Seconds that a collective takes at least within a node; between nodes twice as much. Assumed."""
-
-    def __post_init__(self) -> None:
-        for name in ("peak", "utilisation", "node", "link", "card", "cards", "attained"):
-            require(self, name, getattr(self, name) > 0, "above 0")
 
 
 class Network(NamedTuple):

@@ -12,6 +12,7 @@ round; medians count, and the ratio is that of S times the one-seed program to t
 import contextlib
 import dataclasses
 import json
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -30,29 +31,31 @@ from jaxgan.terminal import say
 from jaxgan.training import DataSpec
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
-from jaxgan.training.errors.usage import require, require_ending, writing
+from jaxgan.training.errors.usage import require, require_file, writing
+from jaxgan.training.options.fields import Bounded, bounded
+from jaxgan.training.options.sweep import MOST
 
 Form = Literal["vmap", "map", "products"]
 State = Any
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class Options(Bounded):
     seeds: tuple[int, ...] = (1, 2, 4, 8, 16)
     """How many members."""
     network: Literal["dcgan", "dense"] = "dcgan"
     """experiments.dcgan_mnist, 32 pixels, batch 64; or experiments.gan_ring, batch 256."""
-    rounds: int = 10
+    rounds: int = bounded(10, at_least=1)
     """How often each is timed."""
-    seconds: float = 2.0
+    seconds: float = bounded(2.0, above=0, below=math.inf)
     """About how long one timing takes, or one iteration where that is longer."""
     out: Path | None = None
     """File for all numbers, .json."""
 
     def __post_init__(self) -> None:
-        require(self, "rounds", self.rounds >= 1, "at least 1")
-        require_ending(self, "out", ".json")
-        require(self, "seeds", bool(self.seeds) and min(self.seeds) >= 1, "at least 1 each")
+        super().__post_init__()
+        require_file(self, "out", ".json")
+        require(self, "seeds", 1 <= min(self.seeds) <= max(self.seeds) <= MOST, f"from 1 to {MOST} each")
 
 
 def iteration_of(network: str) -> tuple[Any, dict[str, tuple[int, ...]]]:

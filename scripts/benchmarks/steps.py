@@ -17,6 +17,7 @@ CPU, of 8,192 by 8,192 on a GPU. Without PyTorch ours is timed alone.
 
 import dataclasses
 import json
+import math
 import multiprocessing
 import os
 import statistics
@@ -29,7 +30,8 @@ from jaxgan.files import atomic_write
 from jaxgan.terminal import say
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
-from jaxgan.training.errors.usage import UsageError, require, require_ending, writing
+from jaxgan.training.errors.usage import UsageError, require_file, require_known, writing
+from jaxgan.training.options.fields import Bounded, bounded
 from jaxgan.training.scoring.report import align_columns
 from scripts.benchmarks.lines import LINES
 from scripts.benchmarks.seeds import spread
@@ -37,12 +39,12 @@ from scripts.benchmarks.sides import ours, settings, theirs
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class Options(Bounded):
     lines: tuple[str, ...] = ()
     """Which of mlp, dcgan32, dcgan64, wgan_gp32, residual32; all unless told otherwise."""
-    rounds: int = 10
+    rounds: int = bounded(10, at_least=1)
     """How often each is timed."""
-    seconds: float = 2.0
+    seconds: float = bounded(2.0, above=0, below=math.inf)
     """About how long one timing takes, or one iteration where that is longer."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """The type that networks compute in."""
@@ -50,11 +52,9 @@ class Options:
     """File for all numbers, .json."""
 
     def __post_init__(self) -> None:
-        unknown = sorted(set(self.lines) - set(LINES))
-        require(self, "lines", not unknown, f"of {', '.join(LINES)}")
-        require(self, "rounds", self.rounds >= 1, "at least 1")
-        require_ending(self, "out", ".json")
-        require(self, "seconds", 0 < self.seconds < float("inf"), "above 0 and finite")
+        super().__post_init__()
+        require_known(self, "lines", LINES)
+        require_file(self, "out", ".json")
 
 
 class Side:

@@ -12,6 +12,7 @@ from conftest import needs_tfds
 from sklearn.datasets import load_digits
 
 from jaxgan import data
+from jaxgan.data.names import kind_of
 from jaxgan.data.npz import read_npz
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (6, 5, 7, 3), np.uint8)
@@ -289,3 +290,31 @@ def test_arrays_unpack_to_no_more_than_is_allowed(tmp_path):
     raw_npz(path, ARRAY % "3,", method=zipfile.ZIP_BZIP2)
     with pytest.raises(ValueError, match="compressed in another way than NumPy's"):
         read_npz(path, 10**7, "that")
+
+
+@pytest.mark.parametrize(
+    "name, meant",
+    [("mnits", "mnist"), ("CIFAR-10", "cifar10"), ("digit", "digits"), ("my_own", "my_own_set"), ("rng", "ring")],
+)
+def test_a_name_that_is_nearly_right_is_told(name, meant, tmp_path, monkeypatch):
+    """One of ours, or one that lies where prepared sets do."""
+    monkeypatch.setattr("jaxgan.data.sources.requirements.has_tensorflow", lambda: False)
+    (tmp_path / "my_own_set").mkdir()
+    with pytest.raises(data.DataError, match=f"; perhaps you meant {meant}$"):
+        data.open_source(name, str(tmp_path))
+
+
+def test_a_path_without_its_kind_is_told(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("photos").mkdir()
+    for name in "a.csv", "a.npz", "a.zip":
+        Path(name).touch()
+    for name, kind in {"photos": "folder", "a.csv": "csv", "a.npz": "npz", "./a.zip": "folder"}.items():
+        with pytest.raises(data.DataError, match=f"; perhaps you meant {kind}:{name}$"):
+            data.open_source(name, str(tmp_path))
+
+
+def test_the_kind_of_a_set_is_told_by_its_name():
+    kinds = {"ring": "points", "grid": "points", "diabetes": "vectors", "csv:a": "vectors", "npz:a": None}
+    kinds |= dict.fromkeys(("auto", "mnist", "digits", "stacked_mnist", "folder:csv:a", "voc/2007"), "image")
+    assert {name: kind_of(name) for name in [*kinds, "a=ring,b=mnist"]} == {**kinds, "a=ring,b=mnist": None}

@@ -5,6 +5,7 @@ import importlib
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 from typing import ClassVar
@@ -17,6 +18,7 @@ from conftest import assert_same
 from experiments import __main__ as listing
 from jaxgan.training import DataSpec, UsageError, train
 from jaxgan.training import open as open_run
+from jaxgan.training.cli.arguments import arguments_of
 from jaxgan.training.options.fields import bounds_of
 from jaxgan.training.options.options import Options, differing, of_preset
 from jaxgan.training.options.parsing import parse
@@ -110,18 +112,21 @@ def test_a_reader_sees_the_recipe_in_the_file_or_in_the_one_it_inherits(name):
 
 # A value outside the bounds of each common option that has any, and what is said of it.
 REFUSED = {
-    **dict.fromkeys(("steps", "batch_size", "accumulate", "seeds", "workers", "devices"), (0, "at least 1")),
+    **dict.fromkeys(("steps", "batch_size", "accumulate", "devices", "processes"), (0, "at least 1")),
     **dict.fromkeys(("checkpoint_every", "sample_every", "eval_every", "schedule_images"), (0, "at least 1")),
-    **dict.fromkeys(("warmup_images", "lookahead"), (-1, "at least 0")),
+    **dict.fromkeys(("warmup_images", "lookahead", "step", "process"), (-1, "at least 0")),
     **dict.fromkeys(("generator_learning_rate", "discriminator_learning_rate"), (0.0, "above 0 and finite")),
-    **dict.fromkeys(("weight_decay", "l2", "ema_half_life", "scale"), (np.inf, "at least 0 and finite")),
+    **dict.fromkeys(("weight_decay", "l2", "ema_half_life"), (np.inf, "at least 0 and finite")),
     **dict.fromkeys(("beta1", "beta2", "momentum"), (1.0, "at least 0 and below 1")),
     "learning_rate": (np.nan, "above 0 and finite"),
     "clip_gradient_norm": (-1.0, "above 0 and finite"),
     "final_rate": (1.5, "from 0 to 1"),
     "lookahead_alpha": (0.0, "above 0 and at most 1"),
     "rotate": (181.0, "from 0 to 180 degrees"),
-    "eval_count": (15, "at least 16"),
+    "scale": (9.5, "from 0 to 9"),
+    "seeds": (0, "from 1 to 10000"),
+    "workers": (0, "from 1 to 1024"),
+    "eval_count": (15, "from 16 to 1000000"),
 }
 
 
@@ -170,6 +175,18 @@ def test_an_experiment_refuses_what_its_own_options_cannot_be(name, option, valu
     with pytest.raises(UsageError) as refused:
         parse(MODULES[name].Options, [f"--{option.replace('_', '-')}={value}"])
     assert str(refused.value) == f"--{option.replace('_', '-')} must be {expected}, got {value}"
+
+
+def test_what_may_be_swept_is_bounded_like_its_option():
+    for name in NAMES:
+        options = MODULES[name].Options
+        for argument in arguments_of(options):
+            for swept in re.findall(r"`(\w+)` for --sweep", " ".join(argument.about.split())):
+                assert swept in bounds_of(options)
+                with pytest.raises(
+                    UsageError, match=f"^--sweep {swept} must have numbers .* at least 0 and .*, got -1$"
+                ):
+                    options(sweep=f"{swept}=1,-1")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -246,9 +263,9 @@ def test_help_shows_the_defaults_of_the_preset(capsys):
 
 @pytest.mark.parametrize("preset", ["smoke", "huge", ""])
 def test_a_preset_that_is_not_there_is_refused_with_those_that_are(preset):
-    with pytest.raises(UsageError, match=f"^--preset must be laptop or paper, got {preset}$"):
+    with pytest.raises(UsageError, match=f"^--preset must be laptop or paper, got {preset or 'an empty text'}$"):
         parse(PaperToo, ["--preset", preset])
-    with pytest.raises(UsageError, match=f"^--preset must be laptop or paper, got {preset}$"):
+    with pytest.raises(UsageError, match=f"^--preset must be laptop or paper, got {preset or 'an empty text'}$"):
         PaperToo(preset=preset)
 
 
@@ -319,13 +336,23 @@ def test_a_name_says_how_to_run_it(name, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "name, hint", [("gan_rong", "do you mean gan_ring?"), ("zzz", "python -m experiments lists them")]
+    "name, hint", [("gan_rong", "perhaps you meant gan_ring"), ("zzz", "python -m experiments lists them")]
 )
 def test_an_unknown_name_is_told_in_a_line(name, hint, capsys, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["experiments", name])
     with pytest.raises(SystemExit, match="2"):
         listing.main()
     assert capsys.readouterr().err == f"error: no experiment is named {name}; {hint}\n"
+
+
+@pytest.mark.parametrize("arguments, name", [(["gan_ring", "--steps", "5"], "gan_ring"), (["--steps"], "NAME")])
+def test_options_belong_to_an_experiment(arguments, name, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["experiments", *arguments])
+    with pytest.raises(SystemExit, match="2"):
+        listing.main()
+    assert capsys.readouterr().err == (
+        f"error: --steps is no option here; python -m experiments.{name} takes options\n"
+    )
 
 
 def test_the_list_needs_nothing_but_python():

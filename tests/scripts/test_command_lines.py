@@ -4,6 +4,7 @@ into a file."""
 import dataclasses
 import importlib
 import pkgutil
+import re
 import runpy
 import sys
 import typing
@@ -15,8 +16,8 @@ import scripts
 from jaxgan.media import Image, Points, Vectors
 from jaxgan.training import UsageError
 from jaxgan.training.recipe.gan import Weights
-from scripts import codes, compare, data, evaluate, field, margin, sample
-from scripts.benchmarks import evaluation, measure_memory, seeds, steps
+from scripts import codes, compare, data, evaluate, field, margin, sample, train_features
+from scripts.benchmarks import evaluation, growth, measure_memory, seeds, steps
 
 ROOT = Path(__file__).parents[2]
 VECTORS = Vectors((), ())
@@ -114,6 +115,39 @@ def test_files_that_say_nothing_clear_are_refused(medium, names, message, tmp_pa
         for plural, samples in (("images", ".npz"), ("vectors", ".npz or .csv"))
     )
     assert str(error.value) == message.format(tmp_path, images=images, vectors=vectors)
+
+
+@pytest.mark.parametrize(
+    "module, ending",
+    [
+        *((module, ".png") for module in (codes, compare, data, field, growth, measure_memory)),
+        *((module, ".json") for module in (evaluate, evaluation, seeds, steps)),
+        *((train_features, ".npz"), (sample, ".png")),
+    ],
+)
+def test_what_cannot_be_written_is_refused_before_anything_is_computed(module, ending, tmp_path, monkeypatch):
+    """An ending in capitals is the same; a folder that isn't there, is none, or can't be written to."""
+    monkeypatch.chdir(tmp_path)
+    names = {field.name: field for field in dataclasses.fields(module.Options)}
+    given = {name: Path("run") for name in ("run", "runs") if name in names}
+    given |= {"dataset": "mnist"} if module is train_features else {}
+
+    def made(path):
+        return module.Options(**given, out=(Path(path),) if module is sample else Path(path))
+
+    made(f"a{ending}"), made(f"A{ending.upper()}")
+    Path("file").touch()
+    Path(f"folder{ending}").mkdir()
+    for wrong, why in {
+        f"no/a{ending}": "the folder .*/no doesn't exist",
+        f"file/a{ending}": "the folder .*/file is a file",
+        f"folder{ending}": "it is a folder; name a file in it",
+    }.items():
+        with pytest.raises(UsageError, match=f"^can't write {re.escape(wrong)}: {why}$"):
+            made(wrong)
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    with pytest.raises(UsageError, match=rf"^can't write a\{ending}: the folder .* can't be written to$"):
+        made(f"a{ending}")
 
 
 def test_a_margin_is_of_raw_weights_and_other_commands_draw_with_averaged_ones():

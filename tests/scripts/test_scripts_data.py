@@ -11,8 +11,10 @@ from archives import archive
 from PIL import Image
 from tfds_records import write_prepared
 
+from experiments import dcgan_cifar10
 from jaxgan.training import UsageError
-from scripts.data import Options, run
+from jaxgan.training.options.options import of_preset
+from scripts.data import Options, parse, run
 
 ROOT = Path(__file__).parents[2]
 IMAGES = np.zeros((6, 4, 4), np.uint8)
@@ -80,7 +82,7 @@ def test_the_picture_goes_beside_the_runs(tmp_path, monkeypatch, capsys):
     run(Options(save(tmp_path / "a.npz", images=IMAGES)))
     assert (tmp_path / "runs" / "data" / "npz-a.npz.png").exists()
     (tmp_path / "file").write_text("")
-    with pytest.raises(UsageError, match=r"can't write file/a\.png: Not a directory"):
+    with pytest.raises(UsageError, match=r"can't write file/a\.png: the folder .*/file is a file"):
         run(Options(f"npz:{tmp_path}/a.npz", out=Path("file/a.png")))
 
 
@@ -158,3 +160,63 @@ def test_the_command(tmp_path):
     assert (tmp_path / "out.png").exists() and rest[-1] == f"{tmp_path}/out.png: 1 of them, as a network gets them"
     shown = start("--help")
     assert shown.returncode == 0 and "--skip-bad-images" in shown.stdout and os.linesep in shown.stdout
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    """A folder of two pictures of 40×48."""
+    (tmp_path / "photos").mkdir()
+    for name in "ab":
+        Image.fromarray(np.full((40, 48, 3), 200, np.uint8)).save(tmp_path / "photos" / f"{name}.png")
+    return f"folder:{tmp_path / 'photos'}"
+
+
+def test_the_options_of_an_experiment_are_what_it_has_itself(photographs, tmp_path, capsys):
+    """dcgan_cifar10 pads to 32 pixels, which no larger picture fits, and mirrors; this script crops."""
+    given = [photographs, "--out", str(tmp_path / "a.png")]
+    for name in "dcgan_cifar10", "experiments.dcgan_cifar10":
+        options, loaded_as = parse([*given, "--for", name])
+        assert (options.fit, options.flip, options.image_size) == ("pad", True, 32)
+        assert isinstance(loaded_as, dcgan_cifar10.Options) and loaded_as.dataset == photographs
+        with pytest.raises(UsageError, match=r"40×48 pixels, larger than 32×32; choose an --image-size and --fit crop"):
+            run(options, loaded_as)
+    run(*parse([*given, "--for=dcgan_cifar10", "--fit", "crop", "--no-flip"]))
+    assert "images    2, 32×32×3" in capsys.readouterr().out
+    options, alone = parse(given)
+    assert options is alone and (options.fit, options.flip, options.image_size) == ("crop", False, None)
+    options, loaded_as = parse(["--for", "dcgan_cifar10", "--preset", "smoke"])
+    assert loaded_as == of_preset(dcgan_cifar10.Options, "smoke") and options.dataset == "digits"
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (
+            ["--for", "dcgan_cifra"],
+            "--for must be the name of an experiment, got dcgan_cifra; perhaps you meant dcgan_cifar10",
+        ),
+        (["--for", "os"], "--for must be the name of an experiment, got os; python -m experiments lists them"),
+        (["--for"], "--for needs a value"),
+        (["--preset", "paper"], "--preset must be given together with --for, got paper"),
+        (["--for", "gan_ring", "--preset", "papr"], "got papr; perhaps you meant paper"),
+        (["--for", "dcgan_mnist", "--image-size", "50"], "--image-size must be 28, 32, 64 or 128, got 50"),
+        (["--for", "dcgan_mnist", "--fitt", "crop"], "--fitt is no option; perhaps you meant --fit: how images of"),
+    ],
+)
+def test_what_the_experiment_refuses_is_refused(arguments, said):
+    with pytest.raises(UsageError) as error:
+        parse(["digits", *arguments])
+    assert said in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["mnist", "folder:nowhere", "csv:a.csv", "no_such_set"])
+def test_sets_of_another_kind_are_refused_by_their_name(name, monkeypatch):
+    """Before anything is opened."""
+    monkeypatch.setattr("jaxgan.data.open_source", lambda *arguments: pytest.fail("it was opened"))
+    with pytest.raises(
+        UsageError, match=f"--dataset {name} is no set of points, which this experiment draws: use ring"
+    ):
+        run(*parse([name, "--for", "gan_ring"]))
+    for toy, experiment, kind in (("ring", "dcgan_mnist", "images"), ("grid", "gan_vectors", "vectors")):
+        with pytest.raises(UsageError, match=f"--dataset {toy} is no set of {kind}, which this experiment draws: use"):
+            run(*parse([toy, "--for", experiment]))

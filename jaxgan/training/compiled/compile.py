@@ -1,7 +1,11 @@
 """The compiled program for a run's data, wherever they lie."""
 
+import math
 from typing import Any
 
+import jax
+
+from jaxgan.data.names import machine_memory
 from jaxgan.data.stream import Stream
 from jaxgan.parallel import Layout
 from jaxgan.training.compiled.program import Program, compile_chunk
@@ -12,7 +16,7 @@ from jaxgan.training.options.data import RealTransform
 from jaxgan.training.recipe.data_spec import Data, DataSpec
 from jaxgan.training.recipe.gan import GAN
 
-__all__ = ["batch_sizes", "check_counts", "compile_for"]
+__all__ = ["batch_sizes", "check_counts", "check_memory", "compile_for"]
 
 State = Any
 
@@ -30,6 +34,26 @@ def check_counts(gan: GAN, data: DataSpec) -> None:
             raise UsageError(
                 f"an iteration takes {count} images, but {one.name} has only {one.count}; lower --batch-size"
             )
+
+
+def check_memory(like: State) -> None:
+    """Raises UsageError where a run's state, abstract arrays on their devices, is larger than the memory of these."""
+    local = jax.local_devices()
+    stats = local[0].memory_stats() or {}
+    memory = stats.get("bytes_limit") or machine_memory()
+    size = sum(_bytes(leaf) for leaf in jax.tree.leaves(like))
+    if not stats:  # devices that a CPU appears as have their parts in one memory
+        size *= len(local)
+    if size > memory:
+        raise UsageError(
+            f"the networks, their averages and the optimiser's state take {size / 2**30:,.1f} GiB on a device, which "
+            f"has {memory / 2**30:,.1f}; take narrower networks, such as by --features or --width, or fewer --seeds"
+        )
+
+
+def _bytes(leaf: Any) -> int:
+    """Returns the bytes of an array's part on a device."""
+    return math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
 
 
 @refusals()

@@ -2,10 +2,9 @@
 
 import dataclasses
 import functools
-import math
 import re
 from collections.abc import Callable
-from typing import Literal
+from typing import ClassVar, Literal
 
 import jax
 
@@ -18,6 +17,8 @@ __all__ = ["DataOptions", "RealTransform", "Size", "real_transform", "shape_of"]
 
 Size = int | str  # of images: a side of the square, or "HEIGHTxWIDTH"
 
+LARGEST = 16_384  # pixels of a side
+
 # `(images, keys) -> images`, float32 `[B, H, W, C]` in [-1, 1], a key an example.
 RealTransform = Callable[[jax.Array, jax.Array], jax.Array]
 
@@ -25,6 +26,8 @@ RealTransform = Callable[[jax.Array, jax.Array], jax.Array]
 @dataclasses.dataclass(frozen=True)
 class DataOptions(Bounded):
     """Options of data; every experiment's options, and those of `scripts.data`, inherit them."""
+
+    GROUP: ClassVar[str] = "data"
 
     dataset: str = "auto"
     """mnist, fashion_mnist, cifar10 or any other image set of TFDS's; stacked_mnist (three of mnist's digits as the
@@ -60,20 +63,28 @@ class DataOptions(Bounded):
     """Mirror half of the real images left to right, at random."""
     rotate: float = bounded(0.0, at_least=0, at_most=180, unit="degrees")
     """Turn real images by up to so many degrees, at random."""
-    scale: float = bounded(0.0, at_least=0, below=math.inf)
+    scale: float = bounded(0.0, at_least=0, at_most=9)
     """Scale real images by up to this share, at random: 0.1 is from 1/1.1 to 1.1."""
     stream: bool = False
     """Read images as they are needed, in processes of their own, instead of keeping the set on the device. Needs Grain:
     pip install 'jaxgan[grain]'."""
-    workers: int = bounded(2, at_least=1)
+    workers: int = bounded(2, at_least=1, at_most=1024)
     """Processes that read, with --stream."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self, "dataset", bool(self.dataset.strip("/.: ")), "the name of a data set")
+        for name in ("images", "hold_out"):
+            amount = getattr(self, name)
+            require(self, name, amount is None or _is_amount(amount), "a number such as 5000 or a share such as 10%")
+        classes = [] if self.classes is None else [each.strip() for each in self.classes.split(",")]
+        right = all(classes) and len(set(classes)) == len(classes)
+        require(self, "classes", right, "names or numbers of classes with commas between, each of them once")
         for name in ("image_size", "load_size"):
-            right = getattr(self, name) is None or shape_of(getattr(self, name)) is not None
-            require(self, name, right, "a side of the square, 64, or height and width, 48x64")
+            asked = getattr(self, name)
+            shape = (1, 1) if asked is None else shape_of(asked)
+            require(self, name, shape is not None, "a side of the square, 64, or height and width, 48x64")
+            require(self, name, max(shape or (0, 0)) <= LARGEST, f"at most {LARGEST} pixels of a side")
         if self.load_size is not None:
             require(self, "load_size", self.image_size is not None, "given together with --image-size")
             (tall, wide), (height, width) = shape_of(self.load_size) or (0, 0), self.crop_shape or (0, 0)
@@ -93,9 +104,19 @@ class DataOptions(Bounded):
         return shape_of(self.image_size) if self.load_size and self.image_size else None
 
 
+def _is_amount(text: str) -> bool:
+    """Tells whether a text is a number of images, or a share of them, which may still be more than there are."""
+    share = text.endswith("%")
+    try:
+        number = float(text[:-1]) if share else int(text)
+    except ValueError:
+        return False
+    return 0 < number <= 100 if share else number >= 1
+
+
 def shape_of(size: Size) -> tuple[int, int] | None:
     """Parses height and width; None for a text that is no size."""
-    sides = re.fullmatch(r"(\d{1,5})(?:[x×](\d{1,5}))?", str(size))
+    sides = re.fullmatch(r"([0-9]{1,5})(?:[x×]([0-9]{1,5}))?", str(size))
     found = (int(sides[1]), int(sides[2] or sides[1])) if sides else (0, 0)
     return found if min(found) >= 1 else None
 

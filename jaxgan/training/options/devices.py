@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable
-from typing import Literal
+from typing import ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -18,8 +18,11 @@ __all__ = ["DeviceOptions", "compiler_options", "describe", "layout_for"]
 class DeviceOptions(Bounded):
     """Options of devices; every experiment's options inherit them."""
 
+    GROUP: ClassVar[str] = "devices"
+
     devices: int | None = bounded(None, at_least=1)
-    """How many devices share the work; by default all there are, of all processes."""
+    """How many devices share the work, by default all there are, of all processes. Which there are is for the
+    environment to say: JAX_PLATFORMS=cpu, CUDA_VISIBLE_DEVICES=0."""
     shard_parameters: bool = False
     """Spread parameters, averages and optimiser state over the devices and gather parameters where they are used
     (fully sharded data parallel), for networks that don't fit one device. The numbers are the same."""
@@ -31,9 +34,9 @@ class DeviceOptions(Bounded):
     coordinator: str | None = None
     """Be one of several processes that train together: auto finds the others through SLURM, Open MPI, Kubernetes or a
     TPU pod; HOST:PORT is where the first process listens."""
-    processes: int | None = None
+    processes: int | None = bounded(None, at_least=1)
     """How many processes, with --coordinator HOST:PORT."""
-    process: int | None = None
+    process: int | None = bounded(None, at_least=0)
     """Which of them this is, from 0, with --coordinator HOST:PORT."""
 
     @property

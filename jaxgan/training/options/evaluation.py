@@ -1,9 +1,10 @@
 """The options that say how samples are scored."""
 
 import dataclasses
-from typing import Literal
+from typing import ClassVar, Literal
 
 from jaxgan.evaluation import METRICS
+from jaxgan.nearest import perhaps
 from jaxgan.training.errors.usage import require
 from jaxgan.training.options.fields import Bounded, bounded
 
@@ -13,6 +14,8 @@ __all__ = ["EvaluationOptions", "FeatureOptions"]
 @dataclasses.dataclass(frozen=True)
 class FeatureOptions(Bounded):
     """Options of scores, which `scripts.evaluate` has too."""
+
+    GROUP: ClassVar[str] = "scores"
 
     metrics: str = "auto"
     """Of fid, kid, is, prdc (precision, recall, density, coverage), modes, swd (sliced Wasserstein distance of pixels),
@@ -31,17 +34,20 @@ class FeatureOptions(Bounded):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        names = self.metrics.split(",")
-        right = self.metrics == "auto" or all(name in METRICS for name in names)
-        require(self, "metrics", right, f"auto or some of {', '.join(METRICS)}, with commas between")
+        unknown = [name for name in self.metrics.split(",") if name not in METRICS]
+        right = self.metrics == "auto" or not unknown
+        hint = perhaps(unknown[0], ["auto", *METRICS]) if unknown else ""
+        require(self, "metrics", right, f"auto or some of {', '.join(METRICS)}, with commas between", hint)
 
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationOptions(FeatureOptions):
     """Options of scores on the way of a run; every experiment's options inherit them."""
 
+    GROUP: ClassVar[str] = "scores"
+
     eval_every: int | None = bounded(None, at_least=1)
     """Generator updates between two scores on the way, by the first of --metrics and by diversity. The best checkpoint
     is then kept too, and a collapse told. By default none."""
-    eval_count: int = bounded(2048, at_least=16)
+    eval_count: int = bounded(2048, at_least=16, at_most=1_000_000)
     """Images that are drawn for each score on the way."""

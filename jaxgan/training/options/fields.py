@@ -2,8 +2,8 @@
 line, a program or a run's record."""
 
 import contextlib
+import ctypes
 import dataclasses
-import difflib
 import functools
 import itertools
 import math
@@ -16,12 +16,15 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args
 
 import numpy as np
 
+from jaxgan.nearest import perhaps
 from jaxgan.printable import shortened
-from jaxgan.training.errors.usage import UsageError, require
+from jaxgan.training.errors.usage import UsageError, flag, require
 
-__all__ = ["Bounded", "as_type", "bounded", "bounds_of", "check_names", "checked", "flag"]
+__all__ = ["Bounded", "as_type", "bounded", "bounds_of", "check_names", "checked"]
 
 T = TypeVar("T", bound=float | None)
+
+INT32 = 2**31 - 1  # the largest number of a type in which steps, shapes and batches are counted
 
 
 class Bounds(NamedTuple):
@@ -34,13 +37,21 @@ class Bounds(NamedTuple):
     unit: str
 
     def hold(self, value: float) -> bool:
-        """Tells whether the number lies within them; NaN never does."""
+        """Tells whether the number lies within them; NaN never does, nor an integer that int32 hasn't, where no end is
+        named."""
+        if isinstance(value, int) and self.at_most is None and value > INT32:
+            return False
         return (
             (self.at_least is None or value >= self.at_least)
             and (self.above is None or value > self.above)
             and (self.at_most is None or value <= self.at_most)
             and (self.below is None or value < self.below)
         )
+
+    def expected(self, value: float) -> str:
+        """Returns what is expected instead of a number that doesn't lie within them, as text."""
+        large = isinstance(value, int) and self.at_most is None and value > INT32
+        return f"{self} and at most {INT32}" if large else str(self)
 
     def __str__(self) -> str:
         if self.at_least is not None and self.at_most is not None:
@@ -63,7 +74,8 @@ def bounded(
 ) -> T:
     """Declares a dataclass field with this default whose value must lie within the bounds, in a class that inherits
     `Bounded`: `features: int = bounded(64, at_least=1)`. `below=math.inf` asks for a finite number, `unit` is a word
-    for errors, such as "degrees". None, where the field's type allows it, always passes."""
+    for errors, such as "degrees". Integers are at most 2^31 - 1 where nothing else is said. None, and a word, where the
+    field's type allows them, always pass."""
     bounds = Bounds(at_least, above, at_most, below, unit)
     return dataclasses.field(default=default, metadata={Bounds: bounds})
 
@@ -90,7 +102,14 @@ class Bounded:
             object.__setattr__(self, name, value)  # which may be frozen
         for name, bounds in bounds_of(type(self)).items():
             value = getattr(self, name)
-            require(self, name, value is None or bounds.hold(value), str(bounds))
+            if isinstance(value, int | float):
+                require(self, name, bounds.hold(value), bounds.expected(value))
+                require(self, name, bounds.hold(as_float32(value)), f"{bounds}, as float32 holds it too")
+
+
+def as_float32(value: float) -> float:
+    """Returns the number as float32 holds it, in which everything is computed; integers as they are."""
+    return value if isinstance(value, int) else ctypes.c_float(value).value
 
 
 def checked(options_type: type, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -110,9 +129,7 @@ def check_names(options_type: type, names: Iterable[str]) -> None:
     known = [field.name for field in dataclasses.fields(options_type)]
     for name in names:
         if name not in known:
-            near = difflib.get_close_matches(name[:100], known, n=1)
-            hint = f"; perhaps --{flag(near[0])} is meant" if near else ""
-            raise UsageError(f"there is no option --{flag(shortened(name))}{hint}")
+            raise UsageError(f"there is no option --{flag(shortened(name))}{perhaps(name[:100], known)}")
 
 
 def as_type(value: Any, hint: Any) -> Any:
@@ -201,8 +218,3 @@ def _hints(options_type: type) -> dict[str, Any]:
     except (NameError, AttributeError):
         return {}
     return {field.name: hints[field.name] for field in dataclasses.fields(options_type) if field.name in hints}
-
-
-def flag(name: str) -> str:
-    """Returns an option's name on a command line, where `from` can be one, which no field of Python's can."""
-    return "from" if name == "from_run" else name.replace("_", "-")

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,8 @@ RMS_DECAY = 0.99  # of the average of squared gradients; PyTorch's, with which W
 @dataclasses.dataclass(frozen=True)
 class OptimizerOptions(Bounded):
     """Options of training; every experiment's options inherit them."""
+
+    GROUP: ClassVar[str] = "optimiser"
 
     steps: int = bounded(3000, at_least=1)
     """Generator updates, counted from the beginning of the run."""
@@ -143,7 +145,7 @@ def schedule(options: OptimizerOptions, repeats: int = 1) -> Callable[[jax.Array
         rise = jnp.minimum(done / warmup, 1.0) if warmup else jnp.ones((), jnp.float32)
         if not length:
             return rise
-        share = jnp.minimum(done / length, 1.0)
+        share = jnp.minimum(done / float(length), 1.0)  # which may be more than int32 holds
         left = 1 - share if options.schedule == "linear" else (1 + jnp.cos(jnp.pi * share)) / 2
         return rise * (final + (1 - final) * left)
 

@@ -4,20 +4,18 @@ import dataclasses
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
-import tyro
-
-from jaxgan.printable import shortened
-from jaxgan.training.errors.usage import require
+from jaxgan.nearest import perhaps
+from jaxgan.training.errors.usage import either, flag, require, shown
 from jaxgan.training.options.data import DataOptions
 from jaxgan.training.options.devices import DeviceOptions
 from jaxgan.training.options.evaluation import EvaluationOptions
-from jaxgan.training.options.fields import bounded, checked, flag
+from jaxgan.training.options.fields import bounded, checked
 from jaxgan.training.options.optimizer import OptimizerOptions, schedule_length
+from jaxgan.training.options.sweep import MOST, swept
 
 __all__ = [
-    "MOST_GANS",
     "RENAMED",
     "Options",
     "alike",
@@ -30,19 +28,23 @@ __all__ = [
 
 T = TypeVar("T", bound="Options")
 
-MOST_GANS = 4096  # that are trained at once
 RENAMED = {"size": "preset", "eval_samples": "eval_count"}  # options that there were, as runs' records have them
 
 
 @dataclasses.dataclass(frozen=True)
-class Options(DataOptions, DeviceOptions, EvaluationOptions, OptimizerOptions):
+class Options(DataOptions, OptimizerOptions, EvaluationOptions, DeviceOptions):
     """Options of every experiment; its own are fields of a frozen dataclass that inherits these."""
+
+    GROUP: ClassVar[str] = "run"
+    OWN_GROUP: ClassVar[str] = "networks and terms, this experiment's own"
+    TAKES: ClassVar[str | None] = None
+    """The kind of examples that an experiment takes, "image", "points" or "vectors"; None for any."""
 
     preset: str = "laptop"
     """Defaults of the other options: laptop; smoke, for tests; of some experiments paper."""
     seed: int = 0
     """Everything random follows from it."""
-    seeds: int = bounded(1, at_least=1)
+    seeds: int = bounded(1, at_least=1, at_most=MOST)
     """Train so many GANs at once in one program, with seeds from --seed on."""
     sweep: str | None = None
     """NAME=VALUE,VALUE,...: train one GAN, or --seeds of them, for each value of a number that the run's state has by
@@ -55,10 +57,10 @@ class Options(DataOptions, DeviceOptions, EvaluationOptions, OptimizerOptions):
     """Generator updates between two sample grids."""
     fresh: bool = False
     """Start a new run, and refuse a run directory that holds one."""
-    from_run: Annotated[str | None, tyro.conf.arg(name="from")] = None
+    from_run: str | None = None
     """A run whose state a new one begins with, in a directory of its own. The seed, and numbers such as learning rates,
     are the new one's."""
-    step: int | Literal["best"] | None = None
+    step: int | Literal["best"] | None = bounded(None, at_least=0)
     """Which of its checkpoints, with --from; best is that of a run with --eval-every. By default the newest."""
 
     dry_run: bool = False
@@ -67,9 +69,9 @@ class Options(DataOptions, DeviceOptions, EvaluationOptions, OptimizerOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         presets = ("laptop", *self.PRESETS)
-        require(self, "preset", self.preset in presets, " or ".join(presets))
-        require(self, "seeds", self.seeds <= MOST_GANS, f"at most {MOST_GANS}")
+        require(self, "preset", self.preset in presets, either(presets), perhaps(self.preset, presets))
         require(self, "seed", 0 <= self.seed <= 2**32 - self.seeds, "from 0 to 2^32 - --seeds")
+        swept(self)
         require(self, "dry_run", not (self.dry_run and self.coordinator), "used without --coordinator")
         require(self, "step", self.step is None or self.from_run is not None, "given together with --from")
 
@@ -128,7 +130,7 @@ def differing(mine: Options, theirs: dict[str, Any]) -> list[str]:
     wrong = [pair for pair in pairs if pair[1] != pair[2]]
     if wrong and mine.preset != (preset := theirs.get("preset", "laptop")):
         wrong.insert(0, ("preset", mine.preset, preset))
-    return [f"--{flag(name)} {shortened(one)} (the run has {shortened(other)})" for name, one, other in wrong]
+    return [f"--{flag(name)} {shown(one)} (the run has {shown(other)})" for name, one, other in wrong]
 
 
 def name_of(thing: Any) -> str:

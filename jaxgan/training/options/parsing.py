@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import TypeVar
 
 from jaxgan.printable import shortened
+from jaxgan.training.cli.arguments import Argument
 from jaxgan.training.cli.command_line import command_line
-from jaxgan.training.errors.usage import UsageError
-from jaxgan.training.options.fields import check_names, checked, flag
+from jaxgan.training.errors.usage import UsageError, flag, shown
+from jaxgan.training.options.data import shape_of
+from jaxgan.training.options.fields import check_names, checked
 from jaxgan.training.options.options import RENAMED, Options, name_of, of_preset
 from jaxgan.training.options.record import read_record
 
-__all__ = ["parse"]
+__all__ = ["parse", "taken"]
 
 
 T = TypeVar("T", bound="Options")
@@ -21,29 +23,39 @@ T = TypeVar("T", bound="Options")
 # A repeated run is a new one, in a directory and perhaps on machines of its own. Where it begins, --from and --step, is
 # part of its numbers.
 OWN = ("workdir", "fresh", "dry_run", "coordinator", "processes", "process")
+OPTIONS_FILE = Argument(
+    *("options", "options", Path, False, None),
+    about="A run's options.json, whose values are the defaults; a preset can't be given with it.",
+    group=Options.GROUP,
+)
 
 
 def parse(options_type: type[T], arguments: Sequence[str] | None = None) -> T:
     """Runs `command_line` for an experiment. Its arguments may name a preset, whose defaults are then those that
     `--help` shows, or a file of options to start from, `--options FILE`."""
     rest = list(sys.argv[1:] if arguments is None else arguments)
-    file, rest = _taken(rest, "--options")
-    preset, rest = _taken(rest, "--preset")
+    file, rest = taken(rest, "--options")
+    preset, rest = taken(rest, "--preset")
     if file == "":
         raise UsageError("--options needs a file, such as RUN/options.json")
     if file:
         default = _from_file(options_type, Path(file), preset)
     else:
         default = of_preset(options_type, "laptop" if preset is None else preset)
-    epilogue = "--options FILE starts from a run's options.json."
-    for name, changes in options_type.PRESETS.items():
-        epilogue += f" --preset {name} has {', '.join(f'--{flag(key)} {value}' for key, value in changes.items())}."
+    presets = [
+        f"--preset {name} has {', '.join(f'--{flag(key)} {shown(value)}' for key, value in changes.items())}."
+        for name, changes in options_type.PRESETS.items()
+    ]
     fields = {field.name for field in dataclasses.fields(options_type)}
     renamed = {f"--{flag(old)}": f"--{flag(new)}" for old, new in RENAMED.items() if old not in fields}
-    return command_line(options_type, rest, epilogue=epilogue, default=default, renamed=renamed)
+    size, _ = taken(rest, "--size")
+    if size and shape_of(size):  # which is no preset
+        renamed.pop("--size", None)
+    epilogue = "\n\n".join(presets)
+    return command_line(options_type, rest, epilogue=epilogue, default=default, renamed=renamed, beside=(OPTIONS_FILE,))
 
 
-def _taken(arguments: Sequence[str], name: str) -> tuple[str | None, list[str]]:
+def taken(arguments: Sequence[str], name: str) -> tuple[str | None, list[str]]:
     """Splits off an option: returns its last value ("" where nothing follows it, None where it isn't there), and the
     other arguments."""
     value, rest, left = None, [], iter(arguments)

@@ -14,11 +14,12 @@ import numpy as np
 
 from jaxgan import data
 from jaxgan.data.errors import BadImage
-from jaxgan.data.names import machine_memory
+from jaxgan.data.names import kind_of, machine_memory, meant_path
 from jaxgan.data.sets import LABEL
 from jaxgan.data.stream import Stream
 from jaxgan.data.transform import count_of, first_shape, readable
 from jaxgan.media import Image
+from jaxgan.printable import printable
 from jaxgan.terminal import say
 from jaxgan.training.errors.usage import UsageError
 from jaxgan.training.options.data import DataOptions, shape_of
@@ -26,6 +27,12 @@ from jaxgan.training.recipe.data_spec import Data, DataSpec, Field
 
 __all__ = ["Given", "Held", "address", "drawn_from", "drawn_order", "held_out", "load", "name_sets"]
 
+# By the kind of examples that an experiment takes, its plural and sets that have such.
+SUCH = {
+    "image": ("images", "mnist, cifar10, folder:PATH or npz:PATH"),
+    "points": ("points", "ring or grid"),
+    "vectors": ("vectors", "csv:PATH or npz:PATH"),
+}
 MOST = 10_000  # examples of a set that are drawn from
 
 Given = data.Source | Mapping[str, data.Source]  # a set of one's own, or several by name
@@ -150,12 +157,24 @@ def _single(given: Given | None) -> data.Source | None:
 def _open(options: DataOptions, given: data.Source | None) -> data.Source:
     if given is not None:
         return given
+    _check_kind(options)
     if options.dataset != "auto":
         return data.open_source(options.dataset, options.data_dir)
     source, reason = data.mnist_or_digits(options.data_dir)
     if reason:
         say(f"NOTE: training on scikit-learn's {len(source):,} digits instead of MNIST: {reason}")
     return source
+
+
+def _check_kind(options: DataOptions) -> None:
+    """Raises UsageError where the name of the set says that the experiment doesn't take it, before it is read."""
+    takes, kind = getattr(options, "TAKES", None), kind_of(options.dataset)
+    if takes and kind not in (None, takes):
+        plural, such = SUCH[takes]
+        raise UsageError(
+            f"--dataset {printable(options.dataset)} is no set of {plural}, which this experiment draws: use {such}"
+            f"{meant_path(options.dataset)}"
+        )
 
 
 def _chosen(options: DataOptions, source: data.Source, *, held: bool) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:

@@ -1,18 +1,19 @@
 """Runs of several GANs at once: `--seeds` and `--sweep`, the state that they make, and what the loop says of them."""
 
 import itertools
-import math
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxgan.ensemble import Ensemble, axes, begin
-from jaxgan.printable import shortened
+from jaxgan.nearest import perhaps
+from jaxgan.printable import printable
 from jaxgan.training.errors.usage import UsageError
-from jaxgan.training.options.options import MOST_GANS, Options
+from jaxgan.training.options.options import Options
+from jaxgan.training.options.sweep import swept
 from jaxgan.training.recipe.gan import GAN
 
 __all__ = ["Member", "ensemble_of", "members_of"]
@@ -33,32 +34,12 @@ class Member(NamedTuple):
 
 
 def members_of(options: Options) -> list[Member]:
-    """Returns the GANs that the options ask for, seeds varying fastest; none for a single one without a sweep.
-    UsageError where `--sweep` can't be read."""
+    """Returns the GANs that the options ask for, seeds varying fastest; none for a single one without a sweep."""
     if options.seeds == 1 and options.sweep is None:
         return []
-    swept = [{}] if options.sweep is None else _swept(options.sweep)
     seeds = range(options.seed, options.seed + options.seeds)
-    if len(swept) * len(seeds) > MOST_GANS:
-        raise UsageError(f"--seeds and --sweep ask for {len(swept) * len(seeds)} GANs; at most {MOST_GANS} at once")
-    pairs = itertools.product(swept, seeds)
+    pairs = itertools.product(swept(options), seeds)
     return [Member(number, seed, swept) for number, (swept, seed) in enumerate(pairs)]
-
-
-def _swept(text: str) -> list[dict[str, float]]:
-    name, _, values = (part.strip() for part in text.rpartition("="))
-    try:
-        numbers = [float(value) for value in values.split(",")]
-    except ValueError:
-        numbers = [math.nan]
-    with np.errstate(over="ignore"):
-        stored = np.asarray(numbers, np.float32)  # as the state has them
-    if not name or not np.isfinite(stored).all() or len(np.unique(stored)) < len(stored):
-        raise UsageError(
-            f"--sweep '{shortened(text)}' is not NAME=VALUE,VALUE,... with finite float32 numbers that differ, "
-            "such as discriminator/learning_rate=1e-4,2e-4"
-        )
-    return [{name: number} for number in numbers]
 
 
 def ensemble_of(gan: GAN, members: Sequence[Member]) -> GAN:
@@ -69,7 +50,10 @@ def ensemble_of(gan: GAN, members: Sequence[Member]) -> GAN:
     for name in members[0].swept:
         if name not in known:
             names = ", ".join(sorted(known)) or "none"
-            raise UsageError(f"--sweep {name}, but the numbers that the state of this run has are: {names}")
+            hint = perhaps(re.sub(r"\blr\b", "learning_rate", name), known)
+            raise UsageError(
+                f"--sweep {printable(name)}, but the numbers that the state of this run has are: {names}{hint}"
+            )
 
     def init(key: jax.Array) -> Ensemble:
         del key  # each member has the one that its seed gives a run of its own

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import functools
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
@@ -12,7 +13,9 @@ import jax
 import numpy as np
 
 from jaxgan import ensemble
+from jaxgan.data.names import machine_memory
 from jaxgan.data.sets import LABEL
+from jaxgan.media import Image
 from jaxgan.printable import shortened
 from jaxgan.training.checkpoints.checkpoints import BEST, Checkpoints
 from jaxgan.training.errors.usage import UsageError
@@ -82,6 +85,13 @@ class OpenRun:
         if label is not None:
             self.data.check_label(label)
 
+    def most(self) -> int:
+        """Returns how many examples, of each member of an ensemble, half of this machine's memory holds twice, as when
+        the parts in which they are drawn are put together."""
+        fields = [self.data.like(self.drawing.twins.get(name, name)) for name in self.drawing.outputs]
+        each = sum(math.prod(field.shape) * (1 if field.kind == Image.kind else 4) for field in fields)
+        return machine_memory() // 4 // (each * max(1, len(self.members)))
+
     def sample(self, count: int, **how: Any) -> np.ndarray:
         """Draws `count` examples: images, uint8 `[count, H, W, C]`, points, float32 `[count, 1, 1, 2]`, or
         vectors, float32 `[count, D]`; of an ensemble, those of all members on the same latents, `[S, count, ...]`. Of
@@ -113,6 +123,8 @@ class OpenRun:
             raise UsageError(f"weights must be one of {', '.join(get_args(Weights))}, got {weights}")
         if count < 1:
             raise UsageError(f"the count must be at least 1, got {count}")
+        if count > (most := self.most()):
+            raise UsageError(f"the count must be at most {most}, as half of this machine's memory holds, got {count}")
         self.check(label)
         drawn = self.drawing.of(count, key=seed, label=label, run=run, weights=weights, **how)(self.state)
         asked = self.drawing.labels(0, count, label=label, run=run) if self.drawing.by_label else None

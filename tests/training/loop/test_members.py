@@ -67,12 +67,36 @@ def test_the_two_multiply_and_seeds_vary_fastest():
     ],
 )
 def test_a_sweep_that_cannot_be_read_is_refused_in_a_line(sweep):
-    with pytest.raises(UsageError, match=r"--sweep '.*' is not NAME=VALUE,VALUE,.*such as discriminator/l") as error:
-        members_of(Options(sweep=sweep))
-    assert "\n" not in str(error.value) and repr(sweep) in str(error.value)
+    form = r"--sweep must be NAME=VALUE,VALUE,.*such as discriminator/l"
+    with pytest.raises(UsageError, match=rf"{form}|--sweep x must have numbers that float32 tells apart, .*, got ."):
+        Options(sweep=sweep)
 
 
-@pytest.mark.parametrize("sweep, name", [("rate=1,2", "rate"), ("a=b=1,2", "a=b"), ("my rate =1", "my rate")])
+@pytest.mark.parametrize(
+    "sweep, said",
+    [
+        ("discriminator/learning_rate=1e-4,-1", "each above 0 and finite, with commas between, got -1"),
+        ("generator/learning_rate=0,1e-4", "each above 0 and finite, with commas between, got 0"),
+        ("generator/learning_rate=1e-4,1e-50", "each above 0 and finite, with commas between, got 1e-50"),
+        ("ema_half_life=-0.5", "each at least 0 and finite, with commas between, got -0.5"),
+        ("ema_half_life=5,5.0", "each at least 0 and finite, with commas between, got 5.0 again"),
+        ("beta1=1.0", "each at least 0 and below 1, with commas between, got 1.0"),
+        ("ema_half_life=5,,6", "each at least 0 and finite, with commas between, got an empty text"),
+    ],
+)
+def test_swept_values_have_the_bounds_of_the_option(sweep, said):
+    with pytest.raises(UsageError) as error:
+        Options(sweep=sweep)
+    name = sweep.partition("=")[0]
+    assert str(error.value) == f"--sweep {name} must have numbers that float32 tells apart, {said}"
+
+
+def test_a_sweep_of_more_gans_than_fit_is_refused():
+    with pytest.raises(UsageError, match="--sweep has 2 values for each of --seeds 6000; at most 10000 GANs fit"):
+        Options(seeds=6000, sweep="ema_half_life=1,2")
+
+
+@pytest.mark.parametrize("sweep, name", [("penalty=1,2", "penalty"), ("a=b=1,2", "a=b"), ("my own =1", "my own")])
 def test_a_sweep_of_what_there_is_not_names_what_there_is(sweep, name, tmp_path):
     known = "discriminator/learning_rate, ema_half_life, generator/learning_rate"
     with pytest.raises(UsageError, match=f"--sweep {name}, but .* has are: {known}$"):
@@ -80,8 +104,14 @@ def test_a_sweep_of_what_there_is_not_names_what_there_is(sweep, name, tmp_path)
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("name", ["lr", "learning_rate", "generator_learning_rate", "generator/lr"])
+def test_a_swept_name_that_is_nearly_right_is_told(name, tmp_path):
+    with pytest.raises(UsageError, match=r"; perhaps you meant generator/learning_rate$"):
+        run_points(tmp_path, sweep=f"{name}=1,2")
+
+
 def test_seeds_are_counted_and_fit_a_key():
-    with pytest.raises(UsageError, match="--seeds must be at least 1, got 0"):
+    with pytest.raises(UsageError, match="--seeds must be from 1 to 10000, got 0"):
         Options(seeds=0)
     with pytest.raises(UsageError, match=r"--seed must be from 0 to 2\^32 - --seeds, got 4294967295"):
         Options(seed=2**32 - 1, seeds=2)

@@ -121,12 +121,27 @@ def test_bad_members_of_an_archive_are_left_out_too(pictures, capsys):
     "changes, message",
     [
         ({"image_size": 0}, "--image-size must be a side of the square, 64, or height and width, 48x64, got 0"),
+        ({"image_size": "7x"}, "--image-size must be a side of the square, 64, or height and width, 48x64, got 7x"),
+        ({"image_size": 16385}, "--image-size must be at most 16384 pixels of a side, got 16385"),
+        *(
+            (
+                {name: text},
+                f"--{name.replace('_', '-')} must be a number such as 5000 or a share such as 10%, got {text}",
+            )
+            for name in ("images", "hold_out")
+            for text in ("0", "-5", "0%", "101%", "nan%", "1e3", "5.5", "many", "%")
+        ),
+        (
+            {"classes": "3,"},
+            "--classes must be names or numbers of classes with commas between, each of them once, got",
+        ),
+        ({"classes": "cat,cat"}, "--classes must be names or numbers of classes with commas between"),
         ({"load_size": 8}, "--load-size must be given together with --image-size, got 8"),
         ({"load_size": 8, "image_size": 9}, "--load-size must be at least --image-size, which is 9, got 8"),
         ({"rotate": -1.0}, "--rotate must be from 0 to 180 degrees, got -1"),
         ({"rotate": float("nan")}, "--rotate must be from 0 to 180 degrees, got nan"),
-        ({"scale": float("inf")}, "--scale must be at least 0 and finite, got inf"),
-        ({"workers": 0}, "--workers must be at least 1, got 0"),
+        ({"scale": float("inf")}, "--scale must be from 0 to 9, got inf"),
+        ({"workers": 0}, "--workers must be from 1 to 1024, got 0"),
         ({"dataset": " "}, "--dataset must be the name of a data set"),
     ],
 )

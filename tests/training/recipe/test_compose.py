@@ -160,7 +160,7 @@ def test_a_label_outside_the_classes_is_refused(conditional, label, tmp_path):
     with pytest.raises(UsageError, match=f"the label must be from 0 to 9, the data's classes, got {label}"):
         open_run(conditional).sample(2, label=label)
     for name in "a.png", "a.gif", "a.npz":
-        with pytest.raises(UsageError, match="the label must be from 0 to 9"):
+        with pytest.raises(UsageError, match=r"label must be (from 0 to 9|at least 0)"):
             sample.run(sample.Options(run=conditional, out=(tmp_path / name,), label=label))
     assert list(tmp_path.iterdir()) == []
 

@@ -65,6 +65,15 @@ def test_samples_do_not_depend_on_how_many_are_asked_for(runs):
         run.sample(0)
 
 
+def test_more_samples_than_the_memory_holds_are_refused(runs, monkeypatch):
+    """Ten digits of 784 bytes, twice, are half of this memory."""
+    monkeypatch.setattr("jaxgan.training.run.open_run.machine_memory", lambda: 4 * 10 * 784)
+    run = open_run(runs["digits"][0])
+    assert len(run.sample(10)) == 10
+    with pytest.raises(UsageError, match=r"the count must be at most 10, as half of .* memory holds, got 11"):
+        run.sample(11)
+
+
 def test_weights_are_named(runs):
     run = open_run(runs["digits"][0])
     np.testing.assert_array_equal(run.sample(2, weights="ema"), run.sample(2))
