@@ -1,6 +1,5 @@
 """Lookahead for games: after every k iterations all players step back towards their earlier weights."""
 
-import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -34,7 +33,7 @@ def lookahead(iteration: Step, every: int, alpha: float = 0.5) -> Step:
     """
     if every < 1 or not 0 < alpha <= 1:
         raise ValueError(f"expected every ≥ 1 and alpha in (0, 1], got every={every}, alpha={alpha}")
-    if not isinstance(iteration, Step):
+    if not getattr(iteration, "counts", False):  # a jitted iteration has its attributes
         raise ValueError(f"lookahead takes an iteration, iteration(d_step, g_step), got {type(iteration).__name__}")
 
     def step(state: GANState, batch: PyTree) -> tuple[GANState, Metrics]:
@@ -52,4 +51,4 @@ def lookahead(iteration: Step, every: int, alpha: float = 0.5) -> Step:
         players = {name: player.replace(params=fast[name]) for name, player in state.players.items()}
         return state.replace(players=players, extras={**state.extras, "lookahead": slow}), metrics
 
-    return dataclasses.replace(iteration, function=step)
+    return Step(step, iteration.axis_name, iteration.repeats, iteration.size, iteration.counts)

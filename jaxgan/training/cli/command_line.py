@@ -1,7 +1,9 @@
 """Dataclasses from command-line arguments, with every mistake told in one line."""
 
+import argparse
+import contextlib
 import dataclasses
-import re
+import functools
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,8 +21,7 @@ __all__ = ["command_line"]
 T = TypeVar("T")
 
 LISTED = "(--help lists the options)"
-OPTION = re.compile(r"--.|-[^\W\d_]", re.DOTALL)  # how an option begins, and no negative number
-NUMBER = re.compile(r"-(inf|infinity|nan)", re.IGNORECASE)
+TRUTHS = ("true", "false", "yes", "no", "on", "off", "1", "0")
 
 
 def command_line(
@@ -73,71 +74,90 @@ def _in_order(options_type: type, arguments: Sequence[Argument]) -> list[Argumen
 
 def _values(known: Sequence[Argument], given: Sequence[str], mentioned: Sequence[Argument]) -> dict[str, Any]:
     """Returns the values by their fields' names. mentioned: the options that a wrong one may have been meant to be."""
-    options = {f"--{argument.flag}": argument for argument in known if not argument.positional}
-    off = {f"--no-{argument.flag}": argument for argument in known if argument.switch}
-    values: dict[str, Any] = {}
-    bare, last, left = [], None, list(given)
-    while left:
-        word = left.pop(0)
-        if word == "--":
-            bare += left
-            break
-        if not _is_option(word):
-            if last is not None and last.switch:
-                raise UsageError(_takes_no_value(last, word))
-            bare.append(word)
-            continue
-        typed, equals, value = word.partition("=")
-        name = typed.replace("_", "-")
-        last = options.get(name) or off.get(name)
-        if last is None:
-            raise UsageError(f"{shown(typed)} is no option{meant(typed, mentioned)} {LISTED}")
-        if last.switch and equals:
-            raise UsageError(_takes_no_value(last, value))
-        if last.switch:
-            values[last.name] = name in options
-            continue
-        found = tuple(value_of(last, text) for text in ([value] if equals else _following(left, last)))
-        values[last.name] = (*values.get(last.name, ()), *found) if last.several else found[0]
-    return values | _positional([argument for argument in known if argument.positional], bare, mentioned)
+    end = given.index("--") if "--" in given else len(given)  # after which all is given without a name
+    options = [argument for argument in known if not argument.positional]
+    words = _plain(given[:end], options)
+    try:
+        found, bare = _parser(options).parse_known_args(words)
+    except argparse.ArgumentError as error:
+        name = str(error.argument_name).partition("/")[0]
+        argument = next(each for each in options if each.typed == name)
+        raise UsageError(_takes_no_value(argument) if argument.switch else _needs_a_value(argument)) from None
+    if wrong := next((word for word in bare if word.startswith("-") and not _is_number(word)), None):
+        typed = wrong.partition("=")[0]
+        raise UsageError(f"{shown(typed)} is no option{meant(typed, mentioned)} {LISTED}")
+    values = {name: tuple(value) if isinstance(value, list) else value for name, value in vars(found).items()}
+    more, left = _positional([argument for argument in known if argument.positional], [*bare, *given[end + 1 :]])
+    if left:
+        raise UsageError(_belongs_to_none(left[0], known, mentioned))
+    return values | more
 
 
-def _is_option(word: str) -> bool:
-    return OPTION.match(word) is not None and NUMBER.fullmatch(word) is None
+def _parser(options: Sequence[Argument]) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        add_help=False, allow_abbrev=False, exit_on_error=False, argument_default=argparse.SUPPRESS
+    )
+    for argument in options:
+        how: dict[str, Any] = {"type": functools.partial(value_of, argument)}
+        if argument.switch:
+            how = {"action": argparse.BooleanOptionalAction}
+        elif argument.several:
+            how |= {"nargs": "+", "action": "extend"}
+        parser.add_argument(argument.typed, dest=argument.name, **how)
+    return parser
 
 
-def _following(left: list[str], argument: Argument) -> list[str]:
-    """Takes the values of an option from what is left of the arguments."""
-    count = 0
-    while count < len(left) and not _is_option(left[count]) and left[count] != "--" and (argument.several or not count):
-        count += 1
-    if not count:
-        about = sentence(argument)
-        raise UsageError(f"{argument.typed} needs a value{': ' if about else ''}{about}")
-    texts = left[:count]
-    del left[:count]
-    return texts
+def _plain(given: Sequence[str], options: Sequence[Argument]) -> list[str]:
+    """Returns the words as argparse takes them: names of options with dashes, and behind an option's `=` what it might
+    take for something else, a negative number or, after a switch, a word such as false."""
+    kinds = {argument.typed: argument.switch for argument in options}
+    words: list[str] = []
+    for word in given:
+        name, equals, value = word.partition("=")
+        option = words[-1] if words and words[-1] in kinds else None
+        if name.replace("_", "-") in kinds:
+            words.append(f"{name.replace('_', '-')}{equals}{value}")
+        elif option and (word.casefold() in TRUTHS if kinds[option] else _is_number(word)):
+            words[-1] += f"={word}"
+        else:
+            words.append(word)
+    return words
 
 
-def _positional(takers: Sequence[Argument], bare: list[str], mentioned: Sequence[Argument]) -> dict[str, Any]:
-    """Returns the values of what is given without a name."""
+def _is_number(word: str) -> bool:
+    """Tells whether a word that begins with a dash is a number."""
+    with contextlib.suppress(ValueError):
+        float(word)
+        return word.startswith("-")
+    return False
+
+
+def _positional(takers: Sequence[Argument], bare: list[str]) -> tuple[dict[str, Any], list[str]]:
+    """Returns the values of what is given without a name, and the words that are left."""
     values: dict[str, Any] = {}
     for argument in takers:
         if bare:
             texts, bare = (bare, []) if argument.several else (bare[:1], bare[1:])
             found = tuple(value_of(argument, text) for text in texts)
             values[argument.name] = found if argument.several else found[0]
-    if bare:
-        name, equals, _ = bare[0].partition("=")
-        hint = meant(name, mentioned) if equals else ""
-        takes = ", ".join(argument.typed for argument in takers)
-        other = f"only {takes} is given without one" if takes else "it needs one before it, such as --NAME VALUE"
-        raise UsageError(f"{shown(bare[0])} belongs to no option{hint or f'; {other}'} {LISTED}")
-    return values
+    return values, bare
 
 
-def _takes_no_value(argument: Argument, value: str) -> str:
-    return f"{argument.typed} takes no value, got {shown(value)}; it is turned off by --no-{argument.flag}"
+def _belongs_to_none(word: str, known: Sequence[Argument], mentioned: Sequence[Argument]) -> str:
+    name, equals, _ = word.partition("=")
+    hint = meant(name, mentioned) if equals else ""
+    takes = ", ".join(argument.typed for argument in known if argument.positional)
+    other = f"only {takes} is given without one" if takes else "it needs one before it, such as --NAME VALUE"
+    return f"{shown(word)} belongs to no option{hint or f'; {other}'} {LISTED}"
+
+
+def _needs_a_value(argument: Argument) -> str:
+    about = sentence(argument)
+    return f"{argument.typed} needs a value{': ' if about else ''}{about}"
+
+
+def _takes_no_value(argument: Argument) -> str:
+    return f"{argument.typed} takes no value; it is turned off by --no-{argument.flag}"
 
 
 def _missing(argument: Argument, known: Sequence[Argument], values: Mapping[str, Any]) -> str:

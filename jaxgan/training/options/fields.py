@@ -126,10 +126,11 @@ def checked(options_type: type, values: Mapping[str, Any]) -> dict[str, Any]:
 
 def check_names(options_type: type, names: Iterable[str]) -> None:
     """Raises UsageError, with the nearest name that there is, for one that none of the dataclass's fields has."""
-    known = [field.name for field in dataclasses.fields(options_type)]
+    known = {field.name: f"--{flag(field.name)}" for field in dataclasses.fields(options_type)}
     for name in names:
         if name not in known:
-            raise UsageError(f"there is no option --{flag(shortened(name))}{perhaps(name[:100], known)}")
+            typed = f"--{flag(shortened(name))}"
+            raise UsageError(f"there is no option {typed}{perhaps(typed, known.values())}")
 
 
 def as_type(value: Any, hint: Any) -> Any:

@@ -120,7 +120,7 @@ def test_a_file_has_options_by_their_exact_names_alone(name, tmp_path):
 
 def test_a_name_that_is_almost_one_is_answered_with_it(tmp_path):
     for name, meant in (("learningrate", "learning-rate"), ("batchsize", "batch-size"), ("workdir=/a", "workdir")):
-        with pytest.raises(UsageError, match=rf"there is no option --{name}; perhaps --{meant} is meant$"):
+        with pytest.raises(UsageError, match=rf"there is no option --{name}; perhaps you meant --{meant}$"):
             parse(Options, written(tmp_path / "o.json", **{name: 3}))
 
 
