@@ -285,6 +285,9 @@ def test_the_script_writes_weights_and_says_how_good_they_are(tmp_path, monkeypa
     monkeypatch.setattr(train_features, "split", lambda dataset, data_dir, name: few)
     monkeypatch.setattr(train_features, "BATCH", 16)  # as above: compiled already
     path = tmp_path / "deep" / "weights.npz"
+    with pytest.raises(UsageError, match=r"can't write .*: the folder .*deep doesn't exist"):
+        Options("mnist", epochs=15, out=path)
+    path.parent.mkdir()
     run(Options("mnist", epochs=15, out=path))
     assert [file.name for file in path.parent.iterdir()] == ["weights.npz"]
     lines = capsys.readouterr().out.splitlines()
@@ -296,8 +299,8 @@ def test_the_script_writes_weights_and_says_how_good_they_are(tmp_path, monkeypa
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     assert lines[2] == f"{path}: {path.stat().st_size:,} bytes, SHA-256 {digest}"
     (tmp_path / "file").touch()
-    with pytest.raises(UsageError, match=r"can't write .*: Not a directory"):
-        run(Options("mnist", epochs=15, out=tmp_path / "file" / "deep" / "a.npz"))
+    with pytest.raises(UsageError, match=r"can't write .*: the folder .*file is a file"):
+        Options("mnist", epochs=15, out=tmp_path / "file" / "a.npz")
 
 
 @pytest.mark.parametrize(

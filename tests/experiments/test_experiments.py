@@ -124,7 +124,7 @@ REFUSED = {
     "lookahead_alpha": (0.0, "above 0 and at most 1"),
     "rotate": (181.0, "from 0 to 180 degrees"),
     "scale": (9.5, "from 0 to 9"),
-    "seeds": (0, "from 1 to 10000"),
+    "seeds": (0, "from 1 to 4096"),
     "workers": (0, "from 1 to 1024"),
     "eval_count": (15, "from 16 to 1000000"),
 }

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar, cast
 
-from jaxgan.terminal import say
+from jaxgan.terminal import say, steady_output
 from jaxgan.training.cli.arguments import Argument, arguments_of, sentence, value_of
 from jaxgan.training.cli.help import help_text, usage
 from jaxgan.training.cli.words import meant
@@ -52,7 +52,8 @@ def command_line(
         known = tuple(argument._replace(default=getattr(default, argument.name)) for argument in known)
     if {"-h", "--help"} & set(given):
         note = sys.modules[options_type.__module__].__doc__ or ""
-        say(*help_text(_program(), note, epilogue, _in_order(options_type, [*known, *beside])).split("\n"))
+        with steady_output():
+            say(*help_text(_program(), note, epilogue, _in_order(options_type, [*known, *beside])).split("\n"))
         raise SystemExit(0)
     values = _values(known, given, [*known, *beside])
     for argument in known:

@@ -18,7 +18,7 @@ import numpy as np
 
 from jaxgan.nearest import perhaps
 from jaxgan.printable import shortened
-from jaxgan.training.errors.usage import UsageError, flag, require
+from jaxgan.training.errors.usage import UsageError, either, flag, require
 
 __all__ = ["Bounded", "as_type", "bounded", "bounds_of", "check_names", "checked"]
 
@@ -202,7 +202,7 @@ def _words(hint: Any) -> str:
     if origin in (Union, types.UnionType):
         return " or ".join(_words(each) for each in arguments)
     if origin is Literal:
-        return " or ".join(map(str, arguments))
+        return either(arguments)
     if origin in (tuple, list):
         parts = arguments[:1] if origin is list or Ellipsis in arguments else arguments
         return f"a list, {'each ' * (len(parts) < len(arguments) or origin is list)}{', '.join(map(_words, parts))}"

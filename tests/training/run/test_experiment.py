@@ -217,8 +217,9 @@ def test_every_command_on_a_run_takes_it(command, own, tmp_path):
 def test_a_file_that_fails_is_told_in_a_line(text, message, tmp_path):
     path = tmp_path / "bad.py"
     path.write_bytes(text.encode("latin-1"))
+    options = sample.Options(run=tmp_path, experiment=str(path), out=(tmp_path / "a.png",))
     with pytest.raises(UsageError, match=message) as error:
-        open_checkpoint(recorded(tmp_path / "run", "x"), sample.Options(run=tmp_path, experiment=str(path)))
+        open_checkpoint(recorded(tmp_path / "run", "x"), options)
     assert str(error.value).isprintable() and len(str(error.value)) < 500
     assert str(path) not in sys.modules or "no experiment" in message
 

@@ -253,7 +253,7 @@ def test_what_is_no_file_is_not_waited_for(tmp_path):
     "change, message",
     [
         ({"width": 2.5}, "--width must be an integer of 64 bits, got 2.5"),
-        ({"seeds": 10**9}, "--seeds must be at most 4096, got 1000000000"),
+        ({"seeds": 10**9}, "--seeds must be from 1 to 4096, got 1000000000"),
         ({"sweep": 5}, "--sweep must be text or none, got 5"),
         ({"from_run": [1]}, "--from must be text or none, got 1"),
         ({"step": "newest"}, "--step must be an integer of 64 bits or best or none, got newest"),
