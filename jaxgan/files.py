@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 __all__ = [
+    "UNFINISHED",
     "atomic_write",
     "is_private",
     "make_private",
@@ -25,7 +26,7 @@ __all__ = [
     "sync_tree",
 ]
 
-TEMPORARY = re.compile(r".+\.[0-9a-f]{16}\.tmp")  # as `atomic_write` calls them
+UNFINISHED = r"\.[0-9a-f]{16}\.tmp"  # how the names of `atomic_write`'s temporary files end
 LEFTOVER_SECONDS = 3600.0  # without a change, after which nobody writes to a temporary file any more
 
 
@@ -119,7 +120,7 @@ def remove_own(folder: Path, names: re.Pattern[str], *, idle: float = 0.0) -> No
 
 def remove_leftovers(folder: Path) -> None:
     """Removes the temporary files of writers that were killed. OSError where the folder can't be read or written."""
-    remove_own(folder, TEMPORARY, idle=LEFTOVER_SECONDS)
+    remove_own(folder, re.compile(f".+{UNFINISHED}"), idle=LEFTOVER_SECONDS)
 
 
 def sync_folder(folder: Path) -> None:

@@ -9,9 +9,13 @@ LONGEST = 100  # characters of a value that an error shows
 
 def printable(text: object) -> str:
     """Returns `str(text)` with control characters, and bytes that are no UTF-8, written out as `\\x1b`."""
-    return "".join(
-        each if each.isprintable() else each.encode("unicode_escape", "backslashreplace").decode() for each in str(text)
-    )
+    return "".join(each if each.isprintable() else _escaped(each) for each in str(text))
+
+
+def _escaped(character: str) -> str:
+    if "\udc80" <= character <= "\udcff":  # a byte, as Python has it in names of files
+        return f"\\x{ord(character) - 0xDC00:x}"
+    return character.encode("unicode_escape").decode()
 
 
 def shortened(value: object) -> str:

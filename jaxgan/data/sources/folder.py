@@ -80,12 +80,7 @@ class FolderSource:
         return f"{whole} {self.files}"
 
     def title(self, i: int) -> str:
-        return _printable(str(self.root / self.files[i]))
-
-
-def _printable(text: str) -> str:
-    """Returns a text in which control characters, and bytes that aren't UTF-8, are written out."""
-    return printable(os.fsencode(text).decode(errors="backslashreplace"))
+        return printable(self.root / self.files[i])
 
 
 class _Archive:
@@ -264,11 +259,11 @@ def folder(path: Path) -> FolderSource:
     tops_of_all = {parts[wrapped] for parts in (each.split("/", 2) for each in every) if len(parts) > wrapped}
     empty = tops_of_all - set(names) - {"."}
     return FolderSource(
-        f"folder:{_printable(path.absolute().name)}",
+        f"folder:{printable(path.absolute().name)}",
         path.absolute(),
         tuple(map(str, pictures)),
         labels,
-        tuple(map(_printable, names)),
+        tuple(map(printable, names)),
         changed,
         _left_out(others, [name for name in empty if names and not _is_of_a_system(name)]),
     )
@@ -289,4 +284,4 @@ def _left_out(others: collections.Counter[str], empty: Iterable[str]) -> str:
     if folders := sorted(empty):
         more = f" and {len(folders) - SHOWN} more" if len(folders) > SHOWN else ""
         parts.append(f"folders without pictures, which are no classes: {', '.join(folders[:SHOWN])}{more}")
-    return _printable("; ".join(parts))
+    return printable("; ".join(parts))

@@ -4,7 +4,7 @@ import dataclasses
 import math
 import zlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_type_hints
 
 import jax
 import jax.numpy as jnp
@@ -58,17 +58,6 @@ class Field:
         if self.kind == LABEL:
             return f"{self.classes} classes"
         return f"{self.kind} {'×'.join(map(str, self.shape))}"
-
-
-FIELD = {
-    "kind": str,
-    "shape": tuple[int, ...],
-    "classes": int,
-    "counts": tuple[int, ...],
-    "low": tuple[float, ...],
-    "high": tuple[float, ...],
-    "columns": tuple[str, ...],
-}  # of a record
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,7 +123,7 @@ class DataSpec:
             types = {"name": str, "count": int, "content": str, "fields": dict[str, dict[str, Any]]}
             one = _values(record, types)
             fields = {
-                name: Field(**{"kind": "", **_values(field, FIELD, optional=True)})
+                name: Field(**{"kind": "", **_values(field, get_type_hints(Field), optional=True)})
                 for name, field in one["fields"].items()
             }
             spec = cls(one["name"], one["count"], fields, one["content"])

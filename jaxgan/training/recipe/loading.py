@@ -21,7 +21,7 @@ from jaxgan.data.transform import count_of, first_shape, readable
 from jaxgan.media import Image
 from jaxgan.printable import printable
 from jaxgan.terminal import say
-from jaxgan.training.errors.usage import UsageError
+from jaxgan.training.errors.usage import UsageError, flag
 from jaxgan.training.options.data import DataOptions, shape_of
 from jaxgan.training.recipe.data_spec import Data, DataSpec, Field
 
@@ -250,7 +250,7 @@ def _refuse(options: DataOptions, source: data.DataSet, images: Sequence[data.Da
     for name in ("image_size", "channels", "equalize", "flip", "rotate", "scale", "stream"):
         if value := getattr(options, name):
             raise UsageError(
-                f"{source.name} is {what}, not images: --{name.replace('_', '-')} {value} doesn't go with "
+                f"{source.name} is {what}, not images: --{flag(name)} {value} doesn't go with "
                 f"it; take an experiment that draws {kind}, such as {such}"
             )
 
