@@ -9,12 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from jaxgan import data
 from jaxgan.data.errors import BadImage
-from jaxgan.data.names import kind_of, machine_memory, meant_path
+from jaxgan.data.names import kind_of, meant_path
 from jaxgan.data.sets import LABEL
 from jaxgan.data.stream import Stream
 from jaxgan.data.transform import count_of, first_shape, readable
@@ -23,6 +22,7 @@ from jaxgan.printable import printable
 from jaxgan.terminal import say
 from jaxgan.training.errors.usage import UsageError, flag
 from jaxgan.training.options.data import DataOptions, shape_of
+from jaxgan.training.options.devices import device_memory
 from jaxgan.training.recipe.data_spec import Data, DataSpec, Field
 
 __all__ = ["Given", "Held", "address", "drawn_from", "drawn_order", "held_out", "load", "name_sets"]
@@ -276,11 +276,8 @@ def _skipped(faults: list[str], bad: int, of: int) -> str:
 
 def _check_room(size: int, name: str) -> None:
     """Raises UsageError unless half of the device's memory holds the images."""
-    stats = jax.local_devices()[0].memory_stats() or {}
-    memory = stats.get("bytes_limit") or machine_memory()
-    if not stats:  # devices that a CPU appears as have their copies in one memory
-        size *= len(jax.local_devices())
-    if size > memory // 2:
+    memory, sharing = device_memory()
+    if (size := sharing * size) > memory // 2:
         raise UsageError(
             f"{name} takes {size / 2**30:.1f} GiB and the device has {memory / 2**30:.1f}; add --stream, take some "
             "--images, or a smaller --image-size"
