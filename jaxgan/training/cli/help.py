@@ -58,11 +58,11 @@ def _paragraphs(text: str, width: int) -> list[str]:
 
 def _entry(argument: Argument, width: int) -> str:
     """Returns an argument's lines."""
-    head = f"  {argument.typed} {_placeholder(argument)}".rstrip()
-    if argument.positional:
-        head = f"  {argument.typed}"
+    head = f"  {argument.typed}"
     if argument.switch:
-        head = f"  {argument.typed}, --no-{argument.flag}"
+        head += f", --no-{argument.flag}"
+    elif not argument.positional:
+        head += f" {_placeholder(argument)}".rstrip()
     default = "" if argument.default in (None, ()) else f"(default: {shown(argument.default)})"
     about = f"{argument.about} {'(required)' if argument.default is dataclasses.MISSING else default}"
     if len(head) > width:  # choices, which go on in the next line

@@ -24,7 +24,11 @@ T = TypeVar("T", bound="Options")
 # part of its numbers.
 OWN = ("workdir", "fresh", "dry_run", "coordinator", "processes", "process")
 OPTIONS_FILE = Argument(
-    *("options", "options", Path, False, None),
+    name="options",
+    flag="options",
+    kind=Path,
+    positional=False,
+    default=None,
     about="A run's options.json, whose values are the defaults; a preset can't be given with it.",
     group=Options.GROUP,
 )
