@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-__all__ = ["printable", "shortened"]
+__all__ = ["printable", "said_by", "shortened"]
 
 LONGEST = 100  # characters of a value that an error shows
 
@@ -16,6 +16,11 @@ def _escaped(character: str) -> str:
     if "\udc80" <= character <= "\udcff":  # a byte, as Python has it in names of files
         return f"\\x{ord(character) - 0xDC00:x}"
     return character.encode("unicode_escape").decode()
+
+
+def said_by(error: BaseException) -> str:
+    """Returns what an error says, in one line; its type where it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def shortened(value: object) -> str:

@@ -20,7 +20,7 @@ from jaxgan.data.cache import fingerprint
 from jaxgan.data.errors import BadImage, DataError
 from jaxgan.data.sources.pictures import suffixes
 from jaxgan.data.sources.source import MAX_PIXELS, decode
-from jaxgan.printable import printable
+from jaxgan.printable import printable, said_by
 
 __all__ = ["FolderSource", "folder"]
 
@@ -57,7 +57,7 @@ class FolderSource:
         try:
             content = _Archive.opened(self.root, self.changed).read(self.files[i])
         except Exception as error:  # damaged or encrypted; what unpacks for zipfile has errors of its own
-            raise BadImage(f"{self.title(i)} can't be read ({str(error) or type(error).__name__})") from error
+            raise BadImage(f"{self.title(i)} can't be read ({said_by(error)})") from error
         return decode(content, self.title(i))
 
     def identity(self) -> int:
@@ -169,8 +169,7 @@ def _members(path: Path) -> tuple[list[str], list[str]]:
     except DataError:
         raise
     except Exception as error:  # zipfile has no error in common for what is damaged
-        reason = str(error) or type(error).__name__
-        raise DataError(f"{path} is neither a folder nor a zip archive that can be read ({reason})") from error
+        raise DataError(f"{path} is neither a folder nor a zip archive that can be read ({said_by(error)})") from error
     return list(archive.members), archive.folders
 
 
