@@ -20,7 +20,7 @@ from jaxgan.data.cache import fingerprint
 from jaxgan.data.errors import BadImage, DataError
 from jaxgan.data.sources.pictures import suffixes
 from jaxgan.data.sources.source import MAX_PIXELS, decode
-from jaxgan.printable import printable, said_by
+from jaxgan.printable import listed, printable, said_by
 
 __all__ = ["FolderSource", "folder"]
 
@@ -281,6 +281,5 @@ def _left_out(others: collections.Counter[str], empty: Iterable[str]) -> str:
     are none."""
     parts = [f"{others.total():,} files that are no pictures by their suffix: {_counted(others)}"] if others else []
     if folders := sorted(empty):
-        more = f" and {len(folders) - SHOWN} more" if len(folders) > SHOWN else ""
-        parts.append(f"folders without pictures, which are no classes: {', '.join(folders[:SHOWN])}{more}")
+        parts.append(f"folders without pictures, which are no classes: {listed(folders, SHOWN)}")
     return printable("; ".join(parts))

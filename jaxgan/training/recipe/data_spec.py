@@ -14,7 +14,7 @@ from jaxgan.data import DataSet
 from jaxgan.data.sets import LABEL
 from jaxgan.data.stream import Stream
 from jaxgan.media import Image, Medium, Points, Vectors
-from jaxgan.printable import shortened
+from jaxgan.printable import listed, shortened
 from jaxgan.training.errors.usage import UsageError
 from jaxgan.training.options.fields import as_type
 
@@ -217,8 +217,7 @@ class DataSpec:
         absent = sorted(set(range(self.classes)) - set(self.present))
         if not absent:
             return []
-        more = f" and {len(absent) - MOST_NAMED} more" if len(absent) > MOST_NAMED else ""
-        which = f"{'classes' if len(absent) > 1 else 'class'} {', '.join(map(str, absent[:MOST_NAMED]))}{more}"
+        which = f"{'classes' if len(absent) > 1 else 'class'} {listed(absent, MOST_NAMED)}"
         has = "have" if len(absent) > 1 else "has"
         what = f"{which} of {self.name}, of 0 to {self.classes - 1}, {has} no {self.medium.plural}"
         return [f"NOTE: {what}: never learned, and neither drawn nor scored"]

@@ -18,7 +18,7 @@ from jaxgan.data.sets import LABEL
 from jaxgan.data.stream import Stream
 from jaxgan.data.transform import count_of, first_shape, readable
 from jaxgan.media import Image
-from jaxgan.printable import printable
+from jaxgan.printable import listed, printable
 from jaxgan.terminal import say
 from jaxgan.training.errors.usage import UsageError, flag
 from jaxgan.training.options.data import DataOptions, shape_of
@@ -270,8 +270,7 @@ def _transform_of(options: DataOptions, source: data.Source, chosen: np.ndarray)
 def _skipped(faults: list[str], bad: int, of: int) -> str:
     if bad == of:
         raise data.DataError(f"none of the {of} images can be used; the first: {faults[0]}")
-    more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
-    return f"left out {bad} of {of} images: {'; '.join(faults[:3])}{more}"
+    return f"left out {bad} of {of} images: {listed(faults, 3, '; ')}"
 
 
 def _check_room(size: int, name: str) -> None:

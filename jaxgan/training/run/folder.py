@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from jaxgan.files import UNFINISHED, remove_own
-from jaxgan.printable import printable
+from jaxgan.printable import listed, printable
 from jaxgan.training.errors.usage import UsageError
 
 __all__ = ["clear_leftovers", "named", "refuse_links", "refuse_others", "writing_run"]
@@ -71,9 +71,8 @@ def refuse_others(directory: Path) -> None:
         except FileNotFoundError:
             return
     if others:
-        more = f" and {len(others) - 1} more" if others[1:] else ""
         raise UsageError(
-            f"{directory} is not empty and holds no run: it has {printable(others[0])}{more}, but no options.json; "
+            f"{directory} is not empty and holds no run: it has {printable(listed(others, 1))}, but no options.json; "
             "choose another --workdir, such as a new folder in it"
         )
 
