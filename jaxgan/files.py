@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 __all__ = [
+    "UNFINISHED",
     "atomic_write",
     "is_private",
     "make_private",
@@ -25,7 +26,7 @@ __all__ = [
     "sync_tree",
 ]
 
-TEMPORARY = re.compile(r".+\.[0-9a-f]{16}\.tmp")  # as `atomic_write` calls them
+UNFINISHED = r"\.[0-9a-f]{16}\.tmp"  # how the names of `atomic_write`'s temporary files end
 LEFTOVER_SECONDS = 3600.0  # without a change, after which nobody writes to a temporary file any more
 
 
@@ -50,13 +51,13 @@ def atomic_write(path: Path, *, synced: bool = True) -> Iterator[Path]:
         raise
 
 
-def open_regular(path: Path, flags: int) -> int:
-    """Opens `path` with the flags of `os.open` and returns the descriptor. OSError where it is a link or anything else
-    than a regular file, of which a pipe would never answer."""
+def open_regular(path: Path, flags: int, *, follow: bool = False) -> int:
+    """Opens `path` with the flags of `os.open` and returns the descriptor. OSError where it is a link, unless these are
+    to be followed, or anything else than a regular file, of which a pipe would never answer."""
     try:
-        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+        descriptor = os.open(path, flags | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW), 0o666)
     except OSError as error:
-        if error.errno == errno.ELOOP:
+        if error.errno == errno.ELOOP and not follow:
             raise OSError(errno.ELOOP, "it is a link, which is not followed", str(path)) from None
         raise
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -66,16 +67,9 @@ def open_regular(path: Path, flags: int) -> int:
 
 
 def read_at_most(path: Path, size: int) -> bytes:
-    """Reads a whole file; a link is followed. OSError where it is no regular file, such as a pipe, which would never
-    answer, or has more than `size` bytes."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, "it is no regular file", str(path))
-        with os.fdopen(descriptor, "rb", closefd=False) as file:
-            content = file.read(size + 1)
-    finally:
-        os.close(descriptor)
+    """Reads a whole file; a link is followed. OSError where it is no regular file or has more than `size` bytes."""
+    with os.fdopen(open_regular(path, os.O_RDONLY, follow=True), "rb") as file:
+        content = file.read(size + 1)
     if len(content) > size:
         raise OSError(errno.EFBIG, f"it has more than {size:,} bytes", str(path))
     return content
@@ -119,7 +113,7 @@ def remove_own(folder: Path, names: re.Pattern[str], *, idle: float = 0.0) -> No
 
 def remove_leftovers(folder: Path) -> None:
     """Removes the temporary files of writers that were killed. OSError where the folder can't be read or written."""
-    remove_own(folder, TEMPORARY, idle=LEFTOVER_SECONDS)
+    remove_own(folder, re.compile(f".+{UNFINISHED}"), idle=LEFTOVER_SECONDS)
 
 
 def sync_folder(folder: Path) -> None:

@@ -1,17 +1,32 @@
 """Text of others' making, such as names of files and classes, as a terminal may show it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-__all__ = ["printable", "shortened"]
+__all__ = ["listed", "printable", "said_by", "shortened"]
 
 LONGEST = 100  # characters of a value that an error shows
 
 
 def printable(text: object) -> str:
     """Returns `str(text)` with control characters, and bytes that are no UTF-8, written out as `\\x1b`."""
-    return "".join(
-        each if each.isprintable() else each.encode("unicode_escape", "backslashreplace").decode() for each in str(text)
-    )
+    return "".join(each if each.isprintable() else _escaped(each) for each in str(text))
+
+
+def _escaped(character: str) -> str:
+    if "\udc80" <= character <= "\udcff":  # a byte, as Python has it in names of files
+        return f"\\x{ord(character) - 0xDC00:x}"
+    return character.encode("unicode_escape").decode()
+
+
+def listed(names: Sequence[object], most: int, between: str = ", ") -> str:
+    """Returns the first of some names as text, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return between.join(map(str, names[:most])) + more
+
+
+def said_by(error: BaseException) -> str:
+    """Returns what an error says, in one line; its type where it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def shortened(value: object) -> str:

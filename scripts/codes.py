@@ -129,7 +129,7 @@ def run(options: Options) -> None:
     say(f"{options.out}: {options.weights} weights of step {opened.step}")
     network = measure_for(FeatureOptions(), opened.data).network
     if network and network.classes == opened.data.classes:
-        say(*align_columns(readings(opened, network, categories, continuous, **how)).split("\n"))
+        say(*align_columns(readings(opened, network, categories, continuous, **how)))
 
 
 if __name__ == "__main__":

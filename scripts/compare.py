@@ -166,7 +166,7 @@ def run(options: Options) -> None:
     for group in ranked:
         say(heading(group))
         rows = [[str(line.run), line.text, f"step {line.step}", _gans(len(line.values))] for line in group]
-        say(*align_columns(rows).split("\n"), "")
+        say(*align_columns(rows), "")
     say(*others)
     if options.out:
         plot(options.out, ranked)

@@ -15,7 +15,7 @@ from jaxgan.data.sources.folder import FolderSource
 from jaxgan.data.transform import Fit, ImageTransform, first_shape
 from jaxgan.media import Image, Points, Vectors
 from jaxgan.terminal import say
-from jaxgan.training.errors.usage import UsageError, require
+from jaxgan.training.errors.usage import UsageError, flag, require
 from jaxgan.training.options.data import Size, shape_of
 from jaxgan.training.recipe.data_spec import DataSpec
 
@@ -117,8 +117,7 @@ def open_compared(
     else:
         for option in OF_IMAGES:
             if (value := getattr(options, option)) is not None:
-                flag = f"--{option.replace('_', '-')} {value}"
-                raise UsageError(f"{text} is {'points' if kind == Points.kind else kind}, not images: leave out {flag}")
+                raise UsageError(f"{text} is {kind}, not images: leave out --{flag(option)} {value}")
         examples = source.images[chosen]  # type: ignore[union-attr]  # a DataSet, as its kind says
     order = np.random.default_rng(0).permutation(len(examples))
     return ComparedSet(examples[order], labels[order] if names else None, kind, name)

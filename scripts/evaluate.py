@@ -214,7 +214,7 @@ def _held_of(
     return other, real.examples[:half], first, "one half of the reference, by the other"
 
 
-def table(records: Sequence[Record], floor: Sequence[Record]) -> str:
+def table(records: Sequence[Record], floor: Sequence[Record]) -> list[str]:
     """Scores a line each, of several GANs their mean ± standard deviation over these, with the floor beside them."""
     lowest = {record["key"]: record for record in floor}
     numbers = list(dict.fromkeys(record.get("member") for record in records))
@@ -268,7 +268,7 @@ def run(options: Options) -> None:
     else:
         say(f"reading {options.generated} and {options.reference} ...")
         records, floor = of_sets(options, str(options.generated), str(options.reference))
-    say(*table(records, floor).split("\n"), *notes(records, floor))
+    say(*table(records, floor), *notes(records, floor))
     if options.run:
         with writing(options.run / "evaluations.jsonl"):
             append(options.run, records)

@@ -122,7 +122,7 @@ def run(options: Options) -> None:
     rows = [("training images", found.seen), ("unseen images", found.unseen), ("generated images", found.generated)]
     rows += [("margin", found.margin), ("r_v", found.share), ("training above unseen", found.above)]
     lines = [["mean logit of", f"step {opened.step}"], *([name, f"{value:.4g}"] for name, value in rows)]
-    say(*align_columns(lines).split("\n"))
+    say(*align_columns(lines))
 
 
 if __name__ == "__main__":

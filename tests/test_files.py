@@ -15,7 +15,7 @@ from jaxgan.files import (
     read_at_most,
     remove_leftovers,
 )
-from jaxgan.printable import printable, shortened
+from jaxgan.printable import listed, printable, shortened
 
 
 def test_a_link_in_the_place_of_a_file_is_replaced_and_its_target_stays(tmp_path):
@@ -102,7 +102,7 @@ def test_only_this_users_own_regular_files_are_listed(tmp_path):
         ("\x1b]0;title\x07", r"\x1b]0;title\x07"),
         ("a\r\nb", r"a\r\nb"),
         ("caf\u00e9 \u65e5\u672c", "caf\u00e9 \u65e5\u672c"),
-        ("\udcff\u202e\x9b", r"\udcff\u202e\x9b"),
+        ("\udcff\ud800\u202e\x9b", r"\xff\ud800\u202e\x9b"),
     ],
 )
 def test_control_characters_are_written_out_and_letters_are_not(text, shown):
@@ -138,3 +138,7 @@ def test_no_more_is_read_than_was_asked_for(tmp_path):
     for other in (tmp_path, tmp_path / "pipe", pathlib.Path("/dev/zero")):
         with pytest.raises(OSError, match="it is no regular file"):
             read_at_most(other, 4)
+
+
+def test_names_that_are_too_many_are_counted():
+    assert [listed(names, 2) for names in ("", "a", "ab", "abcd")] == ["", "a", "a, b", "a, b and 2 more"]

@@ -17,7 +17,7 @@ from jaxgan.data.sources.tables import table
 from jaxgan.data.sources.tfds import tfds_folder, tfds_source
 from jaxgan.data.stacked import stacked_mnist
 from jaxgan.nearest import perhaps
-from jaxgan.printable import printable
+from jaxgan.printable import listed, printable
 
 __all__ = ["diabetes", "digits", "kind_of", "machine_memory", "meant_path", "mnist_or_digits", "npz", "open_source"]
 
@@ -59,10 +59,10 @@ def npz(path: Path) -> DataSet:
     try:
         names = npz_names(path)
         if not {"images", "vectors"} & set(names):
-            some = ", ".join(sorted(names)[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+            has = listed(sorted(names), 20)[:1000] or "nothing"
             raise DataError(
-                f"{path} holds {some[:1000] or 'nothing'}; uint8 `images` [N, H, W, C] or `vectors` [N, D] (and "
-                "`labels` [N]) are expected: np.savez(path, images=..., labels=...)"
+                f"{path} holds {has}; uint8 `images` [N, H, W, C] or `vectors` [N, D] (and `labels` [N]) are "
+                "expected: np.savez(path, images=..., labels=...)"
             )
         arrays = read_npz(path, machine_memory() // 2, "half of this machine's memory; split it", ARRAYS)
     except ValueError as error:

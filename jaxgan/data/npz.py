@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from jaxgan.printable import printable
+from jaxgan.printable import printable, said_by
 
 __all__ = ["npz_names", "read_npz"]
 
@@ -66,7 +66,7 @@ def _opened(file: Path | BinaryIO) -> Iterator[zipfile.ZipFile]:
         with zipfile.ZipFile(file) as archive:
             yield archive
     except Exception as error:  # zipfile has no error in common for what is damaged
-        raise ValueError(" ".join(printable(error).split()) or type(error).__name__) from error
+        raise ValueError(printable(said_by(error))) from error
 
 
 def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:

@@ -16,7 +16,7 @@ from jaxgan.data.sources.folder import FolderSource
 from jaxgan.data.sources.source import Source
 from jaxgan.data.sources.tfds import TfdsSource
 from jaxgan.nearest import perhaps
-from jaxgan.printable import printable
+from jaxgan.printable import listed, printable
 from jaxgan.terminal import progress_bar
 
 __all__ = ["Filter", "Fit", "ImageTransform", "choose", "count_of", "first_shape", "in_memory", "readable"]
@@ -140,9 +140,8 @@ def _class(source: Source, text: str) -> int:
         return names.index(text)
     if text.isdecimal() and int(text) < len(names):
         return int(text)
-    some = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
-    near = perhaps(text, names)
-    raise DataError(f"--classes: {source.name} has no class '{printable(text)}'; it has {some or 'no classes'}{near}")
+    has = f"it has {listed(names, 20) or 'no classes'}{perhaps(text, names)}"
+    raise DataError(f"--classes: {source.name} has no class '{printable(text)}'; {has}")
 
 
 def count_of(text: str, available: int, option: str = "--images") -> int:

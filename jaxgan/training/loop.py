@@ -48,7 +48,7 @@ from jaxgan.training.recipe.gan import GAN, Build, build_gan
 from jaxgan.training.recipe.loading import Given, address, drawn_from, load, name_sets
 from jaxgan.training.recipe.members import Member, ensemble_of, members_of
 from jaxgan.training.run.directory import Run, new_directory
-from jaxgan.training.run.folder import clear_leftovers, named, refuse_others
+from jaxgan.training.run.folder import clear_leftovers, named, refuse_others, writing_run
 from jaxgan.training.run.fork import fork, resolve_fork
 from jaxgan.training.run.lock import locked
 from jaxgan.training.scoring.measures import Measure, measures_for
@@ -270,7 +270,7 @@ class Session:
         def claim() -> None:
             self.run.make()
             self.still_there = self.stack.enter_context(locked(self.directory))
-            with self.run.writing():
+            with writing_run(self.directory):
                 clear_leftovers(self.directory)
             self.run.check(setup.build, self.options, setup.spec, setup.frozen)
 

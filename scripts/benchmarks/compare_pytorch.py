@@ -87,7 +87,7 @@ def compare(options: Options) -> None:
         found = np.array([scores(["fid"], network, each, data)[0].value for each in sets])
         error = f" ± {found.std(ddof=1) / np.sqrt(len(found)):.2f}" if len(found) > 1 else ""
         lines.append([whose, f"{found.mean():.2f}{error}", ", ".join(f"{value:.2f}" for value in found)])
-    say(*align_columns(lines).split("\n"))
+    say(*align_columns(lines))
 
 
 if __name__ == "__main__":

@@ -147,7 +147,7 @@ def growth(options: Options) -> None:
             found[axis].append(point(options, axis, value))
             say(f"{axis} {value:,}: {found[axis][-1].seconds * 1e3:,.1f} ms")
     lines = [HEAD, *(row for axis, points in found.items() for row in rows(axis, points))]
-    say(*align_columns(lines).split("\n"))
+    say(*align_columns(lines))
     draw(found, options.out)
 
 

@@ -159,12 +159,12 @@ def benchmark(options: Options) -> None:
     results = []
     for name in options.lines or tuple(LINES):
         results.append(measured(name, options, torch))
-        say(*align_columns([HEAD, row(results[-1])]).split("\n"))
+        say(*align_columns([HEAD, row(results[-1])]))
     sides = [side for result in results for side in result["sides"].values()]
     product, copy = (max(side[what] for side in sides) for what in ("product", "copy"))
     say("", f"{sides[0]['device']}, {os.cpu_count()} cores, {options.dtype}, {options.rounds} rounds by turns")
     say(f"largest matrix product {product / 1e9:,.0f} GFLOP/s, copy {copy / 1e9:,.1f} GB/s", "")
-    say(*align_columns([HEAD, *map(row, results)]).split("\n"))
+    say(*align_columns([HEAD, *map(row, results)]))
     if options.out:
         plain = dataclasses.asdict(options) | {"out": None}
         with writing(options.out), atomic_write(options.out) as temporary:

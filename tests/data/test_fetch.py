@@ -360,14 +360,14 @@ def test_what_killed_downloads_left_is_removed(offer, tmp_path):
     offer(mnist())
     folder = tmp_path / "downloads" / "jaxgan" / "mnist"
     folder.mkdir(parents=True)
-    for name, age in (("old", 7200), ("of_another_process", 0)):
-        path = folder / f"{IMAGES}.{name}.part"
+    old, living, link = (folder / f"{IMAGES}.{digit * 16}.tmp" for digit in "012")
+    for path, age in ((old, 7200), (living, 0)):
         path.touch()
         os.utime(path, (time.time() - age,) * 2)
-    (folder / f"{IMAGES}.link.part").symlink_to(tmp_path / "nowhere")  # which is looked at, not followed
+    link.symlink_to(tmp_path / "nowhere")  # which is looked at, not followed
     fetch.fetched("mnist", tmp_path)
-    assert files_in(folder) == [IMAGES, f"{IMAGES}.of_another_process.part", LABELS]
-    assert (folder / f"{IMAGES}.link.part").is_symlink()
+    assert files_in(folder) == [IMAGES, living.name, LABELS]
+    assert link.is_symlink()
 
 
 def test_large_files_show_their_progress_on_stderr(offer, tmp_path, monkeypatch, capsys):
@@ -450,12 +450,12 @@ def test_a_killed_download_leaves_nothing_that_looks_finished(server, offer, tmp
     )
     process = subprocess.Popen([sys.executable, "-c", code, json.dumps(remotes), str(tmp_path)], cwd=ROOT)
     until = time.monotonic() + 600
-    while not any(part.stat().st_size for part in tmp_path.rglob("*.part")):
+    while not any(part.stat().st_size for part in tmp_path.rglob("*.tmp")):
         assert process.poll() is None and time.monotonic() < until
         time.sleep(0.02)
     process.kill()
     process.wait()
-    assert [name.endswith(".part") for name in files_in(tmp_path)] == [True] and not fetch.is_fetched("mnist", tmp_path)
+    assert [name.endswith(".tmp") for name in files_in(tmp_path)] == [True] and not fetch.is_fetched("mnist", tmp_path)
     server.answers.update(files)
     assert fetch.fetched("mnist", tmp_path)[0].tobytes() == pixels
 

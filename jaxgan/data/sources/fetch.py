@@ -8,8 +8,6 @@ import gzip
 import hashlib
 import io
 import math
-import os
-import re
 import struct
 import tarfile
 import zlib
@@ -21,13 +19,12 @@ from typing import BinaryIO, NamedTuple
 from urllib import request
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
-from uuid import uuid4
 
 import numpy as np
 
 from jaxgan.data.errors import DataError
 from jaxgan.data.sources.requirements import folder_of, tensorflow_datasets, unimportable, unreachable
-from jaxgan.files import remove_own
+from jaxgan.files import atomic_write, remove_leftovers
 from jaxgan.terminal import progress_bar
 
 __all__ = ["FETCHABLE", "Remote", "fetched", "is_fetched", "registered"]
@@ -48,7 +45,6 @@ BATCHES = {"train": [f"data_batch_{i}.bin" for i in range(1, 6)], "test": ["test
 BATCH_BYTES = 10_000 * RECORD
 
 ANSWER_SECONDS = 15.0  # the next bytes of a server that is connected
-LEFTOVER_SECONDS = 3600.0  # a living download writes at least every ANSWER_SECONDS
 BAR_FROM_BYTES = 1_000_000
 CHUNK = 1 << 16
 # http and https alone, also where a server redirects: `urlopen` would follow to ftp, and open local files.
@@ -141,7 +137,7 @@ def _ensured(name: str, folder: Path, remote: Remote) -> Path:
         if reason := unreachable(remote.address):
             raise _FileError(reason)
         folder.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(path)
+        remove_leftovers(folder)
         try:
             _download(remote, path)
         except _Interrupted:
@@ -165,21 +161,12 @@ def _fault(path: Path, remote: Remote) -> str:
     return "" if got == remote.sha256 else f"SHA-256 {got}, expected {remote.sha256}"
 
 
-def _remove_leftovers(path: Path) -> None:
-    """Removes what this user's killed downloads of this file left behind, but not what another process is writing."""
-    remove_own(path.parent, re.compile(rf"{re.escape(path.name)}\..+\.part"), idle=LEFTOVER_SECONDS)
-
-
 def _download(remote: Remote, path: Path) -> None:
-    part = path.with_name(f"{path.name}.{uuid4().hex}.part")
-    try:
-        with part.open("xb") as file:
+    with atomic_write(path) as part:
+        with part.open("wb") as file:
             _copy(remote, file)
         if fault := _fault(part, remote):
             raise _FileError(f"what came is not the file that TFDS registers ({fault})")
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _copy(remote: Remote, file: BinaryIO) -> None:

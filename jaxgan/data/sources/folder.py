@@ -20,7 +20,7 @@ from jaxgan.data.cache import fingerprint
 from jaxgan.data.errors import BadImage, DataError
 from jaxgan.data.sources.pictures import suffixes
 from jaxgan.data.sources.source import MAX_PIXELS, decode
-from jaxgan.printable import printable
+from jaxgan.printable import listed, printable, said_by
 
 __all__ = ["FolderSource", "folder"]
 
@@ -57,7 +57,7 @@ class FolderSource:
         try:
             content = _Archive.opened(self.root, self.changed).read(self.files[i])
         except Exception as error:  # damaged or encrypted; what unpacks for zipfile has errors of its own
-            raise BadImage(f"{self.title(i)} can't be read ({str(error) or type(error).__name__})") from error
+            raise BadImage(f"{self.title(i)} can't be read ({said_by(error)})") from error
         return decode(content, self.title(i))
 
     def identity(self) -> int:
@@ -80,12 +80,7 @@ class FolderSource:
         return f"{whole} {self.files}"
 
     def title(self, i: int) -> str:
-        return _printable(str(self.root / self.files[i]))
-
-
-def _printable(text: str) -> str:
-    """Returns a text in which control characters, and bytes that aren't UTF-8, are written out."""
-    return printable(os.fsencode(text).decode(errors="backslashreplace"))
+        return printable(self.root / self.files[i])
 
 
 class _Archive:
@@ -174,8 +169,7 @@ def _members(path: Path) -> tuple[list[str], list[str]]:
     except DataError:
         raise
     except Exception as error:  # zipfile has no error in common for what is damaged
-        reason = str(error) or type(error).__name__
-        raise DataError(f"{path} is neither a folder nor a zip archive that can be read ({reason})") from error
+        raise DataError(f"{path} is neither a folder nor a zip archive that can be read ({said_by(error)})") from error
     return list(archive.members), archive.folders
 
 
@@ -264,11 +258,11 @@ def folder(path: Path) -> FolderSource:
     tops_of_all = {parts[wrapped] for parts in (each.split("/", 2) for each in every) if len(parts) > wrapped}
     empty = tops_of_all - set(names) - {"."}
     return FolderSource(
-        f"folder:{_printable(path.absolute().name)}",
+        f"folder:{printable(path.absolute().name)}",
         path.absolute(),
         tuple(map(str, pictures)),
         labels,
-        tuple(map(_printable, names)),
+        tuple(map(printable, names)),
         changed,
         _left_out(others, [name for name in empty if names and not _is_of_a_system(name)]),
     )
@@ -287,6 +281,5 @@ def _left_out(others: collections.Counter[str], empty: Iterable[str]) -> str:
     are none."""
     parts = [f"{others.total():,} files that are no pictures by their suffix: {_counted(others)}"] if others else []
     if folders := sorted(empty):
-        more = f" and {len(folders) - SHOWN} more" if len(folders) > SHOWN else ""
-        parts.append(f"folders without pictures, which are no classes: {', '.join(folders[:SHOWN])}{more}")
-    return _printable("; ".join(parts))
+        parts.append(f"folders without pictures, which are no classes: {listed(folders, SHOWN)}")
+    return printable("; ".join(parts))

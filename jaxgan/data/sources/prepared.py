@@ -12,6 +12,7 @@ from typing import Any
 
 from jaxgan.data.errors import DataError
 from jaxgan.data.sets import MAX_CLASSES
+from jaxgan.files import read_at_most
 
 __all__ = ["check_description"]
 
@@ -62,12 +63,10 @@ def check_description(folder: Path) -> None:
                     )
 
     for name, check in (("features.json", features), ("dataset_info.json", info)):
-        if (folder / name).exists() and not (folder / name).is_file():
-            raise ValueError(f"{name} is no regular file")
-        with (folder / name).open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
-        if len(content) > MOST_BYTES:
-            raise ValueError(f"{name} has more than {MOST_BYTES:,} bytes")
+        try:
+            content = read_at_most(folder / name, MOST_BYTES)
+        except OSError as error:
+            raise ValueError(f"{name}: {error.strerror}") from None
         _parsed(content.decode(), check)
 
 

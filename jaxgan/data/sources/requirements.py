@@ -11,6 +11,7 @@ from urllib import request
 from urllib.parse import urlsplit
 
 from jaxgan.data.errors import DataError
+from jaxgan.printable import said_by
 
 __all__ = [
     "folder_of",
@@ -79,7 +80,7 @@ def tensorflow_datasets() -> Any:
 def unimportable(error: Exception) -> DataError:
     """Returns the error that says what can't be imported, and how it is installed. TFDS imports much of what it needs
     only when it needs it."""
-    reason = " ".join(str(error).split())[:500] or type(error).__name__
+    reason = said_by(error)[:500]
     return DataError(
         "tensorflow-datasets, which reads prepared sets and knows where original files are, or something that it "
         f"needs, can't be imported ({reason}): pip install {TFDS}"
@@ -108,7 +109,7 @@ def prepare_with_tensorflow(name: str, root: Path) -> None:
         raise
     except Exception as error:  # TFDS fails in as many ways as there are data sets
         raise DataError(
-            f"data set {name!r} can't be prepared in {root}: {' '.join(str(error).split())[:1000]}; try again, put its "
+            f"data set {name!r} can't be prepared in {root}: {said_by(error)[:1000]}; try again, put its "
             f"files into {folder} by hand, name another folder with --data-dir, or take --dataset digits"
         ) from error
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxgan.data.errors import BadImage
 from jaxgan.data.sources.pictures import formats, is_pam, pam, pixels, without_texts
+from jaxgan.printable import said_by
 
 __all__ = ["Source", "decode"]
 
@@ -64,7 +65,7 @@ def decode(stored: bytes | Path, name: str) -> np.ndarray:
             raise BadImage(
                 f"{name} is no picture, or of a kind that isn't known ({', '.join(formats())} are)"
             ) from None
-        raise BadImage(f"{name} can't be read ({str(error) or type(error).__name__})") from error
+        raise BadImage(f"{name} can't be read ({said_by(error)})") from error
 
 
 def _decoded(stored: bytes | Path, name: str) -> np.ndarray:

@@ -17,7 +17,7 @@ from typing import Annotated, Any, NamedTuple, TypeVar
 from jaxgan.nearest import perhaps
 from jaxgan.training.errors.usage import UsageError, either, flag, shown
 
-__all__ = ["Argument", "Positional", "arguments_of", "is_choice", "members_of", "sentence", "value_of"]
+__all__ = ["Argument", "Positional", "arguments_of", "is_choice", "sentence", "types_of", "value_of"]
 
 T = TypeVar("T")
 
@@ -103,7 +103,7 @@ def value_of(argument: Argument, text: str) -> Any:
     """Returns the value that a text stands for, one of them where the argument takes several. UsageError in a line that
     says what is expected."""
     kind = typing.get_args(argument.kind)[0] if argument.several else argument.kind
-    members = members_of(kind)
+    members = types_of(kind)
     for member in members:
         with contextlib.suppress(ValueError):
             return _read(member, text)
@@ -118,7 +118,7 @@ def value_of(argument: Argument, text: str) -> Any:
 WORDS = {int: "a whole number", float: "a number", Path: "a path", str: "some text"}
 
 
-def members_of(kind: Any) -> list[Any]:
+def types_of(kind: Any) -> list[Any]:
     """Returns the types of a union, or the one that it is, in the order in which a text is tried as each."""
     members = typing.get_args(kind) if typing.get_origin(kind) in (typing.Union, types.UnionType) else (kind,)
     order = [types.NoneType, int, float, Path, str]

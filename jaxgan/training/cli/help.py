@@ -7,7 +7,7 @@ import typing
 from collections.abc import Sequence
 from pathlib import Path
 
-from jaxgan.training.cli.arguments import Argument, is_choice, members_of
+from jaxgan.training.cli.arguments import Argument, is_choice, types_of
 from jaxgan.training.errors.usage import shown
 
 __all__ = ["help_text", "usage"]
@@ -19,8 +19,8 @@ PLACEHOLDERS = {int: "N", float: "X", str: "TEXT", Path: "PATH"}
 
 def help_text(program: str, note: str, epilogue: str, arguments: Sequence[Argument]) -> str:
     """Returns the help: the paragraphs of a module's docstring as they were written, but for lines that don't fit the
-    terminal; the epilogue; the arguments, group by group, with docstrings and defaults, those of the group of the last
-    field first."""
+    terminal; the epilogue; the arguments with docstrings and defaults, group by group, in the order of each group's
+    first."""
     width = max(NARROWEST, min(WIDEST, shutil.get_terminal_size((WIDEST, 24)).columns))
     parts = [f"usage: {usage(program, arguments)}", *_paragraphs(note, width), *_paragraphs(epilogue, width)]
     groups: dict[str, list[Argument]] = {}
@@ -58,11 +58,11 @@ def _paragraphs(text: str, width: int) -> list[str]:
 
 def _entry(argument: Argument, width: int) -> str:
     """Returns an argument's lines."""
-    head = f"  {argument.typed} {_placeholder(argument)}".rstrip()
-    if argument.positional:
-        head = f"  {argument.typed}"
+    head = f"  {argument.typed}"
     if argument.switch:
-        head = f"  {argument.typed}, --no-{argument.flag}"
+        head += f", --no-{argument.flag}"
+    elif not argument.positional:
+        head += f" {_placeholder(argument)}".rstrip()
     default = "" if argument.default in (None, ()) else f"(default: {shown(argument.default)})"
     about = f"{argument.about} {'(required)' if argument.default is dataclasses.MISSING else default}"
     if len(head) > width:  # choices, which go on in the next line
@@ -79,6 +79,6 @@ def _placeholder(argument: Argument) -> str:
         return ""
     kind = typing.get_args(argument.kind)[0] if argument.several else argument.kind
     words: list[str] = []
-    for member in members_of(kind):
+    for member in types_of(kind):
         words += map(str, typing.get_args(member)) if is_choice(member) else [PLACEHOLDERS.get(member, "")]
     return "|".join(word for word in words if word) + (" ..." if argument.several else "")

@@ -5,7 +5,6 @@ from typing import Any
 
 import jax
 
-from jaxgan.data.names import machine_memory
 from jaxgan.data.stream import Stream
 from jaxgan.parallel import Layout
 from jaxgan.training.compiled.program import Program, compile_chunk
@@ -13,6 +12,7 @@ from jaxgan.training.compiled.streaming import compile_stream
 from jaxgan.training.distributed import processes
 from jaxgan.training.errors.usage import UsageError, refusals
 from jaxgan.training.options.data import RealTransform
+from jaxgan.training.options.devices import device_memory
 from jaxgan.training.recipe.data_spec import Data, DataSpec
 from jaxgan.training.recipe.gan import GAN
 
@@ -38,13 +38,8 @@ def check_counts(gan: GAN, data: DataSpec) -> None:
 
 def check_memory(like: State) -> None:
     """Raises UsageError where a run's state, abstract arrays on their devices, is larger than the memory of these."""
-    local = jax.local_devices()
-    stats = local[0].memory_stats() or {}
-    memory = stats.get("bytes_limit") or machine_memory()
-    size = sum(_bytes(leaf) for leaf in jax.tree.leaves(like))
-    if not stats:  # devices that a CPU appears as have their parts in one memory
-        size *= len(local)
-    if size > memory:
+    memory, sharing = device_memory()
+    if (size := sharing * sum(_bytes(leaf) for leaf in jax.tree.leaves(like))) > memory:
         raise UsageError(
             f"the networks, their averages and the optimiser's state take {size / 2**30:,.1f} GiB on a device, which "
             f"has {memory / 2**30:,.1f}; take narrower networks, such as by --features or --width, or fewer --seeds"

@@ -23,7 +23,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from jaxgan.data.errors import DataError
-from jaxgan.printable import printable
+from jaxgan.printable import printable, said_by
 from jaxgan.terminal import say, steady_output
 from jaxgan.training.errors.stopping import Stopped
 from jaxgan.training.errors.usage import UsageError
@@ -83,7 +83,7 @@ def join(coordinator: str | None, processes: int | None = None, process: int | N
                 *(address, processes, process), initialization_timeout=MEET, heartbeat_timeout_seconds=HEARTBEAT
             )
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = said_by(error)
         if "should be defined" in reason or "must be defined" in reason:
             reason = f"no SLURM, Kubernetes, TPU pod or Open MPI was found here; give {FLAGS}"
         raise UsageError(f"--coordinator {coordinator}: {reason}") from error

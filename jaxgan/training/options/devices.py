@@ -7,11 +7,12 @@ from typing import ClassVar, Literal
 import jax
 import jax.numpy as jnp
 
+from jaxgan.data.names import machine_memory
 from jaxgan.parallel import Layout, layout
 from jaxgan.training.errors.usage import UsageError
 from jaxgan.training.options.fields import Bounded, bounded
 
-__all__ = ["DeviceOptions", "compiler_options", "describe", "layout_for"]
+__all__ = ["DeviceOptions", "compiler_options", "describe", "device_memory", "layout_for"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,3 +104,11 @@ def _price(platform: str) -> str:
     if platform == "cpu":
         return "--deterministic costs nothing here: a CPU gives the same bits in any case"
     return "--deterministic costs time: kernels are not tuned, and some are replaced by slower ones"
+
+
+def device_memory() -> tuple[int, int]:
+    """Returns the bytes of memory that a device of this process has, and how many devices share it: those that a CPU
+    appears as have the machine's together."""
+    local = jax.local_devices()
+    stats = local[0].memory_stats() or {}
+    return stats.get("bytes_limit") or machine_memory(), 1 if stats else len(local)

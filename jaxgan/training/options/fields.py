@@ -39,9 +39,7 @@ class Bounds(NamedTuple):
     def hold(self, value: float) -> bool:
         """Tells whether the number lies within them; NaN never does, nor an integer that int32 hasn't, where no end is
         named."""
-        if isinstance(value, int) and self.at_most is None and value > INT32:
-            return False
-        return (
+        return not self._is_too_large(value) and (
             (self.at_least is None or value >= self.at_least)
             and (self.above is None or value > self.above)
             and (self.at_most is None or value <= self.at_most)
@@ -50,8 +48,10 @@ class Bounds(NamedTuple):
 
     def expected(self, value: float) -> str:
         """Returns what is expected instead of a number that doesn't lie within them, as text."""
-        large = isinstance(value, int) and self.at_most is None and value > INT32
-        return f"{self} and at most {INT32}" if large else str(self)
+        return f"{self} and at most {INT32}" if self._is_too_large(value) else str(self)
+
+    def _is_too_large(self, value: float) -> bool:
+        return isinstance(value, int) and self.at_most is None and value > INT32
 
     def __str__(self) -> str:
         if self.at_least is not None and self.at_most is not None:

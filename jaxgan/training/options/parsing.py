@@ -24,7 +24,11 @@ T = TypeVar("T", bound="Options")
 # part of its numbers.
 OWN = ("workdir", "fresh", "dry_run", "coordinator", "processes", "process")
 OPTIONS_FILE = Argument(
-    *("options", "options", Path, False, None),
+    name="options",
+    flag="options",
+    kind=Path,
+    positional=False,
+    default=None,
     about="A run's options.json, whose values are the defaults; a preset can't be given with it.",
     group=Options.GROUP,
 )
@@ -75,10 +79,9 @@ def _from_file(options_type: type[T], path: Path, preset: str | None) -> T:
     where = f"--options {shortened(path)}"
     try:
         record = read_record(path)
-    except OSError as error:
-        raise UsageError(f"{where} can't be read as a run's options.json: {error.strerror}") from None
-    except ValueError as error:
-        raise UsageError(f"{where} can't be read as a run's options.json: {error}") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UsageError(f"{where} can't be read as a run's options.json: {reason}") from None
     if record["experiment"] != name_of(options_type):
         raise UsageError(f"{where} is of experiment {shortened(record['experiment'])}, not of {name_of(options_type)}")
     values = {name: value for name, value in record["options"].items() if name not in OWN}

@@ -4,7 +4,7 @@ import dataclasses
 import math
 import zlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_type_hints
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ from jaxgan.data import DataSet
 from jaxgan.data.sets import LABEL
 from jaxgan.data.stream import Stream
 from jaxgan.media import Image, Medium, Points, Vectors
-from jaxgan.printable import shortened
+from jaxgan.printable import listed, shortened
 from jaxgan.training.errors.usage import UsageError
 from jaxgan.training.options.fields import as_type
 
@@ -58,17 +58,6 @@ class Field:
         if self.kind == LABEL:
             return f"{self.classes} classes"
         return f"{self.kind} {'×'.join(map(str, self.shape))}"
-
-
-FIELD = {
-    "kind": str,
-    "shape": tuple[int, ...],
-    "classes": int,
-    "counts": tuple[int, ...],
-    "low": tuple[float, ...],
-    "high": tuple[float, ...],
-    "columns": tuple[str, ...],
-}  # of a record
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,7 +123,7 @@ class DataSpec:
             types = {"name": str, "count": int, "content": str, "fields": dict[str, dict[str, Any]]}
             one = _values(record, types)
             fields = {
-                name: Field(**{"kind": "", **_values(field, FIELD, optional=True)})
+                name: Field(**{"kind": "", **_values(field, get_type_hints(Field), optional=True)})
                 for name, field in one["fields"].items()
             }
             spec = cls(one["name"], one["count"], fields, one["content"])
@@ -228,8 +217,7 @@ class DataSpec:
         absent = sorted(set(range(self.classes)) - set(self.present))
         if not absent:
             return []
-        more = f" and {len(absent) - MOST_NAMED} more" if len(absent) > MOST_NAMED else ""
-        which = f"{'classes' if len(absent) > 1 else 'class'} {', '.join(map(str, absent[:MOST_NAMED]))}{more}"
+        which = f"{'classes' if len(absent) > 1 else 'class'} {listed(absent, MOST_NAMED)}"
         has = "have" if len(absent) > 1 else "has"
         what = f"{which} of {self.name}, of 0 to {self.classes - 1}, {has} no {self.medium.plural}"
         return [f"NOTE: {what}: never learned, and neither drawn nor scored"]

@@ -9,20 +9,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 from jaxgan import data
 from jaxgan.data.errors import BadImage
-from jaxgan.data.names import kind_of, machine_memory, meant_path
+from jaxgan.data.names import kind_of, meant_path
 from jaxgan.data.sets import LABEL
 from jaxgan.data.stream import Stream
 from jaxgan.data.transform import count_of, first_shape, readable
 from jaxgan.media import Image
-from jaxgan.printable import printable
+from jaxgan.printable import listed, printable
 from jaxgan.terminal import say
-from jaxgan.training.errors.usage import UsageError
+from jaxgan.training.errors.usage import UsageError, flag
 from jaxgan.training.options.data import DataOptions, shape_of
+from jaxgan.training.options.devices import device_memory
 from jaxgan.training.recipe.data_spec import Data, DataSpec, Field
 
 __all__ = ["Given", "Held", "address", "drawn_from", "drawn_order", "held_out", "load", "name_sets"]
@@ -250,7 +250,7 @@ def _refuse(options: DataOptions, source: data.DataSet, images: Sequence[data.Da
     for name in ("image_size", "channels", "equalize", "flip", "rotate", "scale", "stream"):
         if value := getattr(options, name):
             raise UsageError(
-                f"{source.name} is {what}, not images: --{name.replace('_', '-')} {value} doesn't go with "
+                f"{source.name} is {what}, not images: --{flag(name)} {value} doesn't go with "
                 f"it; take an experiment that draws {kind}, such as {such}"
             )
 
@@ -270,17 +270,13 @@ def _transform_of(options: DataOptions, source: data.Source, chosen: np.ndarray)
 def _skipped(faults: list[str], bad: int, of: int) -> str:
     if bad == of:
         raise data.DataError(f"none of the {of} images can be used; the first: {faults[0]}")
-    more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
-    return f"left out {bad} of {of} images: {'; '.join(faults[:3])}{more}"
+    return f"left out {bad} of {of} images: {listed(faults, 3, '; ')}"
 
 
 def _check_room(size: int, name: str) -> None:
     """Raises UsageError unless half of the device's memory holds the images."""
-    stats = jax.local_devices()[0].memory_stats() or {}
-    memory = stats.get("bytes_limit") or machine_memory()
-    if not stats:  # devices that a CPU appears as have their copies in one memory
-        size *= len(jax.local_devices())
-    if size > memory // 2:
+    memory, sharing = device_memory()
+    if (size := sharing * size) > memory // 2:
         raise UsageError(
             f"{name} takes {size / 2**30:.1f} GiB and the device has {memory / 2**30:.1f}; add --stream, take some "
             "--images, or a smaller --image-size"

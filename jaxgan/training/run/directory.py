@@ -1,13 +1,12 @@
 """A run directory: its record of experiment, options and data, written, checked and read."""
 
-import contextlib
 import dataclasses
 import itertools
 import os
 import re
 import shlex
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from jaxgan.training.output.log import last_step, write_json
 from jaxgan.training.recipe.data_spec import DataSpec
 from jaxgan.training.recipe.gan import Build
 from jaxgan.training.run.experiment import Experiment, experiment_named, fitting
-from jaxgan.training.run.folder import refuse_links, refuse_others
+from jaxgan.training.run.folder import refuse_links, refuse_others, writing_run
 
 __all__ = ["Run", "new_directory"]
 
@@ -68,21 +67,11 @@ class Run:
     def make(self) -> None:
         """Makes the directory where it isn't there yet. UsageError, before anything is written, where it is not the
         run's own or has links in it."""
-        with self.writing():
+        with writing_run(self.directory):
             if not self.path.exists():
                 refuse_others(self.directory)
             refuse_links(self.directory)
             (self.directory / "samples").mkdir(parents=True, exist_ok=True)
-
-    @contextlib.contextmanager
-    def writing(self) -> Iterator[None]:
-        """Raises UsageError where the directory can't be written in, or looked at."""
-        try:
-            yield
-        except OSError as error:
-            raise UsageError(
-                f"can't write in run directory {self.directory}: {error.strerror}; choose another --workdir"
-            ) from None
 
     def check(self, build: Build, options: Options, data: DataSpec, frozen: Mapping[str, str]) -> None:
         """Checks what is asked for now against the record, where there is one. `frozen`: networks' digests by name."""
@@ -118,13 +107,13 @@ class Run:
             "options": dataclasses.asdict(options),
             "data": data.record(),
         } | ({"frozen": dict(frozen)} if frozen else {})
-        with self.writing():
+        with writing_run(self.directory):
             write_json(self.path, record)
 
     def refuse_to_begin_again(self, before: dict[str, Any]) -> None:
         """Raises UsageError where the run, which had these options, has no checkpoint, but must have had one: it was
         put aside, or lost."""
-        with self.writing():
+        with writing_run(self.directory):
             logged = last_step(self.directory)
         began = step if isinstance(step := before.get("step"), int) else 0  # with another run's state
         # A checkpoint is whole, at the latest, before the next but one is begun.

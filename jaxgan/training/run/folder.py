@@ -7,17 +7,18 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from jaxgan.printable import printable
+from jaxgan.files import UNFINISHED, remove_own
+from jaxgan.printable import listed, printable
 from jaxgan.training.errors.usage import UsageError
 
-__all__ = ["clear_leftovers", "named", "refuse_links", "refuse_others"]
+__all__ = ["clear_leftovers", "named", "refuse_links", "refuse_others", "writing_run"]
 
 FILES = ("lock", "options.json", "metrics.jsonl", "evaluations.jsonl", "members.json", "members.png", "training.gif")
 FOLDERS = ("samples", "checkpoints", "best", "damaged", "tensorboard")
 LONGEST = 4095 - 200  # bytes of a path that Linux takes, less what a run has below
-TEMPORARY = re.compile(rf"(?:{'|'.join(map(re.escape, FILES))}|\d+\.png)\.[0-9a-f]{{16}}\.tmp")
+LEFTOVER = re.compile(rf"(?:{'|'.join(map(re.escape, FILES))}|\d+\.png){UNFINISHED}")
 # What a run has made before its record is there; and what systems put into any folder by themselves.
-BEGUN = re.compile(r"lock|options\.json(?:\.[0-9a-f]{16})?\.tmp")
+BEGUN = re.compile(rf"lock|options\.json(?:{UNFINISHED}|\.tmp)")
 EMPTY = ("samples", "checkpoints")
 OF_THE_SYSTEM = ("lost+found", ".DS_Store", "@eaDir")
 
@@ -49,22 +50,29 @@ def named(name: str | Path, option: str = "--workdir") -> Path:
     return path
 
 
-def refuse_others(directory: Path) -> None:
-    """Raises UsageError where a directory that has no run's record holds anything but what a run that was killed
-    before it wrote one has left. Says nothing of one that isn't there."""
+@contextlib.contextmanager
+def writing_run(directory: Path) -> Iterator[None]:
+    """Raises UsageError where a run directory can't be written in, or looked at."""
     try:
-        with os.scandir(directory) as entries:
-            others = sorted(entry.name for entry in entries if not _begun(entry))
-    except FileNotFoundError:
-        return
+        yield
     except OSError as error:
         raise UsageError(
             f"can't write in run directory {directory}: {error.strerror}; choose another --workdir"
         ) from None
+
+
+def refuse_others(directory: Path) -> None:
+    """Raises UsageError where a directory that has no run's record holds anything but what a run that was killed
+    before it wrote one has left. Says nothing of one that isn't there."""
+    with writing_run(directory):
+        try:
+            with os.scandir(directory) as entries:
+                others = sorted(entry.name for entry in entries if not _begun(entry))
+        except FileNotFoundError:
+            return
     if others:
-        more = f" and {len(others) - 1} more" if others[1:] else ""
         raise UsageError(
-            f"{directory} is not empty and holds no run: it has {printable(others[0])}{more}, but no options.json; "
+            f"{directory} is not empty and holds no run: it has {printable(listed(others, 1))}, but no options.json; "
             "choose another --workdir, such as a new folder in it"
         )
 
@@ -110,9 +118,7 @@ def _below(directory: Path) -> Iterator[Path]:
 
 
 def clear_leftovers(directory: Path) -> None:
-    """Removes the temporary files that a killed run has left. The caller holds the run's lock."""
+    """Removes the temporary files that a killed run has left. The caller holds the run's lock. OSError where they
+    can't be looked at or removed."""
     for folder in (directory, directory / "samples"):
-        for path in list(folder.iterdir()):
-            if TEMPORARY.fullmatch(path.name):
-                with contextlib.suppress(OSError):
-                    path.unlink()
+        remove_own(folder, LEFTOVER)

@@ -12,6 +12,7 @@ from jaxgan.files import open_regular
 from jaxgan.terminal import say
 from jaxgan.training.errors.stopping import Stopped
 from jaxgan.training.errors.usage import UsageError
+from jaxgan.training.run.folder import writing_run
 
 __all__ = ["locked"]
 
@@ -32,7 +33,7 @@ def locked(directory: Path) -> Iterator[Callable[[], None]]:
     """
     directory = directory.absolute()
     with contextlib.ExitStack() as stack:
-        try:
+        with writing_run(directory):
             folder = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
             stack.callback(os.close, folder)
             file = os.fdopen(open_regular(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_APPEND), "r+b", buffering=0)
@@ -46,10 +47,6 @@ def locked(directory: Path) -> Iterator[Callable[[], None]]:
                 say(f"warning: {why}; train here with one process only", error=True)
             file.truncate(0)
             file.write(f"process {os.getpid()} on {socket.gethostname()}\n".encode())
-        except OSError as error:
-            raise UsageError(
-                f"can't write in run directory {directory}: {error.strerror}; choose another --workdir"
-            ) from None
 
         def still_there() -> None:
             locks = [(folder, directory), *([(file.fileno(), directory / "lock")] if of_folder else [])]

@@ -15,7 +15,7 @@ from jaxgan.training.output.drawing import Drawing
 from jaxgan.training.recipe.data_spec import Data, DataSpec
 from jaxgan.training.recipe.loading import Given, drawn_order, load
 
-__all__ = ["RealData", "real_examples"]
+__all__ = ["RealData"]
 
 AT_ONCE = 256  # images that are transformed in one dispatch
 
@@ -42,42 +42,38 @@ class RealData(NamedTuple):
         name = output if output in self.data else next(iter(self.data))
         return RealData(self.data[name], self.spec.sets[name], self.transform)
 
-    def examples(self, count: int, field: str | None = None) -> np.ndarray:
-        """Returns `real_examples` of a single set."""
-        if isinstance(self.data, dict):
-            raise TypeError("there are several sets: ask for that of an output")
-        return real_examples(self.data, self.spec, self.transform, count, field)
+    def examples(self, count: int) -> np.ndarray:
+        """Returns `count` different examples of a single set's main field, drawn alike in every run, as a discriminator
+        sees them, and as they are stored."""
+        data, name = self._single(), self.spec.main
+        chosen = drawn_order(data)[:count]
+        if isinstance(data, Stream):
+            stored = in_memory(data.source, data.chosen[chosen], data.transform)
+        else:
+            stored = data.arrays[name][chosen]
+        one, transform = dataclasses.replace(self.spec, fields={name: self.spec.fields[name]}), self.transform
+        if not transform or one.kind != Image.kind or not count:
+            return stored
+
+        @jax.jit
+        def changed(images: jax.Array, numbers: jax.Array) -> jax.Array:
+            return one.medium.encode(decode_examples(one, {name: images}, transform, jax.random.key(0), numbers)[name])
+
+        numbers = np.arange(count)
+        parts = [slice(first, first + AT_ONCE) for first in range(0, count, AT_ONCE)]
+        return np.concatenate([np.asarray(changed(stored[part], numbers[part])) for part in parts])
 
     @property
     def labels(self) -> np.ndarray:
         """Returns the labels of a single set's examples, in the order of `examples`."""
+        data = self._single()
+        return data.labels[drawn_order(data)]
+
+    def _single(self) -> DataSet | Stream:
         if isinstance(self.data, dict):
             raise TypeError("there are several sets: ask for that of an output")
-        return self.data.labels[drawn_order(self.data)]
+        return self.data
 
     def beside(self, drawing: Drawing, count: int) -> dict[str, np.ndarray]:
         """Returns examples of the data for the pictures of media that compare."""
         return {name: self.of(name).examples(count) for name in drawing.scored if drawing.medium(name).compares}
-
-
-def real_examples(
-    data: DataSet | Stream, spec: DataSpec, transform: RealTransform | None, count: int, field: str | None = None
-) -> np.ndarray:
-    """Returns `count` different examples of a field, by default the main one, drawn alike in every run, as a
-    discriminator sees them, and as they are stored."""
-    chosen, name = drawn_order(data)[:count], field or spec.main
-    if isinstance(data, Stream):
-        stored = in_memory(data.source, data.chosen[chosen], data.transform)
-    else:
-        stored = data.arrays[name][chosen]
-    one = dataclasses.replace(spec, fields={name: spec.fields[name]})
-    if not transform or one.kind != Image.kind or not count:
-        return stored
-
-    @jax.jit
-    def changed(images: jax.Array, numbers: jax.Array) -> jax.Array:
-        return one.medium.encode(decode_examples(one, {name: images}, transform, jax.random.key(0), numbers)[name])
-
-    numbers = np.arange(count)
-    parts = [slice(first, first + AT_ONCE) for first in range(0, count, AT_ONCE)]
-    return np.concatenate([np.asarray(changed(stored[part], numbers[part])) for part in parts])

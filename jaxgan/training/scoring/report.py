@@ -89,7 +89,7 @@ def table(rows: Sequence[Row], swept: str | None = None, score_name: str = "scor
         value = [] if swept is None else [_text(group[0].value)]
         spreads = [mean_std_text(each.mean, each.std) for each in group]
         below.append([*value, *spreads, f"{group[0].counted} of {group[0].members}"])
-    return f"{align_columns(lines)}\n\n{align_columns(below)}"
+    return "\n".join([*align_columns(lines), "", *align_columns(below)])
 
 
 def _text(number: float | None) -> str:
@@ -101,12 +101,12 @@ def mean_std_text(mean: float | None, std: float | None) -> str:
     return _text(mean) + ("" if std is None else f" ± {std:.2g}")
 
 
-def align_columns(lines: Sequence[Sequence[str]]) -> str:
-    """Lays lines of cells out in columns, left-justified. Control characters in them are written out."""
+def align_columns(lines: Sequence[Sequence[str]]) -> list[str]:
+    """Returns lines of cells as text in columns, left-justified. Control characters in them are written out."""
     lines = [[printable(text) for text in line] for line in lines]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     texts = ["  ".join(f"{text:<{width}}" for text, width in zip(line, widths, strict=True)) for line in lines]
-    return "\n".join(text.rstrip() for text in texts)
+    return [text.rstrip() for text in texts]
 
 
 def plot(path: Path, rows: Sequence[Row], swept: str | None = None, score_name: str = "score") -> None:

@@ -15,7 +15,7 @@ import scripts
 from experiments import dcgan_cifar10, gan_ring, lsgan_mnist, unrolled_ring, wgan_gp_mnist
 from jaxgan.nearest import perhaps
 from jaxgan.training import UsageError
-from jaxgan.training.cli.arguments import Positional, arguments_of, members_of
+from jaxgan.training.cli.arguments import Positional, arguments_of, types_of
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.words import ELSEWHERE
 from jaxgan.training.options.fields import bounds_of
@@ -52,7 +52,7 @@ def of(options_type, name, text):
 
 def kinds(argument):
     kind = typing.get_args(argument.kind)[0] if argument.several else argument.kind
-    return [member for member in members_of(kind) if member is not types.NoneType]
+    return [member for member in types_of(kind) if member is not types.NoneType]
 
 
 def refusal(options_type, arguments):

@@ -7,6 +7,7 @@ import pytest
 from experiments import gan_ring
 from jaxgan.training import UsageError, train
 from jaxgan.training.compiled import compile as compiling
+from jaxgan.training.options import devices
 from jaxgan.training.options.options import of_preset
 
 
@@ -15,9 +16,9 @@ def test_a_state_has_to_fit_the_memory(monkeypatch):
     alone = jax.sharding.SingleDeviceSharding(jax.devices()[0])
     like = {"weights": jax.ShapeDtypeStruct((1024, 1024), jnp.float32, sharding=alone)}
     size = 2**22 * len(jax.local_devices())
-    monkeypatch.setattr(compiling, "machine_memory", lambda: size)
+    monkeypatch.setattr(devices, "machine_memory", lambda: size)
     compiling.check_memory(like)
-    monkeypatch.setattr(compiling, "machine_memory", lambda: size - 1)
+    monkeypatch.setattr(devices, "machine_memory", lambda: size - 1)
     with pytest.raises(UsageError, match=r"^the networks, their averages and the optimiser's state take 0\.\d GiB"):
         compiling.check_memory(like)
 
