@@ -63,6 +63,8 @@ def test_an_auxiliary_classifier():
     label = jnp.asarray([0, 2, 1, 2])
     batch = BATCH | {"label": label, "condition": jax.nn.one_hot(label, CLASSES)}
     state = tiny_gan(discriminator=Discriminator(classes=CLASSES), condition=jnp.zeros((1, CLASSES)))
+    one = {"image": batch["image"], "label": label, "condition": batch["condition"], "class": batch["condition"]}
+    state = state.replace(extras={"fake": one | {"logits": jnp.zeros(4)}})  # of the shapes that are kept
     terms = [d_loss(non_saturating), classify_both, Term("kept", keep_fakes)]
     after, metrics = jax.jit(make_d_step(labels_and_latents, terms))(state, batch)
     fake = after.extras["fake"]

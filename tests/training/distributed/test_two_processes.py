@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import jax
+import killable
 import numpy as np
 import pytest
 
@@ -91,13 +92,13 @@ def test_a_killed_process_ends_the_other_and_the_run_goes_on_with_two_and_with_o
     last = said_by(directory, 1 - victim).read_text().splitlines()[-1]
     assert last.startswith(f"process {1 - victim} of 2 ") and "start all of them again" in last
 
-    reached = training.open(directory).step
+    reached = training.open(directory, build=killable.build).step
     assert reached >= 10 and reached % 5 == 0
     to_the_end(directory, reached + 10, count=2)
     to_the_end(directory, reached + 20, count=1)
     to_the_end(alone, reached + 20, count=1)
     assert_close_rows(rows(directory), rows(alone))
-    run, other = training.open(directory), training.open(alone)
+    run, other = training.open(directory, build=killable.build), training.open(alone, build=killable.build)
     assert run.step == reached + 20
     for (path, a), b in zip(jax.tree.leaves_with_path(run.state), jax.tree.leaves(other.state), strict=True):
         if jax.numpy.issubdtype(a.dtype, jax.numpy.floating):
@@ -116,7 +117,7 @@ def test_a_preempted_process_saves_and_stops_both(tmp_path):
         assert [process.wait(LONG) for process in started] == [143, 143]
     for number in range(2):
         assert "stopped by SIGTERM at step " in said_by(directory, number).read_text().splitlines()[-1]
-    reached = training.open(directory).step
+    reached = training.open(directory, build=killable.build).step
     assert rows(directory)[-1]["step"] > reached - 10
     to_the_end(directory, reached + 5, count=2)
 
@@ -132,7 +133,10 @@ def test_a_streamed_ensemble_on_two_is_the_one_in_memory_on_one(tmp_path):
         np.testing.assert_allclose(two["members"][name], values, rtol=2e-3, atol=2e-4)
     scores = [[(row["key"], row["step"], row["member"]) for row in read(tmp_path / name)] for name in ("two", "one")]
     assert scores[0] == scores[1] and len(scores[0]) == 3 * 2 * 2, "each once, by the first process"
-    assert training.open(tmp_path / "two", "best").step == training.open(tmp_path / "one", "best").step
+    assert (
+        training.open(tmp_path / "two", "best", build=killable.build).step
+        == training.open(tmp_path / "one", "best", build=killable.build).step
+    )
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 import jax
+import killable
 import numpy as np
 import pytest
 from conftest import assert_same
@@ -202,7 +203,7 @@ def outcome(request, tmp_path_factory):
 
 
 def final_state(outcome, directory):
-    run = training.open(directory)
+    run = training.open(directory, build=killable.build)
     assert run.step == outcome.steps
     return {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree.leaves_with_path(run.state)}
 

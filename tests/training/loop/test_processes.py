@@ -147,7 +147,7 @@ def test_the_first_command_without_any_data(tmp_path):
     "arguments, message",
     [
         (["experiments.dcgan_mnist", "--stepz", "3"], "--stepz"),
-        (["experiments.dcgan_mnist", "--image-size", "30"], "'30'"),
+        (["experiments.dcgan_mnist", "--image-size", "30"], "got 30"),
         (["experiments.dcgan_mnist", "--steps", "0"], "--steps must be at least 1, got 0"),
         (["experiments.dcgan_mnist", "--dataset", "mnist", "--data-dir", "nowhere"], "nowhere"),
         (["experiments.dcgan_mnist", "--dataset", "digits", "--workdir", "README.md/run"], "README.md/run"),
@@ -202,16 +202,22 @@ def test_what_prints_results_ends_quietly_or_in_a_line(arguments, tmp_path):
         assert (done.returncode, done.stderr) == (status, said), where
 
 
+IN_A_TERMINAL = """
+import fcntl, os, sys, termios
+os.setsid()
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
 def test_a_run_outlives_its_terminal_by_a_save(tmp_path):
     """As of an ssh that is cut: the terminal is gone, writing to it is an error, and the run is told by SIGHUP."""
-    pid, terminal = os.forkpty()
-    if pid == 0:
-        os.chdir(ROOT)
-        arguments = experiment(tmp_path / "run", "--steps", ENDLESS)
-        os.execv(arguments[0], arguments)  # noqa: S606
+    terminal, inner = os.openpty()
+    program = [sys.executable, "-c", IN_A_TERMINAL, *experiment(tmp_path / "run", "--steps", ENDLESS)]
+    run = subprocess.Popen(program, cwd=ROOT, stdin=inner, stdout=inner, stderr=inner)
+    os.close(inner)
     while not newest(tmp_path / "run"):
         os.read(terminal, 1 << 16)
     os.close(terminal)
-    _, status = os.waitpid(pid, 0)
-    assert os.waitstatus_to_exitcode(status) == 128 + signal.SIGHUP
+    assert run.wait() == 128 + signal.SIGHUP
     assert (tmp_path / "run" / "samples" / f"{newest(tmp_path / 'run'):08d}.png").exists()
