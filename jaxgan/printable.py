@@ -37,6 +37,8 @@ def shortened(value: object) -> str:
         if any(isinstance(each, (list, tuple, Mapping)) for each in value):
             return "a list of lists or tables"
         text = ",".join(map(shortened, value[:LONGEST]))
+    elif value is None or isinstance(value, bool):
+        text = {None: "none", True: "true", False: "false"}[value]
     elif isinstance(value, int) and not -(2**64) < value < 2**64:
         text = "one of more bits"
     else:

@@ -117,10 +117,11 @@ def test_control_characters_are_written_out_and_letters_are_not(text, shown):
             ("a" * 101, "a" * 100 + "..."),
             ("\x1b[2J", "\\x1b[2J"),
             (2.5, "2.5"),
-            (None, "None"),
+            (True, "true"),
+            (None, "none"),
         ),
         *((2**64 - 1, "18446744073709551615"), (2**64, "one of more bits"), ([1, "a"], "1,a"), ((), "")),
-        *(([[1]], "a list of lists or tables"), ({"a": 1}, "a table"), ([None] * 999, ("None," * 999)[:100] + "...")),
+        *(([[1]], "a list of lists or tables"), ({"a": 1}, "a table"), ([None] * 999, ("none," * 999)[:100] + "...")),
     ],
 )
 def test_a_value_is_shown_in_a_line_that_is_not_too_long(value, shown):

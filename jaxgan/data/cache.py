@@ -47,6 +47,9 @@ def private_folder(kind: str) -> Path | None:
     """Returns the folder of a `kind` of entries, which it makes for this user alone. None, and a warning, where others
     could put entries there; None where it can't be made."""
     folder = cache_folder() / kind
+    if any("\ud800" <= each <= "\udfff" for each in str(folder)):
+        warn_once(f"{printable(folder)} is not used as a cache: its name is no UTF-8; name another in $JAXGAN_CACHE")
+        return None
     try:
         make_private(folder)
         # The cache folder may be a link, to a larger disk: that is the user's choice. What is in it is ours.

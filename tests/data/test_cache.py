@@ -439,3 +439,9 @@ def test_a_second_run_asks_neither_tfds_nor_pillow(tmp_path):
         subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout for _ in "12"
     ]
     assert printed == [f"{IMAGES.sum()} True\n", f"{IMAGES.sum()} False\n"]
+
+
+def test_a_cache_folder_whose_name_is_no_utf8_is_not_used(tmp_path, monkeypatch):
+    monkeypatch.setenv("JAXGAN_CACHE", f"{tmp_path}/\udcff")
+    with pytest.warns(UserWarning, match="is not used as a cache: its name is no UTF-8"):
+        assert cache.private_folder("programs") is None

@@ -2,6 +2,7 @@
 
 import io
 import os
+import stat
 import struct
 import subprocess
 import tracemalloc
@@ -498,7 +499,36 @@ def test_encrypted_and_cut_archives(tmp_path):
     whole[6] |= 1  # the flag "encrypted" of the member, and that of its entry in the directory
     whole[whole.index(b"PK\x01\x02") + 8] |= 1
     found = folder(write(path, whole))
-    with pytest.raises(BadImage, match=r"set\.zip/a\.png can't be read \(.*password required"):
+    with pytest.raises(
+        BadImage, match=r"set\.zip/a\.png can't be read \(it is encrypted; pack the pictures without a password\)$"
+    ):
         found[0]
     with pytest.raises(data.DataError, match="is neither a folder nor a zip archive that can be read"):
         folder(half(path))
+
+
+def test_a_link_in_an_archive_is_not_followed_and_named(tmp_path):
+    link = zipfile.ZipInfo("a.png")
+    link.create_system, link.external_attr = 3, stat.S_IFLNK << 16
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as file:
+        file.writestr(link, "/etc/passwd")
+    with pytest.raises(
+        BadImage, match=r"a\.png can't be read \(it is a link, and those in an archive are not followed"
+    ):
+        folder(tmp_path / "set.zip")[0]
+
+
+@pytest.mark.parametrize(
+    "line, reason",
+    [
+        (b"WIDTH x", "its header has WIDTH x; a whole number above 0 is expected"),
+        (b"WIDTH -2", "its header has WIDTH -2; a whole number above 0 is expected"),
+        (b"WIDTH " + b"9" * 4000, "its header has WIDTH 99999999999999999999; a whole number above 0 is expected"),
+        (b"WIDTH 9", "it has 2 bytes of pixels, and 9 are expected"),
+    ],
+)
+def test_a_pam_that_is_none_is_told_in_words_of_its_format(line, reason, tmp_path):
+    stored = b"P7\n" + line + b"\nHEIGHT 1\nDEPTH 1\nMAXVAL 1\nENDHDR\n\0\1"
+    with pytest.raises(BadImage) as error:
+        decode(stored, "a.pam")
+    assert str(error.value) == f"a.pam can't be read ({reason})"

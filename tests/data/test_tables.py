@@ -37,6 +37,8 @@ def test_a_table_of_numbers_alone(tmp_path):
         ("1,2\n\n3,inf\n", r"line 3, column 2 holds 'inf'"),
         ("a\n1\n1e39\n", r"line 3, column 'a' holds '1e39'"),
         ("a,b\n1,\n", r"line 2, column 'b' holds ''"),
+        ("a,b\n1,2_000\n", r"line 2, column 'b' holds '2_000'; finite numbers"),
+        ("a\tb\n1\t2\n", r"line 2, column 'a\\tb' holds '1\\t2'; finite numbers"),
         ("a;b\n1;2\n", r"line 2, column 'a;b' holds '1;2'; finite numbers are expected, with commas"),
         ("a,b\n1,2\n3\n", r"line 3 has 1 columns, and the lines before have 2"),
         ("a,b\n", "holds no rows of numbers"),
@@ -57,7 +59,7 @@ def test_files_that_are_none(tmp_path):
     with pytest.raises(data.DataError, match=r"csv:.*none\.csv is not there; give the path of a \.csv file"):
         open_source(f"csv:{tmp_path / 'none.csv'}")
     (tmp_path / "bytes.csv").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(data.DataError, match="can't be read"):
+    with pytest.raises(data.DataError, match=r"can't be read as a \.csv file \(it is no UTF-8\); save it as UTF-8$"):
         open_source(f"csv:{tmp_path / 'bytes.csv'}")
 
 

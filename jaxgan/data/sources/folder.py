@@ -7,6 +7,7 @@ import io
 import lzma
 import os
 import re
+import stat
 import struct
 import zipfile
 import zlib
@@ -121,11 +122,13 @@ class _Archive:
     def read(self, name: str) -> bytes:
         """Returns a file's content. It unpacks no more than the directory says that there is, whatever is there."""
         info = self.members[name]
+        if info.flag_bits & 1:
+            raise ValueError("it is encrypted; pack the pictures without a password")
+        if stat.S_ISLNK(info.external_attr >> 16):
+            raise ValueError("it is a link, and those in an archive are not followed; put the picture in its place")
         if info.compress_type in UNTIL:
             with self.file.open(info) as member:
                 return member.read(info.file_size)
-        if info.flag_bits & 1:
-            raise ValueError("it is encrypted")
         content = _unpacked(info, self._packed(info))
         if zlib.crc32(content) != info.CRC:
             raise ValueError("its checksum is another than the archive says")

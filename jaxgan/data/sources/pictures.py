@@ -8,6 +8,7 @@ TIFF 6.0 (BitsPerSample, PhotometricInterpretation), EXIF 2.3 (Orientation), Net
 import contextlib
 import functools
 import io
+import re
 import struct
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,6 +16,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from jaxgan.data.errors import BadImage
+from jaxgan.printable import printable
 
 __all__ = ["formats", "is_pam", "pam", "pixels", "suffixes", "without_texts"]
 
@@ -211,21 +213,31 @@ def pam(stored: bytes | Path, name: str, most_pixels: int) -> np.ndarray:
         lines = (line.split(maxsplit=1) for line in head.decode("ascii", "replace").splitlines())
         header = {line[0]: line[1] for line in lines if len(line) == 2}
         file.seek(len(head) + len(end))
-        try:
-            width, height, depth, most = (int(header[key]) for key in ("WIDTH", "HEIGHT", "DEPTH", "MAXVAL"))
-        except KeyError as error:
-            raise ValueError(f"its header has no {error.args[0]}") from None
-        if not (0 < most < 65536 and min(width, height) > 0 and 1 <= depth <= 4):
+        width, height, depth, most = (_of_header(header, key) for key in ("WIDTH", "HEIGHT", "DEPTH", "MAXVAL"))
+        if not (0 < most < 65536 and 1 <= depth <= 4):
             raise BadImage(f"{name} is a PAM of {depth} channels up to {most}; 1 to 4, and 1 to 65535, are read")
         if width * height > most_pixels:
             raise BadImage(f"{name} has {width}×{height} pixels; at most {most_pixels:,} are taken")
         kind = np.dtype(">u2" if most > 255 else "u1")
-        content = file.read(width * height * depth * kind.itemsize)
+        size = width * height * depth * kind.itemsize
+        content = file.read(size)
+    if len(content) < size:
+        raise ValueError(f"it has {len(content):,} bytes of pixels, and {size:,} are expected")
     numbers = np.frombuffer(content, kind).reshape(height, width, depth).astype(np.int32)
     scaled = numbers >> 8 if most == 65535 else np.rint(np.minimum(numbers, most) * (255 / most)).astype(np.int32)
     if depth in (2, 4):  # the last is opacity
         scaled = np.rint(255 + (scaled[..., :-1] - 255) * (scaled[..., -1:] / 255))
     return scaled.astype(np.uint8)
+
+
+def _of_header(header: dict[str, str], key: str) -> int:
+    """Returns a number of a PAM's header, above 0. ValueError where it is missing or none."""
+    if key not in header:
+        raise ValueError(f"its header has no {key}")
+    text = header[key].strip()
+    if not re.fullmatch("0*[1-9][0-9]{0,9}", text, re.ASCII):
+        raise ValueError(f"its header has {key} {printable(text[:20])}; a whole number above 0 is expected")
+    return int(text)
 
 
 def _file(stored: bytes | Path) -> BinaryIO:

@@ -63,6 +63,8 @@ def _read(path: Path) -> tuple[list[str], list[int], list[np.ndarray]]:
                 numbers.append(_numbers(path, reader.line_num, row, names))
     except FileNotFoundError:
         raise DataError(f"csv:{path} is not there; give the path of a .csv file of numbers") from None
+    except UnicodeDecodeError:
+        raise DataError(f"{path} can't be read as a .csv file (it is no UTF-8); save it as UTF-8") from None
     except (OSError, ValueError, csv.Error) as error:
         raise DataError(f"{path} can't be read as a .csv file ({error})") from error
     return names, lines, numbers
@@ -81,7 +83,7 @@ def _is_number(cell: str) -> bool:
         float(cell)
     except ValueError:
         return False
-    return True
+    return "_" not in cell  # 1_000 is a number in Python's source code alone
 
 
 def _numbers(path: Path, line: int, row: list[str], names: list[str]) -> np.ndarray:
@@ -90,12 +92,14 @@ def _numbers(path: Path, line: int, row: list[str], names: list[str]) -> np.ndar
     try:
         found = np.array([float(cell) for cell in row])
     except ValueError:
+        found = np.full(len(row), np.nan)
+    if np.isnan(found).any() or "_" in "".join(row):
         found = np.array([float(cell) if _is_number(cell) else np.nan for cell in row])
     if len(wrong := np.flatnonzero(~(np.abs(found) <= most))):
         i = int(wrong[0])
-        column = f"column {names[i][:80]!r}" if names else f"column {i + 1}"
+        column = f"column '{names[i][:80]}'" if names else f"column {i + 1}"
         raise DataError(
-            f"{path}: line {line}, {column} holds {row[i].strip()[:80]!r}; finite numbers are expected, with commas "
-            "between columns"
+            f"{path}: line {line}, {column} holds '{printable(row[i].strip()[:80])}'; finite numbers are expected, "
+            "with commas between columns"
         )
     return found

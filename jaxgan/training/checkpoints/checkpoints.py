@@ -10,6 +10,7 @@ all."""
 import contextlib
 import functools
 import itertools
+import re
 import shutil
 import time
 from collections.abc import Sequence
@@ -39,6 +40,7 @@ __all__ = ["BEST", "Checkpoints", "SaveError"]
 State = TypeVar("State")
 MAX_TO_KEEP = 3
 BEST = "best"  # the folder of the checkpoint that scored best
+STEP = re.compile("0|[1-9][0-9]*")  # the name of a checkpoint's folder; Orbax takes 020 for step 20 as well
 SIGHT = 10  # seconds after which a process must see what another has made on the disk that they share
 PATIENCE = 120  # seconds for which a process that has written its part waits for one that can't write
 
@@ -269,10 +271,16 @@ class Checkpoints:
         return list(self.folder.iterdir()) if self.folder.exists() else []
 
     def _saved_steps(self) -> list[int]:
-        return [int(path.name) for path in self._entries() if path.name.isdecimal() and path.is_dir()]
+        return [int(path.name) for path in self._entries() if STEP.fullmatch(path.name) and path.is_dir()]
 
     def _prepare(self) -> None:
         self._remove_leftovers()
+        for path in self._entries():
+            if path.name.isdecimal() and not STEP.fullmatch(path.name):
+                raise UsageError(
+                    f"{path} is named like the checkpoint of step {int(path.name)}, whose folder is "
+                    f"{self._path(int(path.name))}; rename it, or move it away"
+                )
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def _check_shared_disk(self, path: Path) -> None:

@@ -78,7 +78,9 @@ def writing_in(directory: Path) -> Iterator[None]:
     except OSError as error:
         if isinstance(error.filename, str) and directory.absolute() not in Path(error.filename).absolute().parents:
             raise
-        raise Stopped(f"can't write in {directory}: {error}; what was saved before is kept", 1) from error
+        where = error.filename2 or error.filename  # the second is what a file was to be renamed to
+        reason = f"{error.strerror}: {where}" if error.strerror and where else error.strerror or error
+        raise Stopped(f"can't write in {directory}: {reason}; what was saved before is kept", 1) from error
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import stat
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -44,6 +45,8 @@ def named(name: str | Path, option: str = "--workdir") -> Path:
     try:
         size = len(str(path.absolute()).encode())
     except UnicodeEncodeError:
+        if (encoding := sys.getfilesystemencoding()) != "utf-8":
+            raise refuse(f"is not {encoding}, the encoding of this locale (PYTHONUTF8=1 makes it UTF-8)") from None
         raise refuse("is not UTF-8") from None
     if size > LONGEST or any(len(part.encode()) > 255 for part in path.parts):
         raise refuse("is too long: a folder's name has up to 255 bytes, and all of the path up to 3,895")

@@ -257,6 +257,18 @@ def test_who_only_reads_moves_nothing(tmp_path, capsys):
     assert not (tmp_path / "damaged").exists() and Checkpoints(tmp_path).steps() == [4, 8, 12]
 
 
+@pytest.mark.parametrize("name", ["012", "\N{ARABIC-INDIC DIGIT ONE}\N{ARABIC-INDIC DIGIT TWO}"])
+def test_a_folder_that_only_orbax_takes_for_a_step_is_named_before_training(name, tmp_path):
+    saved(tmp_path, steps=(4, 12))
+    (tmp_path / "checkpoints" / "12").rename(tmp_path / "checkpoints" / name)
+    assert newest(tmp_path)[0] == 4
+    with pytest.raises(
+        UsageError, match=f"checkpoints/{name} is named like the checkpoint of step 12, whose folder is"
+    ):
+        Checkpoints(tmp_path)
+    assert (tmp_path / "checkpoints" / name / "default").is_dir()
+
+
 def test_where_none_is_whole_it_never_starts_again_by_itself(tmp_path):
     for step in (4, 8):
         ruin(saved(tmp_path), step)

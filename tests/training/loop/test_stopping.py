@@ -12,7 +12,7 @@ from point_runs import points, rows, run_points, same, some_points
 
 from experiments import gan_ring
 from jaxgan.training import Stopped, loop, train
-from jaxgan.training.errors.stopping import SIGNALS, catch_signals
+from jaxgan.training.errors.stopping import SIGNALS, catch_signals, writing_in
 from jaxgan.training.output.log import Log
 
 pytestmark = pytest.mark.usefixtures("as_users_have_it")
@@ -192,3 +192,12 @@ def test_the_first_line_is_there_before_data_are_read(tmp_path, capsys, monkeypa
         with pytest.raises(Enough):
             train(gan_ring.build, points(tmp_path), data=given)
         assert capsys.readouterr().out == f"{line}\n"
+
+
+def test_an_error_of_a_file_that_is_renamed_names_what_stands_in_its_place(tmp_path):
+    (tmp_path / "1.png").mkdir()
+    (tmp_path / "1.png.tmp").touch()
+    message = f"can't write in {tmp_path}: Is a directory: {tmp_path / '1.png'}; what was saved before is kept"
+    with pytest.raises(Stopped) as error, writing_in(tmp_path):
+        os.replace(tmp_path / "1.png.tmp", tmp_path / "1.png")
+    assert str(error.value) == message

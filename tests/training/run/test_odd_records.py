@@ -257,7 +257,7 @@ def test_what_is_no_file_is_not_waited_for(tmp_path):
         ({"sweep": 5}, "--sweep must be text or none, got 5"),
         ({"from_run": [1]}, "--from must be text or none, got 1"),
         ({"step": "newest"}, "--step must be an integer of 64 bits or best or none, got newest"),
-        ({"dataset": None}, "--dataset must be text, got None"),
+        ({"dataset": None}, "--dataset must be text, got none"),
         ({"dtype": "object"}, "--dtype must be float32 or bfloat16, got object"),
         ({"stream": 1}, "--stream must be true or false, got 1"),
         ({"checkpoint_every": 0}, "--checkpoint-every must be at least 1, got 0"),

@@ -29,6 +29,12 @@ def test_a_name_that_no_run_can_have_is_refused_in_a_line(name, why):
     assert len(str(error.value)) < 300 and str(error.value).isprintable()
 
 
+def test_where_the_locale_is_not_utf8_that_is_said_rather_than_that_the_name_is_wrong(monkeypatch):
+    monkeypatch.setattr("sys.getfilesystemencoding", lambda: "ascii")
+    with pytest.raises(UsageError, match=r"is not ascii, the encoding of this locale \(PYTHONUTF8=1 makes it UTF-8\)"):
+        named("gr\udcc3\udcb6\udcc3\udc9fe")
+
+
 @pytest.mark.parametrize("name", ["runs/a", "a[1]", "a\\b", "gs:/b", "a://b", "x" * 255, "./~", "new\nline", "日本"])
 def test_other_names_are_taken_as_they_are(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
