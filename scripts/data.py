@@ -11,7 +11,6 @@ it would refuse is refused. A set that doesn't fit the memory is read in parts w
 
 import dataclasses
 import hashlib
-import importlib
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -39,6 +38,7 @@ from jaxgan.training.options.parsing import taken
 from jaxgan.training.output.pictures import save_png
 from jaxgan.training.recipe.data_spec import DataSpec
 from jaxgan.training.recipe.loading import load, name_sets
+from jaxgan.training.run.experiment import experiment_named
 
 BARS = 16  # in the histogram of values
 NAMED = 100  # classes at most that are listed one by one
@@ -84,11 +84,11 @@ def options_of(name: str) -> type[CommonOptions]:
     Only the package's own are looked for."""
     short = name.removeprefix("experiments.")
     known = [experiment.name for experiment in experiments()]
-    if short not in known:
+    experiment = experiment_named(f"experiments.{short}") if short in known else None
+    if experiment is None:
         hint = perhaps(short, known) or "; python -m experiments lists them"
         raise UsageError(f"--for must be the name of an experiment, got {shown(name)}{hint}")
-    options: type[CommonOptions] = importlib.import_module(f"experiments.{short}").Options
-    return options
+    return experiment.options_type
 
 
 def seen(options: DataOptions, images: np.ndarray) -> np.ndarray:

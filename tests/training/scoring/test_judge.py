@@ -5,6 +5,7 @@ import os
 
 import numpy as np
 import pytest
+from damage import with_changes
 
 from jaxgan.training import UsageError
 from jaxgan.training.scoring.judge import append, read
@@ -74,12 +75,10 @@ def test_a_line_that_is_no_record_is_left_out_said_once_and_stays(number, run, c
 def test_any_bit_or_byte_of_the_records_may_change(run):
     random, path = np.random.default_rng(1), run / "evaluations.jsonl"
     for flips in [1] * 300 + [10] * 50:
-        content = bytearray(WHOLE)
-        for place in random.integers(0, len(content), flips):
-            content[place] = content[place] ^ (1 << random.integers(8)) if random.integers(2) else random.integers(256)
-        path.write_bytes(bytes(content))
+        content = with_changes(WHOLE, flips, random)
+        path.write_bytes(content)
         records = as_readers_do(run)
-        lines = bytes(content).split(b"\n")
+        lines = content.split(b"\n")
         assert all(record in records for record in RECORDS if json.dumps(record).encode() in lines)
 
 
