@@ -17,7 +17,8 @@ __all__ = ["clear_leftovers", "named", "refuse_links", "refuse_others", "writing
 FILES = ("lock", "options.json", "metrics.jsonl", "evaluations.jsonl", "members.json", "members.png", "training.gif")
 FOLDERS = ("samples", "checkpoints", "best", "damaged", "tensorboard")
 LONGEST = 4095 - 200  # bytes of a path that Linux takes, less what a run has below
-LEFTOVER = re.compile(rf"(?:{'|'.join(map(re.escape, FILES))}|\d+\.png){UNFINISHED}")
+DAMAGED = r"metrics\.jsonl\.damaged(?:-\d+)?"  # what a log was before its damaged lines were left out
+LEFTOVER = re.compile(rf"(?:{'|'.join(map(re.escape, FILES))}|{DAMAGED}|\d+\.png){UNFINISHED}")
 # What a run has made before its record is there; and what systems put into any folder by themselves.
 BEGUN = re.compile(rf"lock|options\.json(?:{UNFINISHED}|\.tmp)")
 EMPTY = ("samples", "checkpoints")

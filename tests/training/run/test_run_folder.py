@@ -124,7 +124,15 @@ def test_the_path_to_a_run_may_have_links(tmp_path):
 def test_temporary_files_of_killed_runs_are_removed_and_no_others(tmp_path):
     (tmp_path / "samples").mkdir()
     left = ["options.json", "metrics.jsonl", "training.gif", "members.png", "samples/00000040.png"]
-    mine = ["mine.json.0123456789abcdef.tmp", "options.json.tmp", "options.json", "samples/0.png", "a.tmp"]
+    left += ["metrics.jsonl.damaged", "metrics.jsonl.damaged-2"]
+    mine = [
+        "mine.json.0123456789abcdef.tmp",
+        "options.json.tmp",
+        "options.json",
+        "samples/0.png",
+        "a.tmp",
+        "metrics.jsonl.damaged",
+    ]
     for name in (*(f"{name}.0123456789abcdef.tmp" for name in left), *mine):
         (tmp_path / name).write_text("")
     clear_leftovers(tmp_path)
