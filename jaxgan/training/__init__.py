@@ -6,7 +6,7 @@ from jaxgan.training.loop import main, train
 from jaxgan.training.options.options import Options
 from jaxgan.training.recipe.compose import compose, labels_needed
 from jaxgan.training.recipe.data_spec import DataSpec, Field
-from jaxgan.training.recipe.gan import GAN, generate_with, init_with, sample_with
+from jaxgan.training.recipe.gan import GAN, Translation, generate_with, init_with, sample_with
 from jaxgan.training.run.open_run import OpenRun, open  # noqa: A004 - called as `training.open`
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "OpenRun",
     "Options",
     "Stopped",
+    "Translation",
     "UsageError",
     "compose",
     "generate_with",

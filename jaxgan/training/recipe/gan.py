@@ -16,7 +16,7 @@ from jaxgan.state import ROLES, GANState, TrainState
 from jaxgan.training.errors.usage import UsageError, refusals
 from jaxgan.training.recipe.data_spec import DataSpec
 
-__all__ = ["GAN", "Build", "Sample", "Weights", "build_gan", "generate_with", "init_with", "sample_with"]
+__all__ = ["GAN", "Build", "Sample", "Translation", "Weights", "build_gan", "generate_with", "init_with", "sample_with"]
 
 State = Any  # a pytree with `step` and `key`
 Example = jax.Array | jax.ShapeDtypeStruct
@@ -25,6 +25,26 @@ Weights = Literal["ema", "raw"]  # a generator's averaged weights, or those of t
 
 # `(state, examples, keys, *, weights="ema", **how) -> {name: array}`, see `GAN`.
 Sample = Callable[..., dict[str, jax.Array]]
+
+
+class Translation(NamedTuple):
+    """How a GAN makes one picture of another, of any height and width.
+
+    apply: `(state, images, *, weights="ema", **how) -> images`, float32 `[N, H, W, C]` in [-1, 1] to `[N, s·H, s·W,
+        C']`; pure. how: what the experiment's `sample` takes too, such as a style.
+    channels: C, of what goes in.
+    scale: s, pixels of a side that become of one.
+    reach: pixels to each side of a pixel that have a say in what becomes of it; None where the whole picture has, as
+        under instance normalisation.
+    degrade: `(images, keys) -> images`, `[N, s·H, s·W, C']` to `[N, H, W, C]`: makes what goes in of what should come
+        out, for tasks that are learned so; a key an example. None for others.
+    """
+
+    apply: Callable[..., jax.Array]
+    channels: int
+    scale: int = 1
+    reach: int | None = None
+    degrade: Callable[[jax.Array, jax.Array], jax.Array] | None = None
 
 
 class GAN(NamedTuple):
@@ -42,6 +62,7 @@ class GAN(NamedTuple):
         it; all are shown side by side, in this order, and what is called otherwise is shown as the main field is.
     pairs: by an output's name that of the output that it should be equal to, example by example: `{"image": "target"}`.
     frozen: by name the networks that the iteration closes over and nobody trains; a continued run must have the same.
+    translations: by an output's name how whole pictures become such; empty where nothing is translated.
     """
 
     init: Callable[[jax.Array], State]
@@ -50,6 +71,7 @@ class GAN(NamedTuple):
     sample: Sample
     pairs: Mapping[str, str] = MappingProxyType({})
     frozen: Mapping[str, Frozen] = MappingProxyType({})
+    translations: Mapping[str, Translation] = MappingProxyType({})
 
     def taken(self, name: str | None = None) -> int:
         """Returns how many examples an iteration takes of a set, by default the most of any."""
