@@ -29,8 +29,8 @@ from jaxgan.networks.classifier import Classifier
 __all__ = [
     "CLASSIFIERS",
     "PackagedClassifier",
-    "classifier_features",
     "checked",
+    "classifier_features",
     "from_file",
     "packed",
     "read_stacked",
