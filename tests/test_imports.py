@@ -49,7 +49,7 @@ ARROWS |= {
     "versions": {"jaxgan"},
     "media": set(),
     "data": LEAVES | {"files", "media", "nearest", "printable", "terminal"},
-    "evaluation": LEAVES | {"data", "files", "media", "printable", "versions"},
+    "evaluation": LEAVES | {"data", "files", "media", "players", "printable", "versions"},
     "training": CORE
     | {"data", "evaluation", "files", "media", "nearest", "printable", "terminal", "versions", "jaxgan"},
     "jaxgan": CORE,  # jaxgan/__init__.py, the public surface of the core
