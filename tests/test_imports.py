@@ -14,12 +14,13 @@ EVERY_SOURCE = [
 ]
 
 # What each part of jaxgan (a module, or a package with all its modules) may import of the others, anywhere in its text.
-LEAVES = {"losses", "penalties", "augment", "networks", "ema"}
+LEAVES = {"losses", "penalties", "augment", "degrade", "networks", "ema"}
 # What an update is made of, from below; on it the plain GAN, from `terms` on.
 ARROWS = {
     "losses": set(),
     "penalties": {"losses"},
     "augment": set(),
+    "degrade": {"augment"},
     "networks": set(),
     "ema": set(),
     "state": set(),
