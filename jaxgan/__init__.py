@@ -6,6 +6,7 @@ from types import ModuleType
 from jaxgan import (
     adversarial,
     augment,
+    degrade,
     ensemble,
     losses,
     networks,
@@ -59,6 +60,7 @@ __all__ = [
     "auxiliary",
     "callable_player",
     "d_loss",
+    "degrade",
     "ema",
     "empty_history",
     "ensemble",
