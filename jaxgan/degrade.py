@@ -285,12 +285,11 @@ def _doubled(plane: jax.Array, height: int, width: int) -> jax.Array:
     if plane.shape[2] <= 2:  # too narrow for libjpeg, which repeats levels then
         return plane.repeat(2, 1).repeat(2, 2)[:, :height, :width]
     for axis in (1, 2):
-        before, after = (
-            jnp.concatenate([jax.lax.slice_in_dim(plane, *ends, axis=axis) for ends in order], axis)
-            for order in (((0, 1), (0, plane.shape[axis] - 1)), ((1, None), (plane.shape[axis] - 1, None)))
-        )
-        plane = jnp.stack([3 * plane + before, 3 * plane + after], axis + 1)
-        plane = plane.reshape(*(2 * size if i == axis else size for i, size in enumerate(before.shape)))
+        last = plane.shape[axis] - 1
+        before = jnp.take(plane, np.maximum(np.arange(last + 1) - 1, 0), axis)
+        after = jnp.take(plane, np.minimum(np.arange(last + 1) + 1, last), axis)
+        both = jnp.stack([3 * plane + before, 3 * plane + after], axis + 1)
+        plane = both.reshape(*plane.shape[:axis], 2 * plane.shape[axis], *plane.shape[axis + 1 :])
     return jnp.floor((plane + 8 - _odd(plane.shape[2])) / 16)[:, :height, :width]
 
 
