@@ -50,7 +50,7 @@ ARROWS |= {
     "versions": {"jaxgan"},
     "media": set(),
     "data": LEAVES | {"files", "media", "nearest", "printable", "terminal"},
-    "evaluation": LEAVES | {"data", "files", "media", "printable", "versions"},
+    "evaluation": LEAVES | {"data", "files", "media", "players", "printable", "versions"},
     "training": CORE
     | {"data", "evaluation", "files", "media", "nearest", "printable", "terminal", "versions", "jaxgan"},
     "jaxgan": CORE,  # jaxgan/__init__.py, the public surface of the core
@@ -66,7 +66,8 @@ ROOMS = {
         "sources": {"cache", "errors", "sets"},
         "transform": {"cache", "errors", "sets", "sources"},
         "stacked": {"errors", "sets", "sources", "transform"},
-        "names": {"errors", "npz", "sets", "sources", "stacked"},
+        "slanted": {"sets", "sources", "transform"},
+        "names": {"errors", "npz", "sets", "slanted", "sources", "stacked"},
         "shared_memory": set(),
         "stream": {"errors", "order", "shared_memory", "sources", "transform"},
     },

@@ -10,6 +10,7 @@ import numpy as np
 from jaxgan.data.errors import DataError
 from jaxgan.data.npz import npz_names, read_npz
 from jaxgan.data.sets import DataSet, from_arrays
+from jaxgan.data.slanted import slanted_mnist
 from jaxgan.data.sources import fetch, requirements, toys
 from jaxgan.data.sources.folder import folder
 from jaxgan.data.sources.source import Source
@@ -99,7 +100,8 @@ BY_NAME: dict[str, Callable[[], DataSet]] = {
     "grid": lambda: _toy("grid"),
 }
 BY_PREFIX: dict[str, Callable[[Path], Source]] = {"folder": folder, "npz": npz, "csv": table}
-NAMES = f"{', '.join(BY_NAME)}, stacked_mnist, folder:PATH, npz:PATH, csv:PATH or a name of TFDS's"
+OF_MNIST = ("stacked_mnist", "slanted_mnist")  # made of MNIST's digits, wherever these come from
+NAMES = f"{', '.join([*BY_NAME, *OF_MNIST])}, folder:PATH, npz:PATH, csv:PATH or a name of TFDS's"
 
 
 def kind_of(name: str) -> str | None:
@@ -114,17 +116,17 @@ def kind_of(name: str) -> str | None:
 
 
 def open_source(name: str, data_dir: str | None = None, *, split: str = "train") -> Source:
-    """Opens the data set called `name`: `digits`, `diabetes`, `ring`, `grid`, `stacked_mnist`, `folder:PATH`,
-    `npz:PATH`, `csv:PATH`, or a TFDS set, `NAME` or `NAME/CONFIG`, in `data_dir` (by default TFDS's own choice:
-    `TFDS_DATA_DIR`, or else `~/tensorflow_datasets`). `stacked_mnist` takes its digits from there too.
+    """Opens the data set called `name`: `digits`, `diabetes`, `ring`, `grid`, `stacked_mnist`, `slanted_mnist`,
+    `folder:PATH`, `npz:PATH`, `csv:PATH`, or a TFDS set, `NAME` or `NAME/CONFIG`, in `data_dir` (by default TFDS's own
+    choice: `TFDS_DATA_DIR`, or else `~/tensorflow_datasets`). What is made of MNIST takes its digits from there too.
 
     If TFDS hasn't prepared the set there yet, it does so now where TensorFlow is installed. Without TensorFlow, MNIST,
     Fashion-MNIST and CIFAR-10 are fetched; of the first two only the files of the `split`. No other set is ever used in
     its place: DataError says what to do.
 
-    The `split` "test" is the test set, where there is one: in prepared and fetched sets, and in `stacked_mnist`, where
-    it is another draw of the same digits (see there). A prepared set may have other splits, such as "validation".
-    DataError for a split that doesn't exist."""
+    The `split` "test" is the test set, where there is one: in prepared and fetched sets, in `slanted_mnist`, and in
+    `stacked_mnist`, where it is another draw of the same digits (see there). A prepared set may have other splits, such
+    as "validation". DataError for a split that doesn't exist."""
     prefix, colon, path = name.partition(":")
     by_path = bool(colon) and prefix in BY_PREFIX
     if by_path and not path:
@@ -140,6 +142,8 @@ def open_source(name: str, data_dir: str | None = None, *, split: str = "train")
         raise DataError(f"'{printable(name)}' is no data set; {NAMES} is{_meant(name, root)}")
     if name == "stacked_mnist":
         return stacked_mnist(_of_tfds("mnist", root, "train"), _of_tfds("mnist", root, "test"), split)
+    if name == "slanted_mnist":
+        return slanted_mnist(_of_tfds("mnist", root, split))
     return _of_tfds(name, root, split)
 
 
@@ -157,7 +161,7 @@ def _meant(name: str, root: Path) -> str:
     it, one of ours or one in `root`."""
     if hint := meant_path(name):
         return hint
-    known = [*BY_NAME, "stacked_mnist", "auto", *fetch.FETCHABLE, *(folder.name for folder in root.glob("*/"))]
+    known = [*BY_NAME, *OF_MNIST, "auto", *fetch.FETCHABLE, *(folder.name for folder in root.glob("*/"))]
     return "" if name in known else perhaps(name, known)
 
 

@@ -52,8 +52,10 @@ def load(options: DataOptions, given: Given | None = None) -> Data:
         raise UsageError("--stream needs Grain: pip install 'jaxgan[grain]'")
     if options.stream and getattr(multiprocessing.current_process(), "_inheriting", False):  # a worker that starts
         raise UsageError("a program that streams must train under `if __name__ == '__main__':`; its workers import it")
+    several = _several(options, given)
+    _check_sets(options, given, several or {})
     try:
-        if (several := _several(options, given)) is None:
+        if several is None:
             return _read(options, _open(options, _single(given)), held=False)
         if options.stream:
             raise UsageError(f"--stream reads one set, and there are several, {', '.join(several)}; leave it out")
@@ -164,6 +166,18 @@ def _open(options: DataOptions, given: data.Source | None) -> data.Source:
     if reason:
         say(f"NOTE: training on scikit-learn's {len(source):,} digits instead of MNIST: {reason}")
     return source
+
+
+def _check_sets(options: DataOptions, given: Given | None, several: Mapping[str, Any]) -> None:
+    """Raises UsageError, before anything is read, where an experiment takes several sets, and these are others."""
+    takes = getattr(options, "SETS", ())
+    if takes and set(takes) != set(several):
+        sets = ",".join(f"{name}={each}" for name, each in zip(takes, ("folder:ONE", "folder:OTHER"), strict=False))
+        has = ", ".join(several) if several else name_sets(options, given)
+        raise UsageError(
+            f"this experiment takes the sets {' and '.join(takes)}, and the data are {has}: give --dataset {sets}, for "
+            "example"
+        )
 
 
 def _check_kind(options: DataOptions) -> None:
