@@ -14,9 +14,10 @@ import numpy as np
 
 from jaxgan.augment import noise
 
-__all__ = ["edges", "grey", "hole", "noise", "resize"]
+__all__ = ["blur", "contrast", "edges", "grey", "hole", "jpeg", "noise", "resize"]
 
-(_HOLE,) = range(16, 17)  # folded into the keys; jaxgan.augment has those below 16
+_HOLE, _CONTRAST = range(16, 18)  # folded into the keys; jaxgan.augment has those below 16
+_TRUNCATE = 4.0  # standard deviations at which a Gaussian ends
 LUMA = (0.299, 0.587, 0.114)  # of red, green and blue: ITU-R BT.601
 
 
@@ -77,6 +78,39 @@ def _on_axes(images: jax.Array, rows: np.ndarray, columns: np.ndarray) -> jax.Ar
     if len(rows) * columns.shape[1] <= len(columns) * rows.shape[1]:
         return across(vertically(x)).astype(images.dtype)
     return vertically(across(x)).astype(images.dtype)
+
+
+def blur(images: jax.Array, sigma: float) -> jax.Array:
+    """Blurs images with a Gaussian of standard deviation `sigma` pixels, cut off at 4 of them, mirrored at the border
+    with the outermost pixel repeated: SciPy's `gaussian_filter` with its defaults. 0 leaves them as they are.
+    ValueError for a negative or infinite one."""
+    if not 0 <= sigma < math.inf:
+        raise ValueError(f"expected a standard deviation of 0 or more pixels, got {sigma}")
+    height, width = images.shape[1:3]
+    return _on_axes(images, _gaussian(height, sigma), _gaussian(width, sigma))
+
+
+@functools.cache
+def _gaussian(size: int, sigma: float) -> np.ndarray:
+    """Returns the matrix `[size, size]`, float64, that blurs an axis."""
+    radius = int(_TRUNCATE * sigma + 0.5)
+    offsets = np.arange(-radius, radius + 1)
+    weights = np.exp(-0.5 * (offsets / sigma) ** 2) if radius else np.ones(1)
+    places = np.arange(size)[:, None] + offsets
+    return _mirrored(places, np.broadcast_to(weights / weights.sum(), places.shape), size)
+
+
+def contrast(images: jax.Array, keys: jax.Array, lowest: float, highest: float) -> jax.Array:
+    """Scales each image's differences from its own mean luma by a factor that is uniform from `lowest` to `highest`,
+    where 0 leaves a flat grey and 1 the image: Pillow's `ImageEnhance.Contrast`, without rounding and clipping.
+    ValueError unless 0 ≤ lowest ≤ highest."""
+    if not 0 <= lowest <= highest < math.inf:
+        raise ValueError(f"expected factors with 0 ≤ lowest ≤ highest, got {lowest} and {highest}")
+    drawn = jax.vmap(lambda key: jax.random.uniform(key, (), jnp.float32))(_own(keys, _CONTRAST))
+    factors = (lowest + drawn * (highest - lowest)).reshape(-1, 1, 1, 1)
+    x = images.astype(jnp.float32)
+    mean = grey(x).mean((1, 2, 3), keepdims=True)
+    return (mean + factors * (x - mean)).astype(images.dtype)
 
 
 def hole(
@@ -142,3 +176,123 @@ def edges(images: jax.Array, *, low: float = 0.1, high: float = 0.3) -> jax.Arra
     contrast = jnp.sqrt(down**2 + across**2)
     dark = jnp.clip((contrast - low) / (high - low), 0.0, 1.0) if low < high else (contrast > low).astype(jnp.float32)
     return (1 - 2 * dark).astype(images.dtype)
+
+
+def jpeg(images: jax.Array, quality: int) -> jax.Array:
+    """Returns what is left of images that are saved as JPEG and read again (ITU-T T.81): 1 or 3 channels, any size.
+
+    quality: 1 to 100, by which the tables of the standard's Annex K are scaled as libjpeg scales them. Baseline, colour
+    as JFIF's YCbCr with 4:2:0 chroma that is interpolated when read, and padding at the right and lower border as in
+    libjpeg-turbo. It is what Pillow saves and reads again within a level of 255 but for a few pixels in a hundred: in
+    some blocks a coefficient half-way between two steps goes to the other one, since the cosine transform is in
+    float32 and libjpeg's in integers. Values are clipped to [-1, 1] and rounded to 256 levels; no gradient passes.
+    ValueError for another quality or number of channels.
+    """
+    if not 1 <= quality <= 100:
+        raise ValueError(f"expected a quality from 1 to 100, got {quality}")
+    height, width, channels = images.shape[1:]
+    if channels not in (1, 3):
+        raise ValueError(f"JPEG takes images of 1 or 3 channels, got {channels}")
+    levels = jnp.round((jnp.clip(images.astype(jnp.float32), -1, 1) + 1) * 127.5)
+    luminance, chrominance = (_scaled(table, quality) for table in (_LUMINANCE, _CHROMINANCE))
+    if channels == 1:
+        found = _quantised(levels[..., 0], luminance)[..., None]
+    else:
+        y, *colours = jnp.moveaxis(jnp.clip(jnp.round(_to_ycbcr(levels)), 0, 255), -1, 0)
+        colours = [_doubled(_quantised(_halved(plane), chrominance), height, width) for plane in colours]
+        found = _from_ycbcr(_quantised(y, luminance), *colours)
+    return (jnp.clip(jnp.round(found), 0, 255) / 127.5 - 1).astype(images.dtype)
+
+
+# ITU-T T.81, tables K.1 and K.2, rows of rising vertical frequency.
+_LUMINANCE = """
+16 11 10 16  24  40  51  61
+12 12 14 19  26  58  60  55
+14 13 16 24  40  57  69  56
+14 17 22 29  51  87  80  62
+18 22 37 56  68 109 103  77
+24 35 55 64  81 104 113  92
+49 64 78 87 103 121 120 101
+72 92 95 98 112 100 103  99"""
+_CHROMINANCE = """
+17 18 24 47 99 99 99 99
+18 21 26 66 99 99 99 99
+24 26 56 99 99 99 99 99
+47 66 99 99 99 99 99 99
+99 99 99 99 99 99 99 99
+99 99 99 99 99 99 99 99
+99 99 99 99 99 99 99 99
+99 99 99 99 99 99 99 99"""
+
+
+def _scaled(table: str, quality: int) -> np.ndarray:
+    """Returns a quantisation table `[8, 8]` for a quality, in libjpeg's whole numbers (`jpeg_quality_scaling`)."""
+    percent = 5000 // quality if quality < 50 else 200 - 2 * quality
+    return np.clip((np.array(table.split(), int).reshape(8, 8) * percent + 50) // 100, 1, 255)
+
+
+def _to_ycbcr(levels: jax.Array) -> jax.Array:
+    """JFIF 1.02: BT.601 with all of 0 to 255 in use, `[..., 3]`."""
+    red, green, blue = LUMA
+    matrix = np.array([[red, green, blue], [-red, -green, 1 - blue], [1 - red, -green, -blue]])
+    matrix[1:] *= np.array([[0.5 / (1 - blue)], [0.5 / (1 - red)]])
+    planes = jnp.einsum("...c,yc->...y", levels, jnp.asarray(matrix, jnp.float32), precision="highest")
+    return planes + jnp.array([0, 128, 128], jnp.float32).reshape(1, 1, 1, 3)
+
+
+def _from_ycbcr(y: jax.Array, cb: jax.Array, cr: jax.Array) -> jax.Array:
+    """The inverse of `_to_ycbcr`, of planes."""
+    (red, green, blue), cb, cr = LUMA, cb - 128, cr - 128
+    from_cb, from_cr = 2 * (1 - blue), 2 * (1 - red)
+    return jnp.stack([y + from_cr * cr, y - (blue * from_cb * cb + red * from_cr * cr) / green, y + from_cb * cb], -1)
+
+
+@functools.cache
+def _cosines() -> np.ndarray:
+    """Returns the orthonormal DCT-II `[frequency, place]` of 8 numbers, float64: T.81, A.3.3."""
+    frequency, place = np.arange(8)[:, None], np.arange(8)
+    return np.where(frequency == 0, np.sqrt(1 / 8), 0.5) * np.cos((2 * place + 1) * frequency * np.pi / 16)
+
+
+def _quantised(plane: jax.Array, table: np.ndarray) -> jax.Array:
+    """Takes levels `[B, H, W]` through quantised cosine transforms of blocks of 8×8, rounded to levels again."""
+    batch, height, width = plane.shape
+    padded = jnp.pad(plane, ((0, 0), (0, -height % 8), (0, -width % 8)), mode="edge") - 128
+    blocks = padded.reshape(batch, padded.shape[1] // 8, 8, padded.shape[2] // 8, 8)
+    cosines = jnp.asarray(_cosines(), jnp.float32)
+    steps = jnp.asarray(table, jnp.float32).reshape(1, 1, 8, 1, 8)
+    frequencies = jnp.einsum("ui,byixj,vj->byuxv", cosines, blocks, cosines, precision="highest")
+    # In eighths, as libjpeg's transform leaves them: half a step is common, and is rounded away from zero.
+    eighths = jnp.round(8 * frequencies)
+    whole = jnp.sign(eighths) * jnp.floor((jnp.abs(eighths) + 4 * steps) / (8 * steps))
+    back = jnp.einsum("ui,byuxv,vj->byixj", cosines, whole * steps, cosines, precision="highest")
+    # Blocks of one frequency, the mean, often end half-way, which is rounded up whatever float32 made of the half.
+    return jnp.clip(jnp.floor(back.reshape(padded.shape) + (128.5 + 1e-3)), 0, 255)[:, :height, :width]
+
+
+def _halved(plane: jax.Array) -> jax.Array:
+    """Averages 2×2 levels of `[B, H, W]`, to whole ones, quarters and halves rounded down and up by turns; columns are
+    filled up to blocks before, as libjpeg does (and rows afterwards)."""
+    padded = jnp.pad(plane, ((0, 0), (0, plane.shape[1] % 2), (0, -plane.shape[2] % 16)), mode="edge")
+    sums = padded[:, ::2, ::2] + padded[:, 1::2, ::2] + padded[:, ::2, 1::2] + padded[:, 1::2, 1::2]
+    return jnp.floor((sums + 1 + _odd(sums.shape[2])) / 4)
+
+
+def _doubled(plane: jax.Array, height: int, width: int) -> jax.Array:
+    """Returns a plane of half the size at `[B, height, width]`, interpolated: a level counts three times what the next
+    nearest does, along each axis (libjpeg's fancy upsampling)."""
+    plane = plane[:, : -(-height // 2), : -(-width // 2)]
+    if plane.shape[2] <= 2:  # too narrow for libjpeg, which repeats levels then
+        return plane.repeat(2, 1).repeat(2, 2)[:, :height, :width]
+    for axis in (1, 2):
+        last = plane.shape[axis] - 1
+        before = jnp.take(plane, np.maximum(np.arange(last + 1) - 1, 0), axis)
+        after = jnp.take(plane, np.minimum(np.arange(last + 1) + 1, last), axis)
+        both = jnp.stack([3 * plane + before, 3 * plane + after], axis + 1)
+        plane = both.reshape(*plane.shape[:axis], 2 * plane.shape[axis], *plane.shape[axis + 1 :])
+    return jnp.floor((plane + 8 - _odd(plane.shape[2])) / 16)[:, :height, :width]
+
+
+def _odd(columns: int) -> jax.Array:
+    """Returns 0, 1, 0, 1 ... `[1, 1, columns]`."""
+    return (jnp.arange(columns) % 2).astype(jnp.float32).reshape(1, 1, -1)

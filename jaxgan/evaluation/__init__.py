@@ -7,6 +7,7 @@ from jaxgan.evaluation.features.classifiers import classifier_features, read_sta
 from jaxgan.evaluation.features.inception import INCEPTION_SHA256, inception_features
 from jaxgan.evaluation.features.lpips import load_lpips
 from jaxgan.evaluation.features.network import FeatureNetwork, extract
+from jaxgan.evaluation.features.perceptual import feature_maps
 from jaxgan.evaluation.features.torch_weights import read_pth
 from jaxgan.evaluation.frechet import Gaussian, frechet_distance, gaussian
 from jaxgan.evaluation.inception_score import InceptionScore, inception_score
@@ -20,7 +21,7 @@ from jaxgan.evaluation.modes import (
     stacked_frequencies,
 )
 from jaxgan.evaluation.neighbours import DensityCoverage, PrecisionRecall, density_coverage, prdc, precision_recall
-from jaxgan.evaluation.pairs import OF_PAIRS, Perceptual, pair_values, perceptual
+from jaxgan.evaluation.pairs import OF_PAIRS, Perceptual, lpips_of, pair_values, perceptual_of
 from jaxgan.evaluation.path_length import PathLength, lerp, path_length, slerp, slerp_unit
 from jaxgan.evaluation.scores import HIGHER_IS_BETTER, METRICS, ONE_IS_BEST, Score, record, scores
 from jaxgan.evaluation.similarity import ms_ssim, psnr, ssim
@@ -53,6 +54,7 @@ __all__ = [
     "density_coverage",
     "diversity",
     "extract",
+    "feature_maps",
     "frechet_distance",
     "gaussian",
     "inception_features",
@@ -61,12 +63,13 @@ __all__ = [
     "kl_floor",
     "lerp",
     "load_lpips",
+    "lpips_of",
     "mode_coverage",
     "ms_ssim",
     "nearest_modes",
     "pair_values",
     "path_length",
-    "perceptual",
+    "perceptual_of",
     "prdc",
     "precision_recall",
     "psnr",

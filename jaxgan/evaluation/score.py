@@ -38,7 +38,7 @@ class Score(NamedTuple):
     def name(self) -> str:
         published, own = TITLES.get(self.key, (self.key, self.key))
         if self.network is None:
-            return own
+            return f"{own}, features of {self.constants['network']}" if self.key == "perceptual" else own
         inception = self.network.name.startswith("inception")
         return f"{published} ({self.network.name})" if inception else f"{own}, classifier features {self.network.name}"
 
@@ -59,6 +59,7 @@ TITLES = {
     "ms_ssim": ("", "MS-SSIM"),
     "l1": ("", "mean absolute difference of pixels in [0, 1]"),
     "lpips": ("", "LPIPS"),
+    "perceptual": ("", "perceptual distance"),
     "vector_frechet": ("", "Fréchet distance of vectors"),
     "vector_swd": ("", "sliced Wasserstein distance of vectors"),
     "column_wasserstein": ("", "mean Wasserstein distance of a column"),

@@ -18,7 +18,7 @@ from jaxgan.evaluation.inception_score import inception_score
 from jaxgan.evaluation.kernel import kernel_distance
 from jaxgan.evaluation.modes import mode_coverage, nearest_modes
 from jaxgan.evaluation.neighbours import prdc
-from jaxgan.evaluation.pairs import OF_PAIRS, Perceptual, pair_values
+from jaxgan.evaluation.pairs import NONE, OF_PAIRS, Networks, pair_values
 from jaxgan.evaluation.score import HIGHER_IS_BETTER, ONE_IS_BEST, Score
 from jaxgan.evaluation.sliced import sliced_wasserstein
 from jaxgan.evaluation.vectors import vector_scores
@@ -60,7 +60,7 @@ class _Sets(NamedTuple):
     real_labels: np.ndarray | None
     outputs: Callable[[], dict[str, np.ndarray]]
     targets: np.ndarray | None
-    lpips: Perceptual | None
+    networks: Networks
 
     def features(self) -> tuple[np.ndarray, np.ndarray]:
         """Returns the features of the real images, at most as many as there are others, and those of the others."""
@@ -77,7 +77,7 @@ def scores(
     dataset: str = "",
     labels: Labels = (None, None),
     targets: np.ndarray | None = None,
-    lpips: Perceptual | None = None,
+    networks: Networks = NONE,
     keep: bool = False,
     progress: Progress = lambda count: None,
 ) -> list[Score]:
@@ -91,7 +91,7 @@ def scores(
         "classes" needs both, and they must be the network's classes. "modes" needs those of `real` where it has fewer
         classes than the network tells apart: the modes are then what its classes are read as.
     targets: for scores of pairs, the target of each image, of the shape of `images`; `real` has no part in them.
-    lpips: LPIPS's weights.
+    networks: what scores of pairs in features are computed with, by their names: "lpips" and "perceptual".
     keep: caches the network's outputs of `images` on the disk too, for real images that are scored as a floor; those of
         `real` always are.
     progress: called with the size of every batch that went through the network.
@@ -127,7 +127,7 @@ def scores(
         extractor: Any = network
         return features_of(extractor, images, progress) if keep else extract(extractor, images, progress)
 
-    sets = _Sets(images, real, network, dataset, progress, *labels, outputs, targets, lpips)
+    sets = _Sets(images, real, network, dataset, progress, *labels, outputs, targets, networks)
     found = []
     for metric in metrics:
         used = own.get(metric, network) if metric in OF_FEATURES else None
@@ -314,13 +314,14 @@ def _vectors(sets: _Sets) -> list[Score]:
 def _pairs(metric: str, sets: _Sets) -> list[Score]:
     if sets.targets is None:
         raise ValueError(f"{metric} compares pairs: give the targets of the images")
-    values = pair_values(metric, sets.images, sets.targets, sets.lpips)
+    values = pair_values(metric, sets.images, sets.targets, sets.networks)
     finite = values[np.isfinite(values)]  # equal images have an infinite PSNR
     if not len(finite):
         raise ValueError(f"all {len(values)} pairs are of equal images: their {metric} is infinite")
     std = float(finite.std(ddof=1)) if len(finite) > 1 else None
     about: dict[str, Any] = {"equal": len(values) - len(finite)} if len(finite) < len(values) else {}
-    about |= {"network": sets.lpips.name, "sha256": sets.lpips.sha256} if metric == "lpips" and sets.lpips else {}
+    if metric in sets.networks:
+        about |= {"network": sets.networks[metric].name, "sha256": sets.networks[metric].sha256}
     return [Score(metric, float(finite.mean()), len(finite), 0, std, about)]
 
 

@@ -1,15 +1,18 @@
 """Degradations of images against NumPy and SciPy in float64, hand numbers, and what Pillow makes of them."""
 
+import io
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.test_util import check_grads
-from PIL import Image
-from scipy import ndimage
+from PIL import Image, ImageEnhance
+from scipy import ndimage, stats
 
+from jaxgan import degrade
 from jaxgan.augment import noise as instance_noise
-from jaxgan.degrade import edges, grey, hole, noise, resize
+from jaxgan.degrade import blur, contrast, edges, grey, hole, jpeg, noise, resize
 
 
 def keys(count, seed=0):
@@ -107,6 +110,39 @@ def test_resize_refuses_no_pixels():
         resize(jnp.zeros((1, 8, 8, 1)), (0, 4))
 
 
+# --- blur and contrast -----------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("sigma", [0.0, 0.4, 1.7, 6.0])
+def test_blur_is_scipys(sigma):
+    images = pictures(2, 9, 13, 3)  # a radius of 24 pixels is mirrored twice
+    expected = ndimage.gaussian_filter(images.astype(np.float64), (0, sigma, sigma, 0))
+    np.testing.assert_allclose(blur(images, sigma), expected, rtol=0, atol=1e-6)
+
+
+def test_blur_refuses():
+    for sigma in (-1.0, float("inf"), float("nan")):
+        with pytest.raises(ValueError, match="standard deviation of 0 or more"):
+            blur(jnp.zeros((1, 4, 4, 1)), sigma)
+
+
+@pytest.mark.parametrize("factor", [0.0, 0.3, 1.0, 1.5])
+def test_contrast_is_pillows(factor):
+    levels = np.random.default_rng(0).integers(60, 196, (12, 9, 3), np.uint8)  # nothing is clipped
+    pillow = np.asarray(ImageEnhance.Contrast(Image.fromarray(levels)).enhance(factor)).astype(float)
+    got = contrast(levels[None].astype(np.float32) / 127.5 - 1, keys(1), factor, factor)[0]
+    # Pillow rounds the mean, then what it adds up.
+    np.testing.assert_allclose((got + 1) * 127.5, pillow, rtol=0, atol=1.01 + 0.5 * abs(1 - factor))
+
+
+def test_contrast_is_drawn_evenly_by_the_key_alone():
+    images = np.broadcast_to(np.array([-1.0, 1.0], np.float32).reshape(1, 1, 2, 1), (4000, 1, 2, 1))
+    factors = np.asarray(contrast(images, keys(4000), 0.2, 0.7))[:, 0, 1, 0]
+    assert stats.kstest(factors, stats.uniform(0.2, 0.5).cdf).pvalue > 0.01
+    np.testing.assert_array_equal(contrast(images[:3], keys(4000)[5:8], 0.2, 0.7)[:, 0, 1, 0], factors[5:8])
+    for wrong in ((0.7, 0.2), (-0.1, 0.5)):
+        with pytest.raises(ValueError, match="0 ≤ lowest ≤ highest"):
+            contrast(images, keys(4000), *wrong)
+
+
 # --- hole ------------------------------------------------------------------------------------------------------------
 def test_a_hole_is_a_rectangle_of_zeros_and_its_mask():
     images = 0.5 + 0.5 * np.abs(pictures(64, 20, 31, 3))  # nowhere 0
@@ -200,6 +236,80 @@ def test_edges_of_a_step_by_hand():
         edges(step, low=0.5, high=0.2)
 
 
+# --- jpeg ------------------------------------------------------------------------------------------------------------
+def saved(levels, quality):
+    """What Pillow reads of a JPEG that it saved; with its quantisation tables."""
+    file = io.BytesIO()
+    Image.fromarray(levels).save(file, "JPEG", quality=quality)
+    read = Image.open(io.BytesIO(file.getvalue()))
+    return np.asarray(read).astype(np.float64), read.quantization
+
+
+def scene(height, width, channels):
+    """Smooth colours, edges and some noise, uint8."""
+    y, x = np.mgrid[:height, :width]
+    red, green = 128 + 90 * np.sin(x / 9 + y / 31), 128 + 90 * np.cos(y / 7 + x / 20)
+    disc = np.hypot(x - width / 3, y - height / 2) < height / 4
+    image = np.stack([red, np.where(disc, 30, green), 200 * disc + x * 55 / width], -1)
+    image += np.random.default_rng(0).normal(0, 6, image.shape)
+    levels = np.clip(np.rint(image), 0, 255).astype(np.uint8)
+    return levels[..., 0] if channels == 1 else levels
+
+
+def compressed(levels, quality):
+    images = levels.reshape(1, *levels.shape[:2], -1).astype(np.float32) / 127.5 - 1
+    got = (np.asarray(jax.jit(jpeg, static_argnums=1)(images, quality), np.float64)[0] + 1) * 127.5
+    np.testing.assert_allclose(got, np.rint(got), rtol=0, atol=1e-4)
+    return np.rint(got).reshape(levels.shape)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("quality", [5, 30, 75, 95])
+def test_jpeg_is_pillows(quality, channels):
+    levels = scene(93, 118, channels)
+    expected, _ = saved(levels, quality)
+    got = compressed(levels, quality)
+    wrong = np.abs(got - expected)
+    assert np.mean(wrong > 1) < 0.05 and wrong.mean() < 0.25
+    # What was lost is the same: errors of the picture agree in size, and far better than in size.
+    lost, lost_there = np.abs(got - levels), np.abs(expected - levels)
+    assert lost.mean() == pytest.approx(lost_there.mean(), rel=0.02)
+    if quality < 95:
+        assert wrong.mean() < 0.1 * lost.mean()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (5, 2), (3, 5), (16, 16), (25, 31)], ids=str)
+def test_jpeg_of_any_size_is_pillows(size):
+    """Borders, where blocks are filled up and chroma has no neighbour, and chroma of two columns or fewer."""
+    for channels in (1, 3):
+        levels = scene(64, 64, channels)[20 : 20 + size[0], 10 : 10 + size[1]].copy()
+        wrong = np.abs(compressed(levels, 75) - saved(levels, 75)[0])
+        assert wrong.max() <= 4 and np.mean(wrong > 1) < 0.12
+
+
+@pytest.mark.parametrize("quality", [1, 10, 49, 50, 75, 95, 100])
+def test_the_tables_are_libjpegs(quality):
+    _, tables = saved(scene(16, 16, 3), quality)
+    for table, number in ((degrade._LUMINANCE, 0), (degrade._CHROMINANCE, 1)):
+        np.testing.assert_array_equal(degrade._scaled(table, quality).ravel(), tables[number])
+
+
+def test_jpeg_keeps_the_dtype_and_clips():
+    levels = scene(16, 16, 3)[None].astype(np.float32) / 127.5 - 1
+    wide = jnp.asarray(np.where(levels > 0.5, 3, levels), jnp.bfloat16)
+    got = jax.jit(jpeg, static_argnums=1)(wide, 90)
+    assert got.dtype == jnp.bfloat16 and float(jnp.abs(got).max()) <= 1
+    np.testing.assert_array_equal(got, jax.jit(jpeg, static_argnums=1)(jnp.clip(wide, -1, 1), 90))
+
+
+def test_jpeg_refuses():
+    for quality in (0, 101):
+        with pytest.raises(ValueError, match=f"a quality from 1 to 100, got {quality}"):
+            jpeg(jnp.zeros((1, 8, 8, 3)), quality)
+    with pytest.raises(ValueError, match="1 or 3 channels, got 2"):
+        jpeg(jnp.zeros((1, 8, 8, 2)), 75)
+
+
 # --- all -------------------------------------------------------------------------------------------------------------
 def test_noise_is_that_of_augment():
     assert noise is instance_noise
@@ -210,6 +320,8 @@ CHANGES = {
     "hole": lambda images, own: hole(images, own)[0],
     "grey": lambda images, own: grey(images),
     "edges": lambda images, own: edges(images),
+    "blur": lambda images, own: blur(images, 1.0),
+    "contrast": lambda images, own: contrast(images, own, 0.2, 0.8),
 }
 
 

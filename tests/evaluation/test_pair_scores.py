@@ -4,7 +4,16 @@ scikit-image, pytorch-msssim and lpips in test_similarity and test_lpips."""
 import numpy as np
 import pytest
 
-from jaxgan.evaluation import OF_PAIRS, Perceptual, pair_values, record, scores
+from jaxgan.evaluation import (
+    HIGHER_IS_BETTER,
+    OF_PAIRS,
+    Perceptual,
+    feature_maps,
+    pair_values,
+    perceptual_of,
+    record,
+    scores,
+)
 from jaxgan.evaluation.pairs import suited
 
 RANDOM = np.random.default_rng(0)
@@ -46,11 +55,24 @@ def test_lpips_takes_floats_and_says_whose_weights():
         return abs(a - b).mean((1, 2, 3))
 
     weights = Perceptual("lpips-alex", "ab12", distance)
-    (found,) = scores(["lpips"], None, IMAGES, IMAGES[:2], targets=TARGETS, lpips=weights)
+    (found,) = scores(["lpips"], None, IMAGES, IMAGES[:2], targets=TARGETS, networks={"lpips": weights})
     expected = np.abs(IMAGES / 127.5 - TARGETS / 127.5).mean()
     assert found.value == pytest.approx(expected, rel=1e-5)
     assert found.constants == {"network": "lpips-alex", "sha256": "ab12"}
-    assert suited((64, 64, 3), weights)[-1] == "lpips" and "lpips" not in suited((64, 64, 1), weights)
+    assert suited((64, 64, 3), {"lpips": weights})[-1] == "lpips"
+    assert "lpips" not in suited((64, 64, 1), {"lpips": weights})
+
+
+def test_the_perceptual_distance_names_its_network_and_is_not_lpips():
+    network = perceptual_of("cifar10-v1")
+    images, targets = IMAGES[:16], TARGETS[:16]
+    (found,) = scores(["perceptual"], None, images, images, targets=targets, networks={"perceptual": network})
+    expected = network.distance(*(x.astype(np.float32) / 127.5 - 1 for x in (images, targets)))
+    assert found.value == pytest.approx(float(expected.mean()), rel=1e-5) and found.std > 0 and found.of_pairs
+    assert found.constants == {"network": "cifar10-v1", "sha256": feature_maps("cifar10-v1").digest}
+    assert found.name == "perceptual distance, features of cifar10-v1" and "perceptual" not in HIGHER_IS_BETTER
+    for shape, suits in (((8, 9, 3), True), ((8, 8, 1), True), ((7, 64, 3), False)):
+        assert ("perceptual" in suited(shape, {"perceptual": network})) == suits
 
 
 def test_which_suit():
@@ -64,6 +86,7 @@ def test_which_suit():
         ("psnr", IMAGES, TARGETS[:9], "compares pairs of uint8 images"),
         ("l1", IMAGES, TARGETS.astype(np.float32), r"got uint8 .* and float32"),
         ("lpips", IMAGES, TARGETS, "lpips needs weights: --lpips-weights alex:BACKBONE,LINEAR"),
+        ("perceptual", IMAGES, TARGETS, "perceptual needs a network: --perceptual-network cifar10-v1"),
         ("fid", IMAGES, TARGETS, "no score of pairs is called 'fid'"),
         ("ms_ssim", IMAGES, TARGETS, "at least 161×161 pixels, got 16×12"),
     ],

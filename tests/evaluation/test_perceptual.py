@@ -1,13 +1,16 @@
 """Feature maps: against NumPy in float64, the images they take, and what a loss of them does to images."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
-from jaxgan import losses
+from jaxgan import Frozen, losses
 from jaxgan.evaluation.features.classifiers import CLASSIFIERS, WEIGHTS
-from jaxgan.evaluation.features.perceptual import feature_maps
+from jaxgan.evaluation.features.perceptual import feature_maps, unit_distance
 
 NAMES = ("cifar10-v1", "mnist-v1")
 
@@ -144,3 +147,76 @@ def test_maps_of_other_shapes_are_not_broadcast(a, b):
         losses.feature_distance([jnp.zeros(a)], [jnp.zeros(b)])
     with pytest.raises(ValueError, match="feature maps of the same shapes"):
         losses.feature_distance([], [])
+
+
+# --- the distance of pairs --------------------------------------------------------------------------------------------
+def test_the_distance_is_that_of_angles_by_hand():
+    name, (a, b) = "cifar10-v1", images(2, 3, 16, 19, 3)
+    expected = 0
+    for x, y in zip(by_hand(name, a), by_hand(name, b), strict=True):
+        dot = np.sum(x * y, -1) / (np.linalg.norm(x, axis=-1) * np.linalg.norm(y, axis=-1))
+        expected += (2 - 2 * dot).mean((1, 2))
+    np.testing.assert_allclose(unit_distance(feature_maps(name))(a, b), expected, rtol=1e-4)
+
+
+def test_equal_images_are_at_zero_and_the_distance_is_symmetric(monkeypatch):
+    monkeypatch.setattr("jaxgan.evaluation.features.perceptual.PAIRS", 2)
+    a, b = images(2, 5, 16, 16, 1)
+    distance = unit_distance(feature_maps("mnist-v1"))
+    np.testing.assert_allclose(distance(a, a), 0, atol=1e-6)
+    np.testing.assert_allclose(distance(a, b), distance(b, a), rtol=1e-5)
+    np.testing.assert_allclose(distance(a, b)[::-1], distance(a[::-1], b[::-1]), rtol=1e-5)
+    assert np.ptp(distance(a, b)) > 1e-3  # so that the order was seen
+
+
+def smooth(count, size, seed=0):
+    """Waves of several periods: structure at every scale, as photographs have it and noise has not."""
+    random = np.random.default_rng(seed)
+    y, x = np.mgrid[:size, :size]
+    waves = np.zeros((count, size, size, 3))
+    for period in (7, 13, 29):
+        phase = random.uniform(0, 2 * np.pi, (2, count, 1, 1, 3))
+        waves += np.sin(2 * np.pi / period * y[..., None] + phase[0]) * np.sin(
+            2 * np.pi / period * x[..., None] + phase[1]
+        )
+    return (waves / 3).astype(np.float32)
+
+
+def check_the_order(distance):
+    """A slight blur is nearer than a strong one, and that than another image."""
+    x = smooth(4, 48)
+    slight, strong = gaussian_filter(x, (0, 0.6, 0.6, 0)), gaussian_filter(x, (0, 2, 2, 0))
+    found = [np.asarray(distance(x, y)) for y in (x, slight, strong, smooth(4, 48, seed=1))]
+    for nearer, farther in itertools.pairwise(found):
+        assert (nearer < farther).all(), found
+
+
+def test_the_order_of_distances():
+    maps = feature_maps("cifar10-v1")
+    check_the_order(unit_distance(maps))
+    check_the_order(lambda a, b: losses.feature_distance(maps(jnp.asarray(a)), maps(jnp.asarray(b))))
+
+
+def test_the_gradient_is_finite_where_all_features_are_zero():
+    dead = Frozen(lambda weight, x: (jax.nn.relu(weight * x),), jnp.float32(1))
+    a, b = jnp.full((1, 2, 2, 3), -0.5), jnp.full((1, 2, 2, 3), 0.5)
+    assert float(unit_distance(dead)(a, b)[0]) == pytest.approx(1) and float(unit_distance(dead)(a, a)[0]) == 0
+    for x, y in ((a, b), (b, a), (a, a)):
+        assert np.isfinite(jax.grad(lambda x, y: unit_distance(dead)(x, y).sum())(x, y)).all()
+
+
+@pytest.mark.parametrize(
+    "a, b, message",
+    [
+        pytest.param(images(1, 8, 8, 3), images(1, 8, 9, 3), "of one shape", id="shapes"),
+        pytest.param(images(1, 7, 8, 3), images(1, 7, 8, 3), "cifar10-v1 takes images of at least 8×8", id="small"),
+        pytest.param(images(1, 8, 8, 3) * np.nan, images(1, 8, 8, 3), "image 0 of the first set", id="nan"),
+        pytest.param(images(1, 8, 8, 3), images(1, 8, 8, 3) * 200, r"\[-1, 1\], got values up to 1", id="range"),
+        pytest.param(*np.zeros((2, 1, 8, 8, 3), np.uint8), r"uint8.*127.5 - 1", id="uint8"),
+        pytest.param(*np.zeros((2, 0, 8, 8, 3), np.float32), "expected two sets of images", id="none"),
+    ],
+)
+def test_what_cannot_be_compared(a, b, message):
+    with pytest.raises(ValueError, match=message) as raised:
+        unit_distance(feature_maps("cifar10-v1"))(a, b)
+    assert "\n" not in str(raised.value)

@@ -9,19 +9,24 @@ An experiment hands it to the loop by name, `GAN(..., frozen={"perceptual": maps
 same weights.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 
 from jaxgan.evaluation.features.classifiers import CLASSIFIERS, checked, variables_of
+from jaxgan.evaluation.similarity import image_pairs
 from jaxgan.players import Frozen
 
-__all__ = ["NETWORKS", "feature_maps"]
+__all__ = ["NETWORKS", "check_signed", "feature_maps", "unit_distance"]
 
 NETWORKS = (*CLASSIFIERS,)
 LUMA = (0.299, 0.587, 0.114)  # of red, green and blue: ITU-R BT.601
+BEYOND = 10  # a generator without tanh may overshoot [-1, 1]; images from 0 to 255 don't stay below this
+PAIRS = 16  # in memory at a time, with their maps
+TINY = 1e-12  # of the square of a length
 
 
 def feature_maps(name: str, layers: Sequence[str] | None = None) -> Frozen:
@@ -40,6 +45,49 @@ def feature_maps(name: str, layers: Sequence[str] | None = None) -> Frozen:
     if name in CLASSIFIERS:
         return _classifier(name, layers)
     raise ValueError(f"no network of feature maps is called {name!r}; there are {', '.join(NETWORKS)}")
+
+
+def unit_distance(maps: Frozen) -> Callable[[ArrayLike, ArrayLike], jax.Array]:
+    """Returns the perceptual distance `(a, b) -> [B]`, float32, of images `[B, H, W, C]` in the features of `maps`.
+
+    Zhang et al. 2018 (arXiv 1801.03924), equation 1 with all weights 1, which the paper calls equivalent to a cosine
+    distance: at each position the features of both images are scaled to length 1 and the squares of their differences
+    added up, 2 - 2 cos of the angle between them; the mean over positions; the sum over layers. It is not LPIPS, whose
+    weights were learned from people's judgements. At 0 for equal images, at most 4 a layer, 2 where features are
+    rectified.
+
+    Images as for `maps`, also for its errors. The function can be jitted, mapped and differentiated."""
+
+    @jax.jit
+    def each(variables: Any, a: jax.Array, b: jax.Array) -> jax.Array:
+        def one(pair: jax.Array) -> jax.Array:
+            distance = jnp.zeros((), jnp.float32)
+            with jax.default_matmul_precision("highest"):  # GPUs and TPUs would otherwise round to 10 bits or fewer
+                found = maps.apply_fn(variables, pair)
+            for features in found:
+                # Inside of the root, so that the gradient is 0 and not NaN where all features are 0.
+                first, second = features * jax.lax.rsqrt(jnp.sum(features**2, axis=-1, keepdims=True) + TINY)
+                distance = distance + jnp.sum((first - second) ** 2, axis=-1).mean()
+            return distance
+
+        return jax.lax.map(one, jnp.stack([a, b], axis=1), batch_size=PAIRS)
+
+    def distance(a: ArrayLike, b: ArrayLike) -> jax.Array:
+        a, b = image_pairs(a, b)
+        check_signed(a)
+        check_signed(b)
+        return each(maps.variables, a, b)
+
+    return distance
+
+
+def check_signed(images: jax.Array) -> None:
+    """Raises ValueError for images that are no floats, or plainly not in [-1, 1]; values can't be checked under
+    `jit`."""
+    if not jnp.issubdtype(images.dtype, jnp.floating):
+        raise ValueError(f"expected floats in [-1, 1], got {images.dtype} (uint8 images: x / 127.5 - 1)")
+    if not isinstance(images, jax.core.Tracer) and (most := float(jnp.abs(images).max())) > BEYOND:
+        raise ValueError(f"expected floats in [-1, 1], got values up to {most:g} (0 to 255: x / 127.5 - 1)")
 
 
 def _classifier(name: str, layers: Sequence[str] | None) -> Frozen:

@@ -76,6 +76,7 @@ class Monitor:
         for name, measure in self.measures.items():
             network, judge = measure.network and (measure.network.name, measure.network.sha256), self.judges[name]
             made_by += [measure.metrics, network, self.count, judge.about["content"], len(judge.real)]
+            made_by += [measure.networks[metric][:2] for metric in measure.metrics if metric in measure.networks]
         made_by += [about] if (about := self.drawing.about()) else []
         return hashlib.sha256(json.dumps(made_by).encode()).hexdigest()[:16]
 
