@@ -38,6 +38,7 @@ ARROWS = {
     "samplers": {"terms"},
     "adversarial": {"draw", "iteration", "joint", "nets", "samplers", "state", "terms", "update"},
     "lookahead": {"iteration", "state"},
+    "phases": {"iteration", "state"},
     "ensemble": set(),
     "parallel": {"ensemble", "state"},
 }

@@ -13,6 +13,7 @@ from jaxgan.data.sets import DataSet, from_arrays
 from jaxgan.data.slanted import slanted_mnist
 from jaxgan.data.sources import fetch, requirements, toys
 from jaxgan.data.sources.folder import folder
+from jaxgan.data.sources.glyphs import glyphs
 from jaxgan.data.sources.source import Source
 from jaxgan.data.sources.tables import table
 from jaxgan.data.sources.tfds import tfds_folder, tfds_source
@@ -92,12 +93,13 @@ def _toy(name: str) -> DataSet:
     return DataSet(name, {"image": points, "label": labels}, names, {"image": "points"})
 
 
-# The sets that aren't TFDS's, by name or by prefix; a path follows the prefix. None of them has splits.
+# The sets that aren't TFDS's, by name or by prefix; a path follows the prefix. Of these, glyphs alone has splits.
 BY_NAME: dict[str, Callable[[], DataSet]] = {
     "digits": digits,
     "diabetes": diabetes,
     "ring": lambda: _toy("ring"),
     "grid": lambda: _toy("grid"),
+    "glyphs": glyphs,
 }
 BY_PREFIX: dict[str, Callable[[Path], Source]] = {"folder": folder, "npz": npz, "csv": table}
 OF_MNIST = ("stacked_mnist", "slanted_mnist")  # made of MNIST's digits, wherever these come from
@@ -117,20 +119,23 @@ def kind_of(name: str) -> str | None:
 
 def open_source(name: str, data_dir: str | None = None, *, split: str = "train") -> Source:
     """Opens the data set called `name`: `digits`, `diabetes`, `ring`, `grid`, `stacked_mnist`, `slanted_mnist`,
-    `folder:PATH`, `npz:PATH`, `csv:PATH`, or a TFDS set, `NAME` or `NAME/CONFIG`, in `data_dir` (by default TFDS's own
-    choice: `TFDS_DATA_DIR`, or else `~/tensorflow_datasets`). What is made of MNIST takes its digits from there too.
+    `glyphs`, `folder:PATH`, `npz:PATH`, `csv:PATH`, or a TFDS set, `NAME` or `NAME/CONFIG`, in `data_dir` (by default
+    TFDS's own choice: `TFDS_DATA_DIR`, or else `~/tensorflow_datasets`). What is made of MNIST takes its digits from
+    there too.
 
     If TFDS hasn't prepared the set there yet, it does so now where TensorFlow is installed. Without TensorFlow, MNIST,
     Fashion-MNIST and CIFAR-10 are fetched; of the first two only the files of the `split`. No other set is ever used in
     its place: DataError says what to do.
 
-    The `split` "test" is the test set, where there is one: in prepared and fetched sets, in `slanted_mnist`, and in
-    `stacked_mnist`, where it is another draw of the same digits (see there). A prepared set may have other splits, such
-    as "validation". DataError for a split that doesn't exist."""
+    The `split` "test" is the test set, where there is one: in prepared and fetched sets, in `slanted_mnist` and
+    `glyphs`, and in `stacked_mnist`, where it is another draw of the same digits (see there). A prepared set may have
+    other splits, such as "validation". DataError for a split that doesn't exist."""
     prefix, colon, path = name.partition(":")
     by_path = bool(colon) and prefix in BY_PREFIX
     if by_path and not path:
         raise DataError(f"{name} lacks a path; {prefix}:PATH is expected")
+    if name == "glyphs":
+        return glyphs(split)
     if (by_path or name in BY_NAME) and split != "train":
         raise DataError(f"{name} has no {split} split; all of it is the training split, train")
     if by_path:
