@@ -55,12 +55,12 @@ class Options(CommonOptions):
     load_size: Size | None = 128
     fit: Fit = "crop"
     flip: bool = True
-    steps: int = 900
+    steps: int = 800
     pretrain_steps: int = bounded(600, at_least=0)
     """The first of --steps, in which the generator learns from pixels alone."""
-    batch_size: int = 16
+    batch_size: int = 8
     optimizer: OptimizerName = "adam"
-    learning_rate: float = 1e-4
+    learning_rate: float = 3e-4
     pretrain_learning_rate: float = bounded(1e-3, above=0, below=math.inf)
     """The generator's rate in --pretrain-steps."""
     beta1: float = 0.9
@@ -90,7 +90,7 @@ class Options(CommonOptions):
     feature_maps: str = "cifar10-v1"
     """Whose feature maps the perceptual loss compares: cifar10-v1, vgg19:FILE, mnist-v1 or, for its own layers,
     discriminator."""
-    pixel: float = bounded(1.0, at_least=0, below=math.inf)
+    pixel: float = bounded(0.1, at_least=0, below=math.inf)
     """Weight of the mean absolute difference of pixels, after --pretrain-steps; `pixel` for --sweep."""
     perceptual: float = bounded(1.0, at_least=0, below=math.inf)
     """Weight of the mean absolute difference of feature maps; `perceptual` for --sweep."""
@@ -102,6 +102,8 @@ class Options(CommonOptions):
         "paper": {
             "steps": 1_200_000,
             "pretrain_steps": 1_000_000,
+            "batch_size": 16,
+            "learning_rate": 1e-4,
             "pretrain_learning_rate": 1e-4,
             "ema_half_life": 10_000.0,
             "features": 64,
