@@ -21,8 +21,9 @@ class FeatureOptions(Bounded):
     metrics: str = "auto"
     """Of fid, kid, is, prdc (precision, recall, density, coverage), modes, swd (sliced Wasserstein distance of pixels),
     diversity, classes (only in scripts.evaluate, of a conditional GAN: share read as asked, coverage inside a class),
-    vectors (distances of vectors), psnr, ssim, ms_ssim, l1, lpips and perceptual (of pairs: what a translator makes,
-    and what it should be), with commas between. auto takes what suits the data."""
+    vectors (distances of vectors), psnr, ssim, ms_ssim, psnr_y and ssim_y (of the luma, without a border as wide as
+    what is enlarged), l1, retrieval (share whose nearest target is their own), lpips and perceptual (of pairs: what a
+    translator makes, and what it should be), with commas between. auto takes what suits the data."""
     feature_network: Literal[
         "auto", "mnist-v1", "cifar10-v1", "efficientnet-lite0", "inception", "inception-pytorch-fid"
     ] = "auto"

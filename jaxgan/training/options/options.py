@@ -39,6 +39,8 @@ class Options(DataOptions, OptimizerOptions, EvaluationOptions, DeviceOptions):
     OWN_GROUP: ClassVar[str] = "networks and terms, this experiment's own"
     TAKES: ClassVar[str | None] = None
     """The kind of examples that an experiment takes, "image", "points" or "vectors"; None for any."""
+    SETS: ClassVar[tuple[str, ...]] = ()
+    """The names of the sets that an experiment takes, where it takes several."""
 
     preset: str = "laptop"
     """Defaults of the other options: laptop; smoke, for tests; of some experiments paper."""
