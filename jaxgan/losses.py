@@ -18,7 +18,8 @@ the targets, and `terms.d_loss` swaps some.
 A loss may look across examples: B is the global batch. Whoever has it on several devices gathers the logits first, as
 `terms.d_loss` and `terms.g_loss` do.
 
-`style_distance` and `total_variation` are losses of images and their features, and no pairs.
+`feature_distance` and `style_distance` compare feature maps, of a pretrained network or of D, and `total_variation` is
+of images; they are no such pairs.
 """
 
 import math
@@ -30,6 +31,7 @@ import jax.numpy as jnp
 
 __all__ = [
     "AdversarialLoss",
+    "feature_distance",
     "hinge",
     "least_squares",
     "minimax",
@@ -210,6 +212,22 @@ def smoothed(loss: AdversarialLoss, real: float = 0.9, fake: float = 0.0) -> Adv
         return inner(logits, fake + (real - fake) * targets.astype(jnp.float32))
 
     return AdversarialLoss(_d_of(target), loss.g, target, loss.across)
+
+
+def feature_distance(first: PyTree, second: PyTree, *, squared: bool = False) -> jax.Array:
+    """Returns the distance of two pytrees of feature maps `[B, ...]`, leaf by leaf (layers): the mean over layers of
+    the mean absolute difference, or with `squared` of the mean squared one, float32 `[B]`.
+
+    Squared, of one layer, it is the perceptual loss of Johnson et al. 2016 (arXiv 1603.08155), equation 2, and SRGAN's
+    (Ledig et al. 2017, arXiv 1609.04802, equation 5) but for its division by channels; absolute, ESRGAN's as its
+    authors trained it. ValueError for maps of different shapes, whose difference would broadcast, and for none.
+    """
+    ones, others = jax.tree.leaves(first), jax.tree.leaves(second)
+    shapes = [[x.shape for x in leaves] for leaves in (ones, others)]
+    if shapes[0] != shapes[1] or not ones:
+        raise ValueError(f"expected two times feature maps of the same shapes, got {shapes[0]} and {shapes[1]}")
+    differences = [x.astype(jnp.float32) - y.astype(jnp.float32) for x, y in zip(ones, others, strict=True)]
+    return _sum([per_example(x**2 if squared else jnp.abs(x)) for x in differences]) / len(differences)
 
 
 def style_distance(first: PyTree, second: PyTree) -> jax.Array:
