@@ -29,7 +29,7 @@ from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
 from jaxgan.training.errors.usage import UsageError, refusals
 from jaxgan.training.options.fields import bounded
-from jaxgan.training.recipe.gan import Reading, Weights
+from jaxgan.training.recipe.gan import Reading
 from jaxgan.training.scoring.measures import SUITS
 from jaxgan.training.scoring.report import align_columns, mean_and_std
 from scripts.checkpoint_options import CheckpointOptions, open_checkpoint
@@ -125,7 +125,9 @@ def _members(run: OpenRun) -> list[int | None]:
     if frozen := [str(member) for member in run.members if run.state.frozen[member.number]]:
         say(*(f"{member} has diverged and is left out" for member in frozen), error=True)
     if len(frozen) == len(run.members):
-        raise UsageError(f"all members of {run.directory} have diverged; name one with --member to read it all the same")
+        raise UsageError(
+            f"all members of {run.directory} have diverged; name one with --member to read it all the same"
+        )
     return [member.number for member in run.members if not run.state.frozen[member.number]]
 
 

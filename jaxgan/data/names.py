@@ -1,5 +1,6 @@
 """Data sets by name: the names, and the source that each of them opens."""
 
+import dataclasses
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -95,6 +96,7 @@ def _toy(name: str) -> DataSet:
 # The sets that aren't TFDS's, by name or by prefix; a path follows the prefix. None of them has splits.
 BY_NAME: dict[str, Callable[[], DataSet]] = {
     "digits": digits,
+    "slanted_digits": lambda: dataclasses.replace(slanted_mnist(digits()), name="slanted_digits"),
     "diabetes": diabetes,
     "ring": lambda: _toy("ring"),
     "grid": lambda: _toy("grid"),
