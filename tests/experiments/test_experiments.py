@@ -225,6 +225,7 @@ FEW = {
     **{name: ["--dataset", "digits", "--channels", "3"] for name in NAMES if "stacked" in name},
     "cyclegan": ["--dataset", "a=digits,b=digits"],
     "cyclegan_mnist": ["--dataset", "a=digits,b=slanted_digits"],
+    "pix2pix_glyphs": ["--dataset", "glyphs"],
 }
 
 

@@ -86,7 +86,8 @@ class Options(DataOptions, OptimizerOptions, EvaluationOptions, DeviceOptions):
     MAY_CHANGE = (
         *("preset", "steps", "workdir", "checkpoint_every", "sample_every", "fresh", "dry_run"),
         *("dataset", "data_dir", "skip_bad_images", "workers"),
-        *("metrics", "feature_network", "inception_weights", "lpips_weights", "eval_every", "eval_count"),
+        *("metrics", "feature_network", "inception_weights", "lpips_weights", "perceptual_network"),
+        *("eval_every", "eval_count"),
         *("devices", "shard_parameters", "deterministic", "coordinator", "processes", "process"),
         "schedule_images",  # what it comes to may not differ
     )

@@ -49,6 +49,8 @@ class Translation(NamedTuple):
         under instance normalisation.
     degrade: `(images, keys) -> images`, `[N, s·H, s·W, C']` to `[N, H, W, C]`: makes what goes in of what should come
         out, for tasks that are learned so; a key an example. None for others.
+    multiple: pixels by whose multiples a picture can be shifted and the same becomes of it, shifted: 2^k of a network
+        that halves it k times.
     """
 
     apply: Callable[..., jax.Array]
@@ -56,6 +58,7 @@ class Translation(NamedTuple):
     scale: int = 1
     reach: int | None = None
     degrade: Callable[[jax.Array, jax.Array], jax.Array] | None = None
+    multiple: int = 1
 
 
 class Reading(NamedTuple):
