@@ -27,7 +27,7 @@ from jaxgan.training.options.data import DataOptions, shape_of
 from jaxgan.training.options.devices import device_memory
 from jaxgan.training.recipe.data_spec import Data, DataSpec, Field
 
-__all__ = ["Given", "Held", "address", "drawn_from", "drawn_order", "held_out", "load", "name_sets"]
+__all__ = ["Given", "Held", "address", "check_sets", "drawn_from", "drawn_order", "held_out", "load", "name_sets"]
 
 # By the kind of examples that an experiment takes, its plural and sets that have such.
 SUCH = {
@@ -54,10 +54,8 @@ def load(options: DataOptions, given: Given | None = None) -> Data:
         raise UsageError("--stream needs Grain: pip install 'jaxgan[grain]'")
     if options.stream and getattr(multiprocessing.current_process(), "_inheriting", False):  # a worker that starts
         raise UsageError("a program that streams must train under `if __name__ == '__main__':`; its workers import it")
-    several = _several(options, given)
-    _check_sets(options, given, several or {})
     try:
-        if several is None:
+        if (several := _several(options, given)) is None:
             return _read(options, _open(options, _single(given)), held=False)
         if options.stream:
             raise UsageError(f"--stream reads one set, and there are several, {', '.join(several)}; leave it out")
@@ -173,9 +171,9 @@ def _open(options: DataOptions, given: data.Source | None) -> data.Source:
     return source
 
 
-def _check_sets(options: DataOptions, given: Given | None, several: Mapping[str, Any]) -> None:
-    """Raises UsageError, before anything is read, where an experiment takes several sets, and these are others."""
-    takes = getattr(options, "SETS", ())
+def check_sets(options: DataOptions, given: Given | None = None) -> None:
+    """Raises UsageError where an experiment takes several sets, and those that `load` would read are others."""
+    takes, several = getattr(options, "SETS", ()), _several(options, given) or {}
     if takes and set(takes) != set(several):
         sets = ",".join(f"{name}={each}" for name, each in zip(takes, ("folder:ONE", "folder:OTHER"), strict=False))
         has = ", ".join(several) if several else name_sets(options, given)
