@@ -27,7 +27,7 @@ from jaxgan.training.options.data import DataOptions, shape_of
 from jaxgan.training.options.devices import device_memory
 from jaxgan.training.recipe.data_spec import Data, DataSpec, Field
 
-__all__ = ["Given", "Held", "address", "drawn_from", "drawn_order", "held_out", "load", "name_sets"]
+__all__ = ["Given", "Held", "address", "check_sets", "drawn_from", "drawn_order", "held_out", "load", "name_sets"]
 
 # By the kind of examples that an experiment takes, its plural and sets that have such.
 SUCH = {
@@ -169,6 +169,18 @@ def _open(options: DataOptions, given: data.Source | None) -> data.Source:
     if reason:
         say(f"NOTE: training on scikit-learn's {len(source):,} digits instead of MNIST: {reason}")
     return source
+
+
+def check_sets(options: DataOptions, given: Given | None = None) -> None:
+    """Raises UsageError where an experiment takes several sets, and those that `load` would read are others."""
+    takes, several = getattr(options, "SETS", ()), _several(options, given) or {}
+    if takes and set(takes) != set(several):
+        sets = ",".join(f"{name}={each}" for name, each in zip(takes, ("folder:ONE", "folder:OTHER"), strict=False))
+        has = ", ".join(several) if several else name_sets(options, given)
+        raise UsageError(
+            f"this experiment takes the sets {' and '.join(takes)}, and the data are {has}: give --dataset {sets}, for "
+            "example"
+        )
 
 
 def _check_kind(options: DataOptions) -> None:
