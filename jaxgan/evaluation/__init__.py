@@ -24,7 +24,7 @@ from jaxgan.evaluation.neighbours import DensityCoverage, PrecisionRecall, densi
 from jaxgan.evaluation.pairs import OF_PAIRS, Perceptual, lpips_of, pair_values, perceptual_of
 from jaxgan.evaluation.path_length import PathLength, lerp, path_length, slerp, slerp_unit
 from jaxgan.evaluation.scores import HIGHER_IS_BETTER, METRICS, ONE_IS_BEST, Score, record, scores
-from jaxgan.evaluation.similarity import ms_ssim, psnr, ssim
+from jaxgan.evaluation.similarity import luma, ms_ssim, psnr, psnr_y, ssim, ssim_y
 from jaxgan.evaluation.sliced import sliced_wasserstein
 from jaxgan.evaluation.vectors import VectorScores, vector_scores
 
@@ -64,6 +64,7 @@ __all__ = [
     "lerp",
     "load_lpips",
     "lpips_of",
+    "luma",
     "mode_coverage",
     "ms_ssim",
     "nearest_modes",
@@ -73,6 +74,7 @@ __all__ = [
     "prdc",
     "precision_recall",
     "psnr",
+    "psnr_y",
     "read_pth",
     "read_stacked",
     "record",
@@ -81,6 +83,7 @@ __all__ = [
     "slerp_unit",
     "sliced_wasserstein",
     "ssim",
+    "ssim_y",
     "stacked_frequencies",
     "vector_scores",
 ]
