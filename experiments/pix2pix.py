@@ -30,6 +30,7 @@ import jax.numpy as jnp
 from jaxgan import GANState, Outcome, Step, init_player, iteration, joint, update
 from jaxgan.degrade import edges, grey
 from jaxgan.losses import AdversarialLoss, least_squares, non_saturating
+from jaxgan.media import Image
 from jaxgan.networks.translation import PATCHES, PatchDiscriminator, ResNetGenerator, UNet
 from jaxgan.state import ROLES
 from jaxgan.training import GAN, DataSpec, Translation, UsageError, main
@@ -224,6 +225,8 @@ def build_paired(
 ) -> GAN:
     """Returns the GAN that learns from these pairs. degrade: as of a `Translation`, where sources are made of images.
     mask_of: `sources -> masks`, what is to be made of whole pictures that come without a mask."""
+    if data.kind != Image.kind:
+        raise UsageError(f"--dataset {data.name} is {data.field.text}, and this experiment translates images")
     shapes = jax.eval_shape(pairs, data.batch(1), jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 1)))
     modules = networks(options, shapes["image"].shape[1:], shapes["source"].shape[1:])
     tx = optimizer(options)
