@@ -27,7 +27,7 @@ class TranslationOptions(Bounded):
     """What pictures become, of a run that makes several things of them; it names them where one is missing."""
     tile: int | None = bounded(None, at_least=1)
     """Pixels of a side of the tiles in which a larger picture is translated; smaller ones need less memory. By default
-    512, of a run that enlarges four times 256."""
+    512, of a run that enlarges four times 192."""
     overlap: int | None = bounded(None, at_least=0)
     """Pixels by which tiles overlap; by default as many as no seam needs."""
     interpolation: float | None = bounded(None, at_least=0, at_most=1)

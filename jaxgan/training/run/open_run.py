@@ -1,10 +1,12 @@
-"""Opens a run in a notebook or another program: `run = jaxgan.training.open(RUN)`, `run.sample(64)`, `run.state`."""
+"""Opens a run in a notebook or another program: `run = jaxgan.training.open(RUN)`, `run.sample(64)`, `run.state`,
+`run.translate(pictures)`."""
 
 import contextlib
 import dataclasses
 import functools
+import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, get_args
@@ -16,13 +18,16 @@ from jaxgan import ensemble
 from jaxgan.data.names import machine_memory
 from jaxgan.data.sets import LABEL
 from jaxgan.media import Image
-from jaxgan.printable import shortened
+from jaxgan.nearest import perhaps
+from jaxgan.printable import listed, shortened
+from jaxgan.terminal import progress_bar
 from jaxgan.training.checkpoints.checkpoints import BEST, Checkpoints
-from jaxgan.training.errors.usage import UsageError
+from jaxgan.training.errors.usage import UsageError, refusals
 from jaxgan.training.options.options import Options
 from jaxgan.training.output.drawing import Drawing
+from jaxgan.training.output.whole import Translator
 from jaxgan.training.recipe.data_spec import DataSpec
-from jaxgan.training.recipe.gan import GAN, Build, Weights
+from jaxgan.training.recipe.gan import GAN, Build, Translation, Weights
 from jaxgan.training.recipe.loading import Given, Held, drawn_from
 from jaxgan.training.recipe.members import Member, ensemble_of, members_of
 from jaxgan.training.run.directory import Run
@@ -139,6 +144,88 @@ class OpenRun:
         drawn = self.draw(count, **{"run": columns or 1, **how})
         return self.drawing.picture({name: drawn[name] for name in self.drawing.outputs}, columns, real=real)
 
+    def translate(
+        self,
+        images: np.ndarray | Sequence[np.ndarray],
+        to: str | None = None,
+        *,
+        weights: Weights = "ema",
+        tile: int | None = None,
+        overlap: int | None = None,
+        **how: Any,
+    ) -> Any:
+        """Translates whole pictures of any size: one, uint8 `[H, W, C]`, several of one size, `[N, H, W, C]`, or a list
+        of pictures of different sizes -> the same, uint8 of s times the height and width and as many channels as the
+        run makes; of an ensemble those of all members, `[S, ...]`, each. Larger ones are translated in tiles.
+
+        to: what they become, of a run that makes several things. weights: "ema", the averaged ones, or "raw", those of
+        the last step. tile, overlap: as of a `Translator`. how: what else the experiment's translation takes.
+
+        UsageError for pictures that are no uint8 or have other channels, for what this run doesn't make or take, and
+        where half of this machine's memory doesn't hold the result twice."""
+        if self.members:
+            settings = {"weights": weights, "tile": tile, "overlap": overlap, **how}
+            parts = [self.member(each.number).translate(images, to, **settings) for each in self.members]
+            several = isinstance(images, list | tuple)
+            return [np.stack(each) for each in zip(*parts, strict=True)] if several else np.stack(parts)
+        translator = self.translator(to, weights=weights, tile=tile, overlap=overlap, **how)
+        pictures = [np.asarray(each) for each in images] if isinstance(images, list | tuple) else [np.asarray(images)]
+        batches = [_pictures(each, translator.translation.channels) for each in pictures]
+        with refusals():
+            total = sum(len(batch) * translator.tiles(*batch.shape[1:3]) for batch in batches)
+            self.check_memory(sum(translator.result_bytes(batch.shape) for batch in batches))
+            with progress_bar(total, "translating", unit="tiles") as bar:
+                made = [translator(batch, bar.update) for batch in batches]
+        made = [batch if each.ndim == 4 else batch[0] for batch, each in zip(made, pictures, strict=True)]
+        return made if isinstance(images, list | tuple) else made[0]
+
+    def check_memory(self, size: int) -> None:
+        """Raises UsageError for a result of so many bytes that half of this machine's memory doesn't hold it twice, as
+        when it is written to a file."""
+        if size > (most := machine_memory() // 4):
+            raise UsageError(
+                f"what the pictures become has {size:,} bytes; at most {most:,}, a quarter of this machine's memory, "
+                "are made at once"
+            )
+
+    def translator(
+        self,
+        to: str | None = None,
+        *,
+        weights: Weights = "ema",
+        tile: int | None = None,
+        overlap: int | None = None,
+        **how: Any,
+    ) -> Translator:
+        """Returns what translates whole pictures as `translate` does, one after another. UsageError as there, and for
+        an ensemble."""
+        if self.members:
+            raise UsageError(f"{self.directory} has {len(self.members)} GANs: name one of them, a member")
+        if weights not in get_args(Weights):
+            raise UsageError(f"weights must be one of {', '.join(get_args(Weights))}, got {weights}")
+        for name, size, least in (("tile", tile, 1), ("overlap", overlap, 0)):
+            if size is not None and size < least:
+                raise UsageError(f"the {name} must be at least {least}, got {size}")
+        translation = self.translation(to)
+        _check_takes(translation, how)
+        with refusals():
+            translator = Translator(translation, self.state, weights, tile, overlap, how)
+            translator.sizes()
+        return translator
+
+    def translation(self, to: str | None = None) -> Translation:
+        """Returns how whole pictures become `to`, by default the only thing that the run makes of them. UsageError
+        where it makes none, no such, or several and none is named."""
+        known = self.gan.translations
+        if not known:
+            raise UsageError(f"{self.directory} makes nothing of pictures: its GAN draws, and translates none")
+        if to is None and len(known) > 1:
+            raise UsageError(f"{self.directory} makes {' or '.join(known)} of pictures: name one of them (--to)")
+        if to is not None and to not in known:
+            makes = f"{self.directory} makes {' or '.join(known)} of pictures"
+            raise UsageError(f"{makes}, not {shortened(to)} (--to){perhaps(to, known)}")
+        return next(iter(known.values())) if to is None else known[to]
+
 
 def open(  # noqa: A001
     directory: str | Path,
@@ -187,3 +274,28 @@ def read_checkpoint(directory: Path, step: int | Literal["best"] | None, like: S
             else f"{directory} has no checkpoint yet"
         )
     return found
+
+
+def _pictures(images: np.ndarray, channels: int) -> np.ndarray:
+    """Returns `[N, H, W, C]` of one picture or several. UsageError for what isn't uint8 of so many channels."""
+    expected = f"uint8 [H, W, {channels}] or [N, H, W, {channels}]"
+    if images.dtype != np.uint8 or images.ndim not in (3, 4) or images.shape[-1] != channels:
+        shape = ", ".join(map(str, images.shape))
+        raise UsageError(f"pictures must be {expected}, of numbers from 0 to 255, got {images.dtype} [{shape}]")
+    if 0 in images.shape[-3:]:
+        raise UsageError(f"pictures must have at least one pixel, got {'×'.join(map(str, images.shape[-3:-1]))}")
+    return images if images.ndim == 4 else images[None]
+
+
+def _check_takes(translation: Translation, given: Mapping[str, Any]) -> None:
+    """Raises UsageError for what a translation doesn't take beside state, images and weights, and for what it needs."""
+    beside = list(inspect.signature(translation.apply).parameters.values())[2:]
+    known = {each.name: each for each in beside if each.kind is not each.VAR_KEYWORD and each.name != "weights"}
+    takes = f"it takes {', '.join(known)}" if known else "it takes nothing beside pictures"
+    if all(each.kind is not each.VAR_KEYWORD for each in beside):
+        for name in given:
+            if name not in known:
+                raise UsageError(f"the run's translation takes no {shortened(name)}: {takes}{perhaps(name, known)}")
+    missing = [name for name, each in known.items() if each.default is each.empty and name not in given]
+    if missing:
+        raise UsageError(f"the run's translation needs {listed(missing, 3)}: name it (--{missing[0]} ...)")
