@@ -136,7 +136,9 @@ def discriminators(nets: Any, batch: Images, draw: Any, state: GANState, fake: I
         real_logits.append(nets[f"D{x}"](batch[x])["logits"])
         fake_logits.append(nets[f"D{x}"](shown)["logits"])
         losses.append(least_squares.d(real_logits[-1], fake_logits[-1]))
-    return Outcome({"adversarial": losses}, pools, {"real_logits": _mean(real_logits), "fake_logits": _mean(fake_logits)})
+    return Outcome(
+        {"adversarial": losses}, pools, {"real_logits": _mean(real_logits), "fake_logits": _mean(fake_logits)}
+    )
 
 
 def generators(identity: bool) -> Callable[..., Outcome]:

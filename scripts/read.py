@@ -125,7 +125,9 @@ def _members(run: OpenRun) -> list[int | None]:
     if frozen := [str(member) for member in run.members if run.state.frozen[member.number]]:
         say(*(f"{member} has diverged and is left out" for member in frozen), error=True)
     if len(frozen) == len(run.members):
-        raise UsageError(f"all members of {run.directory} have diverged; name one with --member to read it all the same")
+        raise UsageError(
+            f"all members of {run.directory} have diverged; name one with --member to read it all the same"
+        )
     return [member.number for member in run.members if not run.state.frozen[member.number]]
 
 

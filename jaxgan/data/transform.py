@@ -19,7 +19,17 @@ from jaxgan.nearest import perhaps
 from jaxgan.printable import listed, printable
 from jaxgan.terminal import progress_bar
 
-__all__ = ["Filter", "Fit", "ImageTransform", "choose", "count_of", "first_shape", "in_memory", "readable"]
+__all__ = [
+    "Filter",
+    "Fit",
+    "ImageTransform",
+    "choose",
+    "count_of",
+    "depth_of",
+    "first_shape",
+    "in_memory",
+    "readable",
+]
 
 Fit = Literal["pad", "crop", "stretch"]
 Filter = Literal["lanczos", "bicubic", "bilinear", "box"]
@@ -176,6 +186,25 @@ def first_shape(source: Source, chosen: np.ndarray, *, skip: bool, keep: bool) -
     expected: Expected = {"number": (np.integer, ()), "shape": (np.integer, (3,))}
     found = cached("shapes", (*_follows_from(source, chosen, keep), skip), expected, compute)
     return source.title(int(found["number"])), tuple(found["shape"].tolist())
+
+
+def depth_of(source: Source, chosen: np.ndarray, *, skip: bool, keep: bool) -> int:
+    """Returns 1 where the chosen images are grey, as far as 16 of them, evenly spread, say so; otherwise 3. `skip` and
+    `keep` as for `first_shape`."""
+    looked_at = chosen[np.linspace(0, len(chosen) - 1, min(16, len(chosen))).astype(int)]
+
+    def compute() -> dict[str, np.ndarray]:
+        depths = list[int]()
+        for i in map(int, looked_at):
+            try:
+                depths.append(source[i].shape[2])
+            except BadImage:
+                if not skip:
+                    raise
+        return {"depth": np.array(max(depths, default=3))}
+
+    found = cached("depths", (*_follows_from(source, looked_at, keep), skip), {"depth": (np.integer, ())}, compute)
+    return int(found["depth"])
 
 
 def in_memory(source: Source, chosen: np.ndarray, transform: ImageTransform, *, keep: bool = False) -> np.ndarray:

@@ -219,6 +219,7 @@ def test_the_presets_name_options_and_can_be_had(name):
 FEW = {
     **dict.fromkeys(("gan_ring", "unrolled_ring", "gan_vectors"), ()),
     **{name: ["--dataset", "digits", "--channels", "3"] for name in NAMES if "stacked" in name},
+    "pix2pix_glyphs": ["--dataset", "glyphs"],
 }
 
 

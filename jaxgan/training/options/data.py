@@ -34,9 +34,10 @@ class DataOptions(Bounded):
     colours of one image, 1,000 modes); slanted_mnist (mnist slanted and coloured, 32x32, a translation whose answer is
     known); digits (1,797 small ones, always there); glyphs (characters in two typefaces, always there);
     diabetes (442 vectors of 10 numbers, always there); folder:PATH (pictures, subfolders are classes; or a .zip of such
-    a folder); npz:PATH (uint8 `images` or float `vectors`, `labels`, `sources` of the images); csv:PATH (vectors);
-    ring or grid (points of the plane). auto is mnist where it can be had, otherwise digits. NAME=SET,NAME=SET are
-    several, for experiments that take them."""
+    a folder); pairs:PATH (pictures of equal names in its folders A and B, of which B is to be made of A, or pictures
+    whose right half is to be made of the left; or a .zip of either); npz:PATH (uint8 `images` or float `vectors`,
+    `labels`, `sources` of the images); csv:PATH (vectors); ring or grid (points of the plane). auto is mnist where it
+    can be had, otherwise digits. NAME=SET,NAME=SET are several, for experiments that take them."""
     data_dir: str | None = None
     """Folder of TFDS's data sets; by default $TFDS_DATA_DIR, or ~/tensorflow_datasets."""
     image_size: Size | None = None
@@ -47,7 +48,7 @@ class DataOptions(Bounded):
     filter: Filter = "lanczos"
     """Of resizing, which is antialiased."""
     channels: Literal[1, 3] | None = None
-    """1 is grey, 3 colour; by default the set's own, and colour for folders."""
+    """1 is grey, 3 colour; by default the set's own, of pairs each side's, and colour for folders."""
     classes: str | None = None
     """Only these, by name or number: 3,7 or cat,dog. They are then numbered from 0 in this order."""
     images: str | None = None
@@ -55,6 +56,8 @@ class DataOptions(Bounded):
     hold_out: str | None = None
     """Keep so many of these from training, drawn alike in every run, to draw from (what a translator is shown) and to
     score against: 500 or 5%. By default the test split serves, where the set has one."""
+    reverse_pairs: bool = False
+    """Exchange the image and the source of a set of pairs: make A of B, or the left half of the right one."""
     equalize: bool = False
     """Flatten each image's histogram."""
     skip_bad_images: bool = False

@@ -16,7 +16,18 @@ from jaxgan.state import ROLES, GANState, TrainState
 from jaxgan.training.errors.usage import UsageError, refusals
 from jaxgan.training.recipe.data_spec import DataSpec
 
-__all__ = ["GAN", "Build", "Reading", "Sample", "Translation", "Weights", "build_gan", "generate_with", "init_with", "sample_with"]
+__all__ = [
+    "GAN",
+    "Build",
+    "Reading",
+    "Sample",
+    "Translation",
+    "Weights",
+    "build_gan",
+    "generate_with",
+    "init_with",
+    "sample_with",
+]
 
 State = Any  # a pytree with `step` and `key`
 Example = jax.Array | jax.ShapeDtypeStruct

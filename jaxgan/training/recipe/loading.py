@@ -5,7 +5,7 @@ import importlib.util
 import math
 import multiprocessing
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,8 +15,9 @@ from jaxgan import data
 from jaxgan.data.errors import BadImage
 from jaxgan.data.names import kind_of, meant_path
 from jaxgan.data.sets import LABEL
+from jaxgan.data.sources.pairs import PairSource
 from jaxgan.data.stream import Stream
-from jaxgan.data.transform import count_of, first_shape, readable
+from jaxgan.data.transform import count_of, depth_of, first_shape, readable
 from jaxgan.media import Image
 from jaxgan.printable import listed, printable
 from jaxgan.terminal import say
@@ -59,7 +60,10 @@ def load(options: DataOptions, given: Given | None = None) -> Data:
             return _read(options, _open(options, _single(given)), held=False)
         if options.stream:
             raise UsageError(f"--stream reads one set, and there are several, {', '.join(several)}; leave it out")
-        return {name: _read_in_memory(one, _open(one, source), held=False) for name, (one, source) in several.items()}
+        return {
+            name: _read(one, _open(one, source), held=False)  # type: ignore[misc]  # a DataSet, without --stream
+            for name, (one, source) in several.items()
+        }
     except data.DataError as error:
         hint = "; --skip-bad-images leaves such images out" if isinstance(error, BadImage) else ""
         raise UsageError(f"{error}{hint}") from None
@@ -205,10 +209,11 @@ def _read(options: DataOptions, source: data.Source, *, held: bool) -> data.Data
     """Reads a single set into memory, or opens it as a stream. Notes on stdout what a folder has beside pictures."""
     if (left_out := getattr(source, "left_out", "")) and not held:
         say(f"NOTE: {source.name}: left out {left_out}")
+    source = _reversed(source) if options.reverse_pairs else source
     alone = isinstance(source, data.DataSet) and {name: source.kind(name) for name in source.fields} == {
         "image": "image"
     }
-    if isinstance(source, data.DataSet) and not (options.stream and alone):
+    if isinstance(source, data.DataSet | PairSource) and not (options.stream and alone):
         return _read_in_memory(options, source, held=held)
     chosen, labels, names = _chosen(options, source, held=held)
     prepare = _transform_of(options, source, chosen)
@@ -223,21 +228,39 @@ def _read(options: DataOptions, source: data.Source, *, held: bool) -> data.Data
     return data.DataSet(source.name, {**arrays, **({LABEL: labels} if names else {})}, names)
 
 
-def _read_in_memory(options: DataOptions, source: data.Source, *, held: bool) -> data.DataSet:
+def _reversed(source: data.Source) -> data.DataSet | PairSource:
+    """Exchanges the image and the source of a set of pairs. UsageError for a set without them."""
+    other = {"image": "source", "source": "image"}
+    if not isinstance(source, data.DataSet | PairSource) or not other.keys() <= set(source.fields):
+        has = listed(source.fields, 5) if isinstance(source, data.DataSet | PairSource) else "image"
+        raise UsageError(
+            f"--reverse-pairs exchanges the image and the source of a set of pairs, such as pairs:PATH, and "
+            f"{source.name} has {has}"
+        )
+    if isinstance(source, PairSource):
+        return dataclasses.replace(source, sides={name: source.of(other[name]) for name in source.fields})
+    arrays = {name: source.arrays[other.get(name, name)] for name in source.arrays}
+    return dataclasses.replace(source, arrays=arrays)
+
+
+def _read_in_memory(options: DataOptions, source: data.DataSet | PairSource, *, held: bool) -> data.DataSet:
     """Reads a set of any fields into memory."""
-    if not isinstance(source, data.DataSet):
-        return _read(options, source, held=held)  # type: ignore[return-value]  # there is no --stream
     chosen, labels, names = _chosen(options, source, held=held)
-    images = [source.of(name) for name in source.fields if source.kind(name) == Image.kind]
+    images: dict[str, data.Source] = {
+        name: source.of(name) for name in source.fields if source.kind(name) == Image.kind
+    }
     _refuse(options, source, images)
-    prepared = [(one, _transform_of(options, one, chosen)) for one in images]
+    prepared = {name: (one, _transform_of(options, one, chosen)) for name, one in images.items()}
     if options.skip_bad_images and images:
-        good = _usable(source, chosen, prepared)
+        good = _usable(source, chosen, list(prepared.values()))
         chosen, labels = chosen[good], labels[good]
-    _check_room(sum(len(chosen) * math.prod(each.shape) * each.channels for _, each in prepared), source.name)
-    arrays = {one.fields[0]: data.in_memory(one, chosen, prepare) for one, prepare in prepared}
+    _check_room(sum(len(chosen) * math.prod(each.shape) * each.channels for _, each in prepared.values()), source.name)
+    arrays = {name: data.in_memory(one, chosen, prepare, keep=True) for name, (one, prepare) in prepared.items()}
+    labelled = {LABEL: labels} if names else {}
+    if isinstance(source, PairSource):
+        return data.DataSet(source.name, {**arrays, **labelled}, names)
     arrays = {name: arrays[name] if name in arrays else source.arrays[name][chosen] for name in source.fields}
-    return dataclasses.replace(source, arrays={**arrays, **({LABEL: labels} if names else {})}, class_names=names)
+    return dataclasses.replace(source, arrays={**arrays, **labelled}, class_names=names)
 
 
 def _usable(
@@ -251,7 +274,7 @@ def _usable(
     return good
 
 
-def _refuse(options: DataOptions, source: data.DataSet, images: Sequence[data.DataSet]) -> None:
+def _refuse(options: DataOptions, source: data.DataSet | PairSource, images: Collection[str]) -> None:
     """Raises UsageError where options of images are given for a set without any, or a set can't be streamed."""
     if options.stream and images:
         raise UsageError(f"--stream reads sets of images alone, and {source.name} has {', '.join(source.fields)}")
@@ -274,8 +297,11 @@ def _transform_of(options: DataOptions, source: data.Source, chosen: np.ndarray)
     asked = options.load_size or options.image_size
     shape, fit = shape_of(asked) if asked else None, options.fit if asked else None
     channels: int | None = options.channels or (3 if source.name.startswith("folder:") else None)
+    skip, keep = options.skip_bad_images, not options.stream
+    if channels is None and source.name.startswith("pairs:"):
+        channels = depth_of(source, chosen, skip=skip, keep=keep)
     if shape is None or channels is None:
-        _, (height, width, depth) = first_shape(source, chosen, skip=options.skip_bad_images, keep=not options.stream)
+        _, (height, width, depth) = first_shape(source, chosen, skip=skip, keep=keep)
         shape, channels = shape or (height, width), channels or depth
     size = shape[0] if shape[0] == shape[1] else shape  # what is kept of squares is known by a side of theirs
     return data.ImageTransform(size, channels, fit, options.filter, options.equalize)
