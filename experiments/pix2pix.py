@@ -78,7 +78,7 @@ class PairedOptions(CommonOptions):
     ema_half_life: float = 1000.0
     generator: Literal["unet", "resnet"] = "unet"
     """The generator: a U-Net, or CycleGAN's residual blocks."""
-    features: int = bounded(32, at_least=1)
+    features: int = bounded(16, at_least=1)
     """Channels of the generator's outermost layers; deeper ones have up to eight times as many, of residual blocks
     four."""
     depth: int = bounded(5, at_least=1, at_most=12)
@@ -104,6 +104,7 @@ class PairedOptions(CommonOptions):
 @dataclasses.dataclass(frozen=True)
 class Options(PairedOptions):
     dataset: str = "cifar10"
+    features: int = bounded(32, at_least=1)
     source: Literal["edges", "grey"] | None = None
     """What a source is made of its image, for sets that have none: outlines (by default), or its shades of grey."""
 

@@ -19,6 +19,7 @@ from jaxgan.evaluation import (
 )
 from jaxgan.evaluation.features.classifiers import CLASSIFIERS
 from jaxgan.evaluation.features.inception import INCEPTION_VARIABLE
+from jaxgan.evaluation.features.lite0 import LITE0, lite0_features
 from jaxgan.evaluation.pairs import NONE, OF_NETWORKS, Networks, suited
 from jaxgan.evaluation.scores import OF_FEATURES, OF_MODES
 from jaxgan.media import Image, Vectors
@@ -101,8 +102,8 @@ def measure_for(
     if without and not network:
         raise UsageError(
             f"--metrics {','.join(without)}: {data.name} has no features of its own; give --inception-weights FILE, "
-            f"name the packaged classifier that fits its pictures, --feature-network {' or '.join(CLASSIFIERS)}, or "
-            f"take --metrics {'modes' if name in OF_MODES else ','.join(data.medium.metrics)}"
+            f"name a network that fits its pictures, --feature-network {', '.join(CLASSIFIERS)} or {LITE0}, or take "
+            f"--metrics {'modes' if name in OF_MODES else ','.join(data.medium.metrics)}"
         )
     if "classes" in metrics and not told_apart:
         raise UsageError(
@@ -164,6 +165,8 @@ def _network(options: FeatureOptions, data: DataSpec) -> FeatureNetwork | None:
         named = options.inception_weights or (data.kind == Image.kind and os.environ.get(INCEPTION_VARIABLE))
         if wanted == "auto" and not named:
             return None
+        if wanted == LITE0:
+            return _taking(lite0_features(), data)
         if wanted in CLASSIFIERS:
             return _taking(classifier_features(wanted), data)
         mode: Literal["torch-fidelity", "pytorch-fid"] = "torch-fidelity"
