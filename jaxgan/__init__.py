@@ -6,6 +6,7 @@ from types import ModuleType
 from jaxgan import (
     adversarial,
     augment,
+    degrade,
     ensemble,
     losses,
     networks,
@@ -25,6 +26,7 @@ from jaxgan.history import empty_history, history
 from jaxgan.iteration import Step, iteration, repeat
 from jaxgan.joint import joint
 from jaxgan.losses import AdversarialLoss
+from jaxgan.phases import phases
 from jaxgan.players import Frozen, callable_player, init_player, nnx_player, plain_player
 from jaxgan.samplers import latents
 from jaxgan.state import GANState, TrainState
@@ -58,6 +60,7 @@ __all__ = [
     "auxiliary",
     "callable_player",
     "d_loss",
+    "degrade",
     "ema",
     "empty_history",
     "ensemble",
@@ -76,6 +79,7 @@ __all__ = [
     "nnx_player",
     "parallel",
     "penalties",
+    "phases",
     "plain_player",
     "players",
     "regularizers",

@@ -18,7 +18,7 @@ from jaxgan.ema import ema, warmed_up
 from jaxgan.schedules import Schedule, scheduled
 from jaxgan.state import GANState, Variables
 
-__all__ = ["Metrics", "Step", "StepFunction", "iteration", "merged", "parts", "repeat"]
+__all__ = ["Metrics", "Step", "StepFunction", "as_step", "iteration", "merged", "parts", "repeat"]
 
 PyTree = Any
 Metrics = dict[str, jax.Array]
@@ -68,7 +68,7 @@ def repeat(step: StepFunction, n: int) -> Step:
     """
     if n < 1:
         raise ValueError(f"expected at least 1 repetition, got {n}")
-    one = _as_step(step)
+    one = as_step(step)
 
     def repeated(state: GANState, batch: PyTree) -> tuple[GANState, Metrics]:
         pieces = jax.tree.map(lambda x: jnp.moveaxis(x, 1, 0), parts(batch, n))
@@ -87,7 +87,7 @@ def iteration(*steps: StepFunction, schedules: Mapping[str, Schedule] | None = N
     """
     if not steps:
         raise ValueError("an iteration needs at least one step")
-    pieces = [_as_step(step) for step in steps]
+    pieces = [as_step(step) for step in steps]
     if any(getattr(piece, "counts", False) for piece in pieces):
         raise ValueError(
             "an iteration inside of another would count twice: give one iteration all steps, iteration(d_step, g_step)"
@@ -127,7 +127,7 @@ def merged(metrics: Metrics, more: Metrics) -> Metrics:
     return metrics | more
 
 
-def _as_step(step: Any) -> Any:
+def as_step(step: Any) -> Any:
     """Returns a step with axis and repeats, as `Step` and `jaxgan.update.Update` have them. ValueError for what is
     no function."""
     if not callable(step):

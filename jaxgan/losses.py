@@ -17,8 +17,12 @@ the targets, and `terms.d_loss` swaps some.
 
 A loss may look across examples: B is the global batch. Whoever has it on several devices gathers the logits first, as
 `terms.d_loss` and `terms.g_loss` do.
+
+`feature_distance` and `style_distance` compare feature maps, of a pretrained network or of D, and `total_variation` is
+of images; they are no such pairs.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -27,6 +31,7 @@ import jax.numpy as jnp
 
 __all__ = [
     "AdversarialLoss",
+    "feature_distance",
     "hinge",
     "least_squares",
     "minimax",
@@ -35,7 +40,9 @@ __all__ = [
     "relativistic",
     "relativistic_average",
     "smoothed",
+    "style_distance",
     "sum_of_means",
+    "total_variation",
     "wasserstein",
 ]
 
@@ -205,3 +212,54 @@ def smoothed(loss: AdversarialLoss, real: float = 0.9, fake: float = 0.0) -> Adv
         return inner(logits, fake + (real - fake) * targets.astype(jnp.float32))
 
     return AdversarialLoss(_d_of(target), loss.g, target, loss.across)
+
+
+def feature_distance(first: PyTree, second: PyTree, *, squared: bool = False) -> jax.Array:
+    """Returns the distance of two pytrees of feature maps `[B, ...]`, leaf by leaf (layers): the mean over layers of
+    the mean absolute difference, or with `squared` of the mean squared one, float32 `[B]`.
+
+    Squared, of one layer, it is the perceptual loss of Johnson et al. 2016 (arXiv 1603.08155), equation 2, and SRGAN's
+    (Ledig et al. 2017, arXiv 1609.04802, equation 5) but for its division by channels; absolute, ESRGAN's as its
+    authors trained it. ValueError for maps of different shapes, whose difference would broadcast, and for none.
+    """
+    ones, others = jax.tree.leaves(first), jax.tree.leaves(second)
+    shapes = [[x.shape for x in leaves] for leaves in (ones, others)]
+    if shapes[0] != shapes[1] or not ones:
+        raise ValueError(f"expected two times feature maps of the same shapes, got {shapes[0]} and {shapes[1]}")
+    differences = [x.astype(jnp.float32) - y.astype(jnp.float32) for x, y in zip(ones, others, strict=True)]
+    return _sum([per_example(x**2 if squared else jnp.abs(x)) for x in differences]) / len(differences)
+
+
+def style_distance(first: PyTree, second: PyTree) -> jax.Array:
+    """Returns the distance of two styles, as feature maps `[B, H, W, C]` or a pytree of them (layers): the sum over
+    layers of the mean over channels of (μ - μ')² + (σ - σ')², float32 `[B]`. μ and σ are a channel's mean and deviation
+    over the pixels, with 1e-5 under the root; H and W may differ between both.
+
+    The style loss of Huang & Belongie 2017 (arXiv 1703.06868), equation 13, with squares as in the authors' code, where
+    the paper has norms, whose gradient is unbounded near 0. ValueError for another number of layers, B or C.
+    """
+    ones, others = ([x.astype(jnp.float32) for x in jax.tree.leaves(tree)] for tree in (first, second))
+    shapes = [[(*x.shape[:1], *x.shape[3:]) for x in leaves] for leaves in (ones, others)]
+    if shapes[0] != shapes[1] or any(x.ndim != 4 for x in (*ones, *others)):
+        raise ValueError(
+            "expected two styles as feature maps [B, H, W, C] that agree in B and C, got "
+            f"{' and '.join(str([x.shape for x in leaves]) for leaves in (ones, others))}"
+        )
+    means = [jnp.mean(x, (1, 2)) - jnp.mean(y, (1, 2)) for x, y in zip(ones, others, strict=True)]
+    deviations = [_deviation(x) - _deviation(y) for x, y in zip(ones, others, strict=True)]
+    return _sum([per_example(difference**2) for difference in (*means, *deviations)])
+
+
+def _deviation(x: jax.Array) -> jax.Array:
+    return jnp.sqrt(jnp.var(x, (1, 2)) + 1e-5)
+
+
+def total_variation(images: jax.Array) -> jax.Array:
+    """Returns the total variation of images `[B, H, W, C]`: the absolute differences of neighbours below and to the
+    right, summed and divided by the number of values, H · W · C, so that it hardly depends on the size; float32 `[B]`.
+
+    Rudin, Osher & Fatemi 1992, in the anisotropic form; TensorFlow's `image.total_variation` is the sum.
+    """
+    x = images.astype(jnp.float32)
+    down, right = jnp.abs(x[:, 1:] - x[:, :-1]), jnp.abs(x[:, :, 1:] - x[:, :, :-1])
+    return (jnp.sum(down, (1, 2, 3)) + jnp.sum(right, (1, 2, 3))) / math.prod(x.shape[1:])

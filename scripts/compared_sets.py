@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxgan import data
 from jaxgan.data.errors import BadImage
-from jaxgan.data.names import BY_NAME, BY_PREFIX, machine_memory
+from jaxgan.data.names import BY_NAME, BY_PREFIX, OF_MNIST, machine_memory
 from jaxgan.data.sources import fetch
 from jaxgan.data.sources.folder import FolderSource
 from jaxgan.data.transform import Fit, ImageTransform, first_shape
@@ -21,7 +21,7 @@ from jaxgan.training.recipe.data_spec import DataSpec
 
 __all__ = ["ComparedSet", "SetOptions", "fitted", "open_compared"]
 
-KNOWN = {*BY_NAME, *fetch.FETCHABLE, "stacked_mnist"}  # sets whose names mean them, whatever lies here
+KNOWN = {*BY_NAME, *OF_MNIST, *fetch.FETCHABLE}  # sets whose names mean them, whatever lies here
 FILES = (".npz", ".csv", ".zip")
 OF_IMAGES = ("image_size", "fit", "channels")
 

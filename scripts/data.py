@@ -107,6 +107,18 @@ def images_at(data: DataSet | Stream, places: np.ndarray) -> np.ndarray:
     return data.images[places]
 
 
+def beside_sources(options: DataOptions, data: DataSet | Stream, places: np.ndarray) -> np.ndarray:
+    """Some of the images as a network gets them; of pairs of one height each with its source to the left."""
+    images = seen(options, images_at(data, places))
+    if isinstance(data, Stream) or not {"image", "source"} <= set(data.fields) or data.kind("source") != Image.kind:
+        return images
+    sources = seen(options, data.arrays["source"][places])
+    if sources.shape[1] != images.shape[1]:
+        return images
+    most = max(images.shape[3], sources.shape[3])
+    return np.concatenate([np.broadcast_to(each, (*each.shape[:3], most)) for each in (sources, images)], axis=2)
+
+
 def blocks(data: DataSet | Stream) -> Iterator[np.ndarray]:
     """All the images, a part at a time."""
     for start in range(0, len(data), BLOCK):
@@ -193,7 +205,7 @@ def run(options: Options, loaded_as: DataOptions | None = None) -> None:
     with writing(path):
         if not options.out:
             path.parent.mkdir(parents=True, exist_ok=True)
-        save_png(path, spec.medium.show(seen(options, images_at(data, chosen))))
+        save_png(path, spec.medium.show(beside_sources(options, data, chosen)))
     say(f"{path}: {len(chosen)} of them, as a network gets them")
 
 

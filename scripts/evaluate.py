@@ -102,7 +102,8 @@ def of_run(options: Options, directory: Path, given: Given | None = None) -> tup
         records += _scored(run, options, judge, output, count, turn)
         if (sets := part.without_pairs()) is not None:
             sets_alone = dataclasses.replace(judge, measure=sets)
-            floor += _floor(*_held(sets_alone, real.of(output).spec, theirs, given, output, count))
+            held = _held(sets_alone, real.of(output).spec, theirs, given, output, count)
+            floor += _floor(*held, **_named(run, output))
     return records, floor
 
 
@@ -131,10 +132,29 @@ def _scored(
     drawn = run.draw(count, seed=options.seed, weights=weights, run=turn)
     for member, seed in _members(run, options):
         about = about_state(run.step, seed, member, weights=weights, latents_seed=options.seed, run=str(run.directory))
-        about |= run.drawing.about(run=turn) | ({"output": output} if len(run.drawing.scored) > 1 else {})
+        about |= run.drawing.about(run=turn) | _named(run, output)
         about |= {"frozen": run.frozen} if run.frozen else {}
         images, targets = run.drawing.pair(output, drawn, member if run.members else None)
-        yield from judge(images, drawn.get(LABEL), targets=targets, **about)
+        copied = _copied(judge, *run.drawing.copied(output, drawn, member if run.members else None), targets)
+        for record in judge(images, drawn.get(LABEL), targets=targets, **about):
+            yield {**record, **({"copied": copied[record["key"]]} if record["key"] in copied else {})}
+
+
+def _copied(
+    judge: Judge, name: str | None, source: np.ndarray | None, targets: np.ndarray | None
+) -> dict[str, dict[str, Any]]:
+    """What scores of pairs say of the sources themselves, by key: below that, a translator has done harm. Nothing of
+    what has no source of its target's shape."""
+    pairs = judge.measure.of_pairs()
+    found: dict[str, dict[str, Any]] = {}
+    if source is None or pairs is None:
+        return found
+    for metric in pairs.metrics:
+        one = dataclasses.replace(judge, measure=pairs._replace(metrics=(metric,)))
+        with contextlib.suppress(UsageError):  # of sources that all equal their targets
+            for record in one(source, targets=targets):
+                found[record["key"]] = {"output": name, "value": record["value"], "std": record["std"]}
+    return found
 
 
 def _members(run: OpenRun, options: Options) -> Iterator[tuple[int | None, int]]:
@@ -174,10 +194,15 @@ def _held(
     return judge, images, one.labels[: len(images)], what
 
 
-def _floor(judge: Judge, held: np.ndarray, labels: np.ndarray | None, what: str) -> list[Record]:
+def _named(run: OpenRun, output: str) -> dict[str, str]:
+    """Returns what a record says of the output, where there are several."""
+    return {"output": output} if len(run.drawing.scored) > 1 else {}
+
+
+def _floor(judge: Judge, held: np.ndarray, labels: np.ndarray | None, what: str, **about: Any) -> list[Record]:
     """Scores real images."""
     try:
-        return judge(held, labels, keep=True, scored=what)
+        return judge(held, labels, keep=True, scored=what, **about)
     except UsageError as error:
         say(f"no floor: {error}", error=True)
         return []
@@ -215,23 +240,34 @@ def _held_of(
 
 
 def table(records: Sequence[Record], floor: Sequence[Record]) -> list[str]:
-    """Scores a line each, of several GANs their mean ± standard deviation over these, with the floor beside them."""
-    lowest = {record["key"]: record for record in floor}
+    """Scores a line each, of several GANs their mean ± standard deviation over these, with the floor beside them, and
+    of pairs what their sources score."""
+    lowest = {_row(record): record for record in floor}
     numbers = list(dict.fromkeys(record.get("member") for record in records))
     several = [f"member {number}" for number in numbers] if len(numbers) > 1 else []
     lines = [["", *several, f"mean ± std over {len(several)} GANs" if several else "score", "samples"]]
     lines[0] += ["real images", "samples"] if floor else []
-    for key in dict.fromkeys(record["key"] for record in records):
-        these = [record for record in records if record["key"] == key]
+    copied = [record["copied"]["output"] for record in records if "copied" in record]
+    lines[0] += [f"{copied[0]}, copied"] if copied else []
+    for output, key in dict.fromkeys(map(_row, records)):
+        these = [record for record in records if _row(record) == (output, key)]
         values = [record["value"] for record in these]
         mean, std = mean_and_std(values)
         each = [f"{value:.4g}" for value in values] if several else []
-        lines.append(
-            [these[0]["name"], *each, mean_std_text(mean, std if several else these[0]["std"]), _counts(these[0])]
-        )
-        if key in lowest:
-            lines[-1] += [mean_std_text(lowest[key]["value"], lowest[key]["std"]), _counts(lowest[key])]
-    return align_columns([[*line, *[""] * (len(lines[0]) - len(line))] for line in lines])
+        name = these[0]["name"] if output is None else f"{output}: {these[0]['name']}"
+        lines.append([name, *each, mean_std_text(mean, std if several else these[0]["std"]), _counts(these[0])])
+        if floor:
+            low = lowest.get((output, key))
+            lines[-1] += [mean_std_text(low["value"], low["std"]), _counts(low)] if low else ["", ""]
+        if copied:
+            beside = these[0].get("copied")
+            lines[-1] += [mean_std_text(beside["value"], beside["std"]) if beside else ""]
+    return align_columns(lines)
+
+
+def _row(record: Record) -> tuple[str | None, str]:
+    """Returns the table's row that a record belongs to: its output, where a run has several, and its key."""
+    return record.get("output"), record["key"]
 
 
 def _counts(record: Record) -> str:

@@ -14,12 +14,13 @@ EVERY_SOURCE = [
 ]
 
 # What each part of jaxgan (a module, or a package with all its modules) may import of the others, anywhere in its text.
-LEAVES = {"losses", "penalties", "augment", "networks", "ema"}
+LEAVES = {"losses", "penalties", "augment", "degrade", "networks", "ema"}
 # What an update is made of, from below; on it the plain GAN, from `terms` on.
 ARROWS = {
     "losses": set(),
     "penalties": {"losses"},
     "augment": set(),
+    "degrade": {"augment"},
     "networks": set(),
     "ema": set(),
     "state": set(),
@@ -37,6 +38,7 @@ ARROWS = {
     "samplers": {"terms"},
     "adversarial": {"draw", "iteration", "joint", "nets", "samplers", "state", "terms", "update"},
     "lookahead": {"iteration", "state"},
+    "phases": {"iteration", "state"},
     "ensemble": set(),
     "parallel": {"ensemble", "state"},
 }
@@ -49,7 +51,7 @@ ARROWS |= {
     "versions": {"jaxgan"},
     "media": set(),
     "data": LEAVES | {"files", "media", "nearest", "printable", "terminal"},
-    "evaluation": LEAVES | {"data", "files", "media", "printable", "versions"},
+    "evaluation": LEAVES | {"data", "files", "media", "players", "printable", "versions"},
     "training": CORE
     | {"data", "evaluation", "files", "media", "nearest", "printable", "terminal", "versions", "jaxgan"},
     "jaxgan": CORE,  # jaxgan/__init__.py, the public surface of the core
@@ -65,7 +67,9 @@ ROOMS = {
         "sources": {"cache", "errors", "sets"},
         "transform": {"cache", "errors", "sets", "sources"},
         "stacked": {"errors", "sets", "sources", "transform"},
-        "names": {"errors", "npz", "sets", "sources", "stacked"},
+        "slanted": {"sets", "sources", "transform"},
+        "tiles": {"cache", "errors", "sources", "transform"},
+        "names": {"errors", "npz", "sets", "slanted", "sources", "stacked"},
         "shared_memory": set(),
         "stream": {"errors", "order", "shared_memory", "sources", "transform"},
     },

@@ -1,5 +1,6 @@
 """Data sets by name: the names, and the source that each of them opens."""
 
+import dataclasses
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +11,11 @@ import numpy as np
 from jaxgan.data.errors import DataError
 from jaxgan.data.npz import npz_names, read_npz
 from jaxgan.data.sets import DataSet, from_arrays
+from jaxgan.data.slanted import slanted_mnist
 from jaxgan.data.sources import fetch, requirements, toys
 from jaxgan.data.sources.folder import folder
+from jaxgan.data.sources.glyphs import glyphs
+from jaxgan.data.sources.pairs import pairs
 from jaxgan.data.sources.source import Source
 from jaxgan.data.sources.tables import table
 from jaxgan.data.sources.tfds import tfds_folder, tfds_source
@@ -41,6 +45,15 @@ def diabetes() -> DataSet:
 
     found = load_diabetes(scaled=False)
     return from_arrays("diabetes", vectors=found.data, columns=found.feature_names)
+
+
+def _photographs() -> Source:
+    """Returns scikit-learn's two photographs, of a temple and of a flower (640×427, D. Buechele and vultilion, CC BY
+    2.0)."""
+    import sklearn.datasets
+
+    found = folder(Path(sklearn.datasets.__file__).with_name("images"))
+    return dataclasses.replace(found, name="photographs", left_out="")
 
 
 def machine_memory() -> int:
@@ -91,15 +104,20 @@ def _toy(name: str) -> DataSet:
     return DataSet(name, {"image": points, "label": labels}, names, {"image": "points"})
 
 
-# The sets that aren't TFDS's, by name or by prefix; a path follows the prefix. None of them has splits.
-BY_NAME: dict[str, Callable[[], DataSet]] = {
+# The sets that aren't TFDS's, by name or by prefix; a path follows the prefix. Of these, glyphs has splits, and
+# pairs may have some.
+BY_NAME: dict[str, Callable[[], Source]] = {
     "digits": digits,
+    "photographs": _photographs,
+    "slanted_digits": lambda: dataclasses.replace(slanted_mnist(digits()), name="slanted_digits"),
     "diabetes": diabetes,
     "ring": lambda: _toy("ring"),
     "grid": lambda: _toy("grid"),
+    "glyphs": glyphs,
 }
-BY_PREFIX: dict[str, Callable[[Path], Source]] = {"folder": folder, "npz": npz, "csv": table}
-NAMES = f"{', '.join(BY_NAME)}, stacked_mnist, folder:PATH, npz:PATH, csv:PATH or a name of TFDS's"
+BY_PREFIX: dict[str, Callable[[Path], Source]] = {"folder": folder, "pairs": pairs, "npz": npz, "csv": table}
+OF_MNIST = ("stacked_mnist", "slanted_mnist")  # made of MNIST's digits, wherever these come from
+NAMES = f"{', '.join([*BY_NAME, *OF_MNIST])}, folder:PATH, pairs:PATH, npz:PATH, csv:PATH or a name of TFDS's"
 
 
 def kind_of(name: str) -> str | None:
@@ -114,25 +132,30 @@ def kind_of(name: str) -> str | None:
 
 
 def open_source(name: str, data_dir: str | None = None, *, split: str = "train") -> Source:
-    """Opens the data set called `name`: `digits`, `diabetes`, `ring`, `grid`, `stacked_mnist`, `folder:PATH`,
-    `npz:PATH`, `csv:PATH`, or a TFDS set, `NAME` or `NAME/CONFIG`, in `data_dir` (by default TFDS's own choice:
-    `TFDS_DATA_DIR`, or else `~/tensorflow_datasets`). `stacked_mnist` takes its digits from there too.
+    """Opens the data set called `name`: `digits`, `photographs`, `diabetes`, `ring`, `grid`, `stacked_mnist`,
+    `slanted_mnist`, `glyphs`, `folder:PATH`, `pairs:PATH`, `npz:PATH`, `csv:PATH`, or a TFDS set, `NAME` or
+    `NAME/CONFIG`, in `data_dir` (by default TFDS's own choice: `TFDS_DATA_DIR`, or else `~/tensorflow_datasets`). What
+    is made of MNIST takes its digits from there too.
 
     If TFDS hasn't prepared the set there yet, it does so now where TensorFlow is installed. Without TensorFlow, MNIST,
     Fashion-MNIST and CIFAR-10 are fetched; of the first two only the files of the `split`. No other set is ever used in
     its place: DataError says what to do.
 
-    The `split` "test" is the test set, where there is one: in prepared and fetched sets, and in `stacked_mnist`, where
-    it is another draw of the same digits (see there). A prepared set may have other splits, such as "validation".
-    DataError for a split that doesn't exist."""
+    The `split` "test" is the test set, where there is one: in prepared and fetched sets, in `slanted_mnist` and
+    `glyphs`, in pairs with a folder of that name, and in `stacked_mnist`, where it is another draw of the same digits
+    (see there). A prepared set may have other splits, such as "validation". DataError for one that isn't there."""
     prefix, colon, path = name.partition(":")
     by_path = bool(colon) and prefix in BY_PREFIX
     if by_path and not path:
         raise DataError(f"{name} lacks a path; {prefix}:PATH is expected")
+    if name == "glyphs":
+        return glyphs(split)
+    if by_path and prefix == "pairs":
+        return pairs(_expanded(path), split)
     if (by_path or name in BY_NAME) and split != "train":
         raise DataError(f"{name} has no {split} split; all of it is the training split, train")
     if by_path:
-        return BY_PREFIX[prefix](Path(os.path.expanduser(path)))  # noqa: PTH111 - ~nobody stays, and isn't there
+        return BY_PREFIX[prefix](_expanded(path))
     if name in BY_NAME:
         return BY_NAME[name]()
     root = Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
@@ -140,7 +163,13 @@ def open_source(name: str, data_dir: str | None = None, *, split: str = "train")
         raise DataError(f"'{printable(name)}' is no data set; {NAMES} is{_meant(name, root)}")
     if name == "stacked_mnist":
         return stacked_mnist(_of_tfds("mnist", root, "train"), _of_tfds("mnist", root, "test"), split)
+    if name == "slanted_mnist":
+        return slanted_mnist(_of_tfds("mnist", root, split))
     return _of_tfds(name, root, split)
+
+
+def _expanded(path: str) -> Path:
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - ~nobody stays, and isn't there
 
 
 def meant_path(name: str) -> str:
@@ -157,7 +186,7 @@ def _meant(name: str, root: Path) -> str:
     it, one of ours or one in `root`."""
     if hint := meant_path(name):
         return hint
-    known = [*BY_NAME, "stacked_mnist", "auto", *fetch.FETCHABLE, *(folder.name for folder in root.glob("*/"))]
+    known = [*BY_NAME, *OF_MNIST, "auto", *fetch.FETCHABLE, *(folder.name for folder in root.glob("*/"))]
     return "" if name in known else perhaps(name, known)
 
 

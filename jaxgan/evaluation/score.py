@@ -9,6 +9,7 @@ __all__ = ["HIGHER_IS_BETTER", "ONE_IS_BEST", "Score"]
 
 HIGHER_IS_BETTER = {"is", "precision", "recall", "density", "coverage", "modes", "quality", "distinct"}
 HIGHER_IS_BETTER |= {"agreement", "class_coverage", "least_class_coverage", "psnr", "ssim", "ms_ssim"}
+HIGHER_IS_BETTER |= {"psnr_y", "ssim_y", "retrieval"}
 ONE_IS_BEST = {"spread"}  # of all others lower is better
 
 
@@ -38,7 +39,7 @@ class Score(NamedTuple):
     def name(self) -> str:
         published, own = TITLES.get(self.key, (self.key, self.key))
         if self.network is None:
-            return own
+            return f"{own}, features of {self.constants['network']}" if self.key == "perceptual" else own
         inception = self.network.name.startswith("inception")
         return f"{published} ({self.network.name})" if inception else f"{own}, classifier features {self.network.name}"
 
@@ -57,8 +58,12 @@ TITLES = {
     "psnr": ("", "PSNR in dB"),
     "ssim": ("", "SSIM"),
     "ms_ssim": ("", "MS-SSIM"),
+    "psnr_y": ("", "PSNR of the luma in dB"),
+    "ssim_y": ("", "SSIM of the luma"),
+    "retrieval": ("", "share whose nearest target is their own, in pixels"),
     "l1": ("", "mean absolute difference of pixels in [0, 1]"),
     "lpips": ("", "LPIPS"),
+    "perceptual": ("", "perceptual distance"),
     "vector_frechet": ("", "Fréchet distance of vectors"),
     "vector_swd": ("", "sliced Wasserstein distance of vectors"),
     "column_wasserstein": ("", "mean Wasserstein distance of a column"),

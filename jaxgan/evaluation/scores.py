@@ -18,7 +18,7 @@ from jaxgan.evaluation.inception_score import inception_score
 from jaxgan.evaluation.kernel import kernel_distance
 from jaxgan.evaluation.modes import mode_coverage, nearest_modes
 from jaxgan.evaluation.neighbours import prdc
-from jaxgan.evaluation.pairs import OF_PAIRS, Perceptual, pair_values
+from jaxgan.evaluation.pairs import NONE, OF_LUMA, OF_PAIRS, Networks, pair_values
 from jaxgan.evaluation.score import HIGHER_IS_BETTER, ONE_IS_BEST, Score
 from jaxgan.evaluation.sliced import sliced_wasserstein
 from jaxgan.evaluation.vectors import vector_scores
@@ -60,7 +60,8 @@ class _Sets(NamedTuple):
     real_labels: np.ndarray | None
     outputs: Callable[[], dict[str, np.ndarray]]
     targets: np.ndarray | None
-    lpips: Perceptual | None
+    networks: Networks
+    border: int
 
     def features(self) -> tuple[np.ndarray, np.ndarray]:
         """Returns the features of the real images, at most as many as there are others, and those of the others."""
@@ -77,7 +78,8 @@ def scores(
     dataset: str = "",
     labels: Labels = (None, None),
     targets: np.ndarray | None = None,
-    lpips: Perceptual | None = None,
+    networks: Networks = NONE,
+    border: int = 0,
     keep: bool = False,
     progress: Progress = lambda count: None,
 ) -> list[Score]:
@@ -91,7 +93,8 @@ def scores(
         "classes" needs both, and they must be the network's classes. "modes" needs those of `real` where it has fewer
         classes than the network tells apart: the modes are then what its classes are read as.
     targets: for scores of pairs, the target of each image, of the shape of `images`; `real` has no part in them.
-    lpips: LPIPS's weights.
+    networks: what scores of pairs in features are computed with, by their names: "lpips" and "perceptual".
+    border: the outermost pixels of images that "psnr_y" and "ssim_y" leave out.
     keep: caches the network's outputs of `images` on the disk too, for real images that are scored as a floor; those of
         `real` always are.
     progress: called with the size of every batch that went through the network.
@@ -127,7 +130,7 @@ def scores(
         extractor: Any = network
         return features_of(extractor, images, progress) if keep else extract(extractor, images, progress)
 
-    sets = _Sets(images, real, network, dataset, progress, *labels, outputs, targets, lpips)
+    sets = _Sets(images, real, network, dataset, progress, *labels, outputs, targets, networks, border)
     found = []
     for metric in metrics:
         used = own.get(metric, network) if metric in OF_FEATURES else None
@@ -314,13 +317,19 @@ def _vectors(sets: _Sets) -> list[Score]:
 def _pairs(metric: str, sets: _Sets) -> list[Score]:
     if sets.targets is None:
         raise ValueError(f"{metric} compares pairs: give the targets of the images")
-    values = pair_values(metric, sets.images, sets.targets, sets.lpips)
+    values = pair_values(metric, sets.images, sets.targets, sets.networks, sets.border)
     finite = values[np.isfinite(values)]  # equal images have an infinite PSNR
     if not len(finite):
         raise ValueError(f"all {len(values)} pairs are of equal images: their {metric} is infinite")
     std = float(finite.std(ddof=1)) if len(finite) > 1 else None
     about: dict[str, Any] = {"equal": len(values) - len(finite)} if len(finite) < len(values) else {}
-    about |= {"network": sets.lpips.name, "sha256": sets.lpips.sha256} if metric == "lpips" and sets.lpips else {}
+    if metric in OF_LUMA:
+        colour = "Y of BT.601, 16 to 235, rounded" if sets.images.shape[-1] == 3 else "grey levels"
+        about |= {"colour": colour, "border": sets.border}
+    if metric == "retrieval":
+        about |= {"of": len(values)}
+    if metric in sets.networks:
+        about |= {"network": sets.networks[metric].name, "sha256": sets.networks[metric].sha256}
     return [Score(metric, float(finite.mean()), len(finite), 0, std, about)]
 
 
@@ -340,6 +349,7 @@ METRICS: dict[str, tuple[int, Callable[[_Sets], list[Score]]]] = {
 # Examples to score, and real ones, that a metric takes at least; of those that aren't here 1 and none.
 LEAST = {
     **dict.fromkeys(("fid", "kid", "diversity", "vectors"), (2, 2)),
+    "retrieval": (2, 0),
     "prdc": (max(K_PRECISION, K_DENSITY) + 1,) * 2,  # as many real ones as there are others are compared
     "swd": (1, 1),
 }

@@ -1,4 +1,7 @@
-"""Similarity of pairs of images, pixel by pixel: PSNR, SSIM and MS-SSIM, for models that turn images into images."""
+"""Similarity of pairs of images, pixel by pixel: PSNR, SSIM and MS-SSIM, for models that turn images into images.
+
+`psnr_y` and `ssim_y` are what super-resolution and restoration are compared by: of the luma, borders cut.
+"""
 
 import functools
 import math
@@ -10,7 +13,7 @@ import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
-__all__ = ["image_pairs", "ms_ssim", "psnr", "ssim"]
+__all__ = ["image_pairs", "luma", "ms_ssim", "psnr", "psnr_y", "ssim", "ssim_y"]
 
 # Wang et al. 2004, section III-C: an 11×11 Gaussian window of standard deviation 1.5; K1 and K2 keep quotients finite.
 WINDOW, SIGMA, K1, K2 = 11, 1.5, 0.01, 0.03
@@ -62,6 +65,50 @@ def ms_ssim(a: ArrayLike, b: ArrayLike, *, data_range: float = 255.0) -> jax.Arr
     """
     a, b = image_pairs(a, b, data_range, smallest=SMALLEST)
     return _each(_ms_ssim, a, b, float(data_range))
+
+
+def psnr_y(a: ArrayLike, b: ArrayLike, *, border: int = 0) -> jax.Array:
+    """Returns the PSNR of the `luma` of pairs of uint8 images `[B, H, W, C]`, C 1 or 3, whose outermost `border` pixels
+    are left out: float32 `[B]` in decibels.
+
+    The protocol of super-resolution, where the border is as wide as the scale, and of restoration, without one: Timofte
+    et al. 2014 (ACCV), section 4, and their code. Errors as in `psnr` and `luma`; ValueError too where the border
+    leaves nothing."""
+    return psnr(*_inner_lumas(a, b, border, 1))
+
+
+def ssim_y(a: ArrayLike, b: ArrayLike, *, border: int = 0) -> jax.Array:
+    """Returns the SSIM of the `luma` of pairs of uint8 images, borders cut as in `psnr_y`: float32 `[B]` in [-1, 1].
+
+    Errors as in `psnr_y`; ValueError too where less than 11×11 pixels are left."""
+    return ssim(*_inner_lumas(a, b, border, WINDOW))
+
+
+def luma(images: ArrayLike) -> jax.Array:
+    """Returns the luma of images, uint8 `[B, H, W, 3]` to uint8 `[B, H, W, 1]` from 16 to 235: Y of ITU-R BT.601,
+    rounded, as MATLAB's `rgb2ycbcr` has it. Images of one channel are grey levels already, and stay as they are.
+    ValueError for others."""
+    images = jnp.asarray(images)
+    if images.dtype != jnp.uint8 or images.ndim != 4 or images.shape[-1] not in (1, 3):
+        raise ValueError(f"luma is of uint8 images [B, H, W, 1 or 3], got {images.dtype} {list(images.shape)}")
+    if images.shape[-1] == 1:
+        return images
+    # 16 + (65.481 R + 128.553 G + 24.966 B) / 255, in whole numbers: no half is rounded by chance.
+    red, green, blue = (images[..., c : c + 1].astype(jnp.int32) for c in range(3))
+    return (16 + (65481 * red + 128553 * green + 24966 * blue + 127500) // 255000).astype(jnp.uint8)
+
+
+def _inner_lumas(a: ArrayLike, b: ArrayLike, border: int, least: int) -> tuple[jax.Array, jax.Array]:
+    """Returns both lumas without their outermost `border` pixels."""
+    a, b = image_pairs(a, b)
+    height, width = (side - 2 * border for side in a.shape[1:3])
+    if border < 0 or min(height, width) < least:
+        raise ValueError(
+            f"without a border of {border} pixels, images of {a.shape[1]}×{a.shape[2]} pixels are smaller than "
+            f"{least}×{least}"
+        )
+    inside = slice(border, border + height), slice(border, border + width)
+    return luma(a)[:, *inside], luma(b)[:, *inside]
 
 
 def image_pairs(

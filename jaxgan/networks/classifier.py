@@ -6,21 +6,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxgan.networks.layers import BatchNorm, Conv
+from jaxgan.networks.layers import BatchNorm, Conv, halved
 
 __all__ = ["Classifier"]
 
 FEW = 16  # channels; for fewer, a CPU is faster with patches than with XLA's own convolution
-
-
-def _halved(x: jax.Array) -> jax.Array:
-    """Returns the largest of every 2×2 pixels; an odd last row or column is left out. On a CPU its gradient is several
-    times as fast as that of XLA's pooling."""
-    height, width = x.shape[1] // 2 * 2, x.shape[2] // 2 * 2
-    x = x[:, :height, :width]
-    upper, lower = x[:, ::2], x[:, 1::2]
-    rows = jnp.maximum(upper, lower)
-    return jnp.maximum(rows[:, :, ::2], rows[:, :, 1::2])
 
 
 class Classifier(nn.Module):
@@ -30,7 +20,8 @@ class Classifier(nn.Module):
 
     For every width a 3×3 convolution with 2×2 max pooling, batch norm and ReLU, then `depth` residual ones without
     pooling; the mean over all pixels; a dense layer. It takes images of 2^n pixels a side and more, where n is the
-    number of widths.
+    number of widths. The maps at the end of each width, `[B, H / 2^i, W / 2^i, widths[i - 1]]`, are among the
+    "intermediates" as `block1`, `block2`, ....
     """
 
     widths: Sequence[int]
@@ -49,9 +40,10 @@ class Classifier(nn.Module):
             return nn.Conv(features, (3, 3), padding=1, use_bias=False, kernel_init=init)(x)
 
         x = image
-        for width, depth in zip(self.widths, self.depths, strict=True):
-            x = normalised(_halved(three(x, width)))
+        for i, (width, depth) in enumerate(zip(self.widths, self.depths, strict=True), 1):
+            x = normalised(halved(three(x, width)))
             for _ in range(depth):
                 x = x + normalised(three(x, width))
+            self.sow("intermediates", f"block{i}", x)
         features = jnp.mean(x, axis=(1, 2))
         return {"features": features, "logits": nn.Dense(self.classes)(features)}

@@ -2,11 +2,12 @@
 
 `UNet` and `PatchDiscriminator` are pix2pix's, Isola et al. 2017 (arXiv 1611.07004), section 6.1; `ResNetGenerator` is
 CycleGAN's, Zhu et al. 2017 (arXiv 1703.10593), section 7.2, after Johnson et al. 2016 (arXiv 1603.08155). Where paper
-and the authors' PyTorch code differ, they are as in the code. Weights are from
-N(0, 0.02), norms' scales from N(1, 0.02).
+and the authors' PyTorch code differ, they are as in the code, but for two things: instance norms learn a scale and a
+bias (there they don't), and dropout is no part of drawing (there it is; the paper found little variety in it). Weights
+are from N(0, 0.02), norms' scales from N(1, 0.02).
 
-Generators take images of any height and width: these are mirrored at the lower and right edge up to a multiple of what
-the network halves them by, and what comes out is cut back.
+Generators take images of any height and width, from 1×1 on: these are mirrored at the lower and right edge up to a
+multiple of what the network halves them by, and what comes out is cut back.
 """
 
 import flax.linen as nn
@@ -44,9 +45,10 @@ class UNet(nn.Module):
     which is also given what the halving of its size has made. Widths double from `features` to eight times as many.
 
     depth: 8 is the paper's, for 256 pixels; an image is padded to a multiple of 2^depth.
-    dropout: of the doublings at full width but the first, `depth` - 5 of them.
+    dropout: of the doublings at full width but the first, `depth` - 5 of them; fewer than six halvings have none.
     conv, up: make the convolutions that halve, and the transposed ones that double. norm: behind all but the first and
-    the last of each.
+    the last of those that halve, and all but the last that double.
+    ValueError for a depth below 1.
     """
 
     channels: int
@@ -58,8 +60,20 @@ class UNet(nn.Module):
     up: Layer = ConvTranspose
     norm: Layer | None = BatchNorm
 
+    @property
+    def reach(self) -> int:
+        """Returns how many pixels to each side of a pixel have a say in what becomes of it, 3·(2^depth - 1), where the
+        norm looks at none, as in evaluation batch normalisation.
+
+        A convolution that halves reaches from pixel i of its output to 2i - 1 and 2i + 2, so that the innermost i is
+        made of 2^depth·i - (2^depth - 1) onwards; a doubling reaches from pixel i to (i - 1) / 2 rounded down, so that
+        the last pixel that is made of the innermost i is 2^depth·(i + 2) - 2."""
+        return 3 * (2**self.depth - 1)
+
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
+        if self.depth < 1:
+            raise ValueError(f"depth must be at least 1, got {self.depth}")
         x, cut = pad_to_multiple(x, 2**self.depth)
         widths, dtype = [self.features * min(2**i, 8) for i in range(self.depth)], self.dtype
         passed = []
@@ -87,7 +101,8 @@ class ResNetGenerator(nn.Module):
     two convolutions each that are added to their input, as many doublings, a 7×7 convolution. Borders are mirrored.
 
     The paper has 9 blocks for 256 pixels and 6 for 128, and halves twice; an image is padded to a multiple of
-    2^halvings. conv, up, norm: as for `UNet`; norm is behind every convolution but the last."""
+    2^halvings, twice that at least, which the blocks' mirrored borders need. conv, up, norm: as for `UNet`; norm is
+    behind every convolution but the last."""
 
     channels: int
     features: int = 64
@@ -100,7 +115,7 @@ class ResNetGenerator(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
-        x, cut = pad_to_multiple(x, 2**self.halvings)
+        x, cut = pad_to_multiple(x, 2**self.halvings, least=max(4, 2 ** (self.halvings + 1)))
         how = {"use_bias": needs_bias(self.norm), "kernel_init": _weights, "dtype": self.dtype}
         mirrored = {**how, "padding_mode": "reflect"}
 
@@ -128,8 +143,10 @@ class PatchDiscriminator(nn.Module):
     [...]}`: a logit for each patch of `patch` pixels a side, which overlap, and the activations of all layers but the
     last, float32.
 
-    patch: one of `PATCHES`: 1, 16, 34, 70 (the papers'), 142 or 286. An image may be smaller than a patch.
+    patch: one of `PATCHES`: 1, 16, 34, 70 (the papers'), 142 or 286. An image may be smaller than a patch, whose rest
+        lies beyond its edges then, down to 6, 12, 24, 48 and 96 pixels a side.
     conv: makes the convolutions. norm: behind all but the first and the last; gradient penalties need None.
+    ValueError for another patch, a smaller image, and a source of another size.
     """
 
     features: int = 64
@@ -143,6 +160,12 @@ class PatchDiscriminator(nn.Module):
         if self.patch not in PATCHES:
             raise ValueError(f"patch must be one of {', '.join(map(str, PATCHES))}, got {self.patch}")
         halvings = PATCHES[self.patch]
+        least = 3 * 2**halvings if halvings else 1
+        if min(image.shape[1:3]) < least:
+            size = "×".join(map(str, image.shape[1:3]))
+            raise ValueError(f"patches of {self.patch} pixels need images of {least} pixels a side or more, got {size}")
+        if source is not None and source.shape[1:3] != image.shape[1:3]:
+            raise ValueError(f"image and source must be of one size, got {image.shape} and {source.shape}")
         kernel, padding = (4, 1) if halvings else (1, 0)  # single pixels are judged by convolutions of 1×1
         x = image if source is None else jnp.concatenate([image, source], axis=-1)
         activations = []

@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from jaxgan.data.sources.pictures import suffixes
 from jaxgan.data.sources.source import MAX_PIXELS, decode
 from jaxgan.printable import listed, printable, said_by
 
-__all__ = ["FolderSource", "folder"]
+__all__ = ["FolderSource", "Pictures", "folder", "left_out", "pictures_in"]
 
 # Folders and files, in lower case, that systems and programs put beside one's own, and that no picture or class is.
 MACHINES = {
@@ -218,12 +219,21 @@ def _is_of_a_system(name: str) -> bool:
     return name.startswith((".", "__MACOSX")) or name.lower() in MACHINES
 
 
-def folder(path: Path) -> FolderSource:
-    """Opens the pictures in a folder or zip archive, in the order of their names. The subfolders are the classes,
-    sorted by name; pictures may be at any depth below them. Hidden files, those that systems make by themselves (such
-    as thumbnails), and files without the suffix of a picture, are left out; the last are counted in `left_out`.
+class Pictures(NamedTuple):
+    """What is in a folder, or in a zip archive that was last changed at `changed`: the paths below it of pictures, in
+    the order of their names, and of all files and folders of one's own; how many files are no pictures, by suffix."""
 
-    DataError where there is no picture, or where some are in subfolders and some beside them."""
+    pictures: list[PurePosixPath]
+    ones_own: list[PurePosixPath]
+    folders: list[str]
+    others: collections.Counter[str]
+    changed: int
+
+
+def pictures_in(path: Path, kind: str = "folder") -> Pictures:
+    """Finds the pictures in a folder or zip archive. Hidden files, those that systems make by themselves (such as
+    thumbnails), and files without the suffix of a picture, are left out. DataError, which calls the set `kind:path`,
+    where there is no picture."""
     changed = 0
     try:
         if path.is_dir():
@@ -233,9 +243,9 @@ def folder(path: Path) -> FolderSource:
         elif path.exists():
             raise DataError(f"{path} is neither a folder nor a zip archive that can be read (it is no regular file)")
         else:
-            raise DataError(f"folder:{path} is not there; give the path of a folder of pictures")
+            raise DataError(f"{kind}:{path} is not there; give the path of a folder of pictures")
     except OSError as error:
-        raise DataError(f"folder:{path} can't be read ({str(error)[:500]})") from error
+        raise DataError(f"{kind}:{path} can't be read ({str(error)[:500]})") from error
     ones_own = [file for file in map(PurePosixPath, found) if not any(map(_is_of_a_system, file.parts))]
     pictures = sorted(file for file in ones_own if file.suffix.lower() in suffixes())
     others = collections.Counter(file.suffix.lower() for file in ones_own if file.suffix.lower() not in suffixes())
@@ -244,6 +254,16 @@ def folder(path: Path) -> FolderSource:
         raise DataError(
             f"{path} holds no pictures ({len(found)} other files){there}; known are {', '.join(suffixes())}"
         )
+    return Pictures(pictures, ones_own, folders, others, changed)
+
+
+def folder(path: Path) -> FolderSource:
+    """Opens the pictures in a folder or zip archive, in the order of their names. The subfolders are the classes,
+    sorted by name; pictures may be at any depth below them. What `pictures_in` leaves out is counted in `left_out`, as
+    far as it is one's own.
+
+    DataError where there is no picture, or where some are in subfolders and some beside them."""
+    pictures, ones_own, folders, others, changed = pictures_in(path)
     # An archive of a folder usually has that folder as its only top.
     tops = {file.parts[0] for file in pictures}
     wrapped = bool(changed) and len(tops) == 1 and all(len(file.parts) > 1 for file in pictures)
@@ -267,7 +287,7 @@ def folder(path: Path) -> FolderSource:
         labels,
         tuple(map(printable, names)),
         changed,
-        _left_out(others, [name for name in empty if names and not _is_of_a_system(name)]),
+        left_out(others, [name for name in empty if names and not _is_of_a_system(name)]),
     )
 
 
@@ -279,7 +299,7 @@ def _counted(others: collections.Counter[str]) -> str:
     return ", ".join(each) + (f" and {len(others) - SHOWN} other suffixes" if len(others) > SHOWN else "")
 
 
-def _left_out(others: collections.Counter[str], empty: Iterable[str]) -> str:
+def left_out(others: collections.Counter[str], empty: Iterable[str] = ()) -> str:
     """Describes the files without the suffix of a picture, and the subfolders without any picture; empty where there
     are none."""
     parts = [f"{others.total():,} files that are no pictures by their suffix: {_counted(others)}"] if others else []

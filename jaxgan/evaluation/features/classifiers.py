@@ -26,7 +26,16 @@ from jaxgan.data.npz import read_npz
 from jaxgan.evaluation.features.network import FeatureNetwork
 from jaxgan.networks.classifier import Classifier
 
-__all__ = ["CLASSIFIERS", "PackagedClassifier", "classifier_features", "from_file", "packed", "read_stacked"]
+__all__ = [
+    "CLASSIFIERS",
+    "PackagedClassifier",
+    "checked",
+    "classifier_features",
+    "from_file",
+    "packed",
+    "read_stacked",
+    "variables_of",
+]
 
 WEIGHTS = Path(__file__).with_name("weights")
 
@@ -81,6 +90,12 @@ def classifier_features(name: str) -> FeatureNetwork:
     are missing or are not those of this version of jaxgan."""
     if name not in CLASSIFIERS:
         raise ValueError(f"no packaged classifier is called {name!r}; there are {' and '.join(CLASSIFIERS)}")
+    return from_file(name, checked(name))
+
+
+def checked(name: str) -> Path:
+    """Returns the file of weights of the packaged classifier called `name`; ValueError where it is missing or is not
+    that of this version of jaxgan."""
     path, expected = WEIGHTS / f"{name}.npz", CLASSIFIERS[name].sha256
     try:
         found = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -88,19 +103,26 @@ def classifier_features(name: str) -> FeatureNetwork:
         raise ValueError(f"{path} can't be read ({error.strerror}); install jaxgan again, it brings it") from None
     if found != expected:
         raise ValueError(f"{path} is damaged: its SHA-256 is {found}, not {expected}; install jaxgan again")
-    return from_file(name, path)
+    return path
 
 
-def from_file(name: str, path: Path) -> FeatureNetwork:
-    """Returns the packaged classifier called `name` with the weights in the file `path`, which `packed` made, whatever
-    their hash. ValueError for a damaged file."""
+def variables_of(path: Path) -> dict[str, Any]:
+    """Returns the variables of a `Classifier`, float32, from a file that `packed` made. ValueError for a damaged
+    one."""
     stored = path.read_bytes()
     try:
         found = read_npz(io.BytesIO(stored), len(stored), "the file has")  # `packed` doesn't compress
     except ValueError as error:
         raise ValueError(f"{path} can't be read as weights ({error})") from None
     arrays = {key: array.astype(np.float32) for key, array in found.items() if key != "about"}
-    packaged, variables = CLASSIFIERS[name], unflatten_dict(arrays, sep="/")
+    return unflatten_dict(arrays, sep="/")
+
+
+def from_file(name: str, path: Path) -> FeatureNetwork:
+    """Returns the packaged classifier called `name` with the weights in the file `path`, which `packed` made, whatever
+    their hash. ValueError for a damaged file."""
+    packaged, variables = CLASSIFIERS[name], variables_of(path)
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
 
     def apply(images: jax.Array) -> dict[str, jax.Array]:
         # GPUs and TPUs would otherwise round to 10 bits or fewer.
@@ -108,7 +130,7 @@ def from_file(name: str, path: Path) -> FeatureNetwork:
             outputs: Any = packaged.module.apply(variables, _fitted(name, images), train=False)
         return dict(outputs)
 
-    return FeatureNetwork(name, hashlib.sha256(stored).hexdigest(), packaged.resize, packaged.module.classes, apply)
+    return FeatureNetwork(name, sha256, packaged.resize, packaged.module.classes, apply)
 
 
 def _fitted(name: str, images: jax.Array) -> jax.Array:

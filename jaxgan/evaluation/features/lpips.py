@@ -12,13 +12,13 @@ import numpy as np
 from jax import lax
 from jax.typing import ArrayLike
 
+from jaxgan.evaluation.features.perceptual import check_signed
 from jaxgan.evaluation.features.torch_weights import read_weights
 from jaxgan.evaluation.similarity import image_pairs
 
 __all__ = ["load_lpips"]
 
 PAIRS = 16  # in memory at a time, with their features
-BEYOND = 10  # a generator without tanh may overshoot [-1, 1]; images from 0 to 255 don't stay below this
 # ImageNet's mean and deviation on the scale of [-1, 1], as the `lpips` package rounds them.
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
 
@@ -130,11 +130,8 @@ def _distance(net: str, weights: Mapping[str, jax.Array], a: ArrayLike, b: Array
     a, b = image_pairs(a, b, smallest=NETWORKS[net].smallest)
     if a.shape[3] != 3:
         raise ValueError(f"expected images of 3 channels, got {a.shape[3]} (grey ones: repeat the channel)")
-    for x in (a, b):
-        if not jnp.issubdtype(x.dtype, jnp.floating):
-            raise ValueError(f"expected floats in [-1, 1], got {x.dtype} (uint8 images: x / 127.5 - 1)")
-        if not isinstance(x, jax.core.Tracer) and (most := float(jnp.abs(x).max())) > BEYOND:
-            raise ValueError(f"expected floats in [-1, 1], got values up to {most:g} (0 to 255: x / 127.5 - 1)")
+    check_signed(a)
+    check_signed(b)
     return _each(net, weights, a, b)
 
 

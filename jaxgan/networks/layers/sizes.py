@@ -31,10 +31,15 @@ def pixel_unshuffle(x: jax.Array, factor: int) -> jax.Array:
     return x.reshape(b, h, w, c * factor**2)
 
 
-def pad_to_multiple(x: jax.Array, multiple: int) -> tuple[jax.Array, Callable[[jax.Array], jax.Array]]:
-    """Returns images `[B, H, W, C]`, mirrored below and to the right until `multiple` divides height and width, and a
-    function that cuts images of the padded size back to `[B, H, W, ...]`."""
+def pad_to_multiple(x: jax.Array, multiple: int, least: int = 1) -> tuple[jax.Array, Callable[[jax.Array], jax.Array]]:
+    """Returns images `[B, H, W, C]`, mirrored below and to the right until `multiple` divides height and width and both
+    are at least `least`, and a function that cuts images of the padded size back to `[B, H, W, ...]`. The mirror
+    repeats the outermost pixel, and an image that is smaller than what is added is mirrored again and again. ValueError
+    for images without pixels, and a multiple below 1."""
     height, width = x.shape[1:3]
-    more = -height % multiple, -width % multiple
+    if multiple < 1 or not height or not width:
+        raise ValueError(f"expected a multiple of at least 1 and images with pixels, got {multiple} and {x.shape}")
+    smallest = least + -least % multiple
+    more = [max(smallest, side + -side % multiple) - side for side in (height, width)]
     padded = jnp.pad(x, ((0, 0), (0, more[0]), (0, more[1]), (0, 0)), mode="symmetric") if any(more) else x
     return padded, lambda y: y[:, :height, :width]

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import jax
@@ -110,10 +110,16 @@ def optimizer(options: OptimizerOptions, eps_root: float = 0.0) -> optax.Gradien
     return parts[0] if len(parts) == 1 else optax.chain(*parts)
 
 
-def hyper(options: OptimizerOptions) -> dict[str, float]:
+def hyper(
+    options: OptimizerOptions,
+    generators: Sequence[str] = ("generator",),
+    discriminators: Sequence[str] = ("discriminator",),
+) -> dict[str, float]:
     """Returns rates and averaging by name, as `GANState.create` takes them; an experiment adds the weights of its
-    terms. Two rates are the two time scales of Heusel et al. 2017 (arXiv 1706.08500)."""
-    own = {"generator": options.generator_learning_rate, "discriminator": options.discriminator_learning_rate}
+    terms. generators, discriminators: the players that learn at the generator's rate, and at the discriminator's. Two
+    rates are the two time scales of Heusel et al. 2017 (arXiv 1706.08500)."""
+    own = dict.fromkeys(generators, options.generator_learning_rate)
+    own |= dict.fromkeys(discriminators, options.discriminator_learning_rate)
     rates = {f"{player}/learning_rate": options.learning_rate if rate is None else rate for player, rate in own.items()}
     return {**rates, "ema_half_life": options.ema_half_life}
 

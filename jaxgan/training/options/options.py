@@ -39,6 +39,8 @@ class Options(DataOptions, OptimizerOptions, EvaluationOptions, DeviceOptions):
     OWN_GROUP: ClassVar[str] = "networks and terms, this experiment's own"
     TAKES: ClassVar[str | None] = None
     """The kind of examples that an experiment takes, "image", "points" or "vectors"; None for any."""
+    SETS: ClassVar[tuple[str, ...]] = ()
+    """The names of the sets that an experiment takes, where it takes several."""
 
     preset: str = "laptop"
     """Defaults of the other options: laptop; smoke, for tests; of some experiments paper."""
@@ -84,7 +86,8 @@ class Options(DataOptions, OptimizerOptions, EvaluationOptions, DeviceOptions):
     MAY_CHANGE = (
         *("preset", "steps", "workdir", "checkpoint_every", "sample_every", "fresh", "dry_run"),
         *("dataset", "data_dir", "skip_bad_images", "workers"),
-        *("metrics", "feature_network", "inception_weights", "lpips_weights", "eval_every", "eval_count"),
+        *("metrics", "feature_network", "inception_weights", "lpips_weights", "perceptual_network"),
+        *("eval_every", "eval_count"),
         *("devices", "shard_parameters", "deterministic", "coordinator", "processes", "process"),
         "schedule_images",  # what it comes to may not differ
     )

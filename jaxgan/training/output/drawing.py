@@ -22,6 +22,7 @@ State = Any  # a pytree with `step` and `key`
 Drawn = dict[str, np.ndarray]
 DRAWN = 256  # examples at a time, of all members together
 OF_A_CLASS = 8  # columns of a picture with a class a row
+COPIES = ("bicubic", "source")  # outputs that stand for what a translator is given, the first that is there
 TRACED = 8  # examples on which it is found out what a sample depends on; nothing is computed
 GOLDEN = np.uint64(2654435769)  # 2^32 divided by the golden ratio
 
@@ -77,6 +78,17 @@ class Drawing:
         target = self.gan.pairs.get(output)
         pair = drawn[output], None if target is None else drawn[target]
         return pair if member is None else (pair[0][member], None if pair[1] is None else pair[1][member])
+
+    def copied(
+        self, output: str, drawn: Drawn, member: int | None = None
+    ) -> tuple[str, np.ndarray] | tuple[None, None]:
+        """Returns what an output's target is compared with instead of the output, to see what a translator adds: name
+        and examples of an output called as one of COPIES that has the target's shape; None where there is none."""
+        target = self.gan.pairs.get(output)
+        for name in COPIES:
+            if target is not None and name in drawn and drawn[name].shape == drawn[target].shape:
+                return name, drawn[name] if member is None else drawn[name][member]
+        return None, None
 
     @property
     def twins(self) -> dict[str, str]:

@@ -16,7 +16,18 @@ from jaxgan.state import ROLES, GANState, TrainState
 from jaxgan.training.errors.usage import UsageError, refusals
 from jaxgan.training.recipe.data_spec import DataSpec
 
-__all__ = ["GAN", "Build", "Sample", "Translation", "Weights", "build_gan", "generate_with", "init_with", "sample_with"]
+__all__ = [
+    "GAN",
+    "Build",
+    "Reading",
+    "Sample",
+    "Translation",
+    "Weights",
+    "build_gan",
+    "generate_with",
+    "init_with",
+    "sample_with",
+]
 
 State = Any  # a pytree with `step` and `key`
 Example = jax.Array | jax.ShapeDtypeStruct
@@ -50,6 +61,18 @@ class Translation(NamedTuple):
     multiple: int = 1
 
 
+class Reading(NamedTuple):
+    """How a classifier reads an output of a GAN that was made of examples with labels.
+
+    of: of several sets, the one whose example the output was made of, and whose label it should be read as.
+    shown: `images -> images`, float32 `[N, H, W, C]` in [-1, 1], pure: what the classifier is shown instead, such as
+        the inverse of a known mapping. None for the output itself.
+    """
+
+    of: str = ""
+    shown: Callable[[jax.Array], jax.Array] | None = None
+
+
 class GAN(NamedTuple):
     """All that the loop knows of a GAN.
 
@@ -66,6 +89,7 @@ class GAN(NamedTuple):
     pairs: by an output's name that of the output that it should be equal to, example by example: `{"image": "target"}`.
     frozen: by name the networks that the iteration closes over and nobody trains; a continued run must have the same.
     translations: by an output's name how whole pictures become such; empty where nothing is translated.
+    readings: by an output's name how a classifier reads it; where it is empty, outputs are read as they are.
     """
 
     init: Callable[[jax.Array], State]
@@ -75,6 +99,7 @@ class GAN(NamedTuple):
     pairs: Mapping[str, str] = MappingProxyType({})
     frozen: Mapping[str, Frozen] = MappingProxyType({})
     translations: Mapping[str, Translation] = MappingProxyType({})
+    readings: Mapping[str, Reading] = MappingProxyType({})
 
     def taken(self, name: str | None = None) -> int:
         """Returns how many examples an iteration takes of a set, by default the most of any."""

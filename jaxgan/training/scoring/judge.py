@@ -58,7 +58,7 @@ class Judge:
     ) -> list[dict[str, Any]]:
         """Returns the records of images' scores. asked: the labels that they were asked for by, `[N]`. targets, keep:
         as in `scores`. about: what the images are. UsageError where they can't be scored."""
-        metrics, network, dataset, lpips = self.measure
+        metrics, network, dataset, of_pairs, border = self.measure
         try:
             with progress_bar(None, "looking at images") as bar:
                 found = scores(
@@ -66,7 +66,8 @@ class Judge:
                     dataset=dataset,
                     labels=(asked, self.labels),
                     targets=targets,
-                    lpips=lpips,
+                    networks=of_pairs,
+                    border=border,
                     keep=keep,
                     progress=bar.update,
                 )

@@ -75,8 +75,9 @@ def _report(
     compared, others = np.split(real, 2)
 
     def score(images: np.ndarray, targets: np.ndarray | None = None) -> list[Score]:
-        metrics, network, dataset, lpips = measure
-        how: dict[str, Any] = {"dataset": dataset, "labels": (None, labels), "targets": targets, "lpips": lpips}
+        metrics, network, dataset, of_pairs, border = measure
+        how: dict[str, Any] = {"dataset": dataset, "labels": (None, labels), "targets": targets}
+        how |= {"networks": of_pairs, "border": border}
         return scores(metrics[:1], network, images, compared, **how)
 
     def of_member(number: int) -> list[Score]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxgan.evaluation.pairs import OF_LUMA
 from jaxgan.training.checkpoints.checkpoints import BEST, Checkpoints
 from jaxgan.training.compiled.program import all_finite
 from jaxgan.training.distributed import processes
@@ -76,6 +77,8 @@ class Monitor:
         for name, measure in self.measures.items():
             network, judge = measure.network and (measure.network.name, measure.network.sha256), self.judges[name]
             made_by += [measure.metrics, network, self.count, judge.about["content"], len(judge.real)]
+            made_by += [measure.networks[metric][:2] for metric in measure.metrics if metric in measure.networks]
+            made_by += [measure.border] if set(measure.metrics) & set(OF_LUMA) else []
         made_by += [about] if (about := self.drawing.about()) else []
         return hashlib.sha256(json.dumps(made_by).encode()).hexdigest()[:16]
 

@@ -113,7 +113,15 @@ def test_every_score_of_a_translator(tmp_path):
         images, targets = (drawn[name][record["member"]] for name in ("image", "target"))
         assert record["value"] == pytest.approx(psnr(images, targets), rel=1e-6)
     found, _ = evaluate.of_run(evaluate.Options(run=tmp_path / "run", count=20), tmp_path / "run", PAIRS)
-    assert list(dict.fromkeys(record["key"] for record in found)) == ["swd", "distinct", "spread", "psnr", "ssim", "l1"]
+    assert list(dict.fromkeys(record["key"] for record in found)) == [
+        "swd",
+        "distinct",
+        "spread",
+        "psnr",
+        "ssim",
+        "l1",
+        "perceptual",
+    ]
 
 
 def test_scores_of_pairs_are_refused_where_there_are_none(tmp_path):
