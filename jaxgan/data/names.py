@@ -109,6 +109,7 @@ def _toy(name: str) -> DataSet:
 BY_NAME: dict[str, Callable[[], Source]] = {
     "digits": digits,
     "photographs": _photographs,
+    "slanted_digits": lambda: dataclasses.replace(slanted_mnist(digits()), name="slanted_digits"),
     "diabetes": diabetes,
     "ring": lambda: _toy("ring"),
     "grid": lambda: _toy("grid"),
