@@ -144,6 +144,10 @@ def test_what_does_not_fit_is_told_in_a_line():
     with pytest.raises(UsageError, match="--patch 70 needs images of at least 24 pixels a side, got 8x8"):
         pix2pix.build(options_of("--patch", "70"), spec)
     pix2pix.build(options_of("--patch", "70", "--adversarial", "0"), spec)
+    words = "--depth 4 halves images of 8x8 pixels further than to one; give at most 3"
+    with pytest.raises(UsageError, match=words):
+        pix2pix.build(options_of("--depth", "4"), spec)
+    pix2pix.build(options_of("--depth", "3"), spec)
     with pytest.raises(UsageError, match="alone has no sources, and this experiment makes none: take --dataset glyphs"):
         pix2pix_glyphs.build(options_of(module=pix2pix_glyphs), DataSpec.of(data.from_arrays("alone", images)))
     several = DataSpec("a,b", 4, sets={"a": spec, "b": spec})
