@@ -20,6 +20,7 @@ run it.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal
 
@@ -127,12 +128,17 @@ def pairs_of(options: Options, data: DataSpec) -> Pairs:
 
 def networks(options: PairedOptions, shape: tuple[int, ...], source: tuple[int, ...]) -> dict[str, nn.Module]:
     """Returns the players' modules by name, for images and sources `(H, W, C)`. UsageError for sources of another size,
-    and images too small for a patch."""
+    and images too small for a patch or so many halvings."""
     (height, width, channels), dtype = shape, options.compute_dtype
     if source[:2] != shape[:2]:
         raise UsageError(
             f"images are of {height}x{width} pixels and their sources of {source[0]}x{source[1]}, and this experiment "
             "needs one size: --image-size 64, for example, brings both to it"
+        )
+    most = max(1, math.ceil(math.log2(max(height, width))))
+    if options.generator == "unet" and options.depth > most:
+        raise UsageError(
+            f"--depth {options.depth} halves images of {height}x{width} pixels further than to one; give at most {most}"
         )
     modules: dict[str, nn.Module] = {
         "unet": UNet(channels, options.features, options.depth, options.dropout, dtype),

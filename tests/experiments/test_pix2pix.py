@@ -17,6 +17,7 @@ from jaxgan.training import DataSpec, UsageError
 from jaxgan.training.compiled.program import decode_examples
 from jaxgan.training.options.data import real_transform
 from jaxgan.training.options.parsing import parse
+from jaxgan.training.recipe.members import ensemble_of, members_of
 
 SMALL = ["--features", "2", "--depth", "2", "--image-size", "8", "--batch-size", "4", "--preset", "smoke"]
 RATES = {"generator/learning_rate": 0.25, "discriminator/learning_rate": 0.5, "ema_half_life": 0.0}
@@ -144,6 +145,10 @@ def test_what_does_not_fit_is_told_in_a_line():
     with pytest.raises(UsageError, match="--patch 70 needs images of at least 24 pixels a side, got 8x8"):
         pix2pix.build(options_of("--patch", "70"), spec)
     pix2pix.build(options_of("--patch", "70", "--adversarial", "0"), spec)
+    words = "--depth 4 halves images of 8x8 pixels further than to one; give at most 3"
+    with pytest.raises(UsageError, match=words):
+        pix2pix.build(options_of("--depth", "4"), spec)
+    pix2pix.build(options_of("--depth", "3"), spec)
     with pytest.raises(UsageError, match="alone has no sources, and this experiment makes none: take --dataset glyphs"):
         pix2pix_glyphs.build(options_of(module=pix2pix_glyphs), DataSpec.of(data.from_arrays("alone", images)))
     several = DataSpec("a,b", 4, sets={"a": spec, "b": spec})
@@ -212,6 +217,23 @@ def test_whole_pictures_are_translated_as_samples_are(generator):
         np.testing.assert_allclose(made, drawn[weights]["image"], rtol=1e-5, atol=1e-6)
         assert made.shape == (2, 7, 10, 3)
     assert np.abs(drawn["ema"]["image"] - drawn["raw"]["image"]).max() > 1e-3
+
+
+def test_several_gans_draw_source_image_and_target_in_this_order():
+    options, found = options_of("--adversarial", "0", "--seeds", "2"), pairs(2)
+    gan = pix2pix.build(options, DataSpec.of(found))
+    ensemble = ensemble_of(gan, members_of(options))
+    state = jax.jit(ensemble.init)(jax.random.key(0))
+    examples = {name: Image().decode(jnp.asarray(found.arrays[name])) for name in ("image", "source")}
+    orders = []
+
+    def sample(state):
+        drawn = ensemble.sample(state, examples, jax.random.split(jax.random.key(0), 2))
+        orders.append(list(drawn))
+        return drawn
+
+    drawn = jax.eval_shape(sample, state)
+    assert orders == [["source", "image", "target"]] and drawn["image"].shape == (2, 2, 8, 8, 3)
 
 
 def test_pictures_with_sources_of_their_own_have_no_degradation():

@@ -133,3 +133,26 @@ def test_whole_pictures_are_torn_as_examples_are(drawn):
     gan, _, stored = drawn
     torn = gan.translations["image"].degrade(decoded(stored["target"]), jax.random.split(jax.random.key(1), 6))
     np.testing.assert_array_equal(Image().encode(torn), stored["source"])
+
+
+def test_shares_of_a_batch_are_torn_and_learned_as_the_batch_is():
+    """By gradient descent: the same hole for an example wherever it lies, and the same means."""
+    image = jnp.asarray(np.random.default_rng(2).uniform(-1, 1, (6, 16, 16, 1)), jnp.float32)
+    options, tx = options_of(), optax.identity()
+    players = {
+        "generator": plain_player(lambda w, source: w * jnp.ones_like(source), jnp.float32(0.3), tx),
+        "discriminator": plain_player(lambda a, image, source: {"logits": a * image.mean(-1)}, jnp.float32(0.8), tx),
+    }
+    rates = {"generator/learning_rate": 0.5, "discriminator/learning_rate": 0.5, "ema_half_life": 0.0}
+    weights = {"l1": 1.0, "adversarial": 1.0}
+    state = GANState.of(jax.random.key(0), players, averaged=["generator"], hyper=rates | weights)
+    pairs = repair.pairs_of(options)
+    whole, metrics = jax.jit(pix2pix.make_iteration(options, pairs))(state, {"image": image})
+    step = pix2pix.make_iteration(options, pairs, axis_name="data")
+    shared = jax.jit(jax.vmap(step, axis_name="data", in_axes=(None, 0), out_axes=None, axis_size=3))
+    after, again = shared(state, {"image": image.reshape(3, 2, 16, 16, 1)})
+    for name in players:
+        np.testing.assert_allclose(after.players[name].params, whole.players[name].params, rtol=1e-5)
+    assert metrics.keys() == again.keys()
+    for name, value in metrics.items():
+        np.testing.assert_allclose(again[name], value, rtol=1e-5, atol=1e-6, err_msg=name)
