@@ -44,7 +44,7 @@ def build(options, spec):
         return State(jnp.int32(0), key, 0.3 + 0.2 * jax.random.uniform(key))
 
     def iteration(state, batch):
-        return state.replace(step=state.step + 1), {"generator/loss": jnp.abs(state.weight)}
+        return state.replace(step=state.step + 1, weight=0.7 * state.weight), {"generator/loss": jnp.abs(state.weight)}
 
     def sample(state, examples, keys, *, weights="ema"):
         target = examples["image"]

@@ -37,7 +37,12 @@ def a_run(folder, channels=3, **more):
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pictures")
+    return a_folder(tmp_path_factory.mktemp("pictures"))
+
+
+def a_folder(path):
+    folder = path / "pictures"
+    folder.mkdir()
     for i, size in enumerate([(41, 50), (32, 33)]):
         Image.fromarray(scene(*size, seed=i)).save(folder / f"{i}.png")
     return folder
@@ -113,6 +118,18 @@ def imresized(image, size):
     margin = round(16 * scale)
     inside = np.stack(made, -1)[margin : margin + size[0], margin : margin + size[1]]
     return np.clip(np.rint(inside), 0, 255).astype(np.uint8)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("metric", ["psnr_y", "ssim", "l1", "retrieval"])
+def test_checkpoints_are_ranked_by_scores_of_pairs(tmp_path, metric):
+    run = a_run(tmp_path / "run", steps=6, eval_every=2, eval_count=16, metrics=metric)
+    values = {one["step"]: one["value"] for one in records(run) if one["key"] == metric}
+    assert sorted(values) == [2, 4, 6]
+    best = (min if metric == "l1" else max)(values, key=values.get)
+    assert [path.name for path in (run / "best").iterdir() if path.name.isdigit()] == [str(best)]
+    scored(run, pictures=str(a_folder(tmp_path)), metrics="psnr_y", step="best")
+    assert records(run)[-1]["step"] == best
 
 
 @pytest.mark.slow
