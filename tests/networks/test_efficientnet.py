@@ -67,7 +67,7 @@ def test_any_size(size):
 
 def test_the_gradient_reaches_the_images():
     block, x = Block(3, 2, 2, 4), jnp.asarray(images(2, 5, 6))
-    weights = block.init(jax.random.key(0), x)
+    weights = jax.jit(block.init)(jax.random.key(0), x)
     gradient = jax.jit(jax.grad(lambda x: jnp.sum(block.apply(weights, x)[0])))(x)
     assert bool(jnp.any(gradient[0] != 0)) and not bool(jnp.any(gradient[1] != 0))
 
