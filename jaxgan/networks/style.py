@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from flax.typing import Dtype
 
 from jaxgan.networks.layers import Conv, Layer, build, pad_to_multiple
+from jaxgan.networks.resnet import twice
 
 __all__ = ["EPSILON", "Decoder", "Encoder", "StyleTransfer", "adain", "moments"]
 
@@ -76,8 +77,7 @@ class Decoder(nn.Module):
         how = {"padding_mode": "reflect", "kernel_init": nn.initializers.he_normal(), "dtype": self.dtype}
         x = nn.relu(build(self.conv, self.features * 2**self.halvings, 3, 1, 1, **how, name="first")(x))
         for i in reversed(range(self.halvings)):
-            x = jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
-            x = nn.relu(build(self.conv, self.features * 2**i, 3, 1, 1, **how, name=f"up{i}")(x))
+            x = nn.relu(build(self.conv, self.features * 2**i, 3, 1, 1, **how, name=f"up{i}")(twice(x)))
         x = build(self.conv, self.channels, 3, 1, 1, **how, name="last")(x)
         return jnp.tanh(x.astype(jnp.float32))
 
