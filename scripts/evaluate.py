@@ -290,7 +290,7 @@ def notes(records: Sequence[Record], floor: Sequence[Record]) -> Iterator[str]:
     if used := next((record["features"] for record in records if record["features"]), None):
         yield "features: {network}, sha256 {sha256}; resize: {resize}".format(**used)
         if not used["network"].startswith("inception"):
-            yield "a packaged classifier's features compare only with each other, not with published numbers"
+            yield f"features of {used['network']} compare only with each other, not with published numbers"
         elif used["sha256"] != INCEPTION_SHA256:
             yield f"that is not the published file, {INCEPTION_SHA256}: another network, unless its arrays are the same"
     for record in records:
