@@ -1,6 +1,7 @@
 """`scripts.evaluate` of runs that restore: what copying the source scores, and whole pictures of a folder."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from PIL import Image
 
 from jaxgan import data
 from jaxgan.training import UsageError, train
-from scripts import evaluate
+from scripts import compare, evaluate
 
 pytestmark = pytest.mark.usefixtures("as_users_have_it")
 
@@ -106,6 +107,21 @@ def test_whole_pictures_are_scored(tmp_path, pictures, capsys):
     assert "0.png" in said and "bicubic" in said and "2 pictures, cut to multiples of 2" in said
     scored(run, pictures=str(pictures), metrics="psnr_y")
     assert records(run)[-1]["value"] != one["value"] and records(run)[-1]["how"] == {}
+
+
+def test_what_sources_score_is_no_part_of_the_protocol(tmp_path, capsys):
+    """Two runs are compared though each picture of theirs, and its source, scored otherwise."""
+    run = a_run(tmp_path / "run")
+    about = {"key": "psnr_y", "name": "PSNR", "metric": "psnr_y", "samples": 1, "real": 0, "std": None}
+    about |= {"step": 2, "member": None, "constants": {"border": 2}, "dataset": "set5"}
+    for name, value in (("run", 30.0), ("other", 31.0)):
+        if name == "other":
+            shutil.copytree(run, tmp_path / name)
+        one = about | {"value": value, "each": {"a.png": value}, "copied": {"output": "bicubic", "value": value - 1}}
+        (tmp_path / name / "evaluations.jsonl").write_text(json.dumps(one) + "\n")
+    compare.run(compare.Options((run, tmp_path / "other")))
+    said = capsys.readouterr().out
+    assert "higher is better" in said and said.index("31") < said.index("30")
 
 
 def imresized(image, size):
