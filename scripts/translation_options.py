@@ -30,7 +30,8 @@ class TranslationOptions(Bounded):
     """Pixels of a side of the tiles in which a larger picture is translated; smaller ones need less memory. By default
     512, of a run that enlarges four times 192."""
     overlap: int | None = bounded(None, at_least=0)
-    """Pixels by which tiles overlap; by default as many as no seam needs."""
+    """Pixels by which tiles overlap at least; by default twice as many as a network looks to each side of a pixel, so
+    that the result is the whole picture's, or a quarter of a tile where that is unknown or more than half of one."""
     interpolation: float | None = bounded(None, at_least=0, at_most=1)
     """Where a run has a network trained by pixels and one trained adversarially: the share of the latter, from 0 to
     1."""

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgan import data
+from jaxgan.networks.superresolution import SRResNet
 from jaxgan.training import GAN, Translation, train
 from jaxgan.training import Options as CommonOptions
 
@@ -22,7 +23,7 @@ class State(flax.struct.PyTreeNode):
 
 @dataclasses.dataclass(frozen=True)
 class Options(CommonOptions):
-    kind: Literal["enlarged", "luma", "grey", "styled", "both", "none", "deep", "diverged"] = "enlarged"
+    kind: Literal["enlarged", "luma", "grey", "styled", "both", "none", "deep", "diverged", "network"] = "enlarged"
     """What becomes of pictures."""
 
 
@@ -53,6 +54,14 @@ def styled(state, images, *, weights="ema", style, strength=1.0, mix=None):
     return (1 - strength) * images + strength * colour[None, None, None]
 
 
+network = SRResNet(3, 4, 8, 2)
+
+
+def four_times(state, images, *, weights="ema"):
+    variables = network.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3)), train=False)
+    return network.apply(variables, images, train=False)
+
+
 def translations(kind):
     def negative(state, images, *, weights="ema"):
         return -images
@@ -72,6 +81,7 @@ def translations(kind):
         "none": {},
         "deep": {"image": Translation(lambda state, images, *, weights: images, 4)},
         "diverged": {"image": Translation(lambda state, images, *, weights: images * jnp.nan, 3)},
+        "network": {"image": Translation(four_times, 3, 4, reach=network.reach)},
     }[kind]
 
 

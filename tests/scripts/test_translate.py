@@ -6,6 +6,7 @@ import os
 import runpy
 import shutil
 import struct
+import subprocess
 import sys
 import zlib
 from pathlib import Path
@@ -595,3 +596,36 @@ def test_a_bar_over_all_tiles(runs, tmp_path, monkeypatch):
     monkeypatch.setattr(translate, "progress_bar", bar)
     assert translated(runs("enlarged"), *paths, tmp_path / "bad.png", out=tmp_path / "out", tile=20) == 1
     assert sum(seen) == 8
+
+
+MEASURED = """
+import resource, sys
+from jaxgan.training.cli.command_line import command_line
+from scripts import translate
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+wrong = translate.run(command_line(translate.Options))
+print(wrong, before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.slow
+def test_memory_is_bounded(runs, tmp_path):
+    """Of a whole process on one device, four times 500×400 and four times 1,000×800 pixels: in MiB, less than 700
+    beside what Python and JAX take, and of the larger one hardly more than what it becomes, as array and in Pillow."""
+    experiment = "--experiment", whole_runs.__file__
+    peaks = []
+    for size in ((400, 500), (800, 1000)):
+        path = saved(tmp_path / f"{size[0]}.png", numbers(*size, 3))
+        done = subprocess.run(
+            [sys.executable, "-c", MEASURED, runs("network"), path, "--out", tmp_path / "out", *experiment],
+            env=os.environ | {"XLA_FLAGS": ""},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        wrong, before, peak = map(int, done.stdout.split()[-3:])
+        assert wrong == 0 and opened(tmp_path / "out" / path.name).size == (4 * size[1], 4 * size[0])
+        peaks.append((peak - before) / 2**10)
+    assert max(peaks) < 700, peaks
+    more = (4000 * 3200 - 2000 * 1600) * (3 + 4) / 2**20
+    assert peaks[1] - peaks[0] < 3 * more, peaks
