@@ -33,8 +33,9 @@ class Options(cyclegan.Options):
     dataset: str = "a=mnist,b=slanted_mnist"
     image_size: Size | None = 32
     fit: Fit = "pad"
-    steps: int = 1500
-    batch_size: int = 8
+    steps: int = 3000
+    batch_size: int = 4
+    learning_rate: float = 5e-4
     features: int = 16
     blocks: int = 2
 
@@ -42,6 +43,7 @@ class Options(cyclegan.Options):
         "paper": {
             "steps": 12_000_000,  # 200 epochs of MNIST
             "batch_size": 1,
+            "learning_rate": 2e-4,
             "schedule": "linear",
             "ema_half_life": 0.0,
             "features": 64,
@@ -52,6 +54,7 @@ class Options(cyclegan.Options):
         "smoke": {
             "dataset": "a=digits,b=slanted_digits",
             "steps": 2,
+            "batch_size": 8,
             "features": 2,
             "blocks": 1,
             "patch": 16,

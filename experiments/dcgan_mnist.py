@@ -16,7 +16,7 @@ import dataclasses
 from typing import ClassVar, Literal
 
 from jaxgan import d_loss, g_loss, latents
-from jaxgan.data.transform import Fit
+from jaxgan.data.transform import FitOrTiles
 from jaxgan.losses import non_saturating
 from jaxgan.networks.dcgan import SIZES, Discriminator, Generator
 from jaxgan.networks.layers import BatchNorm, Layer
@@ -33,7 +33,7 @@ FIFTY_EPOCHS = {"steps": 47_000, "checkpoint_every": 5000, "sample_every": 2500}
 @dataclasses.dataclass(frozen=True)
 class Options(CommonOptions):
     image_size: ImageSize = 32
-    fit: Fit = "pad"
+    fit: FitOrTiles = "pad"
     steps: int = 3000
     batch_size: int = 64
     optimizer: OptimizerName = "adam"

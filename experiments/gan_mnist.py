@@ -18,7 +18,7 @@ from typing import ClassVar
 import flax.linen as nn
 
 from jaxgan import d_loss, g_loss, latents
-from jaxgan.data.transform import Fit
+from jaxgan.data.transform import FitOrTiles
 from jaxgan.losses import non_saturating
 from jaxgan.networks.mlp import Discriminator, Generator
 from jaxgan.training import GAN, DataSpec, compose, main
@@ -31,7 +31,7 @@ from jaxgan.training.options.optimizer import OptimizerName
 @dataclasses.dataclass(frozen=True)
 class Options(CommonOptions):
     image_size: Size | None = 28
-    fit: Fit = "pad"
+    fit: FitOrTiles = "pad"
     steps: int = 30_000
     batch_size: int = 64
     optimizer: OptimizerName = "adam"

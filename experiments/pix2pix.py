@@ -20,6 +20,7 @@ run it.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal
 
@@ -30,6 +31,7 @@ import jax.numpy as jnp
 from jaxgan import GANState, Outcome, Step, init_player, iteration, joint, update
 from jaxgan.degrade import edges, grey
 from jaxgan.losses import AdversarialLoss, least_squares, non_saturating
+from jaxgan.media import Image
 from jaxgan.networks.translation import PATCHES, PatchDiscriminator, ResNetGenerator, UNet
 from jaxgan.state import ROLES
 from jaxgan.training import GAN, DataSpec, Translation, UsageError, main
@@ -78,7 +80,7 @@ class PairedOptions(CommonOptions):
     ema_half_life: float = 1000.0
     generator: Literal["unet", "resnet"] = "unet"
     """The generator: a U-Net, or CycleGAN's residual blocks."""
-    features: int = bounded(32, at_least=1)
+    features: int = bounded(16, at_least=1)
     """Channels of the generator's outermost layers; deeper ones have up to eight times as many, of residual blocks
     four."""
     depth: int = bounded(5, at_least=1, at_most=12)
@@ -104,6 +106,7 @@ class PairedOptions(CommonOptions):
 @dataclasses.dataclass(frozen=True)
 class Options(PairedOptions):
     dataset: str = "cifar10"
+    features: int = bounded(32, at_least=1)
     source: Literal["edges", "grey"] | None = None
     """What a source is made of its image, for sets that have none: outlines (by default), or its shades of grey."""
 
@@ -125,12 +128,17 @@ def pairs_of(options: Options, data: DataSpec) -> Pairs:
 
 def networks(options: PairedOptions, shape: tuple[int, ...], source: tuple[int, ...]) -> dict[str, nn.Module]:
     """Returns the players' modules by name, for images and sources `(H, W, C)`. UsageError for sources of another size,
-    and images too small for a patch."""
+    and images too small for a patch or so many halvings."""
     (height, width, channels), dtype = shape, options.compute_dtype
     if source[:2] != shape[:2]:
         raise UsageError(
             f"images are of {height}x{width} pixels and their sources of {source[0]}x{source[1]}, and this experiment "
             "needs one size: --image-size 64, for example, brings both to it"
+        )
+    most = max(1, math.ceil(math.log2(max(height, width))))
+    if options.generator == "unet" and options.depth > most:
+        raise UsageError(
+            f"--depth {options.depth} halves images of {height}x{width} pixels further than to one; give at most {most}"
         )
     modules: dict[str, nn.Module] = {
         "unet": UNet(channels, options.features, options.depth, options.dropout, dtype),
@@ -223,6 +231,8 @@ def build_paired(
 ) -> GAN:
     """Returns the GAN that learns from these pairs. degrade: as of a `Translation`, where sources are made of images.
     mask_of: `sources -> masks`, what is to be made of whole pictures that come without a mask."""
+    if data.kind != Image.kind:
+        raise UsageError(f"--dataset {data.name} is {data.field.text}, and this experiment translates images")
     shapes = jax.eval_shape(pairs, data.batch(1), jax.eval_shape(lambda: jax.random.split(jax.random.key(0), 1)))
     modules = networks(options, shapes["image"].shape[1:], shapes["source"].shape[1:])
     tx = optimizer(options)

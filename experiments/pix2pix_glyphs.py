@@ -22,7 +22,7 @@ from jaxgan.training import GAN, DataSpec, UsageError, main
 @dataclasses.dataclass(frozen=True)
 class Options(PairedOptions):
     dataset: str = "glyphs"
-    steps: int = 1500
+    steps: int = 2000
 
     PRESETS: ClassVar = {"paper": {**PAPER, "flip": False}, "smoke": {**SMOKE, "dataset": "glyphs"}}
 

@@ -37,7 +37,7 @@ GREY = 1 / 127.5  # stored mid-grey, 127 or 128, is half of that from 0
 @dataclasses.dataclass(frozen=True)
 class Options(PairedOptions):
     fit: Fit = "pad"
-    steps: int = 1500
+    steps: int = 2000
     degrade: Literal["hole", "noise", "contrast", "blur"] = "hole"
     """What is to be repaired."""
     hole: float = bounded(0.5, above=0, at_most=1)

@@ -11,12 +11,12 @@ from jaxgan.training.recipe.gan import Weights
 from jaxgan.training.recipe.loading import Given
 from jaxgan.training.run.experiment import load_experiment
 
-__all__ = ["CheckpointOptions", "open_checkpoint"]
+__all__ = ["CheckpointOptions", "MemberOptions", "open_checkpoint"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class CheckpointOptions(Bounded):
-    """Which GAN of a run, at which checkpoint, and how it draws."""
+class MemberOptions(Bounded):
+    """Which GAN of a run, at which checkpoint."""
 
     GROUP: ClassVar[str] = "checkpoint"
 
@@ -29,11 +29,19 @@ class CheckpointOptions(Bounded):
     """Which GAN of a run with --seeds or --sweep."""
     weights: Weights = "ema"
     """The generator's averaged weights, or those of the last step."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class CheckpointOptions(MemberOptions):
+    """Which GAN of a run, at which checkpoint, and what it draws."""
+
+    GROUP: ClassVar[str] = "checkpoint"
+
     seed: int = bounded(0, at_least=0, at_most=2**32 - 1)
     """The seed of the latents."""
 
 
-def open_checkpoint(directory: Path, options: CheckpointOptions, data: Given | None = None) -> OpenRun:
+def open_checkpoint(directory: Path, options: MemberOptions, data: Given | None = None) -> OpenRun:
     """Opens the run in a directory as the options say, see `jaxgan.training.open`, and says so first."""
     say(f"reading {directory} ...")
     build = None if options.experiment is None else load_experiment(options.experiment)

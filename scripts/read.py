@@ -29,7 +29,7 @@ from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
 from jaxgan.training.errors.usage import UsageError, refusals
 from jaxgan.training.options.fields import bounded
-from jaxgan.training.recipe.gan import Reading, Weights
+from jaxgan.training.recipe.gan import Reading
 from jaxgan.training.scoring.measures import SUITS
 from jaxgan.training.scoring.report import align_columns, mean_and_std
 from scripts.checkpoint_options import CheckpointOptions, open_checkpoint

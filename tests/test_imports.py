@@ -68,6 +68,7 @@ ROOMS = {
         "transform": {"cache", "errors", "sets", "sources"},
         "stacked": {"errors", "sets", "sources", "transform"},
         "slanted": {"sets", "sources", "transform"},
+        "tiles": {"cache", "errors", "sources", "transform"},
         "names": {"errors", "npz", "sets", "slanted", "sources", "stacked"},
         "shared_memory": set(),
         "stream": {"errors", "order", "shared_memory", "sources", "transform"},

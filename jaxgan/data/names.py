@@ -1,5 +1,6 @@
 """Data sets by name: the names, and the source that each of them opens."""
 
+import dataclasses
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -44,6 +45,15 @@ def diabetes() -> DataSet:
 
     found = load_diabetes(scaled=False)
     return from_arrays("diabetes", vectors=found.data, columns=found.feature_names)
+
+
+def _photographs() -> Source:
+    """Returns scikit-learn's two photographs, of a temple and of a flower (640×427, D. Buechele and vultilion, CC BY
+    2.0)."""
+    import sklearn.datasets
+
+    found = folder(Path(sklearn.datasets.__file__).with_name("images"))
+    return dataclasses.replace(found, name="photographs", left_out="")
 
 
 def machine_memory() -> int:
@@ -96,8 +106,10 @@ def _toy(name: str) -> DataSet:
 
 # The sets that aren't TFDS's, by name or by prefix; a path follows the prefix. Of these, glyphs has splits, and
 # pairs may have some.
-BY_NAME: dict[str, Callable[[], DataSet]] = {
+BY_NAME: dict[str, Callable[[], Source]] = {
     "digits": digits,
+    "photographs": _photographs,
+    "slanted_digits": lambda: dataclasses.replace(slanted_mnist(digits()), name="slanted_digits"),
     "diabetes": diabetes,
     "ring": lambda: _toy("ring"),
     "grid": lambda: _toy("grid"),
@@ -120,10 +132,10 @@ def kind_of(name: str) -> str | None:
 
 
 def open_source(name: str, data_dir: str | None = None, *, split: str = "train") -> Source:
-    """Opens the data set called `name`: `digits`, `diabetes`, `ring`, `grid`, `stacked_mnist`, `slanted_mnist`,
-    `glyphs`, `folder:PATH`, `pairs:PATH`, `npz:PATH`, `csv:PATH`, or a TFDS set, `NAME` or `NAME/CONFIG`, in `data_dir`
-    (by default TFDS's own choice: `TFDS_DATA_DIR`, or else `~/tensorflow_datasets`). What is made of MNIST takes its
-    digits from there too.
+    """Opens the data set called `name`: `digits`, `photographs`, `diabetes`, `ring`, `grid`, `stacked_mnist`,
+    `slanted_mnist`, `glyphs`, `folder:PATH`, `pairs:PATH`, `npz:PATH`, `csv:PATH`, or a TFDS set, `NAME` or
+    `NAME/CONFIG`, in `data_dir` (by default TFDS's own choice: `TFDS_DATA_DIR`, or else `~/tensorflow_datasets`). What
+    is made of MNIST takes its digits from there too.
 
     If TFDS hasn't prepared the set there yet, it does so now where TensorFlow is installed. Without TensorFlow, MNIST,
     Fashion-MNIST and CIFAR-10 are fetched; of the first two only the files of the `split`. No other set is ever used in

@@ -12,9 +12,7 @@ import numpy as np
 from jaxgan.data.cache import Expected, cached
 from jaxgan.data.errors import BadImage, DataError
 from jaxgan.data.sets import DataSet
-from jaxgan.data.sources.folder import FolderSource
 from jaxgan.data.sources.source import Source
-from jaxgan.data.sources.tfds import TfdsSource
 from jaxgan.nearest import perhaps
 from jaxgan.printable import listed, printable
 from jaxgan.terminal import progress_bar
@@ -22,16 +20,20 @@ from jaxgan.terminal import progress_bar
 __all__ = [
     "Filter",
     "Fit",
+    "FitOrTiles",
     "ImageTransform",
     "choose",
     "count_of",
     "depth_of",
     "first_shape",
+    "follows_from",
     "in_memory",
+    "in_threads",
     "readable",
 ]
 
 Fit = Literal["pad", "crop", "stretch"]
+FitOrTiles = Literal["pad", "crop", "stretch", "tiles"]  # what a set may be asked for; tiles are of several pictures
 Filter = Literal["lanczos", "bicubic", "bilinear", "box"]
 BLOCK = 64  # images that a thread reads at a time
 VERSION = 2  # of the cached images: raised when the same files would give other images
@@ -184,7 +186,7 @@ def first_shape(source: Source, chosen: np.ndarray, *, skip: bool, keep: bool) -
         raise DataError(f"none of the {len(chosen)} images of {source.name} can be read")
 
     expected: Expected = {"number": (np.integer, ()), "shape": (np.integer, (3,))}
-    found = cached("shapes", (*_follows_from(source, chosen, keep), skip), expected, compute)
+    found = cached("shapes", (*follows_from(source, chosen, keep), skip), expected, compute)
     return source.title(int(found["number"])), tuple(found["shape"].tolist())
 
 
@@ -203,7 +205,7 @@ def depth_of(source: Source, chosen: np.ndarray, *, skip: bool, keep: bool) -> i
                     raise
         return {"depth": np.array(max(depths, default=3))}
 
-    found = cached("depths", (*_follows_from(source, looked_at, keep), skip), {"depth": (np.integer, ())}, compute)
+    found = cached("depths", (*follows_from(source, looked_at, keep), skip), {"depth": (np.integer, ())}, compute)
     return int(found["depth"])
 
 
@@ -223,22 +225,23 @@ def in_memory(source: Source, chosen: np.ndarray, transform: ImageTransform, *, 
                 i = int(chosen[position])
                 images[position] = transform(source[i], source.title(i))
 
-        _in_threads(read, len(chosen), "reading images")
+        in_threads(read, len(chosen), "reading images")
         return {"images": images}
 
-    made_of = (*_follows_from(source, chosen, keep), transform)
+    made_of = (*follows_from(source, chosen, keep), transform)
     return cached("images", made_of, {"images": (np.uint8, (len(chosen), *shape))}, compute)["images"]
 
 
-def _follows_from(source: Source, chosen: np.ndarray, keep: bool) -> tuple[str | None, ...]:
+def follows_from(source: Source, chosen: np.ndarray, keep: bool) -> tuple[str | None, ...]:
     """Returns what determines the chosen images: files, numbers, and the version of the decoder. It holds a None where
     that isn't known, or nothing is to be cached."""
     import PIL
 
-    if not keep or not isinstance(source, FolderSource | TfdsSource):
+    fingerprint = getattr(source, "fingerprint", None)  # a source of files has one
+    if not keep or fingerprint is None:
         return (None,)
     numbers = hashlib.sha256(np.ascontiguousarray(chosen).data).hexdigest()
-    return source.fingerprint(), numbers, f"{VERSION} with Pillow {PIL.__version__}"
+    return fingerprint(), numbers, f"{VERSION} with Pillow {PIL.__version__}"
 
 
 def readable(source: Source, chosen: np.ndarray, transform: ImageTransform) -> tuple[np.ndarray, list[str]]:
@@ -254,11 +257,11 @@ def readable(source: Source, chosen: np.ndarray, transform: ImageTransform) -> t
             except BadImage as error:
                 faults[position] = str(error)
 
-    _in_threads(read, len(chosen), "checking images")
+    in_threads(read, len(chosen), "checking images")
     return np.array([fault is None for fault in faults]), [fault for fault in faults if fault is not None]
 
 
-def _in_threads(work: Callable[[np.ndarray], None], count: int, what: str) -> None:
+def in_threads(work: Callable[[np.ndarray], None], count: int, what: str) -> None:
     """Calls `work` with blocks of the positions 0 to count - 1; shows a progress bar if it takes longer than two
     seconds."""
     positions = np.arange(count)

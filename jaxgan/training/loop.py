@@ -45,7 +45,7 @@ from jaxgan.training.output.log import Log
 from jaxgan.training.output.pictures import animate, save_png
 from jaxgan.training.recipe.data_spec import DataSpec
 from jaxgan.training.recipe.gan import GAN, Build, build_gan
-from jaxgan.training.recipe.loading import Given, address, drawn_from, load, name_sets
+from jaxgan.training.recipe.loading import Given, address, check_sets, drawn_from, load, name_sets
 from jaxgan.training.recipe.members import Member, ensemble_of, members_of
 from jaxgan.training.run.directory import Run, new_directory
 from jaxgan.training.run.folder import clear_leftovers, named, refuse_others, writing_run
@@ -171,6 +171,7 @@ def set_up(build: Build, options: Options, given: Given | None) -> Setup:
     elif run:
         processes.from_first(lambda: refuse_others(run.directory))
     options = _resolve(options, run, record)
+    check_sets(options, given)
     if processes.first():
         say(f"reading {name_sets(options, given)} ...")
     data = load(options, given)

@@ -152,7 +152,7 @@ def vgg(torch):
 
 def networks(torch):
     """{case: (network, height and width of what it is given)}; `named` of a network has its layers by our names."""
-    SRResNet, RRDBNet, VGG = srresnet(torch), rrdbnet(torch), vgg(torch)  # noqa: N806 - classes
+    SRResNet, RRDBNet, VGG = srresnet(torch), rrdbnet(torch), vgg(torch)
     return {
         "srresnet4": (SRResNet(3, 4, norm=True, ends=9, base=None), (5, 6)),
         "srresnet3": (SRResNet(1, 3, norm=False, ends=3, base="bilinear"), (5, 4)),

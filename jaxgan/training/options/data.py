@@ -9,7 +9,7 @@ from typing import ClassVar, Literal
 import jax
 
 from jaxgan import augment
-from jaxgan.data.transform import Filter, Fit
+from jaxgan.data.transform import Filter, FitOrTiles
 from jaxgan.training.errors.usage import require
 from jaxgan.training.options.fields import Bounded, bounded
 
@@ -32,19 +32,20 @@ class DataOptions(Bounded):
     dataset: str = "auto"
     """mnist, fashion_mnist, cifar10 or any other image set of TFDS's; stacked_mnist (three of mnist's digits as the
     colours of one image, 1,000 modes); slanted_mnist (mnist slanted and coloured, 32x32, a translation whose answer is
-    known); digits (1,797 small ones, always there); glyphs (characters in two typefaces, always there);
-    diabetes (442 vectors of 10 numbers, always there); folder:PATH (pictures, subfolders are classes; or a .zip of such
-    a folder); pairs:PATH (pictures of equal names in its folders A and B, of which B is to be made of A, or pictures
-    whose right half is to be made of the left; or a .zip of either); npz:PATH (uint8 `images` or float `vectors`,
-    `labels`, `sources` of the images); csv:PATH (vectors); ring or grid (points of the plane). auto is mnist where it
-    can be had, otherwise digits. NAME=SET,NAME=SET are several, for experiments that take them."""
+    known); digits (1,797 small ones), slanted_digits, glyphs (characters in two typefaces), photographs (two) and
+    diabetes (442 vectors of 10 numbers), which are always there; folder:PATH (pictures, subfolders are classes; or a
+    .zip of such a folder); pairs:PATH (pictures of equal names in its folders A and B, of which B is to be made of A,
+    or pictures whose right half is to be made of the left; or a .zip of either); npz:PATH (uint8 `images` or float
+    `vectors`, `labels`, `sources` of the images); csv:PATH (vectors); ring or grid (points of the plane). auto is mnist
+    where it can be had, otherwise digits. NAME=SET,NAME=SET are several, for experiments that take them."""
     data_dir: str | None = None
     """Folder of TFDS's data sets; by default $TFDS_DATA_DIR, or ~/tensorflow_datasets."""
     image_size: Size | None = None
     """Pixels of a side, or of height and width, 48x64; by default the set's own."""
-    fit: Fit = "crop"
+    fit: FitOrTiles = "crop"
     """How images of another size come to it: pad centres smaller ones on black, crop takes the largest part of these
-    proportions out of the middle and resizes it, stretch resizes without regard to proportions."""
+    proportions out of the middle and resizes it, stretch resizes without regard to proportions. tiles cuts each into as
+    many of --load-size, or else of --image-size, as it has room for, and resizes nothing."""
     filter: Filter = "lanczos"
     """Of resizing, which is antialiased."""
     channels: Literal[1, 3] | None = None
@@ -52,10 +53,11 @@ class DataOptions(Bounded):
     classes: str | None = None
     """Only these, by name or number: 3,7 or cat,dog. They are then numbered from 0 in this order."""
     images: str | None = None
-    """Only so many, drawn at random but alike in every run: 5000 or 10%."""
+    """Only so many, drawn at random but alike in every run: 5000 or 10%. With --fit tiles, whole pictures."""
     hold_out: str | None = None
     """Keep so many of these from training, drawn alike in every run, to draw from (what a translator is shown) and to
-    score against: 500 or 5%. By default the test split serves, where the set has one."""
+    score against: 500 or 5%. By default the test split serves, where the set has one. With --fit tiles, whole pictures:
+    no tile of them is trained on."""
     reverse_pairs: bool = False
     """Exchange the image and the source of a set of pairs: make A of B, or the left half of the right one."""
     equalize: bool = False
@@ -66,6 +68,9 @@ class DataOptions(Bounded):
     """Bring images to this size first; the step then cuts out a random square of --image-size, another each time."""
     flip: bool = False
     """Mirror half of the real images left to right, at random."""
+    turn: bool = False
+    """Turn real images, which must be square, by 0, 90, 180 or 270 degrees, at random; with --flip, all eight
+    symmetries."""
     rotate: float = bounded(0.0, at_least=0, at_most=180, unit="degrees")
     """Turn real images by up to so many degrees, at random."""
     scale: float = bounded(0.0, at_least=0, at_most=9)
@@ -90,6 +95,8 @@ class DataOptions(Bounded):
             shape = (1, 1) if asked is None else shape_of(asked)
             require(self, name, shape is not None, "a side of the square, 64, or height and width, 48x64")
             require(self, name, max(shape or (0, 0)) <= LARGEST, f"at most {LARGEST} pixels of a side")
+        sized = self.image_size is not None or self.load_size is not None
+        require(self, "fit", self.fit != "tiles" or sized, "given together with --image-size, the size of the tiles")
         if self.load_size is not None:
             require(self, "load_size", self.image_size is not None, "given together with --image-size")
             (tall, wide), (height, width) = shape_of(self.load_size) or (0, 0), self.crop_shape or (0, 0)
@@ -135,6 +142,8 @@ def real_transform(options: DataOptions) -> RealTransform | None:
         parts.append(functools.partial(augment.random_crop, size=options.crop_shape[0]))
     if options.flip:
         parts.append(augment.flip)
+    if options.turn:
+        parts.append(augment.turn)
     if not parts:
         return None
 

