@@ -244,7 +244,7 @@ def build(options: Options, data: DataSpec) -> GAN:
         def apply(state: GANState, images: jax.Array, *, weights: str = "ema") -> jax.Array:
             return translated(state, name, images, weights)
 
-        return Translation(apply, data.sets[MAKES[name][0]].channels)
+        return Translation(apply, data.sets[MAKES[name][0]].channels, multiple=4)  # the generators halve twice
 
     gan = GAN(
         initial_state(options, data, networks(options, data), weights),

@@ -234,7 +234,8 @@ def run(options: Options) -> int:
             except UsageError as error:
                 say(f"{path}: {error}", error=True)
                 wrong += 1
-            bar.update(end - bar.n)  # what wasn't done isn't left either
+            if bar.n < end:  # what couldn't be done isn't left to do
+                bar.update(end - bar.n)
     say(f"{written} of {len(results)} pictures, {options.weights} weights of step {opened.step}")
     return wrong
 

@@ -54,12 +54,14 @@ def styled(state, images, *, weights="ema", style, strength=1.0, mix=None):
     return (1 - strength) * images + strength * colour[None, None, None]
 
 
-network = SRResNet(3, 4, 8, 2)
-
-
-def four_times(state, images, *, weights="ema"):
+def four_times():
+    network = SRResNet(3, 4, 8, 2)
     variables = network.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3)), train=False)
-    return network.apply(variables, images, train=False)
+
+    def apply(state, images, *, weights="ema"):
+        return network.apply(variables, images, train=False)
+
+    return {"image": Translation(apply, 3, 4, reach=network.reach)}
 
 
 def translations(kind):
@@ -72,6 +74,8 @@ def translations(kind):
     def coloured(state, images, *, weights="ema"):
         return jnp.concatenate([images, -images, images], axis=-1)
 
+    if kind == "network":
+        return four_times()
     return {
         "enlarged": {"image": Translation(enlarged, 3, 2, reach=0)},
         "luma": {"image": Translation(enlarged, 1, 2, reach=0)},
@@ -81,7 +85,6 @@ def translations(kind):
         "none": {},
         "deep": {"image": Translation(lambda state, images, *, weights: images, 4)},
         "diverged": {"image": Translation(lambda state, images, *, weights: images * jnp.nan, 3)},
-        "network": {"image": Translation(four_times, 3, 4, reach=network.reach)},
     }[kind]
 
 
