@@ -43,7 +43,7 @@ Images = Mapping[str, jax.Array]
 @dataclasses.dataclass(frozen=True)
 class Options(CommonOptions):
     image_size: Size | None = 64
-    steps: int = 2000
+    steps: int = 1500
     batch_size: int = 1
     optimizer: OptimizerName = "adam"
     learning_rate: float = 2e-4
@@ -52,7 +52,7 @@ class Options(CommonOptions):
     ema_half_life: float = 500.0
     features: int = bounded(16, at_least=1)
     """Channels of the generators' outermost layers; deeper ones have up to four times as many."""
-    blocks: int = bounded(6, at_least=0)
+    blocks: int = bounded(3, at_least=0)
     """Residual blocks of a generator."""
     discriminator_features: int | None = bounded(None, at_least=1)
     """The discriminators', by default --features."""
@@ -165,6 +165,9 @@ def _mean(logits: list[jax.Array]) -> jax.Array:
 def make_iteration(options: Options, *, identity: bool, axis_name: str | None = None) -> Step:
     """Returns the iteration of the four players, on batches of images `[B, H, W, C]` by set."""
     factor = schedule(options)
+    # Twice ½ (D - 1)²: the weights of the others are by the authors' loss, which has no half.
+    weights: dict[str, float | str] = {"adversarial": 2.0, "cycle": "cycle"}
+    weights |= {"identity": "identity"} if identity else {}
 
     def rates(names: tuple[str, ...]) -> dict[str, Any]:
         return {f"{name}/learning_rate": lambda images, base: base * factor(images) for name in names if factor}
@@ -182,8 +185,7 @@ def make_iteration(options: Options, *, identity: bool, axis_name: str | None = 
         generators(identity),
         make=translate,
         name="generator",
-        # Twice ½ (D - 1)²: the weight of the others is by the authors' loss, which has no half.
-        weights={"adversarial": 2.0, "cycle": "cycle"} | ({"identity": "identity"} if identity else {}),
+        weights=weights,
         schedules=rates(GENERATORS),
         axis_name=axis_name,
     )
@@ -242,7 +244,7 @@ def build(options: Options, data: DataSpec) -> GAN:
         def apply(state: GANState, images: jax.Array, *, weights: str = "ema") -> jax.Array:
             return translated(state, name, images, weights)
 
-        return Translation(apply, data.sets[MAKES[name][0]].channels)
+        return Translation(apply, data.sets[MAKES[name][0]].channels, multiple=4)  # the generators halve twice
 
     gan = GAN(
         initial_state(options, data, networks(options, data), weights),

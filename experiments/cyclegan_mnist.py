@@ -22,7 +22,7 @@ import jax
 
 from experiments import cyclegan
 from jaxgan.data.slanted import slant, upright
-from jaxgan.data.transform import Fit
+from jaxgan.data.transform import FitOrTiles
 from jaxgan.training import GAN, DataSpec, UsageError, main
 from jaxgan.training.options.data import Size
 from jaxgan.training.recipe.gan import Reading
@@ -32,7 +32,7 @@ from jaxgan.training.recipe.gan import Reading
 class Options(cyclegan.Options):
     dataset: str = "a=mnist,b=slanted_mnist"
     image_size: Size | None = 32
-    fit: Fit = "pad"
+    fit: FitOrTiles = "pad"
     steps: int = 3000
     batch_size: int = 4
     learning_rate: float = 5e-4

@@ -30,7 +30,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxgan import Frozen, GANState, Outcome, Step, degrade, init_player, iteration, joint, phases, update
-from jaxgan.data.transform import Fit
+from jaxgan.data.transform import FitOrTiles
 from jaxgan.evaluation.features.perceptual import feature_maps
 from jaxgan.losses import feature_distance, non_saturating, relativistic_average
 from jaxgan.networks.superresolution import RRDBNet, SRResNet, VGGDiscriminator
@@ -50,11 +50,12 @@ Images = Mapping[str, jax.Array]
 
 @dataclasses.dataclass(frozen=True)
 class Options(CommonOptions):
-    dataset: str = "cifar10"
+    dataset: str = "photographs"
     image_size: Size | None = 96
     load_size: Size | None = 128
-    fit: Fit = "crop"
+    fit: FitOrTiles = "tiles"
     flip: bool = True
+    turn: bool = True
     steps: int = 800
     pretrain_steps: int = bounded(600, at_least=0)
     """The first of --steps, in which the generator learns from pixels alone."""
@@ -121,6 +122,7 @@ class Options(CommonOptions):
             "batch_size": 8,
             "image_size": 28,
             "load_size": None,
+            "fit": "crop",
             "upscale": 2,
             "features": 2,
             "blocks": 1,
@@ -132,7 +134,7 @@ class Options(CommonOptions):
 
 def networks(options: Options, channels: int) -> tuple[SRResNet | RRDBNet, nn.Module]:
     """Returns the generator and the discriminator."""
-    common = {"base": "bicubic", "dtype": options.compute_dtype}
+    common: dict[str, Any] = {"base": "bicubic", "dtype": options.compute_dtype}
     sizes = channels, options.upscale, options.features, options.blocks
     if options.generator == "rrdb":
         generator: Any = RRDBNet(*sizes, max(1, options.features // 2), **common)
@@ -262,7 +264,7 @@ def build(options: Options, data: DataSpec) -> GAN:
     def sample(state: GANState, examples: Images, keys: jax.Array, **how: Any) -> dict[str, jax.Array]:
         target = examples["image"]
         source = degraded(target, keys)
-        bicubic = jnp.clip(degrade.resize(source, target.shape[1:3]), -1.0, 1.0)
+        bicubic = jnp.clip(degrade.resize(source, (height, width)), -1.0, 1.0)
         return {"bicubic": bicubic, "image": enlarged_with(state, source, **how), "target": target}
 
     gan = GAN(

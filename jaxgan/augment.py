@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.ndimage import map_coordinates
 
-__all__ = ["flip", "noise", "random_crop", "rotate_and_scale", "shift", "turned"]
+__all__ = ["flip", "noise", "random_crop", "rotate_and_scale", "shift", "turn", "turned"]
 
-_FLIP, _CROP, _TURN, _NOISE, _SHIFT = range(5)  # folded into the keys
+_FLIP, _CROP, _TURN, _NOISE, _SHIFT, _QUARTERS = range(6)  # folded into the keys
 
 
 def _own(keys: jax.Array, number: int) -> jax.Array:
@@ -24,6 +24,20 @@ def flip(images: jax.Array, keys: jax.Array) -> jax.Array:
     """Mirrors each image left-right with probability 1/2."""
     mirrored = jax.vmap(lambda key: jax.random.bernoulli(key, jnp.float32(0.5)))(_own(keys, _FLIP))
     return jnp.where(mirrored.reshape(-1, 1, 1, 1), images[:, :, ::-1], images)
+
+
+def turn(images: jax.Array, keys: jax.Array) -> jax.Array:
+    """Turns each image counter-clockwise by 0, 90, 180 or 270 degrees, all as likely. No pixel's value changes; after
+    `flip` all eight symmetries of the square are as likely. ValueError unless H = W."""
+    height, width = images.shape[1:3]
+    if height != width:
+        raise ValueError(
+            f"images of {height}×{width} can't be turned by quarters and keep their shape; square ones can"
+        )
+    quarters = jax.vmap(lambda key: jax.random.randint(key, (), 0, 4, jnp.int32))(_own(keys, _QUARTERS))
+    quarters = quarters.reshape(-1, 1, 1, 1)
+    half = jnp.where(quarters >= 2, images[:, ::-1, ::-1], images)
+    return jnp.where(quarters % 2 == 1, half.swapaxes(1, 2)[:, ::-1], half)
 
 
 def random_crop(images: jax.Array, keys: jax.Array, size: int) -> jax.Array:

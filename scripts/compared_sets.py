@@ -19,7 +19,7 @@ from jaxgan.training.errors.usage import UsageError, flag, require
 from jaxgan.training.options.data import Size, shape_of
 from jaxgan.training.recipe.data_spec import DataSpec
 
-__all__ = ["ComparedSet", "SetOptions", "fitted", "open_compared"]
+__all__ = ["ComparedSet", "SetOptions", "address_of", "fitted", "open_compared"]
 
 KNOWN = {*BY_NAME, *OF_MNIST, *fetch.FETCHABLE}  # sets whose names mean them, whatever lies here
 FILES = (".npz", ".csv", ".zip")
@@ -78,7 +78,7 @@ class ComparedSet(NamedTuple):
         return {Image.kind: f"images of {shape}", Points.kind: "points"}.get(self.kind, f"vectors of {shape} numbers")
 
 
-def _address(text: str) -> tuple[str, bool]:
+def address_of(text: str) -> tuple[str, bool]:
     """Returns what `--dataset` calls a set, and whether it is files: a plain path is a folder of pictures, or a file
     by its suffix. UsageError for several sets, and for the choice between two."""
     if re.match(r"[A-Za-z_]\w*=", text) or text == "auto":
@@ -102,7 +102,7 @@ def open_compared(
 ) -> ComparedSet:
     """Reads the set of a name or path, of it these `classes`, prepared as the options say, in an order that is drawn
     once and for all: metrics take the first of it. UsageError or DataError where that can't be."""
-    address, files = _address(text)
+    address, files = address_of(text)
     try:
         source = data.open_source(address, data_dir, split=split)
     except data.DataError as error:

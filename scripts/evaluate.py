@@ -4,9 +4,11 @@
     python -m scripts.evaluate RUN --metrics fid,kid,is,prdc,modes --count 10000
     python -m scripts.evaluate --generated A --reference B --feature-network cifar10-v1
     python -m scripts.evaluate --generated samples.npz --reference mnist --image-size 32 --fit pad
+    python -m scripts.evaluate RUN --pictures SET5                  a run that enlarges or restores, on whole pictures
 
 The real images are those that the run was trained on. Beside each score stands what real images score: the set's test
-images, or where it has none, one half against the other. Below that, nothing can be told. Every number is kept with its
+images, or where it has none, one half against the other. Below that, nothing can be told. Beside a score of pairs
+stands what the sources score that were to be translated, where they can be compared. Every number is kept with its
 protocol as a line of RUN/evaluations.jsonl; `python -m scripts.compare` reads them.
 """
 
@@ -29,7 +31,6 @@ from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
 from jaxgan.training.errors.usage import UsageError, require, require_file, writing
 from jaxgan.training.options.data import DataOptions, real_transform
-from jaxgan.training.options.evaluation import FeatureOptions
 from jaxgan.training.options.fields import bounded
 from jaxgan.training.output.log import write_json
 from jaxgan.training.recipe.data_spec import DataSpec
@@ -39,8 +40,10 @@ from jaxgan.training.scoring.judge import Judge, about_state, append, judge_agai
 from jaxgan.training.scoring.measures import Measure, measure_for, measures_for
 from jaxgan.training.scoring.real_data import RealData
 from jaxgan.training.scoring.report import align_columns, mean_and_std, mean_std_text
-from scripts.checkpoint_options import CheckpointOptions, open_checkpoint
+from scripts.checkpoint_options import open_checkpoint
 from scripts.compared_sets import ComparedSet, SetOptions, fitted, open_compared
+from scripts.translation_options import TranslationOptions
+from scripts.whole_pictures import PictureOptions, picture_table, scored_pictures
 
 Record = dict[str, Any]
 
@@ -51,7 +54,7 @@ RENAMED = {"--images": "--generated PATH", "--samples": "--count N", "--json": "
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Options(CheckpointOptions, SetOptions, FeatureOptions):
+class Options(PictureOptions, SetOptions):
     run: Positional[Path | None] = None
     """A run directory."""
     generated: str | None = None
@@ -208,6 +211,11 @@ def _floor(judge: Judge, held: np.ndarray, labels: np.ndarray | None, what: str,
         return []
 
 
+def of_pictures(options: Options, directory: Path) -> tuple[list[Record], list[Record]]:
+    """A run's scores on whole pictures, and no floor."""
+    return scored_pictures(options, open_checkpoint(directory, options)), []
+
+
 def of_sets(options: Options, generated: str, reference: str) -> tuple[list[Record], list[Record]]:
     """Scores of one set against another, each given by name or path, and the floor's."""
     for name in ("step", "member", "experiment"):
@@ -282,7 +290,7 @@ def notes(records: Sequence[Record], floor: Sequence[Record]) -> Iterator[str]:
     if used := next((record["features"] for record in records if record["features"]), None):
         yield "features: {network}, sha256 {sha256}; resize: {resize}".format(**used)
         if not used["network"].startswith("inception"):
-            yield "a packaged classifier's features compare only with each other, not with published numbers"
+            yield f"features of {used['network']} compare only with each other, not with published numbers"
         elif used["sha256"] != INCEPTION_SHA256:
             yield f"that is not the published file, {INCEPTION_SHA256}: another network, unless its arrays are the same"
     for record in records:
@@ -300,11 +308,19 @@ def run(options: Options) -> None:
     if options.run:
         for name in (field.name for field in dataclasses.fields(SetOptions)):
             require(options, name, getattr(options, name) is None, "given with --generated, not with a run")
-        records, floor = of_run(options, options.run)
+    if options.pictures:
+        for name in ("count", "generated"):
+            require(options, name, getattr(options, name) is None, "left out where --pictures are scored")
+    else:
+        for field in dataclasses.fields(TranslationOptions):
+            unset = getattr(options, field.name) in (None, ())
+            require(options, field.name, unset, "given with --pictures")
+    if options.run:
+        records, floor = of_pictures(options, options.run) if options.pictures else of_run(options, options.run)
     else:
         say(f"reading {options.generated} and {options.reference} ...")
         records, floor = of_sets(options, str(options.generated), str(options.reference))
-    say(*table(records, floor), *notes(records, floor))
+    say(*(picture_table(records) if options.pictures else [*table(records, floor), *notes(records, floor)]))
     if options.run:
         with writing(options.run / "evaluations.jsonl"):
             append(options.run, records)

@@ -224,6 +224,7 @@ def run(options: Options) -> int:
         for path, result in work:
             if isinstance(result, BadImage):
                 continue
+            end = bar.n + tiles[path]
             try:
                 say(f"{result}: {one(opened, translator, path, result, options, bar.update)}")
                 written += 1
@@ -233,6 +234,8 @@ def run(options: Options) -> int:
             except UsageError as error:
                 say(f"{path}: {error}", error=True)
                 wrong += 1
+            if bar.n < end:  # what couldn't be done isn't left to do
+                bar.update(end - bar.n)
     say(f"{written} of {len(results)} pictures, {options.weights} weights of step {opened.step}")
     return wrong
 

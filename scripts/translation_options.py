@@ -12,6 +12,7 @@ from jaxgan.data.transform import ImageTransform
 from jaxgan.printable import printable
 from jaxgan.training import OpenRun
 from jaxgan.training.errors.usage import require
+from jaxgan.training.options.data import shape_of
 from jaxgan.training.options.fields import Bounded, bounded
 
 __all__ = ["TranslationOptions", "translation_inputs"]
@@ -29,7 +30,8 @@ class TranslationOptions(Bounded):
     """Pixels of a side of the tiles in which a larger picture is translated; smaller ones need less memory. By default
     512, of a run that enlarges four times 192."""
     overlap: int | None = bounded(None, at_least=0)
-    """Pixels by which tiles overlap; by default as many as no seam needs."""
+    """Pixels by which tiles overlap at least; by default twice as many as a network looks to each side of a pixel, so
+    that the result is the whole picture's, or a quarter of a tile where that is unknown or more than half of one."""
     interpolation: float | None = bounded(None, at_least=0, at_most=1)
     """Where a run has a network trained by pixels and one trained adversarially: the share of the latter, from 0 to
     1."""
@@ -58,16 +60,18 @@ def _numbers(text: str) -> list[float]:
 
 def translation_inputs(run: OpenRun, options: TranslationOptions) -> dict[str, Any]:
     """Returns what `run.translate` is given beside pictures, by name, as far as the options name it: `interpolation`
-    and `strength` as numbers, `style` as float32 `[K, H, W, C]` in [-1, 1], cut and resized to the size of the pictures
-    that the run learned styles from, and `mix`, float32 `[K]`, which sums to 1. BadImage for a picture that can't be
-    read."""
+    and `strength` as numbers, `style` as float32 `[K, H, W, C]` in [-1, 1], cut and resized to the size to which the
+    run brought the pictures that it learned styles from, and `mix`, float32 `[K]`, which sums to 1. BadImage for a
+    picture that can't be read."""
     found: dict[str, Any] = {}
     for name in ("interpolation", "strength"):
         if (value := getattr(options, name)) is not None:
             found[name] = value
     if options.style:
-        height, width, channels = run.data.like("style").shape
-        transform = ImageTransform((height, width), channels, fit="crop")
+        *size, channels = run.data.like("style").shape
+        if run.options.load_size:  # from which training cuts out what it learns from
+            size = list(shape_of(run.options.load_size) or size)
+        transform = ImageTransform((size[0], size[1]), channels, fit="crop")
         pictures = [transform(decode(path, name := printable(path)), name) for path in options.style]
         found["style"] = np.stack(pictures).astype(np.float32) / 127.5 - 1
     if options.mix is not None:

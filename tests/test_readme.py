@@ -47,16 +47,21 @@ def test_the_examples_run(number, tmp_path):
 
 def test_the_commands_and_options_exist():
     """Every module that is run in the README is there, and every option it names is one of theirs."""
+    from experiments import srgan
     from experiments.dcgan_mnist import Options
     from jaxgan.training.options.options import flag
-    from scripts import compare, data, evaluate, sample
+    from scripts import compare, data, evaluate, sample, translate
     from scripts.benchmarks import steps as benchmark
 
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     modules = set(re.findall(r"python -m ((?:experiments|scripts)(?:\.\w+)+)", text))
-    scripts = {f"scripts.{name}" for name in ("benchmarks.steps", "compare", "data", "evaluate", "sample")}
-    assert modules == {"experiments.dcgan_mnist", "experiments.gan_ring", *scripts}
-    all_options = (Options, *(module.Options for module in (benchmark, compare, data, evaluate, sample)))
+    scripts = {f"scripts.{name}" for name in ("benchmarks.steps", "compare", "data", "evaluate", "sample", "translate")}
+    trained = {f"experiments.{name}" for name in ("dcgan_mnist", "gan_ring", "srgan", "cyclegan", "pix2pix")}
+    assert modules == {*trained, *scripts}
+    all_options = (
+        Options,
+        *(module.Options for module in (benchmark, compare, data, evaluate, sample, srgan, translate)),
+    )
     known = {flag(field.name) for of in all_options for field in dataclasses.fields(of)}
     known |= {"help", "options", "logdir"}  # the last is TensorBoard's
     assert set(re.findall(r"--([a-z][a-z0-9-]+)", text)) <= known

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgan import data
+from jaxgan.networks.superresolution import SRResNet
 from jaxgan.training import GAN, Translation, train
 from jaxgan.training import Options as CommonOptions
 
@@ -22,7 +23,7 @@ class State(flax.struct.PyTreeNode):
 
 @dataclasses.dataclass(frozen=True)
 class Options(CommonOptions):
-    kind: Literal["enlarged", "luma", "grey", "styled", "both", "none", "deep", "diverged"] = "enlarged"
+    kind: Literal["enlarged", "luma", "grey", "styled", "both", "none", "deep", "diverged", "network"] = "enlarged"
     """What becomes of pictures."""
 
 
@@ -53,6 +54,16 @@ def styled(state, images, *, weights="ema", style, strength=1.0, mix=None):
     return (1 - strength) * images + strength * colour[None, None, None]
 
 
+def four_times():
+    network = SRResNet(3, 4, 8, 2)
+    variables = network.init(jax.random.key(0), jnp.zeros((1, 8, 8, 3)), train=False)
+
+    def apply(state, images, *, weights="ema"):
+        return network.apply(variables, images, train=False)
+
+    return {"image": Translation(apply, 3, 4, reach=network.reach)}
+
+
 def translations(kind):
     def negative(state, images, *, weights="ema"):
         return -images
@@ -63,6 +74,8 @@ def translations(kind):
     def coloured(state, images, *, weights="ema"):
         return jnp.concatenate([images, -images, images], axis=-1)
 
+    if kind == "network":
+        return four_times()
     return {
         "enlarged": {"image": Translation(enlarged, 3, 2, reach=0)},
         "luma": {"image": Translation(enlarged, 1, 2, reach=0)},

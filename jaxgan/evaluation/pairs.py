@@ -56,13 +56,13 @@ def perceptual_of(name: str) -> Perceptual:
     return Perceptual(name.partition(":")[0], maps.digest, unit_distance(maps))
 
 
-def suited(shape: tuple[int, ...], networks: Networks = NONE, border: int = 0) -> tuple[str, ...]:
+def suited(shape: tuple[int, ...], networks: Networks = NONE, border: int | None = None) -> tuple[str, ...]:
     """Returns the scores of pairs for images `(H, W, C)`: those whose windows fit into them, those of the luma where
-    borders are cut, LPIPS where its weights are given, and the perceptual distance where its network is given and
-    takes them."""
+    it is said which border they leave out, LPIPS where its weights are given, and the perceptual distance where its
+    network is given and takes them."""
     least = min(shape[:2])
     fits = {"psnr": 1, "ssim": WINDOW, "ms_ssim": SMALLEST, "l1": 1}
-    if border and shape[2] in (1, 3):
+    if border is not None and shape[2] in (1, 3):
         fits = {"psnr_y": 1 + 2 * border, "ssim_y": WINDOW + 2 * border, **fits}
     names = tuple(name for name, smallest in fits.items() if least >= smallest)
     if "lpips" in networks and shape[2] == 3:

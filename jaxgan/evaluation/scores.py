@@ -32,6 +32,7 @@ __all__ = [
     "ONE_IS_BEST",
     "Score",
     "check_counts",
+    "pair_score",
     "record",
     "scores",
 ]
@@ -42,6 +43,7 @@ IN_PIXELS, PIXELS = 2048, 50_000_000  # images of each set, and numbers, at most
 READ = 1024  # stacks of digits that are read in one dispatch
 READ_OF_A_CLASS = 100  # real images of a class that are read, at most, to see what it is to the network
 GOOD = 3  # σ within which a point belongs to a mode
+LUMA = "Y of BT.601, 16 to 235, rounded"
 OF_MODES = ("stacked_mnist", *toys.SIGMA)  # sets whose modes need no feature network
 
 Progress = Callable[[int], None]
@@ -318,19 +320,24 @@ def _pairs(metric: str, sets: _Sets) -> list[Score]:
     if sets.targets is None:
         raise ValueError(f"{metric} compares pairs: give the targets of the images")
     values = pair_values(metric, sets.images, sets.targets, sets.networks, sets.border)
+    return [pair_score(metric, values, sets.images.shape[-1], networks=sets.networks, border=sets.border)]
+
+
+def pair_score(metric: str, values: np.ndarray, channels: int, *, networks: Networks = NONE, border: int = 0) -> Score:
+    """Returns the score that `pair_values` `[N]` of images of so many channels come to: their mean, of PSNR that of the
+    pairs that aren't equal. networks, border: as in `scores`. ValueError where all are equal."""
     finite = values[np.isfinite(values)]  # equal images have an infinite PSNR
     if not len(finite):
         raise ValueError(f"all {len(values)} pairs are of equal images: their {metric} is infinite")
     std = float(finite.std(ddof=1)) if len(finite) > 1 else None
     about: dict[str, Any] = {"equal": len(values) - len(finite)} if len(finite) < len(values) else {}
     if metric in OF_LUMA:
-        colour = "Y of BT.601, 16 to 235, rounded" if sets.images.shape[-1] == 3 else "grey levels"
-        about |= {"colour": colour, "border": sets.border}
+        about |= {"colour": LUMA if channels == 3 else "grey levels", "border": border}
     if metric == "retrieval":
         about |= {"of": len(values)}
-    if metric in sets.networks:
-        about |= {"network": sets.networks[metric].name, "sha256": sets.networks[metric].sha256}
-    return [Score(metric, float(finite.mean()), len(finite), 0, std, about)]
+    if metric in networks:
+        about |= {"network": networks[metric].name, "sha256": networks[metric].sha256}
+    return Score(metric, float(finite.mean()), len(finite), 0, std, about, metric)
 
 
 # By name: its version, which is raised when the same images would give another number, and its function.

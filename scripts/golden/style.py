@@ -1,5 +1,5 @@
-"""Write tests/golden/style.npz: the encoder and decoder of style transfer built from PyTorch's layers, and AdaIN between
-them, with what went in and what came out.
+"""Write tests/golden/style.npz: the encoder and decoder of style transfer built from PyTorch's layers, AdaIN between
+them, what went in and what came out.
 
     pip install torch==2.13.0
     python -m scripts.golden.style --out tests/golden/style.npz

@@ -7,7 +7,7 @@ import pytest
 from scipy import ndimage, stats
 
 from jaxgan import augment
-from jaxgan.augment import flip, random_crop, rotate_and_scale, shift, turned
+from jaxgan.augment import flip, random_crop, rotate_and_scale, shift, turn, turned
 
 
 def keys(count, seed=0):
@@ -28,6 +28,7 @@ CHANGES = {
     "flip": flip,
     "random_crop": lambda images, keys: random_crop(images, keys, 3),
     "shift": lambda images, keys: shift(images, keys, 2),
+    "turn": lambda images, keys: turn(images[:, :, :5], keys),  # the square of it
     "rotate_and_scale": lambda images, keys: rotate_and_scale(images, keys, 20.0, 0.2),
 }
 each = pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
@@ -65,9 +66,42 @@ def test_changes_with_the_same_keys_are_independent():
     mirrored = flip(places(4000, 3, 3), own)[:, 0, 0, 1] > 0
     right = random_crop(places(4000, 3, 4), own, 3)[:, 0, 0, 1] > 0
     angle, factor = _angles_and_factors(rotate_and_scale(places(4000, 5, 5), own, 30.0, 0.2))
-    signs = np.stack([mirrored, right, angle > 0, factor > 1]) * 2.0 - 1.0
-    correlation = np.corrcoef(signs) - np.eye(4)
+    corner = turn(places(4000, 2, 2), own)[:, 0, 0]  # which place has come to it
+    signs = np.stack([mirrored, right, angle > 0, factor > 1, corner[:, 0] > 0, corner[:, 1] > 0]) * 2.0 - 1.0
+    correlation = np.corrcoef(signs) - np.eye(6)
     assert np.abs(correlation).max() < 4.5 / np.sqrt(4000)  # 4.5 standard deviations
+
+
+# --- turn ------------------------------------------------------------------------------------------------------------
+def test_turn_is_numpys_and_every_quarter_as_likely():
+    images = noise(4000, 3, 3, 2)
+    found = np.asarray(turn(images, keys(4000)))
+    quarters = np.stack([np.rot90(images, k, (1, 2)) for k in range(4)])
+    equal = (found == quarters).all((2, 3, 4))
+    np.testing.assert_array_equal(equal.sum(0), 1)
+    assert stats.chisquare(equal.sum(1)).pvalue > 1e-4
+
+
+def test_with_flip_it_makes_all_eight_symmetries():
+    image = np.arange(9, dtype=np.float32).reshape(1, 3, 3, 1)
+    many = np.broadcast_to(image, (4000, 3, 3, 1))
+    found = np.asarray(turn(flip(many, keys(4000)), keys(4000)))
+    eight = [np.rot90(each, k, (1, 2)) for each in (image, image[:, :, ::-1]) for k in range(4)]
+    equal = np.stack([(found == each).all((1, 2, 3)) for each in eight])
+    np.testing.assert_array_equal(equal.sum(0), 1)
+    assert stats.chisquare(equal.sum(1)).pvalue > 1e-4
+
+
+def test_the_gradient_of_turn_goes_back_where_the_pixels_came_from():
+    images, weights = noise(8, 4, 4, 1), np.random.default_rng(1).uniform(-1, 1, (8, 4, 4, 1)).astype(np.float32)
+    gradient = jax.grad(lambda x: jnp.sum(turn(x, keys(8)) * weights))(images)
+    equal = (np.asarray(turn(images, keys(8))) == [np.rot90(images, k, (1, 2)) for k in range(4)]).all((2, 3, 4))
+    np.testing.assert_array_equal(gradient, [np.rot90(w, -k) for w, k in zip(weights, equal.argmax(0), strict=True)])
+
+
+def test_only_squares_can_be_turned():
+    with pytest.raises(ValueError, match="images of 5×6 can't be turned by quarters and keep their shape; square ones"):
+        turn(noise(2, 5, 6, 1), keys(2))
 
 
 # --- flip ------------------------------------------------------------------------------------------------------------

@@ -59,6 +59,7 @@ def test_the_first_step_is_made_first_and_then_the_second():
     assert int(state.generator.step) == STEPS
 
 
+@pytest.mark.slow
 def test_it_is_one_step_of_an_iteration():
     """Of steps that don't count themselves: the iteration does, once."""
     _, g_step = both()
@@ -78,6 +79,7 @@ def judge(nets, batch, draw, state):
     return {"adversarial": non_saturating.d(logits, -logits)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", [0, STEPS])
 def test_a_phase_may_be_all(first):
     state, step = tiny_gan(), make(first=first)
@@ -87,7 +89,7 @@ def test_a_phase_may_be_all(first):
     assert_same(after, expected, 1e-6)
 
 
-FAST = ("vmap", "shard_map")
+FAST = ("vmap",)
 
 
 @pytest.mark.parametrize(
@@ -99,6 +101,7 @@ def test_every_road_leads_to_the_same_state(road):
     assert_same(numbers(run(ROADS[road], step, state, [BATCH] * STEPS)), numbers(expected), 2e-5)
 
 
+@pytest.mark.slow
 def test_a_scan_and_eager_steps_lead_to_the_same_state():
     state, step = tiny_gan(), make()
     expected, _ = run(jax.jit, step, state, [BATCH] * STEPS)
@@ -116,6 +119,7 @@ def conditionals(step, *arguments):
     return len(re.findall(r" conditional\(", jax.jit(step).lower(*arguments).compile().as_text()))
 
 
+@pytest.mark.slow
 def test_only_one_of_both_is_computed_in_ensembles_too():
     members = [tiny_gan(seed) for seed in range(3)]
     members = [jax.tree.unflatten(jax.tree.structure(members[0]), jax.tree.leaves(each)) for each in members]
@@ -164,6 +168,7 @@ def test_both_are_traced_once_and_one_program_serves_both_phases():
     assert sorted(traced) == ["first", "second"] and step._cache_size() == 1
 
 
+@pytest.mark.slow
 def test_repetitions_and_lookahead_are_kept():
     d_step, g_step = both()
     critics = iteration(repeat(d_step, 2), g_step)

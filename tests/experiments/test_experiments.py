@@ -182,6 +182,9 @@ def test_every_experiment_keeps_the_bounds_of_the_common_options(name):
         ("rpgan_stacked_mnist", "r2", -1.0, "at least 0 and finite"),
         ("unrolled_ring", "unroll", -1, "at least 0"),
         ("unrolled_ring", "historical_averaging", -1.0, "at least 0 and finite"),
+        ("srgan", "pretrain_steps", -1, "at least 0"),
+        ("srgan", "jpeg", 101, "from 1 to 100"),
+        ("srgan", "adversarial", -1.0, "at least 0 and finite"),
         ("cyclegan", "cycle", -1.0, "at least 0 and finite"),
         ("cyclegan", "identity", float("inf"), "at least 0 and finite"),
         ("cyclegan", "blocks", -1, "at least 0"),
@@ -226,6 +229,7 @@ FEW = {
     "cyclegan": ["--dataset", "a=digits,b=digits"],
     "cyclegan_mnist": ["--dataset", "a=digits,b=slanted_digits"],
     "pix2pix_glyphs": ["--dataset", "glyphs"],
+    "srgan": ["--dataset", "digits", "--image-size", "28", "--load-size", "28", "--fit", "pad"],
 }
 
 

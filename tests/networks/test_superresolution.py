@@ -25,6 +25,13 @@ CASES = {
 }
 
 
+FAST = ("srresnet3", "rrdb3")
+SLOW_AND_FAST = [
+    pytest.param(case, mode, marks=() if case in FAST else pytest.mark.slow)
+    for case, mode in [*((name, "eval") for name in CASES), ("srresnet4", "train"), ("vgg", "train")]
+]
+
+
 def nhwc(images):
     return images.transpose(0, 2, 3, 1)
 
@@ -50,7 +57,7 @@ def variables_of(case):
     return {"params": params} | ({"batch_stats": stats} if stats else {})
 
 
-@pytest.mark.parametrize("case, mode", [(name, "eval") for name in CASES] + [("srresnet4", "train"), ("vgg", "train")])
+@pytest.mark.parametrize("case, mode", SLOW_AND_FAST)
 def test_numbers_are_pytorchs(case, mode):
     x, module, variables = nhwc(GOLDEN[f"{case}/input"]), CASES[case], variables_of(case)
     shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), x, train=False))
@@ -80,7 +87,10 @@ FAR = [  # and the reach, worked out by hand
 ]
 
 
-@pytest.mark.parametrize("module, reach", FAR, ids=range(len(FAR)))
+@pytest.mark.parametrize(
+    "module, reach",
+    [pytest.param(*each, marks=pytest.mark.slow if i not in (0, 6) else ()) for i, each in enumerate(FAR)],
+)
 def test_how_far_an_output_pixel_sees(module, reach):
     """By the gradient of each of the pixels that the middle one becomes, and by the numbers worked out by hand."""
     side = 2 * reach + 5
@@ -100,6 +110,7 @@ def test_how_far_an_output_pixel_sees(module, reach):
     assert module.reach == reach
 
 
+@pytest.mark.slow
 def test_tiles_with_this_overlap_are_the_whole():
     module = SRResNet(3, 4, features=4, blocks=1, ends=3, base="bicubic")
     x = jax.random.uniform(jax.random.key(0), (1, 30, 26, 3), minval=-1.0)
@@ -134,6 +145,7 @@ def test_interpolation_against_the_formula(scale):
     np.testing.assert_allclose(got, weights[0] @ x @ weights[1].T, atol=2e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "module", [SRResNet(blocks=1, features=4, base="bicubic"), RRDBNet(3, 2, 4, 0, base="bilinear")]
 )
@@ -196,6 +208,7 @@ def test_the_discriminators_shapes(size):
     assert outputs["features"][-1].shape == (3, *ends, 32)
 
 
+@pytest.mark.slow
 def test_half_precision_stays_near():
     x = jax.random.uniform(jax.random.key(0), (1, 6, 6, 3), minval=-1.0)
     variables = jax.jit(lambda: SRResNet(3, 4, 4, 1).init(jax.random.key(1), x, train=False))()

@@ -248,7 +248,7 @@ def test_mnist_by_classifier_features_and_against_its_test_images(tmp_path, caps
     said = capsys.readouterr().out
     assert "Fréchet distance, classifier features mnist-v1" in said and "FID" not in said
     assert "real images: the test images" in said and "1,500 against 60,000" in said
-    assert "a packaged classifier's features compare only with each other" in said
+    assert "compare only with each other, not with published numbers" in said
     found = {row["key"]: row for row in records(run)}
     assert found["fid"]["real"] == 60_000 and found["fid"]["value"] > 100
     assert found["modes"]["constants"] == {"of": 10}

@@ -127,8 +127,9 @@ def _vgg(name: str, file: str, layers: Sequence[str] | None) -> Frozen:
     whole = OF_FILES[name](["relu1_1"])
     last = [f"relu{i}_{depth}" for i, depth in enumerate(whole.depths, 1)]
     network = OF_FILES[name](_chosen(name, layers, whole.names, last))
+    weights = read_weights(file)
     try:
-        variables = vgg.variables(network, read_weights(file))
+        variables = vgg.variables(network, weights)
     except ValueError as error:
         raise ValueError(f"{file} is not torchvision's {name.upper()}: {error}") from None
 

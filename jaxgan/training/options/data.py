@@ -68,6 +68,9 @@ class DataOptions(Bounded):
     """Bring images to this size first; the step then cuts out a random square of --image-size, another each time."""
     flip: bool = False
     """Mirror half of the real images left to right, at random."""
+    turn: bool = False
+    """Turn real images, which must be square, by 0, 90, 180 or 270 degrees, at random; with --flip, all eight
+    symmetries."""
     rotate: float = bounded(0.0, at_least=0, at_most=180, unit="degrees")
     """Turn real images by up to so many degrees, at random."""
     scale: float = bounded(0.0, at_least=0, at_most=9)
@@ -139,6 +142,8 @@ def real_transform(options: DataOptions) -> RealTransform | None:
         parts.append(functools.partial(augment.random_crop, size=options.crop_shape[0]))
     if options.flip:
         parts.append(augment.flip)
+    if options.turn:
+        parts.append(augment.turn)
     if not parts:
         return None
 

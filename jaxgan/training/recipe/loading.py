@@ -337,7 +337,7 @@ def _refuse(options: DataOptions, source: data.DataSet | PairSource, images: Col
     what, such = (
         ("points of the plane", "experiments.gan_ring") if kind == "points" else (kind, "experiments.gan_vectors")
     )
-    for name in ("image_size", "channels", "equalize", "flip", "rotate", "scale", "stream"):
+    for name in ("image_size", "channels", "equalize", "flip", "turn", "rotate", "scale", "stream"):
         if value := getattr(options, name):
             raise UsageError(
                 f"{source.name} is {what}, not images: --{flag(name)} {value} doesn't go with "
@@ -357,6 +357,11 @@ def _transform_of(options: DataOptions, source: data.Source, chosen: np.ndarray)
     if shape is None or channels is None:
         _, (height, width, depth) = first_shape(source, chosen, skip=skip, keep=keep)
         shape, channels = shape or (height, width), channels or depth
+    if options.turn and not options.crop_shape and shape[0] != shape[1]:
+        raise UsageError(
+            f"--turn needs square images, and those of {source.name} have {shape[0]}×{shape[1]} pixels: "
+            f"--image-size {min(shape)}, for example, makes them so"
+        )
     size = shape[0] if shape[0] == shape[1] else shape  # what is kept of squares is known by a side of theirs
     return data.ImageTransform(size, channels, fit, options.filter, options.equalize)
 

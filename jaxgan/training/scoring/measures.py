@@ -29,7 +29,7 @@ from jaxgan.training.output.drawing import Drawing
 from jaxgan.training.recipe.data_spec import DataSpec
 from jaxgan.training.recipe.gan import Translation
 
-__all__ = ["Measure", "border_of", "measure_for", "measures_for"]
+__all__ = ["Measure", "border_of", "measure_for", "measures_for", "pair_networks"]
 
 SUITS = {"mnist": "mnist-v1", "cifar10": "cifar10-v1"}  # the features of its own that a set has
 
@@ -86,7 +86,7 @@ def measure_for(
     has no features of its own and none are named, where those that are named don't take its images, and for "classes"
     where there is no label or the network tells other classes apart."""
     name = data.name.partition(":")[0]
-    network, of_pairs = _network(options, data), _of_pairs(options, paired=paired and data.kind == Image.kind)
+    network, of_pairs = _network(options, data), pair_networks(options, paired=paired and data.kind == Image.kind)
     told_apart = conditional and network is not None and network.name == SUITS.get(data.name)
     if options.metrics != "auto":
         metrics = tuple(dict.fromkeys(options.metrics.split(",")))
@@ -97,7 +97,7 @@ def measure_for(
     else:
         metrics = data.medium.metrics
     if options.metrics == "auto" and paired and data.kind == Image.kind:
-        metrics = (*metrics, *suited(data.shape, of_pairs, border))
+        metrics = (*metrics, *suited(data.shape, of_pairs, border or None))
     without = [metric for metric in metrics if metric in OF_FEATURES and not (metric == "modes" and name in OF_MODES)]
     if without and not network:
         raise UsageError(
@@ -131,7 +131,7 @@ def _check_kinds(metrics: Sequence[str], data: DataSpec, *, paired: bool, networ
         raise UsageError(f"--metrics {','.join(wrong)} is not of {data.medium.plural}; take --metrics {fitting}")
 
 
-def _of_pairs(options: FeatureOptions, *, paired: bool) -> Networks:
+def pair_networks(options: FeatureOptions, *, paired: bool = True) -> Networks:
     """Returns the networks of scores of pairs; nothing is loaded for what isn't `paired`, but for what is asked for."""
     found = {}
     if options.lpips_weights is not None:

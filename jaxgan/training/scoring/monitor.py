@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from jaxgan.evaluation.pairs import OF_LUMA
+from jaxgan.evaluation.scores import OF_FEATURES
 from jaxgan.training.checkpoints.checkpoints import BEST, Checkpoints
 from jaxgan.training.compiled.program import all_finite
 from jaxgan.training.distributed import processes
@@ -34,7 +35,7 @@ Record = dict[str, Any]
 
 
 class Monitor:
-    """Scores a run's states, each output by the first metric of its measure and, of images, their diversity; `count`
+    """Scores a run's states, each output by one metric, see `ranking`, and, of images, their diversity; `count`
     examples are drawn with the averaged weights. Checkpoints are ranked by the mean over the outputs. All processes
     call its methods alike; the first scores and writes `evaluations.jsonl`.
 
@@ -51,7 +52,7 @@ class Monitor:
         members: Sequence[Member],
         seed: int,
     ) -> None:
-        self.metric = next(iter(measures.values())).metrics[0]
+        self.metric = ranking(measures)
         if self.metric not in RANKED_BY:
             raise UsageError(
                 f"--eval-every ranks checkpoints by the first of --metrics, which can't be {self.metric}; "
@@ -153,6 +154,14 @@ class Monitor:
             return lines, f"collapsed: {fallen[None]}{kept}"
         lines += [f"collapsed{_member_suffix(number)}: {why}" for number, why in fallen.items()]
         return lines, f"all members have collapsed{kept}" if fallen and len(fallen) == len(live) else ""
+
+
+def ranking(measures: Mapping[str, Measure]) -> str:
+    """Returns the metric that checkpoints are ranked by: the first of the first output, or, where another one has no
+    features to compute it in, a distance of pixels, which all images have."""
+    metric = next(iter(measures.values())).metrics[0]
+    lacking = metric in OF_FEATURES and any(measure.network is None for measure in measures.values())
+    return "swd" if lacking and len(measures) > 1 else metric
 
 
 def _member_suffix(number: int | None) -> str:

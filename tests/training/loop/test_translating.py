@@ -13,12 +13,15 @@ from translating import Options, build, numbered, pairs, sets
 
 from jaxgan import data
 from jaxgan.data import batch_indices
+from jaxgan.evaluation import classifier_features
 from jaxgan.state import ROLES
 from jaxgan.training import DataSpec, UsageError, train
 from jaxgan.training import open as open_run
 from jaxgan.training.options.data import DataOptions
 from jaxgan.training.output.drawing import Drawing
 from jaxgan.training.recipe.loading import drawn_from, held_out, load
+from jaxgan.training.scoring.measures import Measure
+from jaxgan.training.scoring.monitor import ranking
 from scripts import evaluate, sample
 
 pytestmark = pytest.mark.usefixtures("as_users_have_it")
@@ -174,9 +177,23 @@ def test_several_sets_are_drawn_scored_and_continued(tmp_path):
     )
     assert [record["output"] for record in found] == ["b", "a"] and len(floor) == 2
     assert [record["size"] for record in found] == [[6, 12, 3], [8, 8, 1]]
+    lines = evaluate.table(found, floor)  # a row each, beside the floor of its own set
+    for line, one, low in zip(lines[1:], found, floor, strict=True):
+        assert line.startswith(f"{one['output']}: sliced Wasserstein distance of pixels  {one['value']:.4g}")
+        assert f"{low['value']:.4g}" in line and low["output"] == one["output"] and low["size"] == one["size"]
     sample.save(tmp_path / "drawn.npz", run, 5)
     with np.load(tmp_path / "drawn.npz") as file:
         assert file["images"].shape == (5, 6, 12, 3) and file["a"].shape == (5, 8, 8, 1)
+
+
+def test_what_checkpoints_of_several_outputs_are_ranked_by():
+    """The first metric of the first output, if all can be scored by it; --metrics auto suits each set by itself."""
+    network = classifier_features("mnist-v1")
+    digits = Measure(("fid", "kid", "diversity"), network, "mnist")
+    slanted = Measure(("swd", "diversity"), None, "slanted_mnist")
+    assert ranking({"a": digits, "b": slanted}) == ranking({"b": slanted, "a": digits}) == "swd"
+    assert ranking({"a": digits}) == ranking({"a": digits, "b": digits}) == "fid"
+    assert ranking({"image": Measure(("modes",), None, "ring")}) == "modes"
 
 
 def test_a_run_on_sets_of_ones_own_says_that_they_are_needed(tmp_path):

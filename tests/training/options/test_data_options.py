@@ -11,6 +11,7 @@ from PIL import Image
 from jaxgan import data
 from jaxgan.data.stream import Stream
 from jaxgan.training import GAN, UsageError, train
+from jaxgan.training.compiled.program import decode_examples
 from jaxgan.training.options.data import DataOptions, real_transform
 from jaxgan.training.options.options import Options
 from jaxgan.training.recipe.data_spec import DataSpec
@@ -207,6 +208,66 @@ def test_random_changes_are_made_in_their_order():
     assert 0 < sum(mirrored) < 12 and all(m or np.array_equal(both[i], cropped[i]) for i, m in enumerate(mirrored))
     turned = np.asarray(real_transform(DataOptions(rotate=180.0, scale=0.5))(images, keys))
     assert turned.shape == images.shape and (np.abs(turned) <= 1).all() and (turned != images).any((1, 2, 3)).all()
+
+
+def test_turns_need_squares():
+    wide = data.from_arrays("wide", np.zeros((4, 6, 8, 1), np.uint8))
+    message = r"^--turn needs square images, and those of wide have 6×8 pixels: --image-size 6, for example, makes them"
+    for size in ({}, {"image_size": "6x8"}):
+        with pytest.raises(UsageError, match=message):
+            load(DataOptions(turn=True, **size), wide)
+    assert load(DataOptions(turn=True, image_size=6), wide).images.shape == (4, 6, 6, 1)
+    assert load(DataOptions(turn=True, image_size=6, load_size="6x8"), wide).images.shape == (4, 6, 8, 1)
+    with pytest.raises(UsageError, match="--turn True doesn't go with it"):
+        load(DataOptions("ring", turn=True))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"flip": True, "turn": True, "image_size": 5, "load_size": 8},
+        {"flip": True, "turn": True},
+        {"rotate": 180.0, "scale": 0.5},
+    ],
+)
+def test_the_fields_of_a_pair_are_changed_alike(changes):
+    """The source is the mean of the image's channels, which crops, flips and turns keep."""
+    grey = np.rint(IMAGES.mean(3, keepdims=True)).astype(np.uint8)
+    options = DataOptions(**changes)
+    loaded = load(options, data.from_arrays("pairs", IMAGES, source=grey))
+    spec = DataSpec.of(loaded, options.crop_shape)
+    numbers = np.arange(12)
+
+    def changed(key):
+        batch = decode_examples(spec, loaded.arrays, real_transform(options), jax.random.key(key), numbers)
+        return np.asarray(batch["image"]).mean(3, keepdims=True), np.asarray(batch["source"])
+
+    image, source = changed(0)
+    assert image.shape == source.shape == (12, *(options.crop_shape or (8, 8)), 1)
+    np.testing.assert_allclose(source, image, atol=0.51 / 127.5 + 1e-5)  # of rounding the means to levels
+    assert np.abs(source - changed(1)[0]).mean() > 0.1  # and would not be by another draw
+    whole = grey / 127.5 - 1
+    assert source.shape != whole.shape or (np.abs(source - whole).max((1, 2, 3)) > 0.1).sum() > 6
+
+
+def test_two_folders_have_sizes_and_channels_of_their_own(tmp_path):
+    wide, tall = IMAGES[:, :, :, 0], IMAGES[:, :, :4]
+    for name, several in (("grey", wide), ("coloured", tall)):
+        (tmp_path / name).mkdir()
+        for i, image in enumerate(several[: 5 if name == "grey" else 7]):
+            Image.fromarray(image).save(tmp_path / name / f"{i}.png")
+    np.savez(tmp_path / "grey.npz", images=wide)
+    folders = f"a=folder:{tmp_path}/grey,b=folder:{tmp_path}/coloured"
+    for channels in (None, 1, 3):  # folders are coloured, unless they are asked to be otherwise
+        both = load(DataOptions(folders, image_size=6, channels=channels))
+        shapes = {name: found.images.shape for name, found in both.items()}
+        assert shapes == {"a": (5, 6, 6, channels or 3), "b": (7, 6, 6, channels or 3)}
+    both = load(DataOptions(folders))
+    assert both["a"].images.shape == (5, 8, 8, 3) and both["b"].images.shape == (7, 8, 4, 3)
+    both = load(DataOptions(f"a=npz:{tmp_path}/grey.npz,b=folder:{tmp_path}/coloured", image_size=6))
+    assert both["a"].images.shape == (12, 6, 6, 1) and both["b"].images.shape == (7, 6, 6, 3)
+    spec = DataSpec.of(both)
+    assert spec.sets["a"].channels == 1 and spec.sets["b"].channels == 3 and spec.count == 7
 
 
 def test_the_spec_tells_sets_apart(pictures):
