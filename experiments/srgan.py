@@ -1,5 +1,5 @@
-"""SRGAN and ESRGAN, photographs enlarged by a network that learned from smaller copies of photographs. Ledig et al.
-2017, https://arxiv.org/abs/1609.04802, and Wang et al. 2018, https://arxiv.org/abs/1809.00219
+"""SRGAN and ESRGAN: photographs enlarged two to four times. Ledig et al. 2017, https://arxiv.org/abs/1609.04802, and
+Wang et al. 2018, https://arxiv.org/abs/1809.00219
 
 What it should reach: after the pixels alone a better PSNR and SSIM on Set5 than bicubic interpolation (28.4 dB and 0.81
 at four times the size): 30.2 dB and 0.859, of twenty pictures. After the adversarial part a worse PSNR and, in the
