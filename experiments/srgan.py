@@ -32,7 +32,7 @@ import jax.numpy as jnp
 from jaxgan import Frozen, GANState, Outcome, Step, degrade, init_player, iteration, joint, phases, update
 from jaxgan.data.transform import FitOrTiles
 from jaxgan.evaluation.features.perceptual import feature_maps
-from jaxgan.losses import feature_distance, non_saturating, relativistic_average
+from jaxgan.losses import non_saturating, perceptual_loss, relativistic_average
 from jaxgan.networks.superresolution import RRDBNet, SRResNet, VGGDiscriminator
 from jaxgan.networks.translation import PatchDiscriminator
 from jaxgan.state import ROLES
@@ -182,7 +182,7 @@ def adversarial(options: Options, maps: Frozen | None) -> tuple[Callable[..., An
         seen = [maps(fake), maps(batch["image"])] if maps else [fake_said["features"], real_said["features"]]
         losses = {
             "pixel": jnp.abs(fake - batch["image"]),
-            "perceptual": feature_distance(*seen),
+            "perceptual": perceptual_loss(*seen),
             "adversarial": loss.g(*draw.gather(logits)),
         }
         return Outcome(losses, metrics={"fake_logits": logits[0]})

@@ -27,7 +27,7 @@ import jax.numpy as jnp
 
 from jaxgan import Frozen, GANState, Outcome, Step, init_player, iteration, joint, update
 from jaxgan.evaluation.features.perceptual import feature_maps
-from jaxgan.losses import feature_distance, hinge, style_distance, total_variation
+from jaxgan.losses import hinge, perceptual_loss, style_distance, total_variation
 from jaxgan.networks.layers import Conv, spectral
 from jaxgan.networks.style import StyleTransfer, adain, moments
 from jaxgan.networks.translation import PatchDiscriminator
@@ -126,7 +126,7 @@ def generator_objective(maps: Frozen) -> Callable[..., Outcome]:
         target = [adain(x, *moments(y)) for x, y in zip(content, style, strict=True)]
         logits = nets["discriminator"](drawn["style"])["logits"]
         losses = {
-            "content": feature_distance(made, tuple(target), squared=True),
+            "content": perceptual_loss(made, tuple(target), squared=True),
             "style": style_distance((drawn["style"], *made), (batch["style"], *style)),
             "adversarial": hinge.g(logits),
             "reconstruction": jnp.abs(drawn["content"] - batch["content"]),
