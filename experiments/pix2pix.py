@@ -7,11 +7,11 @@ blurred mean of all that could be there. What was measured, with a picture, is i
     python -m experiments.pix2pix --source grey
     python -m experiments.pix2pix --dataset pairs:PATH --preset paper        # a folder of pairs
 
-takes about seven minutes on two CPU cores. A pair is an image and its source: the data's own field `source` where they
-have one, otherwise made of the image, by --source. A U-Net (or residual blocks) makes images of sources, and D judges
-patches of them beside their sources. Loss, Adam, the weight of L1 and half of D's loss are the paper's; least squares
-(--loss) have Mao's halves. Norms use their running statistics when images are drawn, and there is no dropout then,
-where the paper keeps both as in training; what is drawn is an average of the generator's weights, which the paper
+takes three and a half minutes of a CPU core's time. A pair is an image and its source: the data's own field `source`
+where they have one, otherwise made of the image, by --source. A U-Net (or residual blocks) makes images of sources, and
+D judges patches of them beside their sources. Loss, Adam, the weight of L1 and half of D's loss are the paper's; least
+squares (--loss) have Mao's halves. Norms use their running statistics when images are drawn, and there is no dropout
+then, where the paper keeps both as in training; what is drawn is an average of the generator's weights, which the paper
 doesn't have (--weights raw). The small U-Net halves five times and has no dropout at all, as the authors' has none
 beside its eight halvings' inner ones. --adversarial 0 is L1 alone: there is no discriminator then.
 

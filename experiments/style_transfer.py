@@ -50,8 +50,8 @@ class Options(CommonOptions):
     image_size: Size | None = 64
     load_size: Size | None = 256
     flip: bool = True
-    steps: int = 1500
-    batch_size: int = 8
+    steps: int = 2500
+    batch_size: int = 4
     optimizer: OptimizerName = "adam"
     learning_rate: float = 5e-4
     beta1: float = 0.5
@@ -83,6 +83,7 @@ class Options(CommonOptions):
     PRESETS: ClassVar = {
         "paper": {
             "steps": 160_000,
+            "batch_size": 8,
             "image_size": 256,
             "load_size": 512,
             "learning_rate": 1e-4,
@@ -143,7 +144,7 @@ def discriminator_objective(nets: Any, batch: Images, draw: Any, state: GANState
     return Outcome({"adversarial": hinge.d(real, fake)}, metrics={"real_logits": real, "fake_logits": fake})
 
 
-def make_iteration(options: Options, maps: Frozen) -> Step:
+def make_iteration(options: Options, maps: Frozen, axis_name: str | None = None) -> Step:
     """Returns the iteration of both players, on images `[B, H, W, C]` of content and of style."""
     factor = schedule(options)
 
@@ -155,6 +156,7 @@ def make_iteration(options: Options, maps: Frozen) -> Step:
             weights={term: term for term in terms},
             schedules={f"{player}/learning_rate": lambda images, base: base * factor(images)} if factor else {},
             accumulate=options.accumulate,
+            axis_name=axis_name,
         )
 
     d, g = learns("discriminator", discriminator_objective), learns("generator", generator_objective(maps), TERMS)
@@ -162,15 +164,16 @@ def make_iteration(options: Options, maps: Frozen) -> Step:
 
 
 def networks(options: Options, data: DataSpec) -> tuple[StyleTransfer, PatchDiscriminator]:
-    """Returns the generator and the discriminator. UsageError for sets whose images differ in channels."""
-    (*_, channels), (*_, other) = (data.sets[name].shape for name in Options.SETS)
-    if channels != other:
+    """Returns the generator and the discriminator. UsageError for sets whose images differ in shape."""
+    content, style = (data.sets[name].shape for name in Options.SETS)
+    if content != style:
+        one, other = ("×".join(map(str, shape)) for shape in (content, style))
         raise UsageError(
-            f"content has images of {channels} channel{'s' * (channels > 1)} and style of {other}, and one encoder "
-            "sees both: --channels 3 makes them alike"
+            f"content has images of {one} and style of {other}, and both networks see both: --image-size 64 --channels "
+            "3, for example, make them alike"
         )
     dtype = options.compute_dtype
-    generator = StyleTransfer(channels, options.features, options.halvings, dtype)
+    generator = StyleTransfer(content[-1], options.features, options.halvings, dtype)
     width = options.discriminator_features
     return generator, PatchDiscriminator(width, options.patch, dtype, conv=spectral(Conv), norm=None)
 
@@ -246,6 +249,9 @@ def build(options: Options, data: DataSpec) -> GAN:
         weights = {term: getattr(options, term) for term in TERMS}
         return GANState.create(key, generator, discriminator, hyper=hyper(options) | weights)
 
+    # Images that are too small for the discriminator's patches or the feature maps are refused now, in a line.
+    jax.eval_shape(init, jax.random.key(0))
+    jax.eval_shape(maps, jax.ShapeDtypeStruct((1, *data.sets["style"].shape), jnp.float32))
     step = make_iteration(options, maps)
 
     def on_images(state: GANState, batch: Mapping[str, Images]) -> Any:

@@ -123,5 +123,5 @@ class StyleTransfer(nn.Module):
         return jnp.concatenate(moments(self.encoder(self._padded(pictures)[0])), axis=-1)
 
     def _padded(self, images: jax.Array) -> tuple[jax.Array, Callable[[jax.Array], jax.Array]]:
-        """Pads to twice what the encoder halves: features have two pixels a side, which a mirrored border needs."""
-        return pad_to_multiple(images, 2 ** (self.halvings + 1))
+        """Pads to what the encoder halves; features have two pixels a side at least, for their mirrored border."""
+        return pad_to_multiple(images, 2**self.halvings, least=2 ** (self.halvings + 1))
