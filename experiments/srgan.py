@@ -20,9 +20,10 @@ MATLAB does, then held as 8 bits; --blur, --noise and --jpeg make them worse. Th
 pixels (L1) alone, so that --steps no higher than these is a run without a discriminator; the others from pixels,
 feature maps and a relativistic average discriminator, as ESRGAN's. The averaged weights at the end of the first part
 stay in the state: a picture can be drawn with weights anywhere between both (`interpolation`, ESRGAN's section 3.4).
-Feature maps are those of a small network that comes with the package; VGG-19's, which both papers compare, need a file
-of weights, --feature-maps vgg19:FILE, and weights of losses such as the preset's. --preset paper has the sizes
-and lengths of SRGAN, for a GPU, and ESRGAN's weights of losses; nobody has run it here.
+Feature maps are those of a small network that comes with the package. VGG-19's need a file of weights, --feature-maps
+vgg19:FILE, and weights of losses such as the preset's; both papers compare one layer of it, this experiment the last of
+each size. --preset paper has the sizes and lengths of SRGAN, for a GPU, and ESRGAN's weights of losses; nobody has run
+it here.
 """
 
 import dataclasses
@@ -34,13 +35,13 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxgan import Frozen, GANState, Outcome, Step, degrade, init_player, iteration, joint, phases, update
+from jaxgan import Frozen, GANState, Outcome, Step, degrade, init_players, iteration, joint, phases, update
 from jaxgan.data.transform import FitOrTiles
 from jaxgan.evaluation.features.perceptual import feature_maps
-from jaxgan.losses import feature_distance, non_saturating, relativistic_average
+from jaxgan.losses import non_saturating, perceptual_loss, relativistic_average
 from jaxgan.networks.superresolution import RRDBNet, SRResNet, VGGDiscriminator
 from jaxgan.networks.translation import PatchDiscriminator
-from jaxgan.state import ROLES
+from jaxgan.schedules import rates
 from jaxgan.training import GAN, DataSpec, Translation, UsageError, main
 from jaxgan.training import Options as CommonOptions
 from jaxgan.training.options.data import Size
@@ -188,7 +189,7 @@ def adversarial(options: Options, maps: Frozen | None) -> tuple[Callable[..., An
         seen = [maps(fake), maps(batch["image"])] if maps else [fake_said["features"], real_said["features"]]
         losses = {
             "pixel": jnp.abs(fake - batch["image"]),
-            "perceptual": feature_distance(*seen),
+            "perceptual": perceptual_loss(*seen),
             "adversarial": loss.g(*draw.gather(logits)),
         }
         return Outcome(losses, metrics={"fake_logits": logits[0]})
@@ -206,7 +207,7 @@ def pretrained_state(iteration: Step) -> Step:
         extras = {**after.extras, "pretrained": after.ema["generator"]}
         return after.replace(hyper=state.hyper, extras=extras), metrics
 
-    return Step(step, iteration.axis_name, iteration.repeats, iteration.size, iteration.counts)
+    return dataclasses.replace(iteration, function=step)
 
 
 def make_iteration(options: Options, maps: Frozen | None) -> Step:
@@ -223,13 +224,9 @@ def make_iteration(options: Options, maps: Frozen | None) -> Step:
     d = update("discriminator", d_objective, across=across, **how)
     g = update("generator", g_objective, weights={name: name for name in weights}, across=across, **how)
     factor = schedule(options)
-
-    def following(*rates: str) -> dict[str, Any]:
-        return {name: lambda images, base: base * factor(images) for name in rates if factor}
-
-    alone = iteration(update("generator", pixels, **how), schedules=following("generator/learning_rate"))
+    alone = iteration(update("generator", pixels, **how), schedules=rates(factor, "generator"))
     both = [joint(d, g)] if options.accumulate == 1 else [d, g]
-    together = iteration(*both, schedules=following("generator/learning_rate", "discriminator/learning_rate"))
+    together = iteration(*both, schedules=rates(factor, "generator", "discriminator"))
     return phases(pretrained_state(alone), together, options.pretrain_steps)
 
 
@@ -238,12 +235,9 @@ def enlarged_with(
 ) -> jax.Array:
     """Enlarges sources `[N, H, W, C]` with the generator's weights (averaged ones, or with `weights="raw"` those of the
     last step) mixed with those after pretraining: (1 - α)·pretrained + α·the generator's, α = `interpolation`."""
-    player = state.generator
-    latest = state.ema["generator"] if weights == "ema" else player.all_variables
-    mixed = jax.tree.map(
-        lambda a, b: (1.0 - interpolation) * a + interpolation * b, state.extras["pretrained"], dict(latest)
-    )
-    return jnp.clip(player.apply_fn(mixed, source, train=False), -1.0, 1.0)
+    latest = dict(state.variables_of("generator", weights))
+    mixed = jax.tree.map(lambda a, b: (1.0 - interpolation) * a + interpolation * b, state.extras["pretrained"], latest)
+    return jnp.clip(state.generator.apply_fn(mixed, source, train=False), -1.0, 1.0)
 
 
 def build(options: Options, data: DataSpec) -> GAN:
@@ -260,12 +254,11 @@ def build(options: Options, data: DataSpec) -> GAN:
     numbers["pretrain_learning_rate"] = options.pretrain_learning_rate
 
     def init(key: jax.Array) -> GANState:
-        g_key, d_key = jax.random.split(jax.random.fold_in(key, ROLES["init"]))
         small, large = (jnp.zeros((1, height // n, width // n, channels)) for n in (options.upscale, 1))
-        g = init_player(g_key, generator, optimizer(options), small)
-        d = init_player(d_key, discriminator, optimizer(options), large)
-        kept = {"pretrained": jax.tree.map(jnp.copy, g.all_variables)}
-        return GANState.create(key, g, d, hyper=hyper(options) | numbers, extras=kept)
+        modules = {"generator": generator, "discriminator": discriminator}
+        players = init_players(key, modules, optimizer(options), {"generator": [small], "discriminator": [large]})
+        kept = {"pretrained": jax.tree.map(jnp.copy, players["generator"].all_variables)}
+        return GANState.create(key, **players, hyper=hyper(options) | numbers, extras=kept)
 
     def sample(state: GANState, examples: Images, keys: jax.Array, **how: Any) -> dict[str, jax.Array]:
         target = examples["image"]

@@ -31,7 +31,7 @@ def moments(x: jax.Array) -> tuple[jax.Array, jax.Array]:
 def adain(x: jax.Array, mean: jax.Array, deviation: jax.Array) -> jax.Array:
     """Gives the channels of features `[B, H, W, C]` another mean and deviation, `[B, C]`: deviation · (x - μ(x)) / σ(x)
     + mean, Huang & Belongie 2017, equation 8. `moments` of `x` itself give it back. A channel that is constant becomes
-    its mean. ValueError for means and deviations of another shape, which could broadcast."""
+    the new mean. ValueError for means and deviations of another shape, which could broadcast."""
     expected = (x.shape[0], x.shape[-1])
     if mean.shape != expected or deviation.shape != expected:
         raise ValueError(

@@ -98,10 +98,11 @@ class UNet(nn.Module):
 
 class ResNetGenerator(nn.Module):
     """Images `[B, H, W, C]` -> `[B, H, W, channels]` in (-1, 1): a 7×7 convolution, `halvings` of stride 2, `blocks` of
-    two convolutions each that are added to their input, as many doublings, a 7×7 convolution. Borders are mirrored.
+    two convolutions each that are added to their input, as many doublings, a 7×7 convolution. Those that keep
+    the size have mirrored borders, the others zeros.
 
     The paper has 9 blocks for 256 pixels and 6 for 128, and halves twice; an image is padded to a multiple of
-    2^halvings, twice that at least, which the blocks' mirrored borders need. conv, up, norm: as for `UNet`; norm is
+    2^halvings, twice that and four pixels at least, which mirrored borders need. conv, up, norm: as for `UNet`; norm is
     behind every convolution but the last."""
 
     channels: int
