@@ -1,4 +1,4 @@
-"""pix2pix between typefaces: characters in DejaVu Serif, made of the same ones in DejaVu Sans.
+"""pix2pix between typefaces: letters in DejaVu Serif, made of DejaVu Sans.
 
 What it should reach: letters that training has never seen in either typeface get serifs and stresses, and are nearer
 to their true form than the source is. How near, how often it is the nearest of all true forms, and what the L1 loss

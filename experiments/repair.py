@@ -1,4 +1,4 @@
-"""Repair of images: holes, noise, low contrast, blur, by pix2pix's networks on pairs that are made of any set.
+"""Repair of images: holes, noise, low contrast and blur. By pix2pix's networks, on pairs that are made of any set.
 
 What it should reach: what is missing continues what is there, and a digit is read as what it was. What was measured,
 with a picture, is in docs/results.md.
