@@ -180,10 +180,10 @@ def networks(options: Options, data: DataSpec) -> tuple[StyleTransfer, PatchDisc
 
 def style_codes(state: GANState, pictures: jax.Array, *, weights: Weights = "ema") -> jax.Array:
     """Returns the codes `[K, S]` of the styles of pictures `[K, H, W, C]` of any size, which `apply` and `sample` take
-    in place of pictures. ValueError for other channels."""
+    in place of pictures. UsageError for other channels."""
     kernel = state.generator.params["encoder"]["first"]["kernel"]
     if pictures.ndim != 4 or pictures.shape[-1] != kernel.shape[2]:
-        raise ValueError(f"expected styles as pictures [K, H, W, {kernel.shape[2]}], got the shape {pictures.shape}")
+        raise UsageError(f"expected styles as pictures [K, H, W, {kernel.shape[2]}], got the shape {pictures.shape}")
     generator = state.generator
     variables = state.ema["generator"] if weights == "ema" else generator.all_variables
     codes: jax.Array = generator.apply_fn(variables, pictures, method="code")
@@ -202,13 +202,13 @@ def apply(
     """Returns images `[N, H, W, C]` in a style, all in the same.
 
     style: pictures `[K, H', W', C]` or their codes `[K, S]`. strength: from 0, the images as the network reconstructs
-    them, to 1. mix: the share of each of K styles, which add up to 1; by default all have the same. ValueError for
+    them, to 1. mix: the share of each of K styles, which add up to 1; by default all have the same. UsageError for
     another number of shares.
     """
     codes = style if style.ndim == 2 else style_codes(state, style, weights=weights)
     shares = jnp.full(len(codes), 1 / len(codes)) if mix is None else jnp.asarray(mix, jnp.float32)
     if shares.shape != codes.shape[:1]:
-        raise ValueError(f"expected as many shares as styles, {len(codes)}, got the shape {shares.shape}")
+        raise UsageError(f"expected as many shares as styles, {len(codes)}, got the shape {shares.shape}")
     generator = state.generator
     variables = state.ema["generator"] if weights == "ema" else generator.all_variables
     # Not a product of matrices, which a GPU rounds.
