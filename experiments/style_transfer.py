@@ -182,10 +182,10 @@ def networks(options: Options, data: DataSpec) -> dict[str, nn.Module]:
 
 def style_codes(state: GANState, pictures: jax.Array, *, weights: Weights = "ema") -> jax.Array:
     """Returns the codes `[K, S]` of the styles of pictures `[K, H, W, C]` of any size, which `apply` and `sample` take
-    in place of pictures. ValueError for other channels."""
+    in place of pictures. UsageError for other channels."""
     kernel = state.generator.params["encoder"]["first"]["kernel"]
     if pictures.ndim != 4 or pictures.shape[-1] != kernel.shape[2]:
-        raise ValueError(f"expected styles as pictures [K, H, W, {kernel.shape[2]}], got the shape {pictures.shape}")
+        raise UsageError(f"expected styles as pictures [K, H, W, {kernel.shape[2]}], got the shape {pictures.shape}")
     codes: jax.Array = state.evaluate("generator", pictures, weights=weights, method="code")
     return codes
 
@@ -202,13 +202,13 @@ def apply(
     """Returns images `[N, H, W, C]` in a style, all in the same.
 
     style: pictures `[K, H', W', C]` or their codes `[K, S]`. strength: from 0, the images as the network reconstructs
-    them, to 1. mix: the share of each of K styles, which add up to 1; by default all have the same. ValueError for
+    them, to 1. mix: the share of each of K styles, which add up to 1; by default all have the same. UsageError for
     another number of shares.
     """
     codes = style if style.ndim == 2 else style_codes(state, style, weights=weights)
     shares = jnp.full(len(codes), 1 / len(codes)) if mix is None else jnp.asarray(mix, jnp.float32)
     if shares.shape != codes.shape[:1]:
-        raise ValueError(f"expected as many shares as styles, {len(codes)}, got the shape {shares.shape}")
+        raise UsageError(f"expected as many shares as styles, {len(codes)}, got the shape {shares.shape}")
     # Not a product of matrices, which a GPU rounds.
     code = jnp.sum(shares[:, None] * codes, axis=0, keepdims=True)
     repeated = jnp.repeat(code, len(images), axis=0)
@@ -244,7 +244,7 @@ def build(options: Options, data: DataSpec) -> GAN:
         inputs = {"generator": [content, style], "discriminator": [style]}
         players = init_players(key, modules, optimizer(options), inputs)
         weights = {term: getattr(options, term) for term in TERMS}
-        return GANState.create(key, **players, hyper=hyper(options) | weights)
+        return GANState.of(key, players, averaged=["generator"], hyper=hyper(options) | weights)
 
     # Images that are too small for the discriminator's patches or the feature maps are refused now, in a line.
     jax.eval_shape(init, jax.random.key(0))

@@ -177,13 +177,13 @@ def test_what_is_sampled_in_styles_of_ones_own(state, batch):
 
 @pytest.mark.parametrize("mix", [(1.0,), (0.2, 0.3, 0.5), 1.0, ((0.5, 0.5),)])
 def test_another_number_of_shares_is_refused(state, mix):
-    with pytest.raises(ValueError, match=r"^expected as many shares as styles, 2, got the shape"):
+    with pytest.raises(UsageError, match=r"^expected as many shares as styles, 2, got the shape"):
         apply(state, images(1), style=images(2), mix=mix)
 
 
 @pytest.mark.parametrize("shape", [(1, 16, 16, 3), (16, 16, 1), (1, 1, 16, 16, 1)])
 def test_styles_of_another_shape_are_refused(state, shape):
-    with pytest.raises(ValueError, match=r"^expected styles as pictures \[K, H, W, 1\], got the shape"):
+    with pytest.raises(UsageError, match=r"^expected styles as pictures \[K, H, W, 1\], got the shape"):
         apply(state, images(1), style=jnp.zeros(shape))
 
 
