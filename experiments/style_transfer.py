@@ -244,7 +244,7 @@ def build(options: Options, data: DataSpec) -> GAN:
         inputs = {"generator": [content, style], "discriminator": [style]}
         players = init_players(key, modules, optimizer(options), inputs)
         weights = {term: getattr(options, term) for term in TERMS}
-        return GANState.create(key, **players, hyper=hyper(options) | weights)
+        return GANState.of(key, players, averaged=["generator"], hyper=hyper(options) | weights)
 
     # Images that are too small for the discriminator's patches or the feature maps are refused now, in a line.
     jax.eval_shape(init, jax.random.key(0))
