@@ -25,7 +25,7 @@ import jax.numpy as jnp
 from jaxgan import GANState, Outcome, Step, empty_history, history, init_players, iteration, joint, update
 from jaxgan.losses import least_squares
 from jaxgan.networks.layers import InstanceNorm
-from jaxgan.networks.translation import PATCHES, PatchDiscriminator, ResNetGenerator
+from jaxgan.networks.translation import PatchDiscriminator, ResNetGenerator
 from jaxgan.schedules import rates
 from jaxgan.training import GAN, DataSpec, Translation, UsageError, main
 from jaxgan.training import Options as CommonOptions
@@ -107,20 +107,20 @@ def networks(options: Options, data: DataSpec) -> dict[str, nn.Module]:
             f"a has images of {height}x{width} pixels and b of {other[0]}x{other[1]}, and this experiment needs one "
             "size: --image-size 64, for example, brings both to it"
         )
-    least = max(3 * 2 ** PATCHES[options.patch] if options.patch > 1 else 1, 8)
+    features, dtype = options.features, options.compute_dtype
+    width = options.discriminator_features or features
+    discriminator = PatchDiscriminator(width, options.patch, dtype, norm=InstanceNorm)
+    least = max(discriminator.smallest, 8)
     if min(height, width) < least:
         raise UsageError(
             f"--patch {options.patch} needs images of at least {least} pixels a side, got {height}x{width}; give a "
             "larger --image-size or a smaller --patch"
         )
-    features, dtype = options.features, options.compute_dtype
-    judging = options.discriminator_features or features
     modules: dict[str, nn.Module] = {
         name: ResNetGenerator(data.sets[made].channels, features, options.blocks, dtype=dtype)
         for name, (_, made) in MAKES.items()
     }
-    judges = {name: PatchDiscriminator(judging, options.patch, dtype, norm=InstanceNorm) for name in DISCRIMINATORS}
-    return modules | judges
+    return modules | dict.fromkeys(DISCRIMINATORS, discriminator)
 
 
 def translate(nets: Any, batch: Images, draw: Any, state: GANState) -> Images:

@@ -32,7 +32,7 @@ from jaxgan import GANState, Outcome, Step, init_players, iteration, joint, upda
 from jaxgan.degrade import edges, grey
 from jaxgan.losses import AdversarialLoss, least_squares, non_saturating
 from jaxgan.media import Image
-from jaxgan.networks.translation import PATCHES, PatchDiscriminator, ResNetGenerator, UNet
+from jaxgan.networks.translation import PatchDiscriminator, ResNetGenerator, UNet
 from jaxgan.schedules import rates
 from jaxgan.training import GAN, DataSpec, Translation, UsageError, main
 from jaxgan.training import Options as CommonOptions
@@ -147,14 +147,13 @@ def networks(options: PairedOptions, shape: tuple[int, ...], source: tuple[int, 
     modules = {"generator": modules[options.generator]}
     if not options.adversarial:
         return modules
-    least = 3 * 2 ** PATCHES[options.patch] if options.patch > 1 else 1
-    if min(height, width) < least:
+    of_patches = PatchDiscriminator(options.discriminator_features or options.features, options.patch, dtype)
+    if min(height, width) < (least := of_patches.smallest):
         raise UsageError(
             f"--patch {options.patch} needs images of at least {least} pixels a side, got {height}x{width}; give a "
             "larger --image-size or a smaller --patch"
         )
-    features = options.discriminator_features or options.features
-    return modules | {"discriminator": PatchDiscriminator(features, options.patch, dtype)}
+    return modules | {"discriminator": of_patches}
 
 
 def completed(made: jax.Array, pair: Images) -> jax.Array:

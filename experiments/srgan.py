@@ -148,8 +148,9 @@ def networks(options: Options, channels: int) -> tuple[SRResNet | RRDBNet, nn.Mo
     else:
         generator = SRResNet(*sizes, ends=3, **common)
     width, dtype = options.discriminator_features, options.compute_dtype
-    judge = VGGDiscriminator(width, dtype) if options.discriminator == "vgg" else PatchDiscriminator(width, 34, dtype)
-    return generator, judge
+    if options.discriminator == "vgg":
+        return generator, VGGDiscriminator(width, dtype)
+    return generator, PatchDiscriminator(width, 34, dtype)
 
 
 def degradation(options: Options) -> Callable[[jax.Array, jax.Array], jax.Array]:

@@ -176,8 +176,8 @@ def networks(options: Options, data: DataSpec) -> dict[str, nn.Module]:
     dtype = options.compute_dtype
     generator = StyleTransfer(content[-1], options.features, options.halvings, dtype)
     width = options.discriminator_features
-    judge = PatchDiscriminator(width, options.patch, dtype, conv=spectral(Conv), norm=None)
-    return {"generator": generator, "discriminator": judge}
+    discriminator = PatchDiscriminator(width, options.patch, dtype, conv=spectral(Conv), norm=None)
+    return {"generator": generator, "discriminator": discriminator}
 
 
 def style_codes(state: GANState, pictures: jax.Array, *, weights: Weights = "ema") -> jax.Array:

@@ -381,7 +381,7 @@ def test_a_frozen_network_has_no_gradient_and_a_digest_of_its_arrays():
 class _Scaled(nn.Module):
     @nn.compact
     def __call__(self, x, *, train):
-        return self.param("w", nn.initializers.normal(), (1,)) * x + (100.0 if train else 0.0)
+        return self.param("w", nn.initializers.normal(), (1, 1)) * x + (100.0 if train else 0.0)
 
 
 def test_players_start_from_keys_of_their_own_and_are_drawn_with_either_weights():
@@ -391,7 +391,7 @@ def test_players_start_from_keys_of_their_own_and_are_drawn_with_either_weights(
         assert_same(players[number].params, init_player(own, _Scaled(), SGD, x).params)
     state = GANState.of(key, players, averaged=["a"], hyper={"ema_half_life": 0.0})
     state = state.replace(
-        a=players["a"].replace(params={"w": jnp.array([3.0])}), ema={"a": {"params": {"w": jnp.array([2.0])}}}
+        a=players["a"].replace(params={"w": jnp.array([[3.0]])}), ema={"a": {"params": {"w": jnp.array([[2.0]])}}}
     )
     assert state.evaluate("a", x) == 2.0 and state.evaluate("a", x, weights="raw") == 3.0  # not 103: evaluation mode
     with pytest.raises(KeyError):
