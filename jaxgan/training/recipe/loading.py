@@ -152,6 +152,9 @@ def _several(options: DataOptions, given: Given | None) -> dict[str, tuple[DataO
     pairs = [re.fullmatch(r"([A-Za-z_]\w*)=(.+)", part) for part in parts]
     if given is not None or not all(pairs):
         return None
+    names = [pair[1] for pair in pairs if pair]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise UsageError(f"--dataset {options.dataset} has two sets called {twice[0]}; give each a name of its own")
     return {pair[1]: (dataclasses.replace(options, dataset=pair[2]), None) for pair in pairs if pair}
 
 
@@ -224,7 +227,11 @@ def _cut(options: DataOptions, source: data.Source, *, held: bool) -> tuple[Tile
     """Chooses pictures as `_choose` does, among those that are as large as a tile, and returns their tiles. Notes on
     stdout what is too small."""
     shape = shape_of(options.load_size or options.image_size or 0)
-    if isinstance(source, data.DataSet | PairSource) or shape is None:
+    if isinstance(source, PairSource):
+        raise UsageError(
+            f"--fit tiles doesn't cut up pairs, as {source.name} has: --fit crop, for example, resizes them"
+        )
+    if isinstance(source, data.DataSet) or shape is None:
         raise UsageError(
             f"--fit tiles cuts up pictures of files, such as folder:PATH, and {source.name} has none; leave it out"
         )
