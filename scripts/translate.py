@@ -200,6 +200,7 @@ def one(
 def run(options: Options) -> int:
     """Translates all pictures, and returns how many things went wrong, each of which is told in a line."""
     opened = open_checkpoint(options.run, options)
+    opened.translation(options.to)  # before pictures are read for what translates none
     how = translation_inputs(opened, options)
     settings = {"weights": options.weights, "tile": options.tile, "overlap": options.overlap}
     translator = opened.translator(options.to, **settings, **how)
@@ -220,7 +221,7 @@ def run(options: Options) -> int:
     with writing(options.out):
         options.out.mkdir(parents=True, exist_ok=True)
     tiles = {path: _tiles(translator, path) for path, result in work if isinstance(result, Path)}
-    with progress_bar(sum(tiles.values()), "translating", unit="tiles", hidden=not tiles) as bar:
+    with progress_bar(sum(tiles.values()), "translating", unit="tiles", hidden=not any(tiles.values())) as bar:
         for path, result in work:
             if isinstance(result, BadImage):
                 continue

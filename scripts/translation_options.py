@@ -46,7 +46,7 @@ class TranslationOptions(Bounded):
         super().__post_init__()
         if self.mix is not None:
             shares = _numbers(self.mix)
-            right = bool(shares) and all(0 <= share < math.inf for share in shares) and sum(shares) > 0
+            right = bool(shares) and all(0 <= share < math.inf for share in shares) and 0 < sum(shares) < math.inf
             require(self, "mix", right, "numbers from 0 on with commas between them, not all 0, such as 0.3,0.7")
             require(self, "mix", len(shares) == len(self.style), f"as many shares as --style names: {len(self.style)}")
 

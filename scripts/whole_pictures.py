@@ -20,7 +20,7 @@ from jaxgan.media import Image
 from jaxgan.nearest import perhaps
 from jaxgan.terminal import progress_bar
 from jaxgan.training import OpenRun
-from jaxgan.training.errors.usage import UsageError, require
+from jaxgan.training.errors.usage import UsageError, refusals, require
 from jaxgan.training.options.evaluation import FeatureOptions
 from jaxgan.training.recipe.gan import Translation
 from jaxgan.training.scoring.judge import about_state
@@ -35,7 +35,7 @@ __all__ = ["PictureOptions", "picture_table", "scored_pictures"]
 Record = dict[str, Any]
 Values = dict[str, list[float]]  # by metric, a value for each picture
 
-AUTO = ("psnr_y", "ssim_y", "psnr", "ssim", "lpips", "perceptual")  # those of them that suit the pictures
+AUTO = ("psnr_y", "ssim_y", "psnr", "ssim", "lpips", "perceptual")  # those of them that suit all pictures
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -69,7 +69,7 @@ def scored_pictures(options: PictureOptions, run: OpenRun) -> list[Record]:
     translators = [member.translator(output, **how) for _, member in members]
     made: list[Values] = [{} for _ in members]
     copied: Values = {}
-    metrics: tuple[str, ...] = ()
+    metrics: tuple[str, ...] | None = None  # those that suit all pictures so far
     content, lumas = hashlib.sha256(), 0
     with progress_bar(len(pictures) * len(members), "translating", unit="pictures") as bar:
         for number, title in enumerate(map(pictures.title, range(len(pictures)))):
@@ -77,7 +77,8 @@ def scored_pictures(options: PictureOptions, run: OpenRun) -> list[Record]:
             channels = run.data.like(output).shape[-1]
             try:
                 pair = _degraded(translation, _with_channels(picture, channels), number, options.seed)
-                metrics = metrics or _metrics(options, pair.target.shape[1:], networks, border)
+                fitting = _metrics(options, pair.target.shape[1:], networks, border)
+                metrics = tuple(metric for metric in metrics or fitting if metric in fitting)
                 _add(copied, metrics, pair.copied, pair.target, networks, border)
                 for translator, values in zip(translators, made, strict=True):
                     _add(values, metrics, translator(pair.source), pair.target, networks, border)
@@ -99,10 +100,11 @@ def scored_pictures(options: PictureOptions, run: OpenRun) -> list[Record]:
     found = []
     for (number, member), values in zip(members, made, strict=True):
         state = about_state(run.step, member.options.seed, number, weights=options.weights, latents_seed=options.seed)
-        for metric in metrics:
+        for metric in metrics or ():
             beside = _beside(translation, copied[metric], pictures.files) if metric in copied else {}
             each = {"each": _each(pictures.files, values[metric]), **beside}
-            score = pair_score(metric, np.array(values[metric]), channels, networks=networks, border=border)
+            with refusals():
+                score = pair_score(metric, np.array(values[metric]), channels, networks=networks, border=border)
             found.append(record(score, **state, **about, **each))
     return found
 
@@ -156,7 +158,7 @@ def _degraded(translation: Translation, picture: np.ndarray, number: int, seed: 
 
 
 def _metrics(options: PictureOptions, shape: tuple[int, ...], networks: Networks, border: int) -> tuple[str, ...]:
-    """Returns what pictures are scored by, in order."""
+    """Returns what a picture of this shape is scored by, in order."""
     if options.metrics == "auto":
         fitting = suited(shape, networks, border)
         return tuple(metric for metric in AUTO if metric in fitting)

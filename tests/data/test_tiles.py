@@ -165,6 +165,10 @@ def test_what_cannot_be_cut_is_said_in_one_line(tmp_path, capsys):
     for other in ("digits", "ring", f"npz:{tmp_path}/a.npz", f"a={name},b=digits"):
         with pytest.raises(UsageError, match=r"^--fit tiles cuts up pictures of files, such as folder:PATH, and"):
             load(DataOptions(other, image_size=4, fit="tiles"))
+    for side in ("A", "B"):
+        save(tmp_path / "pairs" / side)
+    with pytest.raises(UsageError, match=r"^--fit tiles doesn't cut up pairs, as pairs:pairs has: --fit crop, for"):
+        load(DataOptions(f"pairs:{tmp_path}/pairs", image_size=4, fit="tiles"))
     (tmp_path / "a" / "7.png").write_text("no picture")
     with pytest.raises(UsageError, match=r"7\.png is no picture.*; --skip-bad-images leaves such images out$"):
         load(DataOptions(name, image_size=4, fit="tiles"))

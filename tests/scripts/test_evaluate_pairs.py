@@ -109,6 +109,17 @@ def test_whole_pictures_are_scored(tmp_path, pictures, capsys):
     assert records(run)[-1]["value"] != one["value"] and records(run)[-1]["how"] == {}
 
 
+def test_scores_that_suit_all_pictures_unless_they_are_named(tmp_path):
+    run, folder = a_run(tmp_path / "run"), a_folder(tmp_path)
+    Image.fromarray(scene(8, 9)).save(folder / "small.png")  # read last, and smaller than SSIM's window
+    scored(run, pictures=str(folder))
+    found = {one["key"]: one for one in records(run)}
+    assert {"psnr_y", "psnr"} <= set(found) <= {"psnr_y", "psnr", "perceptual"}
+    assert found["psnr"]["samples"] == 3 and list(found["psnr"]["each"]) == ["0.png", "1.png", "small.png"]
+    with pytest.raises(UsageError, match=r"small\.png: expected images of at least 11×11 pixels, got 8×8"):
+        scored(run, pictures=str(folder), metrics="ssim")
+
+
 def test_what_sources_score_is_no_part_of_the_protocol(tmp_path, capsys):
     """Two runs are compared though each picture of theirs, and its source, scored otherwise."""
     run = a_run(tmp_path / "run")
@@ -184,6 +195,9 @@ def test_what_can_not_be_scored_is_refused(tmp_path, pictures):
     Image.fromarray(scene(1, 9)).save(small / "thin.png")
     with pytest.raises(UsageError, match=r"thin\.png: a picture of 1×9 pixels can't be shrunk 2 times"):
         scored(run, pictures=str(small))
+    Image.fromarray(np.full((8, 8, 3), 90, np.uint8)).save(small / "thin.png")  # which stays as it is
+    with pytest.raises(UsageError, match="all 1 pairs are of equal images: their psnr is infinite"):
+        scored(run, pictures=str(small), metrics="psnr")
     (small / "thin.png").write_bytes(b"no picture")
     with pytest.raises(data.DataError, match=r"thin\.png is no picture"):
         scored(run, pictures=str(small))

@@ -493,6 +493,7 @@ def test_what_a_run_makes_of_pictures(runs, tmp_path):
         ("both", {}, r"makes a or b of pictures: name one of them \(--to\)"),
         ("both", {"to": "A"}, r"makes a or b of pictures, not A \(--to\)"),
         ("none", {}, "makes nothing of pictures"),
+        ("none", {"style": (tmp_path / "no.png",)}, "makes nothing of pictures"),  # which have no size in other runs
         ("deep", {}, "takes 4 channels; pictures have 1 or 3"),
         ("enlarged", {"style": (path,)}, "takes no style: it takes interpolation"),
         ("both", {"to": "a", "strength": 0.5}, "takes no strength: it takes nothing beside pictures"),
@@ -528,6 +529,7 @@ def test_interpolation_and_styles(runs, tmp_path):
         ({"mix": "0,0", "style": ("a", "b")}, "^--mix must be .* not all 0, .* got 0,0$"),
         ({"mix": "1,-1", "style": ("a", "b")}, "^--mix must be numbers from 0 on"),
         ({"mix": "1,nan", "style": ("a", "b")}, "^--mix must be numbers from 0 on"),
+        ({"mix": "1e308,1e308", "style": ("a", "b")}, "^--mix must be numbers from 0 on"),  # whose sum is infinite
         ({"mix": "1,1,1", "style": ("a", "b")}, "^--mix must be as many shares as --style names: 2, got 1,1,1$"),
         ({"mix": "1"}, "^--mix must be as many shares as --style names: 0, got 1$"),
         ({"strength": 1.5}, "^--strength must be from 0 to 1, got 1.5$"),

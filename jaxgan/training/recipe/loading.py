@@ -148,6 +148,9 @@ def _several(options: DataOptions, given: Given | None) -> dict[str, tuple[DataO
     pairs = [re.fullmatch(r"([A-Za-z_]\w*)=(.+)", part) for part in parts]
     if given is not None or not all(pairs):
         return None
+    names = [pair[1] for pair in pairs if pair]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise UsageError(f"--dataset {options.dataset} has two sets called {twice[0]}; give each a name of its own")
     return {pair[1]: (dataclasses.replace(options, dataset=pair[2]), None) for pair in pairs if pair}
 
 

@@ -79,7 +79,11 @@ def _cut(options: DataOptions, source: data.Source, *, held: bool) -> tuple[Tile
     """Chooses pictures as `_choose` does, among those that are as large as a tile, and returns their tiles. Notes on
     stdout what is too small."""
     shape = shape_of(options.load_size or options.image_size or 0)
-    if isinstance(source, data.DataSet | PairSource) or shape is None:
+    if isinstance(source, PairSource):
+        raise UsageError(
+            f"--fit tiles doesn't cut up pairs, as {source.name} has: --fit crop, for example, resizes them"
+        )
+    if isinstance(source, data.DataSet) or shape is None:
         raise UsageError(
             f"--fit tiles cuts up pictures of files, such as folder:PATH, and {source.name} has none; leave it out"
         )

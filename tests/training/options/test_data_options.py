@@ -270,6 +270,13 @@ def test_two_folders_have_sizes_and_channels_of_their_own(tmp_path):
     assert spec.sets["a"].channels == 1 and spec.sets["b"].channels == 3 and spec.count == 7
 
 
+def test_two_sets_of_one_name_are_refused():
+    with pytest.raises(
+        UsageError, match=r"^--dataset a=digits,b=digits,a=ring has two sets called a; give each a name"
+    ):
+        load(DataOptions("a=digits,b=digits,a=ring"))
+
+
 def test_the_spec_tells_sets_apart(pictures):
     found = load(options(pictures))
     spec = DataSpec.of(found)
