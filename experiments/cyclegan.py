@@ -108,8 +108,8 @@ def networks(options: Options, data: DataSpec) -> dict[str, nn.Module]:
             "size: --image-size 64, for example, brings both to it"
         )
     features, dtype = options.features, options.compute_dtype
-    width = options.discriminator_features or features
-    discriminator = PatchDiscriminator(width, options.patch, dtype, norm=InstanceNorm)
+    judging = options.discriminator_features or features
+    discriminator = PatchDiscriminator(judging, options.patch, dtype, norm=InstanceNorm)
     least = max(discriminator.smallest, 8)
     if min(height, width) < least:
         raise UsageError(
