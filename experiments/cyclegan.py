@@ -22,11 +22,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxgan import GANState, Outcome, Step, empty_history, history, init_player, iteration, joint, update
+from jaxgan import GANState, Outcome, Step, empty_history, history, init_players, iteration, joint, update
 from jaxgan.losses import least_squares
 from jaxgan.networks.layers import InstanceNorm
-from jaxgan.networks.translation import PATCHES, PatchDiscriminator, ResNetGenerator
-from jaxgan.state import ROLES
+from jaxgan.networks.translation import PatchDiscriminator, ResNetGenerator
+from jaxgan.schedules import rates
 from jaxgan.training import GAN, DataSpec, Translation, UsageError, main
 from jaxgan.training import Options as CommonOptions
 from jaxgan.training.errors.usage import require
@@ -113,20 +113,20 @@ def networks(options: Options, data: DataSpec) -> dict[str, nn.Module]:
             f"the generators need images of at least {SMALLEST} pixels a side, got {height}x{width}; give a larger "
             "--image-size"
         )
-    least = 3 * 2 ** PATCHES[options.patch] if options.patch > 1 else 1
+    features, dtype = options.features, options.compute_dtype
+    judging = options.discriminator_features or features
+    discriminator = PatchDiscriminator(judging, options.patch, dtype, norm=InstanceNorm)
+    least = discriminator.smallest
     if min(height, width) < least:
         raise UsageError(
             f"--patch {options.patch} needs images of at least {least} pixels a side, got {height}x{width}; give a "
             "larger --image-size or a smaller --patch"
         )
-    features, dtype = options.features, options.compute_dtype
-    judging = options.discriminator_features or features
     modules: dict[str, nn.Module] = {
         name: ResNetGenerator(data.sets[made].channels, features, options.blocks, dtype=dtype)
         for name, (_, made) in MAKES.items()
     }
-    judges = {name: PatchDiscriminator(judging, options.patch, dtype, norm=InstanceNorm) for name in DISCRIMINATORS}
-    return modules | judges
+    return modules | dict.fromkeys(DISCRIMINATORS, discriminator)
 
 
 def translate(nets: Any, batch: Images, draw: Any, state: GANState) -> Images:
@@ -175,15 +175,12 @@ def make_iteration(options: Options, *, identity: bool, axis_name: str | None = 
     weights: dict[str, float | str] = {"adversarial": 2.0, "cycle": "cycle"}
     weights |= {"identity": "identity"} if identity else {}
 
-    def rates(names: tuple[str, ...]) -> dict[str, Any]:
-        return {f"{name}/learning_rate": lambda images, base: base * factor(images) for name in names if factor}
-
     d = update(
         DISCRIMINATORS,
         discriminators,
         make=translate,
         name="discriminator",
-        schedules=rates(DISCRIMINATORS),
+        schedules=rates(factor, *DISCRIMINATORS),
         axis_name=axis_name,
     )
     g = update(
@@ -192,7 +189,7 @@ def make_iteration(options: Options, *, identity: bool, axis_name: str | None = 
         make=translate,
         name="generator",
         weights=weights,
-        schedules=rates(GENERATORS),
+        schedules=rates(factor, *GENERATORS),
         axis_name=axis_name,
     )
     return iteration(joint(d, g, simultaneous=True))
@@ -206,20 +203,13 @@ def initial_state(
 
     def init(key: jax.Array) -> GANState:
         zeros = {name: jnp.zeros((1, *of.shape)) for name, of in data.sets.items()}
-        seen = {name: zeros[of] for name, (of, _) in MAKES.items()} | {f"D{x}": zeros[x] for x in zeros}
-        keys = jax.random.split(jax.random.fold_in(key, ROLES["init"]), len(modules))
-        players = {name: init_player(keys[i], net, tx, seen[name]) for i, (name, net) in enumerate(modules.items())}
+        seen = {name: [zeros[of]] for name, (of, _) in MAKES.items()} | {f"D{x}": [zeros[x]] for x in zeros}
+        players = init_players(key, modules, tx, seen)
         numbers = hyper(options, GENERATORS, DISCRIMINATORS) | dict(weights)
         pools = {f"pool of {name}": empty_history(zeros[name], options.pool) for name in zeros}
         return GANState.of(key, players, averaged=GENERATORS, hyper=numbers, extras=pools)
 
     return init
-
-
-def translated(state: GANState, name: str, images: jax.Array, weights: str = "ema") -> jax.Array:
-    """Returns what the generator of this name makes of images `[N, H, W, C]`, in evaluation mode."""
-    player = state.players[name]
-    return player.apply_fn(state.ema[name] if weights == "ema" else player.all_variables, images, train=False)
 
 
 def build(options: Options, data: DataSpec) -> GAN:
@@ -241,20 +231,21 @@ def build(options: Options, data: DataSpec) -> GAN:
         drawn = {}
         for name, (of, made) in MAKES.items():
             drawn[f"from {of}"] = source = examples[of]["image"]
-            drawn[made] = translated(state, name, source, weights)
+            drawn[made] = state.evaluate(name, source, weights=weights)
             other = next(each for each in MAKES if each != name)
-            drawn[f"{of} again"] = translated(state, other, drawn[made], weights)
+            drawn[f"{of} again"] = state.evaluate(other, drawn[made], weights=weights)
         return drawn
 
     def translation(name: str) -> Translation:
         def apply(state: GANState, images: jax.Array, *, weights: str = "ema") -> jax.Array:
-            return translated(state, name, images, weights)
+            made: jax.Array = state.evaluate(name, images, weights=weights)
+            return made
 
         return Translation(apply, data.sets[MAKES[name][0]].channels, multiple=4)  # the generators halve twice
 
     gan = GAN(
         initial_state(options, data, networks(options, data), weights),
-        Step(on_images, step.axis_name, step.repeats, step.size, step.counts),
+        dataclasses.replace(step, function=on_images),
         dict.fromkeys("ab", options.batch_size),
         sample,
         translations={made: translation(name) for name, (_, made) in MAKES.items()},

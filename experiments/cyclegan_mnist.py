@@ -1,4 +1,4 @@
-"""CycleGAN between digits and the same set slanted and coloured, whose true mapping is known. Zhu et al. 2017,
+"""CycleGAN between upright digits and slanted, coloured ones, a known mapping. Zhu et al. 2017,
 https://arxiv.org/abs/1703.10593
 
 What it should reach: b with the slant and the colours of the set, a upright and grey, and both still the digit that

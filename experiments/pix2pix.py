@@ -7,13 +7,13 @@ blurred mean of all that could be there. What was measured, with a picture, is i
     python -m experiments.pix2pix --source grey
     python -m experiments.pix2pix --dataset pairs:PATH --preset paper        # a folder of pairs
 
-takes about seven minutes on two CPU cores. A pair is an image and its source: the data's own field `source` where they
-have one, otherwise made of the image, by --source. A U-Net (or residual blocks) makes images of sources, and D judges
-patches of them beside their sources. Loss, Adam, the weight of L1 and half of D's loss are the paper's; least squares
-(--loss) have Mao's halves. Norms use their running statistics when images are drawn, and there is no dropout then,
-where the paper keeps both as in training; what is drawn is an average of the generator's weights, which the paper
-doesn't have (--weights raw). The small U-Net halves five times and has no dropout at all, as the authors' has none
-beside its eight halvings' inner ones. --adversarial 0 is L1 alone: there is no discriminator then.
+takes three and a half minutes of a CPU core's time. A pair is an image and its source: the data's own field `source`
+where they have one, otherwise made of the image, by --source. A U-Net (or residual blocks) makes images of sources, and
+D judges patches of them beside their sources. Loss, Adam, the weight of L1 and half of D's loss are the paper's; least
+squares (--loss) have Mao's halves. Norms use their running statistics when images are drawn, and there is no dropout
+then, where the paper keeps both as in training; what is drawn is an average of the generator's weights, which the paper
+doesn't have (--weights raw). The small U-Net halves five times and so has no dropout: in the authors' code
+--depth - 5 doublings have it. --adversarial 0 is L1 alone: there is no discriminator then.
 
 --preset paper has the paper's networks for 256 pixels, random crops of 286 and one image a batch, for a GPU; nobody has
 run it.
@@ -28,12 +28,12 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxgan import GANState, Outcome, Step, init_player, iteration, joint, update
+from jaxgan import GANState, Outcome, Step, init_players, iteration, joint, update
 from jaxgan.degrade import edges, grey
 from jaxgan.losses import AdversarialLoss, least_squares, non_saturating
 from jaxgan.media import Image
-from jaxgan.networks.translation import PATCHES, PatchDiscriminator, ResNetGenerator, UNet
-from jaxgan.state import ROLES
+from jaxgan.networks.translation import PatchDiscriminator, ResNetGenerator, UNet
+from jaxgan.schedules import rates
 from jaxgan.training import GAN, DataSpec, Translation, UsageError, main
 from jaxgan.training import Options as CommonOptions
 from jaxgan.training.options.data import Size
@@ -147,14 +147,13 @@ def networks(options: PairedOptions, shape: tuple[int, ...], source: tuple[int, 
     modules = {"generator": modules[options.generator]}
     if not options.adversarial:
         return modules
-    least = 3 * 2 ** PATCHES[options.patch] if options.patch > 1 else 1
-    if min(height, width) < least:
+    of_patches = PatchDiscriminator(options.discriminator_features or options.features, options.patch, dtype)
+    if min(height, width) < (least := of_patches.smallest):
         raise UsageError(
             f"--patch {options.patch} needs images of at least {least} pixels a side, got {height}x{width}; give a "
             "larger --image-size or a smaller --patch"
         )
-    features = options.discriminator_features or options.features
-    return modules | {"discriminator": PatchDiscriminator(features, options.patch, dtype)}
+    return modules | {"discriminator": of_patches}
 
 
 def completed(made: jax.Array, pair: Images) -> jax.Array:
@@ -202,13 +201,12 @@ def make_iteration(options: PairedOptions, pairs: Pairs, *, axis_name: str | Non
         return {**pair, "fake": completed(nets["generator"](pair["source"]), pair)}
 
     def of(player: str, objective: Callable[..., Outcome], weights: Mapping[str, float | str]) -> Update:
-        rate = {f"{player}/learning_rate": lambda images, base: base * factor(images)} if factor else {}
         return update(
             player,
             objective,
             make=translate,
             weights=weights,
-            schedules=rate,
+            schedules=rates(factor, player),
             accumulate=options.accumulate,
             axis_name=axis_name,
         )
@@ -240,28 +238,19 @@ def build_paired(
     def init(key: jax.Array) -> GANState:
         image, source = (jnp.zeros(shapes[name].shape) for name in ("image", "source"))
         inputs = {"generator": [source], "discriminator": [image, source]}
-        keys = jax.random.split(jax.random.fold_in(key, ROLES["init"]), 2)
-        players = {
-            name: init_player(each, net, tx, *inputs[name])
-            for each, (name, net) in zip(keys, modules.items(), strict=False)
-        }
+        players = init_players(key, modules, tx, inputs)
         numbers = hyper(options, ["generator"], [name for name in modules if name == "discriminator"])
         weights = {"l1": options.l1} | ({"adversarial": options.adversarial} if options.adversarial else {})
         return GANState.of(key, players, averaged=["generator"], hyper=numbers | weights)
 
-    def made_of(state: GANState, source: jax.Array, weights: str) -> jax.Array:
-        player = state.generator
-        variables = state.ema["generator"] if weights == "ema" else player.all_variables
-        return player.apply_fn(variables, source, train=False)
-
     def sample(state: GANState, examples: Images, keys: jax.Array, *, weights: str = "ema") -> dict[str, jax.Array]:
         pair = pairs(examples, keys)
-        made = completed(made_of(state, pair["source"], weights), pair)
+        made = completed(state.evaluate("generator", pair["source"], weights=weights), pair)
         return {"source": pair["source"], "image": made, "target": pair["image"]}
 
     def apply(state: GANState, images: jax.Array, *, weights: str = "ema") -> jax.Array:
         pair = {"source": images} | ({"mask": mask_of(images)} if mask_of else {})
-        return completed(made_of(state, images, weights), pair)
+        return completed(state.evaluate("generator", images, weights=weights), pair)
 
     unet = modules["generator"] if isinstance(modules["generator"], UNet) else None
     translation = Translation(

@@ -1,15 +1,15 @@
-"""pix2pix between typefaces: characters in DejaVu Serif, made of the same ones in DejaVu Sans.
+"""pix2pix between typefaces: letters in DejaVu Serif, made of DejaVu Sans.
 
-What it should reach: letters that training has never seen in either typeface get the right serifs and stresses. How
-often a translated letter is nearer to its own true form than to that of any other, against the source as it is and
-against the L1 loss alone, is in docs/results.md.
+What it should reach: letters that training has never seen in either typeface get serifs and stresses, and are nearer
+to their true form than the source is. How near, how often it is the nearest of all true forms, and what the L1 loss
+alone comes to, is in docs/results.md.
 
     python -m experiments.pix2pix_glyphs
 
-takes about five minutes on two CPU cores. It is experiments.pix2pix (Isola et al. 2017,
-https://arxiv.org/abs/1611.07004) with small networks, on the set `glyphs`, whose held-out letters differ from those of
-training in more than their accents. --preset paper has the paper's networks for 256 pixels, to which the letters are
-enlarged, and has not been run.
+takes a minute of a CPU core's time; --seeds 3 took four and a half minutes on two busy cores. It is experiments.pix2pix
+(Isola et al. 2017, https://arxiv.org/abs/1611.07004) with small networks, on the set `glyphs`, whose held-out letters
+differ from those of training in more than their accents. --preset paper has the paper's networks for 256 pixels, to
+which the letters are enlarged, and has not been run.
 """
 
 import dataclasses

@@ -1,4 +1,4 @@
-"""Repair of images: holes, noise, low contrast, blur, by pix2pix's networks on pairs that are made of any set.
+"""Repair of images: holes, noise, low contrast and blur. By pix2pix's networks, on pairs that are made of any set.
 
 What it should reach: what is missing continues what is there, and a digit is read as what it was. What was measured,
 with a picture, is in docs/results.md.
@@ -7,12 +7,12 @@ with a picture, is in docs/results.md.
     python -m experiments.repair --degrade noise
     python -m scripts.read RUN          # how many of the repaired digits a classifier still reads right
 
-takes about six minutes on two CPU cores. Holes are Pathak et al. 2016 (https://arxiv.org/abs/1604.07379): an absolute
-error and an adversarial loss, on what was torn out. Squares of half the side, at places that are drawn, are mid-grey in
-the source. Outside of the hole the image is known and kept, so that all losses and scores are those of the hole: its
-PSNR is that of the picture less 10·log10 of how many times larger the picture is (6.02 dB). What is otherwise than in
-the paper: its error is squared, its network has no connections past its bottleneck, and its D sees neither what is
-around the hole nor the source. Other degradations are of the whole image, and nothing is kept.
+takes a minute of a CPU core's time. Holes are Pathak et al. 2016 (https://arxiv.org/abs/1604.07379): an absolute error
+and an adversarial loss, on what was torn out. Squares of half the side, at places that are drawn, are mid-grey in the
+source. Outside of the hole the image is known and kept, so that all losses and scores are those of the hole: its PSNR
+is that of the picture less 10·log10 of how many times larger the picture is (6.02 dB). What is otherwise than in the
+paper: its error is squared, its network has no connections past its bottleneck, and its D sees neither what is around
+the hole nor the source. Other degradations are of the whole image, and nothing is kept.
 
 For whole pictures (scripts.translate) a hole is what is mid-grey, 127 or 128 in all channels. --preset paper has
 pix2pix's networks for 256 pixels, and has not been run.

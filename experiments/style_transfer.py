@@ -22,16 +22,17 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxgan import Frozen, GANState, Outcome, Step, init_player, iteration, joint, update
+from jaxgan import Frozen, GANState, Outcome, Step, init_players, iteration, joint, update
 from jaxgan.evaluation.features.perceptual import feature_maps
-from jaxgan.losses import feature_distance, hinge, style_distance, total_variation
+from jaxgan.losses import hinge, perceptual_loss, style_distance, total_variation
 from jaxgan.networks.layers import Conv, spectral
 from jaxgan.networks.style import StyleTransfer, adain, moments
 from jaxgan.networks.translation import PatchDiscriminator
-from jaxgan.state import ROLES
+from jaxgan.schedules import rates
 from jaxgan.training import GAN, DataSpec, Translation, UsageError, main
 from jaxgan.training import Options as CommonOptions
 from jaxgan.training.options.data import Size
@@ -50,8 +51,8 @@ class Options(CommonOptions):
     image_size: Size | None = 64
     load_size: Size | None = 256
     flip: bool = True
-    steps: int = 1500
-    batch_size: int = 8
+    steps: int = 2500
+    batch_size: int = 4
     optimizer: OptimizerName = "adam"
     learning_rate: float = 5e-4
     beta1: float = 0.5
@@ -83,6 +84,7 @@ class Options(CommonOptions):
     PRESETS: ClassVar = {
         "paper": {
             "steps": 160_000,
+            "batch_size": 8,
             "image_size": 256,
             "load_size": 512,
             "learning_rate": 1e-4,
@@ -126,7 +128,7 @@ def generator_objective(maps: Frozen) -> Callable[..., Outcome]:
         target = [adain(x, *moments(y)) for x, y in zip(content, style, strict=True)]
         logits = nets["discriminator"](drawn["style"])["logits"]
         losses = {
-            "content": feature_distance(made, tuple(target), squared=True),
+            "content": perceptual_loss(made, tuple(target), squared=True),
             "style": style_distance((drawn["style"], *made), (batch["style"], *style)),
             "adversarial": hinge.g(logits),
             "reconstruction": jnp.abs(drawn["content"] - batch["content"]),
@@ -143,7 +145,7 @@ def discriminator_objective(nets: Any, batch: Images, draw: Any, state: GANState
     return Outcome({"adversarial": hinge.d(real, fake)}, metrics={"real_logits": real, "fake_logits": fake})
 
 
-def make_iteration(options: Options, maps: Frozen) -> Step:
+def make_iteration(options: Options, maps: Frozen, axis_name: str | None = None) -> Step:
     """Returns the iteration of both players, on images `[B, H, W, C]` of content and of style."""
     factor = schedule(options)
 
@@ -153,43 +155,44 @@ def make_iteration(options: Options, maps: Frozen) -> Step:
             objective,
             make=stylise,
             weights={term: term for term in terms},
-            schedules={f"{player}/learning_rate": lambda images, base: base * factor(images)} if factor else {},
+            schedules=rates(factor, player),
             accumulate=options.accumulate,
+            axis_name=axis_name,
         )
 
     d, g = learns("discriminator", discriminator_objective), learns("generator", generator_objective(maps), TERMS)
     return iteration(joint(d, g)) if options.accumulate == 1 else iteration(d, g)
 
 
-def networks(options: Options, data: DataSpec) -> tuple[StyleTransfer, PatchDiscriminator]:
-    """Returns the generator and the discriminator. UsageError for sets whose images differ in channels."""
-    (*_, channels), (*_, other) = (data.sets[name].shape for name in Options.SETS)
-    if channels != other:
+def networks(options: Options, data: DataSpec) -> dict[str, nn.Module]:
+    """Returns the players' modules by name. UsageError for sets whose images differ in shape."""
+    content, style = (data.sets[name].shape for name in Options.SETS)
+    if content != style:
+        one, other = ("×".join(map(str, shape)) for shape in (content, style))
         raise UsageError(
-            f"content has images of {channels} channel{'s' * (channels > 1)} and style of {other}, and one encoder "
-            "sees both: --channels 3 makes them alike"
+            f"content has images of {one} and style of {other}, and both networks see both: --image-size 64 --channels "
+            "3, for example, make them alike"
         )
     dtype = options.compute_dtype
-    generator = StyleTransfer(channels, options.features, options.halvings, dtype)
+    generator = StyleTransfer(content[-1], options.features, options.halvings, dtype)
     width = options.discriminator_features
-    return generator, PatchDiscriminator(width, options.patch, dtype, conv=spectral(Conv), norm=None)
+    discriminator = PatchDiscriminator(width, options.patch, dtype, conv=spectral(Conv), norm=None)
+    return {"generator": generator, "discriminator": discriminator}
 
 
 def _check_floats(style: jax.Array) -> None:
     if not jnp.issubdtype(style.dtype, jnp.floating):
-        raise ValueError(f"expected styles as floats, of pictures from -1 to 1, got {style.dtype}")
+        raise UsageError(f"expected styles as floats, of pictures from -1 to 1, got {style.dtype}")
 
 
 def style_codes(state: GANState, pictures: jax.Array, *, weights: Weights = "ema") -> jax.Array:
     """Returns the codes `[K, S]` of the styles of pictures `[K, H, W, C]` of any size, which `apply` and `sample` take
-    in place of pictures. ValueError for other channels, and for whole numbers, as pictures are stored in."""
+    in place of pictures. UsageError for other channels, and for whole numbers, as pictures are stored in."""
     _check_floats(pictures)
     kernel = state.generator.params["encoder"]["first"]["kernel"]
     if pictures.ndim != 4 or pictures.shape[-1] != kernel.shape[2]:
-        raise ValueError(f"expected styles as pictures [K, H, W, {kernel.shape[2]}], got the shape {pictures.shape}")
-    generator = state.generator
-    variables = state.ema["generator"] if weights == "ema" else generator.all_variables
-    codes: jax.Array = generator.apply_fn(variables, pictures, method="code")
+        raise UsageError(f"expected styles as pictures [K, H, W, {kernel.shape[2]}], got the shape {pictures.shape}")
+    codes: jax.Array = state.evaluate("generator", pictures, weights=weights, method="code")
     return codes
 
 
@@ -205,19 +208,18 @@ def apply(
     """Returns images `[N, H, W, C]` in a style, all in the same.
 
     style: pictures `[K, H', W', C]` or their codes `[K, S]`. strength: from 0, the images as the network reconstructs
-    them, to 1. mix: the share of each of K styles, which add up to 1; by default all have the same. ValueError for
+    them, to 1. mix: the share of each of K styles, which add up to 1; by default all have the same. UsageError for
     another number of shares, and for whole numbers as styles.
     """
     _check_floats(style)
     codes = style if style.ndim == 2 else style_codes(state, style, weights=weights)
     shares = jnp.full(len(codes), 1 / len(codes)) if mix is None else jnp.asarray(mix, jnp.float32)
     if shares.shape != codes.shape[:1]:
-        raise ValueError(f"expected as many shares as styles, {len(codes)}, got the shape {shares.shape}")
-    generator = state.generator
-    variables = state.ema["generator"] if weights == "ema" else generator.all_variables
+        raise UsageError(f"expected as many shares as styles, {len(codes)}, got the shape {shares.shape}")
     # Not a product of matrices, which a GPU rounds.
     code = jnp.sum(shares[:, None] * codes, axis=0, keepdims=True)
-    made: jax.Array = generator.apply_fn(variables, images, jnp.repeat(code, len(images), axis=0), strength)
+    repeated = jnp.repeat(code, len(images), axis=0)
+    made: jax.Array = state.evaluate("generator", images, repeated, strength, weights=weights)
     return made
 
 
@@ -237,8 +239,7 @@ def sample(
     if style is not None:
         made = apply(state, content, weights=weights, style=style, strength=strength, mix=mix)
         return {"source": content, "style": made}
-    variables = state.ema["generator"] if weights == "ema" else state.generator.all_variables
-    made = state.generator.apply_fn(variables, content, reference, strength)
+    made = state.evaluate("generator", content, reference, strength, weights=weights)
     return {"source": content, "reference": reference, "style": made}
 
 
@@ -247,12 +248,14 @@ def build(options: Options, data: DataSpec) -> GAN:
 
     def init(key: jax.Array) -> GANState:
         content, style = (jnp.zeros((1, *data.sets[name].shape)) for name in Options.SETS)
-        g_key, d_key = jax.random.split(jax.random.fold_in(key, ROLES["init"]))
-        generator = init_player(g_key, modules[0], optimizer(options), content, style)
-        discriminator = init_player(d_key, modules[1], optimizer(options), style)
+        inputs = {"generator": [content, style], "discriminator": [style]}
+        players = init_players(key, modules, optimizer(options), inputs)
         weights = {term: getattr(options, term) for term in TERMS}
-        return GANState.create(key, generator, discriminator, hyper=hyper(options) | weights)
+        return GANState.of(key, players, averaged=["generator"], hyper=hyper(options) | weights)
 
+    # Images that are too small for the discriminator's patches or the feature maps are refused now, in a line.
+    jax.eval_shape(init, jax.random.key(0))
+    jax.eval_shape(maps, jax.ShapeDtypeStruct((1, *data.sets["style"].shape), jnp.float32))
     step = make_iteration(options, maps)
 
     def on_images(state: GANState, batch: Mapping[str, Images]) -> Any:
@@ -264,7 +267,7 @@ def build(options: Options, data: DataSpec) -> GAN:
         dict.fromkeys(Options.SETS, options.batch_size),
         sample,
         frozen={"feature maps": maps},
-        translations={"style": Translation(apply, modules[0].channels, multiple=2**options.halvings)},
+        translations={"style": Translation(apply, data.sets["content"].channels, multiple=2**options.halvings)},
     )
     return with_lookahead(options, gan)
 

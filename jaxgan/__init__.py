@@ -27,7 +27,7 @@ from jaxgan.iteration import Step, iteration, repeat
 from jaxgan.joint import joint
 from jaxgan.losses import AdversarialLoss
 from jaxgan.phases import phases
-from jaxgan.players import Frozen, callable_player, init_player, nnx_player, plain_player
+from jaxgan.players import Frozen, callable_player, init_player, init_players, nnx_player, plain_player
 from jaxgan.samplers import latents
 from jaxgan.state import GANState, TrainState
 from jaxgan.terms import Term, View, auxiliary, d_loss, every, g_loss, regularizers
@@ -68,6 +68,7 @@ __all__ = [
     "g_loss",
     "history",
     "init_player",
+    "init_players",
     "iteration",
     "joint",
     "latents",

@@ -22,6 +22,7 @@ from jaxgan.iteration import Step
 from jaxgan.joint import joint
 from jaxgan.nets import Nets
 from jaxgan.samplers import Sampler
+from jaxgan.schedules import rates
 from jaxgan.state import GANState, TrainState
 from jaxgan.terms.term import Example, Term, View, evaluate
 from jaxgan.update import Outcome, Update, update
@@ -60,13 +61,12 @@ class _Game:
         def objective(nets: Nets, batch: Example, draw: Draw, state: GANState, fake: Example) -> Outcome:
             return self.objective(player, terms, nets, batch, draw, state, fake)
 
-        factor = self.schedule
         return update(
             player,
             objective,
             make=self.generate,
             weights={term.name: term.weight for term in terms},
-            schedules={f"{player}/learning_rate": lambda images, base: base * factor(images)} if factor else {},
+            schedules=rates(self.schedule, player),
             project={"discriminator": self.project} if self.project and player == "discriminator" else {},
             accumulate=self.accumulate,
             across=[f"the term {term.name!r}" for term in terms if term.across],

@@ -121,7 +121,7 @@ def hole(
 
     Its height and width are drawn on their own, uniform over all whole numbers of pixels from `smallest` to `largest`
     times the image's (rounded, at least 1), its place uniform over all where it fits; with `centred` it is the middle.
-    Pathak et al. 2016 (arXiv 1604.07379), section 4.2, has the central square of half the side: `smallest=0.5,
+    Pathak et al. 2016 (arXiv 1604.07379), section 3.3, has the central square of half the side: `smallest=0.5,
     largest=0.5, centred=True`. ValueError unless 0 < smallest ≤ largest ≤ 1.
     """
     if not 0 < smallest <= largest <= 1:

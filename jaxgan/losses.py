@@ -18,7 +18,7 @@ the targets, and `terms.d_loss` swaps some.
 A loss may look across examples: B is the global batch. Whoever has it on several devices gathers the logits first, as
 `terms.d_loss` and `terms.g_loss` do.
 
-`feature_distance` and `style_distance` compare feature maps, of a pretrained network or of D, and `total_variation` is
+`perceptual_loss` and `style_distance` compare feature maps, of a pretrained network or of D, and `total_variation` is
 of images; they are no such pairs.
 """
 
@@ -31,12 +31,12 @@ import jax.numpy as jnp
 
 __all__ = [
     "AdversarialLoss",
-    "feature_distance",
     "hinge",
     "least_squares",
     "minimax",
     "non_saturating",
     "per_example",
+    "perceptual_loss",
     "relativistic",
     "relativistic_average",
     "smoothed",
@@ -214,13 +214,14 @@ def smoothed(loss: AdversarialLoss, real: float = 0.9, fake: float = 0.0) -> Adv
     return AdversarialLoss(_d_of(target), loss.g, target, loss.across)
 
 
-def feature_distance(first: PyTree, second: PyTree, *, squared: bool = False) -> jax.Array:
-    """Returns the distance of two pytrees of feature maps `[B, ...]`, leaf by leaf (layers): the mean over layers of
-    the mean absolute difference, or with `squared` of the mean squared one, float32 `[B]`.
+def perceptual_loss(first: PyTree, second: PyTree, *, squared: bool = False) -> jax.Array:
+    """Returns the perceptual loss of two pytrees of feature maps `[B, ...]`, leaf by leaf (layers): the mean over
+    layers of the mean absolute difference, or with `squared` of the mean squared one, float32 `[B]`.
 
-    Squared, of one layer, it is the perceptual loss of Johnson et al. 2016 (arXiv 1603.08155), equation 2, and SRGAN's
-    (Ledig et al. 2017, arXiv 1609.04802, equation 5) but for its division by channels; absolute, ESRGAN's as its
-    authors trained it. ValueError for maps of different shapes, whose difference would broadcast, and for none.
+    Squared, of one layer, it is the feature reconstruction loss of Johnson et al. 2016 (arXiv 1603.08155), equation 2,
+    and that of SRGAN (Ledig et al. 2017, arXiv 1609.04802, equation 5) divided by the number of channels; absolute,
+    ESRGAN's as its authors trained it. ValueError for maps of different shapes, whose difference would broadcast, and
+    for none.
     """
     ones, others = jax.tree.leaves(first), jax.tree.leaves(second)
     shapes = [[x.shape for x in leaves] for leaves in (ones, others)]

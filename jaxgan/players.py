@@ -14,7 +14,7 @@ import dataclasses
 import functools
 import hashlib
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -24,9 +24,9 @@ import numpy as np
 import optax
 from flax import nnx
 
-from jaxgan.state import TrainState, Variables
+from jaxgan.state import ROLES, TrainState, Variables
 
-__all__ = ["Frozen", "callable_player", "init_player", "nnx_player", "plain_player"]
+__all__ = ["Frozen", "callable_player", "init_player", "init_players", "nnx_player", "plain_player"]
 
 PyTree = Any
 
@@ -143,6 +143,21 @@ def init_player(
         once=moving,
         across=(*looking, *across),
     )
+
+
+def init_players(
+    key: jax.Array,
+    modules: Mapping[str, nn.Module],
+    tx: optax.GradientTransformation,
+    inputs: Mapping[str, Sequence[Any]],
+) -> dict[str, TrainState]:
+    """Returns players of Linen modules by name, each drawn with a key of its own that follows from a run's `key` and
+    its place. inputs: by name as for `init_player`; those of other names are ignored."""
+    keys = jax.random.split(jax.random.fold_in(key, ROLES["init"]), len(modules))
+    return {
+        name: init_player(own, module, tx, *inputs[name])
+        for own, (name, module) in zip(keys, modules.items(), strict=True)
+    }
 
 
 def _normalises_by_batch(variables: Variables) -> bool:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from jaxgan.state import GANState
 
-__all__ = ["Schedule", "cosine", "injected", "linear", "scheduled"]
+__all__ = ["Schedule", "cosine", "injected", "linear", "rates", "scheduled"]
 
 PyTree = Any
 Schedule = Callable[[jax.Array, Any], Any]
@@ -28,6 +28,12 @@ def cosine(start: float, end: float, images: float) -> Schedule:
     """Returns the schedule from `start` to `end` along half a cosine over so many images; afterwards it stays at `end`.
     Loshchilov & Hutter 2017 (arXiv 1608.03983), equation 5, without restarts."""
     return lambda count, base: end + (start - end) * 0.5 * (1.0 + jnp.cos(jnp.pi * jnp.minimum(count / images, 1.0)))
+
+
+def rates(factor: Callable[[jax.Array], Any] | None, *players: str) -> dict[str, Schedule]:
+    """Returns the schedules of the learning rates of these players, each its own rate times `factor(images)`; none
+    where that is None."""
+    return {f"{player}/learning_rate": lambda images, base: base * factor(images) for player in players if factor}
 
 
 def scheduled(state: GANState, schedules: Mapping[str, Schedule], images: jax.Array) -> GANState:

@@ -122,6 +122,16 @@ class GANState:
         """Returns the player called "discriminator"."""
         return self.players["discriminator"]
 
+    def variables_of(self, player: str, weights: str = "ema") -> Variables:
+        """Returns a player's variables as its `apply_fn` takes them: averaged ones ("ema"), or those of the last step
+        ("raw")."""
+        return self.ema[player] if weights == "ema" else self.players[player].all_variables
+
+    def evaluate(self, player: str, *inputs: Any, weights: str = "ema", **options: Any) -> Any:
+        """Returns a player's output in evaluation mode; weights as for `variables_of`, options as `apply_fn` takes
+        them."""
+        return self.players[player].apply_fn(self.variables_of(player, weights), *inputs, train=False, **options)
+
     @classmethod
     def of(
         cls,

@@ -36,7 +36,7 @@ ARROWS = {
     "history": {"draw"},
     "terms": {"losses", "nets", "penalties", "state", "update"},
     "samplers": {"terms"},
-    "adversarial": {"draw", "iteration", "joint", "nets", "samplers", "state", "terms", "update"},
+    "adversarial": {"draw", "iteration", "joint", "nets", "samplers", "schedules", "state", "terms", "update"},
     "lookahead": {"iteration", "state"},
     "phases": {"iteration", "state"},
     "ensemble": set(),

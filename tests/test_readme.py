@@ -87,4 +87,5 @@ def test_every_command_line_can_be_typed(page):
     assert lines
     for module, rest in lines:
         known = {flag(field.name) for field in _options_of(module)}
+        known |= {f"no-{flag(field.name)}" for field in _options_of(module) if field.type in (bool, "bool")}
         assert set(re.findall(r"--([a-z][a-z-]+)", rest)) <= known | {"help", "options"}, f"{module}{rest}"

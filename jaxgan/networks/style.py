@@ -31,7 +31,7 @@ def moments(x: jax.Array) -> tuple[jax.Array, jax.Array]:
 def adain(x: jax.Array, mean: jax.Array, deviation: jax.Array) -> jax.Array:
     """Gives the channels of features `[B, H, W, C]` another mean and deviation, `[B, C]`: deviation · (x - μ(x)) / σ(x)
     + mean, Huang & Belongie 2017, equation 8. `moments` of `x` itself give it back. A channel that is constant becomes
-    its mean. ValueError for means and deviations of another shape, which could broadcast."""
+    the new mean. ValueError for means and deviations of another shape, which could broadcast."""
     expected = (x.shape[0], x.shape[-1])
     if mean.shape != expected or deviation.shape != expected:
         raise ValueError(
@@ -123,5 +123,5 @@ class StyleTransfer(nn.Module):
         return jnp.concatenate(moments(self.encoder(self._padded(pictures)[0])), axis=-1)
 
     def _padded(self, images: jax.Array) -> tuple[jax.Array, Callable[[jax.Array], jax.Array]]:
-        """Pads to twice what the encoder halves: features have two pixels a side, which a mirrored border needs."""
-        return pad_to_multiple(images, 2 ** (self.halvings + 1))
+        """Pads to what the encoder halves; features have two pixels a side at least, for their mirrored border."""
+        return pad_to_multiple(images, 2**self.halvings, least=2 ** (self.halvings + 1))

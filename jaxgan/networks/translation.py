@@ -98,10 +98,11 @@ class UNet(nn.Module):
 
 class ResNetGenerator(nn.Module):
     """Images `[B, H, W, C]` -> `[B, H, W, channels]` in (-1, 1): a 7×7 convolution, `halvings` of stride 2, `blocks` of
-    two convolutions each that are added to their input, as many doublings, a 7×7 convolution. Borders are mirrored.
+    two convolutions each that are added to their input, as many doublings, a 7×7 convolution. Those that keep
+    the size have mirrored borders, the others zeros.
 
     The paper has 9 blocks for 256 pixels and 6 for 128, and halves twice; an image is padded to a multiple of
-    2^halvings, twice that at least, which the blocks' mirrored borders need. conv, up, norm: as for `UNet`; norm is
+    2^halvings, twice that and four pixels at least, which mirrored borders need. conv, up, norm: as for `UNet`; norm is
     behind every convolution but the last."""
 
     channels: int
@@ -155,15 +156,21 @@ class PatchDiscriminator(nn.Module):
     conv: Layer = Conv
     norm: Layer | None = BatchNorm
 
+    @property
+    def smallest(self) -> int:
+        """Returns the height and width of the smallest image whose patches are judged."""
+        return 3 * 2 ** PATCHES[self.patch] if self.patch > 1 else 1
+
     @nn.compact
     def __call__(self, image: jax.Array, source: jax.Array | None = None, *, train: bool) -> dict[str, object]:
         if self.patch not in PATCHES:
             raise ValueError(f"patch must be one of {', '.join(map(str, PATCHES))}, got {self.patch}")
         halvings = PATCHES[self.patch]
-        least = 3 * 2**halvings if halvings else 1
-        if min(image.shape[1:3]) < least:
+        if min(image.shape[1:3]) < self.smallest:
             size = "×".join(map(str, image.shape[1:3]))
-            raise ValueError(f"patches of {self.patch} pixels need images of {least} pixels a side or more, got {size}")
+            raise ValueError(
+                f"patches of {self.patch} pixels need images of {self.smallest} pixels a side or more, got {size}"
+            )
         if source is not None and source.shape[1:3] != image.shape[1:3]:
             raise ValueError(f"image and source must be of one size, got {image.shape} and {source.shape}")
         kernel, padding = (4, 1) if halvings else (1, 0)  # single pixels are judged by convolutions of 1×1

@@ -17,6 +17,7 @@ from jaxgan import (
     d_loss,
     g_loss,
     init_player,
+    init_players,
     iteration,
     joint,
     latents,
@@ -31,6 +32,7 @@ from jaxgan import (
 )
 from jaxgan.losses import hinge, non_saturating
 from jaxgan.networks.layers import BatchNorm
+from jaxgan.schedules import rates
 
 RATES = {"generator/learning_rate": 0.05, "discriminator/learning_rate": 0.05, "ema_half_life": 0.0}
 SGD = optax.identity()
@@ -374,3 +376,31 @@ def test_a_frozen_network_has_no_gradient_and_a_digest_of_its_arrays():
     ]
     digests = {Frozen(features.apply_fn, v).digest for v in (variables, *others)}
     assert len(digests) == 4 and features.digest == Frozen(features.apply_fn, variables).digest
+
+
+class _Scaled(nn.Module):
+    @nn.compact
+    def __call__(self, x, *, train):
+        return self.param("w", nn.initializers.normal(), (1, 1)) * x + (100.0 if train else 0.0)
+
+
+def test_players_start_from_keys_of_their_own_and_are_drawn_with_either_weights():
+    key, x = jax.random.key(7), jnp.ones((1, 1))
+    players = init_players(key, {"a": _Scaled(), "b": _Scaled()}, SGD, {"a": [x], "b": [x], "c": []})
+    for number, own in zip("ab", jax.random.split(jax.random.fold_in(key, 4), 2), strict=True):  # 4: the role "init"
+        assert_same(players[number].params, init_player(own, _Scaled(), SGD, x).params)
+    state = GANState.of(key, players, averaged=["a"], hyper={"ema_half_life": 0.0})
+    state = state.replace(
+        a=players["a"].replace(params={"w": jnp.array([[3.0]])}), ema={"a": {"params": {"w": jnp.array([[2.0]])}}}
+    )
+    assert state.evaluate("a", x) == 2.0 and state.evaluate("a", x, weights="raw") == 3.0  # not 103: evaluation mode
+    with pytest.raises(KeyError):
+        state.evaluate("b", x)  # is not averaged
+
+
+def test_rates_follow_one_factor():
+    assert rates(None, "a", "b") == {}
+    assert {name: f(4.0, 3.0) for name, f in rates(lambda images: images / 8, "a", "b").items()} == {
+        "a/learning_rate": 1.5,
+        "b/learning_rate": 1.5,
+    }

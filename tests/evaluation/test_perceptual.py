@@ -120,21 +120,21 @@ def test_images_that_it_does_not_take(x, message):
 def test_the_loss_of_an_image_reaches_its_pixels():
     maps = feature_maps("mnist-v1")
     x, y = (jnp.asarray(images(3, 9, 8, 1, seed=seed)) for seed in (0, 1))
-    loss = jax.jit(jax.value_and_grad(lambda x: losses.feature_distance(maps(x), maps(y))[1]))
+    loss = jax.jit(jax.value_and_grad(lambda x: losses.perceptual_loss(maps(x), maps(y))[1]))
     value, gradient = loss(x)
     assert float(value) > 0.05 and [bool(jnp.any(gradient[i] != 0)) for i in range(3)] == [False, True, False]
     assert abs(float(loss(y)[0])) < 1e-6
 
 
-def test_feature_distance_by_hand():
+def test_perceptual_loss_by_hand():
     a = [np.array([[[1.0, -2.0]], [[0.0, 4.0]]]), np.array([[3.0], [-1.0]])]
     b = [np.zeros((2, 1, 2)), np.ones((2, 1))]
     a, b = (jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), maps) for maps in (a, b))
-    np.testing.assert_allclose(losses.feature_distance(a, b), [(1.5 + 2) / 2, (2 + 2) / 2])
-    np.testing.assert_allclose(losses.feature_distance(a, b, squared=True), [(2.5 + 4) / 2, (8 + 4) / 2])
-    assert losses.feature_distance([jnp.ones((1, 2), jnp.bfloat16)], [jnp.zeros((1, 2))]).dtype == jnp.float32
+    np.testing.assert_allclose(losses.perceptual_loss(a, b), [(1.5 + 2) / 2, (2 + 2) / 2])
+    np.testing.assert_allclose(losses.perceptual_loss(a, b, squared=True), [(2.5 + 4) / 2, (8 + 4) / 2])
+    assert losses.perceptual_loss([jnp.ones((1, 2), jnp.bfloat16)], [jnp.zeros((1, 2))]).dtype == jnp.float32
     for squared, of_first, of_second in ((False, [0.25, -0.25], 0.5), (True, [0.5, -1.0], 2.0)):
-        gradient = jax.grad(lambda a, squared=squared: losses.feature_distance(a, b, squared=squared)[0])(a)
+        gradient = jax.grad(lambda a, squared=squared: losses.perceptual_loss(a, b, squared=squared)[0])(a)
         np.testing.assert_allclose(gradient[0], [[of_first], [[0, 0]]])
         np.testing.assert_allclose(gradient[1], [[of_second], [0]])
 
@@ -142,9 +142,9 @@ def test_feature_distance_by_hand():
 @pytest.mark.parametrize("a, b", [((2, 3), (2, 1)), ((2,), (2, 2))], ids=str)
 def test_maps_of_other_shapes_are_not_broadcast(a, b):
     with pytest.raises(ValueError, match="feature maps of the same shapes"):
-        losses.feature_distance([jnp.zeros(a)], [jnp.zeros(b)])
+        losses.perceptual_loss([jnp.zeros(a)], [jnp.zeros(b)])
     with pytest.raises(ValueError, match="feature maps of the same shapes"):
-        losses.feature_distance([], [])
+        losses.perceptual_loss([], [])
 
 
 # --- networks of files and packages -----------------------------------------------------------------------------------
@@ -252,7 +252,7 @@ def check_the_order(distance):
 def test_the_order_of_distances():
     maps = feature_maps("cifar10-v1")
     check_the_order(unit_distance(maps))
-    check_the_order(lambda a, b: losses.feature_distance(maps(jnp.asarray(a)), maps(jnp.asarray(b))))
+    check_the_order(lambda a, b: losses.perceptual_loss(maps(jnp.asarray(a)), maps(jnp.asarray(b))))
 
 
 def test_the_gradient_is_finite_where_all_features_are_zero():

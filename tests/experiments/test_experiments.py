@@ -189,6 +189,8 @@ def test_every_experiment_keeps_the_bounds_of_the_common_options(name):
         ("cyclegan", "identity", float("inf"), "at least 0 and finite"),
         ("cyclegan", "blocks", -1, "at least 0"),
         ("cyclegan", "pool", 0, "at least 1"),
+        ("style_transfer", "halvings", 7, "from 0 to 6"),
+        ("style_transfer", "style", -1.0, "at least 0 and finite"),
     ],
 )
 def test_an_experiment_refuses_what_its_own_options_cannot_be(name, option, value, expected):
@@ -230,6 +232,7 @@ FEW = {
     "cyclegan_mnist": ["--dataset", "a=digits,b=slanted_digits"],
     "pix2pix_glyphs": ["--dataset", "glyphs"],
     "srgan": ["--dataset", "digits", "--image-size", "28", "--load-size", "28", "--fit", "pad"],
+    "style_transfer": ["--dataset", "content=digits,style=digits", "--channels", "1", "--images", "20"],
 }
 
 

@@ -3,26 +3,21 @@
 import functools
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 import optax
 
-from jaxgan import GANState, init_player
+from jaxgan import GANState, init_players
 from jaxgan.networks.layers import Conv, InstanceNorm, build, normalise
-from jaxgan.state import ROLES
 
 
 def started(key, networks, inputs, weights, extras=None, averaged=("generator",)):
-    keys = jax.random.split(jax.random.fold_in(key, ROLES["init"]), len(networks))
-    tx = optax.scale_by_adam(0.5)
-    players = {name: init_player(keys[i], net, tx, *inputs[name]) for i, (name, net) in enumerate(networks.items())}
+    players = init_players(key, networks, optax.scale_by_adam(0.5), inputs)
     hyper = {f"{name}/learning_rate": 2e-3 for name in networks} | {"ema_half_life": 100.0} | weights
     return GANState.of(key, players, averaged=averaged, hyper=hyper, extras=extras)
 
 
 def evaluated(state, name, source, weights):
-    variables = state.ema[name] if weights == "ema" else state.players[name].all_variables
-    return state.players[name].apply_fn(variables, source, train=False)
+    return state.evaluate(name, source, weights=weights)
 
 
 reflecting = functools.partial(Conv, padding_mode="reflect")

@@ -24,7 +24,7 @@ SIDE = 32  # pixels
 EM = 21  # pixels; the largest with which all characters fit
 BASELINE = 25  # rows that are above it
 FINER = 4  # drawn so many times larger and averaged, so that hinting and whole pixels hardly matter
-HELD_OUT = 29  # of 256 groups of letters; a little more than 200 characters
+HELD_OUT = 29  # of 256 values of a hash, by which groups of letters are split; a little more than 200 characters
 VERSION = 1  # of what is cached: raised when the same fonts would give other pictures
 
 

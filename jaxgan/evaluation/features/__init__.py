@@ -1,2 +1,2 @@
-"""Networks whose features, logits or distances are scored, and the readers of their weights. No score is
-computed here."""
+"""Networks whose features, logits or distances are scored, or compared by losses, and the readers of their weights. No
+score is computed here."""

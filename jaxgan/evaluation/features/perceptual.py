@@ -3,7 +3,7 @@
 `feature_maps(name)` loads one of the networks as a `jaxgan.Frozen`, for an objective or a distance of images:
 
     maps = feature_maps("cifar10-v1")
-    loss = losses.feature_distance(maps(fake), maps(real))  # [B]
+    loss = losses.perceptual_loss(maps(fake), maps(real))  # [B]
 
 An experiment hands it to the loop by name, `GAN(..., frozen={"perceptual": maps})`, so that a continued run has the
 same weights.
@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 from jax.typing import ArrayLike
 
+from jaxgan.degrade import grey
 from jaxgan.evaluation.features.classifiers import CLASSIFIERS, checked, variables_of
 from jaxgan.evaluation.features.lite0 import LITE0, lite0_file, lite0_variables
 from jaxgan.evaluation.features.torch_weights import read_weights
@@ -30,7 +31,6 @@ OF_FILES = {"vgg16": vgg.VGG16, "vgg19": vgg.VGG19}
 NETWORKS = (*CLASSIFIERS, LITE0, *(f"{name}:FILE" for name in (LITE0, *OF_FILES)))
 # Of EfficientNet-Lite0: the last stage of each size.
 DEFAULT = ("stage1", "stage2", "stage3", "stage5", "stage7")
-LUMA = (0.299, 0.587, 0.114)  # of red, green and blue: ITU-R BT.601
 BEYOND = 10  # a generator without tanh may overshoot [-1, 1]; images from 0 to 255 don't stay below this
 PAIRS = 16  # in memory at a time, with their maps
 TINY = 1e-12  # of the square of a length
@@ -170,8 +170,4 @@ def _images(name: str, images: jax.Array, channels: int, smallest: int) -> jax.A
         height, width = images.shape[1:3]
         raise ValueError(f"{name} takes images of at least {smallest}×{smallest} pixels, got {height}×{width}")
     x = images.astype(jnp.float32)
-    if x.shape[3] == channels:
-        return x
-    if channels == 3:
-        return jnp.repeat(x, 3, axis=3)
-    return jnp.sum(x * jnp.asarray(LUMA, jnp.float32).reshape(1, 1, 1, 3), axis=3, keepdims=True)
+    return x if x.shape[3] == channels else grey(x, channels)

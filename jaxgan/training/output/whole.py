@@ -51,7 +51,7 @@ def cut(length: int, tile: int, overlap: int, *, scale: int = 1, reach: int | No
         raise ValueError(f"a tile must be at least {multiple} larger than the overlap, got {tile} and {overlap}")
     # So that all tiles begin at multiples and the last, which ends with the picture, does too.
     size = tile + (length - tile) % multiple
-    if length <= tile or length <= size:
+    if length <= size:
         return Cut(length, (0,), np.ones((1, scale * length), np.float32))
     steps, furthest = (length - size) // multiple, (size - overlap) // multiple
     count = 1 + math.ceil(steps / furthest)

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import optax
 
 from jaxgan.iteration import Step
-from jaxgan.players import Frozen, init_player
+from jaxgan.players import Frozen, init_players
 from jaxgan.samplers import Sampler
-from jaxgan.state import ROLES, GANState, TrainState
+from jaxgan.state import GANState, TrainState
 from jaxgan.training.errors.usage import UsageError, refusals
 from jaxgan.training.recipe.data_spec import DataSpec
 
@@ -127,11 +127,10 @@ def init_with(
     given beside it; `hyper` as in GANState; `extras`: `players -> extras`, what terms keep between steps, at step 0."""
 
     def init(key: jax.Array) -> GANState:
-        g_key, d_key = jax.random.split(jax.random.fold_in(key, ROLES["init"]))
-        g = init_player(g_key, generator, tx, _example(latent), _example(conditions[0]))
-        d = init_player(d_key, discriminator, tx, _example(image), _example(conditions[1]))
-        kept = extras({"generator": g, "discriminator": d}) if extras else None
-        return GANState.create(key, g, d, hyper=hyper, extras=kept)
+        modules = {"generator": generator, "discriminator": discriminator}
+        inputs = {"generator": (latent, conditions[0]), "discriminator": (image, conditions[1])}
+        players = init_players(key, modules, tx, {name: [*map(_example, given)] for name, given in inputs.items()})
+        return GANState.create(key, **players, hyper=hyper, extras=extras(players) if extras else None)
 
     return init
 
@@ -143,9 +142,8 @@ def _example(like: Any) -> Any:
 
 def generate_with(state: GANState, inputs: dict[str, jax.Array], *, weights: Weights = "ema") -> jax.Array:
     """Applies the generator to its inputs in evaluation mode, with averaged ("ema") or raw weights."""
-    generator = state.generator
-    variables = state.ema["generator"] if weights == "ema" else generator.all_variables
-    return generator.apply_fn(variables, inputs["latent"], inputs.get("condition"), train=False)
+    made: jax.Array = state.evaluate("generator", inputs["latent"], inputs.get("condition"), weights=weights)
+    return made
 
 
 def sample_with(sampler: Sampler, output: str = "image") -> Sample:
