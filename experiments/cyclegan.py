@@ -36,6 +36,7 @@ from jaxgan.training.options.optimizer import OptimizerName, hyper, optimizer, s
 from jaxgan.training.recipe.compose import with_lookahead
 
 GENERATORS, DISCRIMINATORS = ("G", "F"), ("Da", "Db")
+SMALLEST = 8  # pixels of a side, of which two halvings leave 2: a single one would be normalised to nothing
 MAKES = {"G": ("a", "b"), "F": ("b", "a")}  # by generator, of what it makes what
 Images = Mapping[str, jax.Array]
 
@@ -107,10 +108,15 @@ def networks(options: Options, data: DataSpec) -> dict[str, nn.Module]:
             f"a has images of {height}x{width} pixels and b of {other[0]}x{other[1]}, and this experiment needs one "
             "size: --image-size 64, for example, brings both to it"
         )
+    if min(height, width) < SMALLEST:
+        raise UsageError(
+            f"the generators need images of at least {SMALLEST} pixels a side, got {height}x{width}; give a larger "
+            "--image-size"
+        )
     features, dtype = options.features, options.compute_dtype
     judging = options.discriminator_features or features
     discriminator = PatchDiscriminator(judging, options.patch, dtype, norm=InstanceNorm)
-    least = max(discriminator.smallest, 8)
+    least = discriminator.smallest
     if min(height, width) < least:
         raise UsageError(
             f"--patch {options.patch} needs images of at least {least} pixels a side, got {height}x{width}; give a "

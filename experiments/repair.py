@@ -26,7 +26,7 @@ import jax.numpy as jnp
 
 from experiments.pix2pix import PAPER, SMOKE, Images, PairedOptions, Pairs, build_paired
 from jaxgan import degrade
-from jaxgan.data.transform import Fit
+from jaxgan.data.transform import FitOrTiles
 from jaxgan.training import GAN, DataSpec, main
 from jaxgan.training.options.fields import bounded
 
@@ -36,7 +36,7 @@ GREY = 1 / 127.5  # stored mid-grey, 127 or 128, is half of that from 0
 
 @dataclasses.dataclass(frozen=True)
 class Options(PairedOptions):
-    fit: Fit = "pad"
+    fit: FitOrTiles = "pad"
     steps: int = 2000
     degrade: Literal["hole", "noise", "contrast", "blur"] = "hole"
     """What is to be repaired."""

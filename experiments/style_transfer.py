@@ -180,9 +180,15 @@ def networks(options: Options, data: DataSpec) -> dict[str, nn.Module]:
     return {"generator": generator, "discriminator": discriminator}
 
 
+def _check_floats(style: jax.Array) -> None:
+    if not jnp.issubdtype(style.dtype, jnp.floating):
+        raise UsageError(f"expected styles as floats, of pictures from -1 to 1, got {style.dtype}")
+
+
 def style_codes(state: GANState, pictures: jax.Array, *, weights: Weights = "ema") -> jax.Array:
     """Returns the codes `[K, S]` of the styles of pictures `[K, H, W, C]` of any size, which `apply` and `sample` take
-    in place of pictures. UsageError for other channels."""
+    in place of pictures. UsageError for other channels, and for whole numbers, as pictures are stored in."""
+    _check_floats(pictures)
     kernel = state.generator.params["encoder"]["first"]["kernel"]
     if pictures.ndim != 4 or pictures.shape[-1] != kernel.shape[2]:
         raise UsageError(f"expected styles as pictures [K, H, W, {kernel.shape[2]}], got the shape {pictures.shape}")
@@ -203,8 +209,9 @@ def apply(
 
     style: pictures `[K, H', W', C]` or their codes `[K, S]`. strength: from 0, the images as the network reconstructs
     them, to 1. mix: the share of each of K styles, which add up to 1; by default all have the same. UsageError for
-    another number of shares.
+    another number of shares, and for whole numbers as styles.
     """
+    _check_floats(style)
     codes = style if style.ndim == 2 else style_codes(state, style, weights=weights)
     shares = jnp.full(len(codes), 1 / len(codes)) if mix is None else jnp.asarray(mix, jnp.float32)
     if shares.shape != codes.shape[:1]:

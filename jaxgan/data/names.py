@@ -146,7 +146,7 @@ def open_source(name: str, data_dir: str | None = None, *, split: str = "train")
     (see there). A prepared set may have other splits, such as "validation". DataError for one that isn't there."""
     prefix, colon, path = name.partition(":")
     by_path = bool(colon) and prefix in BY_PREFIX
-    if by_path and not path:
+    if prefix in BY_PREFIX and not path:
         raise DataError(f"{name} lacks a path; {prefix}:PATH is expected")
     if name == "glyphs":
         return glyphs(split)

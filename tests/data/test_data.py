@@ -194,14 +194,14 @@ def test_broken_npz_are_told(tmp_path, monkeypatch):
 def test_what_is_no_name_is_refused(name, tmp_path):
     with pytest.raises(
         data.DataError,
-        match=r"; digits, diabetes, ring, grid, .*, npz:PATH, csv:PATH or a name",
+        match=r"; digits, .*diabetes, ring, grid, .*, npz:PATH, csv:PATH or a name",
     ):
         data.open_source(name, str(tmp_path))
 
 
-@pytest.mark.parametrize("name", ["folder:", "npz:"])
+@pytest.mark.parametrize("name", ["folder:", "npz:", "folder", "pairs"])
 def test_a_path_is_needed(name):
-    with pytest.raises(data.DataError, match=f"{name} lacks a path; {name}PATH is expected"):
+    with pytest.raises(data.DataError, match=f"^{name} lacks a path; {name.strip(':')}:PATH is expected"):
         data.open_source(name)
 
 

@@ -185,7 +185,11 @@ def test_the_identity_loss_is_there_where_both_sides_have_the_same_channels(shap
         (((8, 8, 3), (8, 9, 3)), {}, "a has images of 8x8 pixels and b of 8x9"),
         (((8, 8, 1), (8, 8, 3)), {"identity": 2.0}, "--identity 2 needs as many channels on both sides, and a has 1"),
         (((23, 64, 3), (23, 64, 3)), {"patch": 70}, "--patch 70 needs images of at least 24 pixels a side, got 23x64"),
-        (((1, 1, 3), (1, 1, 3)), {"patch": 1}, "--patch 1 needs images of at least 8 pixels a side, got 1x1"),
+        (
+            ((1, 1, 3), (1, 1, 3)),
+            {"patch": 1},
+            "^the generators need images of at least 8 pixels a side, got 1x1; give a larger",
+        ),
     ],
 )
 def test_sets_that_do_not_fit_are_refused_in_a_line(shapes, changes, words):

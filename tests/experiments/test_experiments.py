@@ -115,6 +115,15 @@ def test_the_common_options_reach_the_players(name, made):
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_an_option_with_another_default_takes_all_that_it_takes_elsewhere(name):
+    """Such as --fit tiles, where an experiment declares --fit anew. Networks may have sizes of their own."""
+    own, common = ({each.name: each.kind for each in arguments_of(one)} for one in (MODULES[name].Options, Options))
+    assert {key: own[key] for key in common if key != "image_size"} == {
+        key: kind for key, kind in common.items() if key != "image_size"
+    }
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_a_reader_sees_the_recipe_in_the_file_or_in_the_one_it_inherits(name):
     classes = [one for one in MODULES[name].Options.__mro__ if one.__module__.startswith("experiments.")]
     stated = {field for one in classes for field in one.__annotations__}

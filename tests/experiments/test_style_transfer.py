@@ -187,6 +187,13 @@ def test_styles_of_another_shape_are_refused(state, shape):
         apply(state, images(1), style=jnp.zeros(shape))
 
 
+def test_styles_as_they_are_stored_are_refused(state):
+    """Their numbers, up to 255, would be taken for those of [-1, 1]."""
+    for style in (np.zeros((1, 16, 16, 1), np.uint8), np.zeros((1, 4), int)):
+        with pytest.raises(UsageError, match=r"^expected styles as floats, of pictures from -1 to 1, got u?int"):
+            apply(state, images(1), style=style)
+
+
 def test_what_does_not_fit_is_told_in_a_line():
     with pytest.raises(UsageError) as refused:
         build_gan(build, made_options(), described(style=(16, 16, 3)))

@@ -213,7 +213,7 @@ def _apply(
 
 
 def _is_array(value: Any) -> bool:
-    return isinstance(value, list | tuple) or getattr(value, "ndim", 0) > 0
+    return isinstance(value, list | tuple | np.ndarray | jax.Array)  # one number too, which has no hash then
 
 
 def _encoded(made: np.ndarray) -> np.ndarray:

@@ -327,6 +327,9 @@ def test_arrays_beside_the_pictures_are_arguments():
     assert set(made(style=-style).ravel()) == {128} and len(traced) == count, "no other program"
     assert set(made(style=style, mix=[0.2, 0.8]).ravel()) == {204}
     np.testing.assert_array_equal(made(style=style, strength=0.0), images)
+    np.testing.assert_array_equal(made(style=style, strength=jnp.zeros(())), images)
+    count = len(traced)
+    assert set(made(style=-style, strength=np.ones(())).ravel()) == {128} and len(traced) == count
 
 
 @pytest.mark.parametrize("size", [(4, 5), (40, 50)])
