@@ -66,7 +66,7 @@ LONGEST = [
     "training/distributed/test_distributed.py",
     "training/distributed/test_two_processes.py",
     "experiments/test_experiments.py",
-    "training/loop/test_translation.py",
+    "training/loop/test_runs_of_sets.py",
     "training/run/test_fork.py",
     "training/scoring/test_members_end.py",
     "training/loop/test_members.py",

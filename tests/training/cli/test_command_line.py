@@ -30,7 +30,7 @@ SCRIPTS = [
     if hasattr(module := importlib.import_module(name), "Options")
 ]
 COMMANDS = [*EXPERIMENTS, *SCRIPTS]
-NEEDED = {"run": "r", "runs": "r", "dataset": "mnist", "out": "--out"}
+NEEDED = {"run": "r", "inputs": "a.png", "runs": "r", "dataset": "mnist", "out": "--out"}
 PYTHONS = re.compile(r"None\b|PosixPath|<class|invalid literal|Literal|NoneType|\('|\['|\{'|could not convert|\bTrue\b")
 WRONG = {
     int: ["", "x", "-1", "nan", "inf", "1e3", "1.5", "1,", "0x10", "³", "1 2", "99999999999999999999", "9" * 5000],
@@ -47,7 +47,9 @@ def of(options_type, name, text):
         if argument.default is dataclasses.MISSING and argument.name != name:
             given += ["--out=a.png"] if argument.name == "out" else [NEEDED[argument.name]]
     argument = next(argument for argument in arguments_of(options_type) if argument.name == name)
-    return [text, *given] if argument.positional else [*given, f"{argument.typed}={text}"]
+    if argument.positional:  # several come last
+        return [*given, text] if argument.several else [text, *given]
+    return [*given, f"{argument.typed}={text}"]
 
 
 def kinds(argument):
@@ -70,8 +72,9 @@ def wrong(argument):
     kind = kinds(argument)[-1]
     if argument.switch:
         return ["", "true", "1", "x"]
-    if argument.name == "cache" or (argument.positional and kind is Path):
-        return [""]  # a folder, which may be anywhere
+    folder = argument.name == "cache" or argument.about.startswith("The folder")
+    if folder or argument.name == "style" or (argument.positional and kind is Path):
+        return [""]  # a folder, which may be anywhere, or files that are read later
     if argument.name in ("link", "card"):
         return ["", "x", "-1", "nan"]  # a network may be modelled that costs nothing
     return WRONG.get(kind, ["", "x", "-1", "none?"])
