@@ -15,6 +15,7 @@ what is shown and sampled is an average of the generators' weights, which the pa
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal
 
@@ -34,6 +35,7 @@ from jaxgan.training.options.data import Size
 from jaxgan.training.options.fields import bounded
 from jaxgan.training.options.optimizer import OptimizerName, hyper, optimizer, schedule
 from jaxgan.training.recipe.compose import with_lookahead
+from jaxgan.training.recipe.gan import Weights
 
 GENERATORS, DISCRIMINATORS = ("G", "F"), ("Da", "Db")
 SMALLEST = 8  # pixels of a side, of which two halvings leave 2: a single one would be normalised to nothing
@@ -59,9 +61,9 @@ class Options(CommonOptions):
     """The discriminators', by default --features."""
     patch: Literal[1, 16, 34, 70, 142, 286] = 34
     """Pixels of a side of what a discriminator's logit judges."""
-    cycle: float = bounded(10.0, at_least=0, below=float("inf"))
+    cycle: float = bounded(10.0, at_least=0, below=math.inf)
     """The weight of |F(G(a)) - a| and |G(F(b)) - b|, `cycle` for --sweep."""
-    identity: float | None = bounded(None, at_least=0, below=float("inf"))
+    identity: float | None = bounded(None, at_least=0, below=math.inf)
     """The weight of |F(a) - a| and |G(b) - b|, `identity` for --sweep. It needs as many channels on both sides: by
     default it is half of --cycle where they have, and there is no such loss where they haven't."""
     pool: int = bounded(50, at_least=1)
@@ -227,7 +229,7 @@ def build(options: Options, data: DataSpec) -> GAN:
     def on_images(state: GANState, batch: Mapping[str, Any]) -> Any:
         return step(state, {name: examples["image"] for name, examples in batch.items()})
 
-    def sample(state: GANState, examples: Mapping[str, Any], keys: jax.Array, *, weights: str = "ema") -> Any:
+    def sample(state: GANState, examples: Mapping[str, Any], keys: jax.Array, *, weights: Weights = "ema") -> Any:
         drawn = {}
         for name, (of, made) in MAKES.items():
             drawn[f"from {of}"] = source = examples[of]["image"]
@@ -237,7 +239,7 @@ def build(options: Options, data: DataSpec) -> GAN:
         return drawn
 
     def translation(name: str) -> Translation:
-        def apply(state: GANState, images: jax.Array, *, weights: str = "ema") -> jax.Array:
+        def apply(state: GANState, images: jax.Array, *, weights: Weights = "ema") -> jax.Array:
             made: jax.Array = state.evaluate(name, images, weights=weights)
             return made
 

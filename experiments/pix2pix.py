@@ -40,6 +40,7 @@ from jaxgan.training.options.data import Size
 from jaxgan.training.options.fields import bounded
 from jaxgan.training.options.optimizer import OptimizerName, hyper, optimizer, schedule
 from jaxgan.training.recipe.compose import with_lookahead
+from jaxgan.training.recipe.gan import Weights
 from jaxgan.update import Update
 
 Images = Mapping[str, jax.Array]
@@ -95,9 +96,9 @@ class PairedOptions(CommonOptions):
     """Pixels of a side of what a discriminator's logit judges."""
     loss: Literal["standard", "least_squares"] = "standard"
     """The adversarial loss."""
-    adversarial: float = bounded(1.0, at_least=0, below=float("inf"))
+    adversarial: float = bounded(1.0, at_least=0, below=math.inf)
     """The weight of the adversarial loss, `adversarial` for --sweep; 0 is L1 alone, without a discriminator."""
-    l1: float = bounded(100.0, at_least=0, below=float("inf"))
+    l1: float = bounded(100.0, at_least=0, below=math.inf)
     """The weight of |G(source) - image|, `l1` for --sweep."""
 
     TAKES: ClassVar = "image"
@@ -243,12 +244,12 @@ def build_paired(
         weights = {"l1": options.l1} | ({"adversarial": options.adversarial} if options.adversarial else {})
         return GANState.of(key, players, averaged=["generator"], hyper=numbers | weights)
 
-    def sample(state: GANState, examples: Images, keys: jax.Array, *, weights: str = "ema") -> dict[str, jax.Array]:
+    def sample(state: GANState, examples: Images, keys: jax.Array, *, weights: Weights = "ema") -> dict[str, jax.Array]:
         pair = pairs(examples, keys)
         made = completed(state.evaluate("generator", pair["source"], weights=weights), pair)
         return {"source": pair["source"], "image": made, "target": pair["image"]}
 
-    def apply(state: GANState, images: jax.Array, *, weights: str = "ema") -> jax.Array:
+    def apply(state: GANState, images: jax.Array, *, weights: Weights = "ema") -> jax.Array:
         pair = {"source": images} | ({"mask": mask_of(images)} if mask_of else {})
         return completed(state.evaluate("generator", images, weights=weights), pair)
 

@@ -19,6 +19,7 @@ pix2pix's networks for 256 pixels, and has not been run.
 """
 
 import dataclasses
+import math
 from typing import ClassVar, Literal
 
 import jax
@@ -42,7 +43,7 @@ class Options(PairedOptions):
     """What is to be repaired."""
     hole: float = bounded(0.5, above=0, at_most=1)
     """Height and width of the hole, as shares of the image's."""
-    noise: float = bounded(0.5, at_least=0, below=float("inf"))
+    noise: float = bounded(0.5, at_least=0, below=math.inf)
     """The noise's standard deviation; black and white are 2 apart."""
     contrast: float = bounded(0.5, at_least=LEAST_CONTRAST, at_most=1)
     """The most contrast that is left, as a share; how much is drawn for each image, from 0.1 on."""

@@ -48,6 +48,7 @@ from jaxgan.training.options.data import Size
 from jaxgan.training.options.fields import bounded
 from jaxgan.training.options.optimizer import OptimizerName, hyper, optimizer, schedule
 from jaxgan.training.recipe.compose import with_lookahead
+from jaxgan.training.recipe.gan import Weights
 
 LOSSES = {"non_saturating": non_saturating, "relativistic_average": relativistic_average}
 OF_D = "discriminator"  # its own layers in place of another network's feature maps
@@ -232,7 +233,7 @@ def make_iteration(options: Options, maps: Frozen | None) -> Step:
 
 
 def enlarged_with(
-    state: GANState, source: jax.Array, *, weights: str = "ema", interpolation: jax.Array | float = 1.0
+    state: GANState, source: jax.Array, *, weights: Weights = "ema", interpolation: jax.Array | float = 1.0
 ) -> jax.Array:
     """Enlarges sources `[N, H, W, C]` with the generator's weights (averaged ones, or with `weights="raw"` those of the
     last step) mixed with those after pretraining: (1 - α)·pretrained + α·the generator's, α = `interpolation`."""

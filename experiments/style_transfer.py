@@ -266,7 +266,7 @@ def build(options: Options, data: DataSpec) -> GAN:
         dataclasses.replace(step, function=on_images),
         dict.fromkeys(Options.SETS, options.batch_size),
         sample,
-        frozen={"feature maps": maps},
+        frozen={"perceptual": maps},
         translations={"style": Translation(apply, data.sets["content"].channels, multiple=2**options.halvings)},
     )
     return with_lookahead(options, gan)
