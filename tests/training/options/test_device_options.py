@@ -23,11 +23,13 @@ from jaxgan.training import GAN, DataSpec, UsageError, init_with, sample_with, t
 from jaxgan.training.compiled.program import compile_chunk
 from jaxgan.training.options.devices import DeviceOptions, compiler_options, describe, layout_for
 from jaxgan.training.options.options import of_preset
+from jaxgan.training.recipe.loading import load
 from jaxgan.training.recipe.members import ensemble_of, members_of
 
 pytestmark = pytest.mark.usefixtures("as_users_have_it")
 
-EXPERIMENTS = sorted(path.stem for path in pathlib.Path("experiments").glob("[a-z]*.py"))
+TRANSLATE = {"cyclegan", "cyclegan_mnist", "pix2pix", "pix2pix_glyphs", "repair", "srgan", "style_transfer"}
+DRAW = sorted({path.stem for path in pathlib.Path("experiments").glob("[a-z]*.py")} - TRANSLATE)
 TINY = {"dcgan_mnist": {"dataset": "digits", "image_size": 28, "features": 4, "latent_size": 8}, "gan_ring": {}}
 
 
@@ -251,7 +253,7 @@ def operations(jaxpr):
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize(
-    "name", [name if name in TINY else pytest.param(name, marks=pytest.mark.slow) for name in EXPERIMENTS]
+    "name", [name if name in TINY else pytest.param(name, marks=pytest.mark.slow) for name in DRAW]
 )
 def test_only_products_in_networks_are_of_low_precision(name, dtype):
     module = importlib.import_module(f"experiments.{name}")
@@ -274,6 +276,26 @@ def test_only_products_in_networks_are_of_low_precision(name, dtype):
     seen = jax.ShapeDtypeStruct((gan.batch_size, *spec.shape[:-1], channels), jnp.float32)
     said = jax.eval_shape(judge, d, seen, batch["label"])
     assert {leaf.dtype for leaf in jax.tree.leaves(said)} == {jnp.dtype("float32")}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("name", sorted(TRANSLATE))
+def test_so_it_is_where_images_are_made_of_images(name, dtype):
+    """Networks that nobody trains, which a loss compares features of, stay in float32."""
+    module = importlib.import_module(f"experiments.{name}")
+    options = of_preset(module.Options, "smoke", dtype=dtype, batch_size=4)
+    spec = DataSpec.of(load(options), options.crop_shape)
+    gan = module.build(options, spec)
+    state = jax.eval_shape(gan.init, jax.random.key(0))
+    jaxpr, (after, metrics) = jax.make_jaxpr(gan.iteration, return_shape=True)(state, spec.batch(gan.taken()))
+    convolutions = [x for x in operations(jaxpr.jaxpr) if x.primitive.name.startswith("conv_")]
+    found = {operand.aval.dtype for each in convolutions for operand in each.invars}
+    assert len(convolutions) >= 9
+    assert found == {jnp.dtype(dtype)} | ({jnp.dtype("float32")} if gan.frozen else set())
+    floats = [leaf.dtype for leaf in jax.tree.leaves((state, after)) if jnp.issubdtype(leaf.dtype, jnp.floating)]
+    assert set(floats) == {jnp.dtype("float32")} and len(floats) > 30
+    assert {value.dtype for value in metrics.values()} == {jnp.dtype("float32")}
 
 
 @pytest.mark.slow
