@@ -400,7 +400,8 @@ class Session:
                 on_chunk(self.state, metrics)
             self._show_progress(metrics, count, seconds)
             self._handle_events(metrics)
-            self.checkpoints.check()
+            with writing_in(self.directory):
+                self.checkpoints.check()
             count = min(CHUNK, max(1, int(SECONDS * count / seconds)))
         return 0
 

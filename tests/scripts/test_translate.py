@@ -600,16 +600,18 @@ def test_a_bar_over_all_tiles(runs, tmp_path, monkeypatch):
     assert sum(seen) == 8
 
 
+# The kernel's peak for this program: what getrusage says begins with that of the process that started it.
 MEASURED = """
-import resource, sys
+import pathlib, re
 from jaxgan.training.cli.command_line import command_line
 from scripts import translate
 wrong = translate.run(command_line(translate.Options))
-print(wrong, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(wrong, re.search(r"VmHWM:\\s+(\\d+) kB", pathlib.Path("/proc/self/status").read_text())[1])
 """
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux says what a process has used")
 def test_memory_is_bounded(runs, tmp_path):
     """In MiB, of a whole process, of which 350 are there before it begins: less than 1,400, where the larger picture at
     once would need as much for the rows that its last convolution multiplies, 4.9 million pixels of 9 × 8 floats. And

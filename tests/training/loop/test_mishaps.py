@@ -20,6 +20,7 @@ from jaxgan import d_loss, g_loss, iteration, latents, make_joint_step
 from jaxgan.data import from_arrays
 from jaxgan.losses import wasserstein
 from jaxgan.training import Stopped, UsageError, train
+from jaxgan.training.checkpoints.checkpoints import Checkpoints, SaveError
 from jaxgan.training.run.lock import locked
 
 pytestmark = pytest.mark.usefixtures("as_users_have_it")
@@ -121,6 +122,18 @@ def test_a_save_that_fails_in_the_background_ends_the_run_with_a_line(tmp_path):
     (tmp_path / "run" / "moved").rename(tmp_path / "run" / "checkpoints")
     straight = train(dcgan_mnist.build, tiny(tmp_path, workdir=str(tmp_path / "straight"), sample_every=3))
     assert_equal_bits(train(dcgan_mnist.build, tiny(tmp_path, sample_every=3)), straight)
+
+
+def test_a_save_that_is_found_to_have_failed_between_two_chunks_ends_the_run_with_a_line(tmp_path, monkeypatch):
+    """Whenever it is: in the background it may be before the next one, or with it."""
+
+    def check(self):
+        raise SaveError("checkpoint 4 can't be saved: gone")
+
+    monkeypatch.setattr(Checkpoints, "check", check)
+    with pytest.raises(Stopped, match=r"can't write in .*run: checkpoint 4 can't be saved: gone; what was saved") as end:
+        train(dcgan_mnist.build, tiny(tmp_path))
+    assert end.value.status == 1
 
 
 @pytest.mark.slow
