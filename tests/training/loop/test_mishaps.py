@@ -131,7 +131,9 @@ def test_a_save_that_is_found_to_have_failed_between_two_chunks_ends_the_run_wit
         raise SaveError("checkpoint 4 can't be saved: gone")
 
     monkeypatch.setattr(Checkpoints, "check", check)
-    with pytest.raises(Stopped, match=r"can't write in .*run: checkpoint 4 can't be saved: gone; what was saved") as end:
+    with pytest.raises(
+        Stopped, match=r"can't write in .*run: checkpoint 4 can't be saved: gone; what was saved"
+    ) as end:
         train(dcgan_mnist.build, tiny(tmp_path))
     assert end.value.status == 1
 
