@@ -11,8 +11,8 @@ sharper and a pattern shows in even areas, and they are not nearer: see the numb
     python -m experiments.srgan --dataset folder:PHOTOGRAPHS --steps 600
     python -m scripts.translate RUN PICTURE --out DIR --interpolation 0.5
 
-Three minutes on two CPU cores. Bare, it learns from scikit-learn's two photographs, so that it runs everywhere; a folder
-of your own gives more.
+Three minutes on two CPU cores. Bare, it learns from scikit-learn's two photographs, so that it runs everywhere; a
+folder of your own gives more.
 
 SRResNet without batch normalisation and with 3×3 convolutions at its ends learns what is to be added to the bicubically
 enlarged source; --generator rrdb is ESRGAN's. Sources are made in the step: shrunk bicubically with antialiasing as
