@@ -11,18 +11,19 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.ndimage import map_coordinates
 
-__all__ = ["flip", "noise", "random_crop", "rotate_and_scale", "shift", "turn", "turned"]
+__all__ = ["flip", "noise", "own_keys", "random_crop", "rotate_and_scale", "shift", "turn", "turned"]
 
 _FLIP, _CROP, _TURN, _NOISE, _SHIFT, _QUARTERS = range(6)  # folded into the keys
 
 
-def _own(keys: jax.Array, number: int) -> jax.Array:
+def own_keys(keys: jax.Array, number: int) -> jax.Array:
+    """Returns keys `[B]` for one purpose, which has a number of its own, of an example's keys `[B]`."""
     return jax.vmap(lambda key: jax.random.fold_in(key, number))(keys)
 
 
 def flip(images: jax.Array, keys: jax.Array) -> jax.Array:
     """Mirrors each image left-right with probability 1/2."""
-    mirrored = jax.vmap(lambda key: jax.random.bernoulli(key, jnp.float32(0.5)))(_own(keys, _FLIP))
+    mirrored = jax.vmap(lambda key: jax.random.bernoulli(key, jnp.float32(0.5)))(own_keys(keys, _FLIP))
     return jnp.where(mirrored.reshape(-1, 1, 1, 1), images[:, :, ::-1], images)
 
 
@@ -34,7 +35,7 @@ def turn(images: jax.Array, keys: jax.Array) -> jax.Array:
         raise ValueError(
             f"images of {height}×{width} can't be turned by quarters and keep their shape; square ones can"
         )
-    quarters = jax.vmap(lambda key: jax.random.randint(key, (), 0, 4, jnp.int32))(_own(keys, _QUARTERS))
+    quarters = jax.vmap(lambda key: jax.random.randint(key, (), 0, 4, jnp.int32))(own_keys(keys, _QUARTERS))
     quarters = quarters.reshape(-1, 1, 1, 1)
     half = jnp.where(quarters >= 2, images[:, ::-1, ::-1], images)
     return jnp.where(quarters % 2 == 1, half.swapaxes(1, 2)[:, ::-1], half)
@@ -52,7 +53,7 @@ def random_crop(images: jax.Array, keys: jax.Array, size: int) -> jax.Array:
         top, left = jax.random.randint(key, (2,), jnp.zeros_like(places), places, jnp.int32)
         return jax.lax.dynamic_slice(image, (top, left, jnp.zeros_like(top)), (size, size, channels))
 
-    return jax.vmap(one)(images, _own(keys, _CROP))
+    return jax.vmap(one)(images, own_keys(keys, _CROP))
 
 
 def shift(images: jax.Array, keys: jax.Array, pixels: int) -> jax.Array:
@@ -62,7 +63,7 @@ def shift(images: jax.Array, keys: jax.Array, pixels: int) -> jax.Array:
     if not 0 <= pixels < min(height, width):
         raise ValueError(f"images of {height}×{width} can't be moved by up to {pixels} pixels")
     wide = jnp.pad(images, ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0)), mode="reflect")
-    moved = jax.vmap(lambda key: jax.random.randint(key, (2,), 0, 2 * pixels + 1, jnp.int32))(_own(keys, _SHIFT))
+    moved = jax.vmap(lambda key: jax.random.randint(key, (2,), 0, 2 * pixels + 1, jnp.int32))(own_keys(keys, _SHIFT))
 
     def one(image: jax.Array, place: jax.Array) -> jax.Array:
         return jax.lax.dynamic_slice(image, (place[0], place[1], jnp.zeros_like(place[0])), images.shape[1:])
@@ -73,7 +74,7 @@ def shift(images: jax.Array, keys: jax.Array, pixels: int) -> jax.Array:
 def noise(images: jax.Array, keys: jax.Array, std: float | jax.Array) -> jax.Array:
     """Adds Gaussian noise of standard deviation `std` to every number: instance noise, which makes real and fake images
     overlap. Sønderby et al. 2017 (arXiv 1610.04490), section 4.2; Arjovsky & Bottou 2017 (arXiv 1701.04862)."""
-    drawn = jax.vmap(lambda key: jax.random.normal(key, images.shape[1:], images.dtype))(_own(keys, _NOISE))
+    drawn = jax.vmap(lambda key: jax.random.normal(key, images.shape[1:], images.dtype))(own_keys(keys, _NOISE))
     return images + jnp.asarray(std, images.dtype) * drawn
 
 
@@ -84,7 +85,7 @@ def rotate_and_scale(
     ±1: a factor is as likely as its inverse, and at most 1 + scale (above 0). With 0 and 0 it returns the images
     exactly.
     """
-    draws = jax.vmap(lambda key: jax.random.uniform(key, (2,), jnp.float32, minval=-1.0))(_own(keys, _TURN))
+    draws = jax.vmap(lambda key: jax.random.uniform(key, (2,), jnp.float32, minval=-1.0))(own_keys(keys, _TURN))
     return turned(images, draws[:, 0] * (degrees * (math.pi / 180)), jnp.exp(draws[:, 1] * jnp.log1p(scale)))
 
 

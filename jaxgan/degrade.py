@@ -12,17 +12,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgan.augment import noise
+from jaxgan.augment import noise, own_keys
 
 __all__ = ["blur", "contrast", "edges", "grey", "hole", "jpeg", "noise", "resize"]
 
 _HOLE, _CONTRAST = range(16, 18)  # folded into the keys; jaxgan.augment has those below 16
 _TRUNCATE = 4.0  # standard deviations at which a Gaussian ends
 LUMA = (0.299, 0.587, 0.114)  # of red, green and blue: ITU-R BT.601
-
-
-def _own(keys: jax.Array, number: int) -> jax.Array:
-    return jax.vmap(lambda key: jax.random.fold_in(key, number))(keys)
 
 
 def resize(images: jax.Array, size: tuple[int, int]) -> jax.Array:
@@ -106,7 +102,7 @@ def contrast(images: jax.Array, keys: jax.Array, lowest: float, highest: float) 
     ValueError unless 0 ≤ lowest ≤ highest."""
     if not 0 <= lowest <= highest < math.inf:
         raise ValueError(f"expected factors with 0 ≤ lowest ≤ highest, got {lowest} and {highest}")
-    drawn = jax.vmap(lambda key: jax.random.uniform(key, (), jnp.float32))(_own(keys, _CONTRAST))
+    drawn = jax.vmap(lambda key: jax.random.uniform(key, (), jnp.float32))(own_keys(keys, _CONTRAST))
     factors = (lowest + drawn * (highest - lowest)).reshape(-1, 1, 1, 1)
     x = images.astype(jnp.float32)
     mean = grey(x).mean((1, 2, 3), keepdims=True)
@@ -141,7 +137,7 @@ def hole(
         down, across = jax.random.split(key)
         return span(down, images.shape[1])[:, None] & span(across, images.shape[2])[None, :]
 
-    torn = jax.vmap(one)(_own(keys, _HOLE))[..., None]
+    torn = jax.vmap(one)(own_keys(keys, _HOLE))[..., None]
     return jnp.where(torn, jnp.zeros((), images.dtype), images), torn.astype(jnp.float32)
 
 

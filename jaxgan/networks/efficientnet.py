@@ -18,6 +18,7 @@ import numpy as np
 from jax import lax
 
 from jaxgan.networks.layers import Conv
+from jaxgan.networks.state_dict import entry
 
 __all__ = ["CLASSES", "LITE0", "Block", "EfficientNet", "Stage", "variables"]
 
@@ -119,20 +120,17 @@ def variables(weights: Mapping[str, np.ndarray], stages: Sequence[Stage] = LITE0
 
     ValueError names the first entry that is missing, has another shape, or holds what is no finite number."""
 
-    def entry(name: str, *shape: int) -> np.ndarray:
-        found = f"shape {list(weights[name].shape)}" if name in weights else "no such entry"
-        if name not in weights or weights[name].shape != shape:
-            raise ValueError(f"expected {name} of shape {list(shape)}, found {found}")
-        values = np.asarray(weights[name], np.float64)
+    def finite(name: str, *shape: int) -> np.ndarray:
+        values = np.asarray(entry(weights, name, shape), np.float64)
         if not np.isfinite(values).all() or (name.endswith("running_var") and (values < 0).any()):
             raise ValueError(f"{name} holds NaN, infinity or a negative variance")
         return values
 
     def folded(convolution: str, norm: str, outputs: int, inputs: int, size: int) -> tuple[np.ndarray, np.ndarray]:
         """Returns a kernel `[size, size, inputs, outputs]` and a bias `[outputs]`."""
-        kernel = entry(f"{convolution}.weight", outputs, inputs, size, size).transpose(2, 3, 1, 0)
+        kernel = finite(f"{convolution}.weight", outputs, inputs, size, size).transpose(2, 3, 1, 0)
         scale, bias, mean, variance = (
-            entry(f"{norm}.{key}", outputs) for key in ("weight", "bias", "running_mean", "running_var")
+            finite(f"{norm}.{key}", outputs) for key in ("weight", "bias", "running_mean", "running_var")
         )
         gain = scale / np.sqrt(variance + EPSILON)
         return kernel * gain, bias - mean * gain
@@ -154,5 +152,5 @@ def variables(weights: Mapping[str, np.ndarray], stages: Sequence[Stage] = LITE0
             place["project"] = dense(f"{block}_project_conv", f"{block}_bn2", stage.features, inner)
             index, width = index + 1, stage.features
     params["head"] = dense("_conv_head", "_bn1", HEAD, width)
-    params["logits"] = {"kernel": entry("_fc.weight", CLASSES, HEAD).T, "bias": entry("_fc.bias", CLASSES)}
+    params["logits"] = {"kernel": finite("_fc.weight", CLASSES, HEAD).T, "bias": finite("_fc.bias", CLASSES)}
     return {"params": jax.tree.map(lambda values: jnp.asarray(values.astype(np.float32)), params)}

@@ -18,8 +18,7 @@ import jax.numpy as jnp
 from flax.typing import Dtype
 
 from jaxgan.networks.heads import Head, Logits
-from jaxgan.networks.layers import BatchNorm, Conv, Dense, Layer, build, normalise
-from jaxgan.networks.products import sum_dtype
+from jaxgan.networks.layers import BatchNorm, Conv, Dense, Layer, build, normalise, repeated
 
 __all__ = ["Discriminator", "Generator", "halve", "twice"]
 
@@ -29,10 +28,7 @@ _glorot = nn.initializers.glorot_uniform()
 
 def twice(x: jax.Array) -> jax.Array:
     """Repeats every pixel four times, `[B, H, W, C] -> [B, 2H, 2W, C]`."""
-    batch, height, width, channels = x.shape
-    wide = x.astype(sum_dtype(x.dtype))  # the gradient's four pixels are added up in this type
-    four = jnp.broadcast_to(wide[:, :, None, :, None], (batch, height, 2, width, 2, channels))
-    return four.reshape(batch, 2 * height, 2 * width, channels).astype(x.dtype)
+    return repeated(x, 2)
 
 
 def halve(x: jax.Array) -> jax.Array:

@@ -13,8 +13,7 @@ import jax
 import jax.numpy as jnp
 from flax.typing import Dtype
 
-from jaxgan.networks.layers import Conv, Layer, build, pad_to_multiple
-from jaxgan.networks.resnet import twice
+from jaxgan.networks.layers import Conv, Layer, build, pad_to_multiple, repeated
 
 __all__ = ["EPSILON", "Decoder", "Encoder", "StyleTransfer", "adain", "moments"]
 
@@ -77,7 +76,7 @@ class Decoder(nn.Module):
         how = {"padding_mode": "reflect", "kernel_init": nn.initializers.he_normal(), "dtype": self.dtype}
         x = nn.relu(build(self.conv, self.features * 2**self.halvings, 3, 1, 1, **how, name="first")(x))
         for i in reversed(range(self.halvings)):
-            x = nn.relu(build(self.conv, self.features * 2**i, 3, 1, 1, **how, name=f"up{i}")(twice(x)))
+            x = nn.relu(build(self.conv, self.features * 2**i, 3, 1, 1, **how, name=f"up{i}")(repeated(x, 2)))
         x = build(self.conv, self.channels, 3, 1, 1, **how, name="last")(x)
         return jnp.tanh(x.astype(jnp.float32))
 

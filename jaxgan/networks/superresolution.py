@@ -14,8 +14,7 @@ import jax
 import jax.numpy as jnp
 from flax.typing import Dtype, Initializer
 
-from jaxgan.networks.layers import BatchNorm, Conv, Dense, Layer, build, needs_bias, normalise, pixel_shuffle
-from jaxgan.networks.products import sum_dtype
+from jaxgan.networks.layers import BatchNorm, Conv, Dense, Layer, build, needs_bias, normalise, pixel_shuffle, repeated
 
 __all__ = ["Base", "RRDBNet", "SRResNet", "VGGDiscriminator", "enlarged"]
 
@@ -36,13 +35,6 @@ def enlarged(x: jax.Array, scale: int, base: Base = "bicubic") -> jax.Array:
     border the weights of the pixels that there are sum to one."""
     b, h, w, c = x.shape
     return jax.image.resize(x, (b, scale * h, scale * w, c), {"bicubic": "cubic"}.get(base, base), antialias=False)
-
-
-def _repeated(x: jax.Array, factor: int) -> jax.Array:
-    """Repeats every pixel, `[B, H, W, C] -> [B, factor·H, factor·W, C]`."""
-    b, h, w, c = x.shape
-    wide = x.astype(sum_dtype(x.dtype))[:, :, None, :, None]  # in which the gradient's pixels are added up
-    return jnp.broadcast_to(wide, (b, h, factor, w, factor, c)).reshape(b, factor * h, factor * w, c).astype(x.dtype)
 
 
 def _factors(scale: int) -> tuple[int, ...]:
@@ -169,7 +161,7 @@ class RRDBNet(nn.Module):
             x = x + SHARE * y
         x = first + conv(x, "body", self.features)
         for i, factor in enumerate(factors):
-            x = nn.leaky_relu(conv(_repeated(x, factor), f"up{i}", self.features), 0.2)
+            x = nn.leaky_relu(conv(repeated(x, factor), f"up{i}", self.features), 0.2)
         x = nn.leaky_relu(conv(x, "detail", self.features), 0.2)
         x = conv(x, "last", self.channels, _zeros if self.base else _he).astype(jnp.float32)
         return x + enlarged(image, self.scale, self.base) if self.base else x

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgan.networks.layers import halved
+from jaxgan.networks.state_dict import entry
 
 __all__ = ["VGG", "VGG16", "VGG19", "Convolution", "variables"]
 
@@ -105,10 +106,7 @@ def variables(network: VGG, weights: Mapping[str, np.ndarray]) -> dict[str, Any]
 
 
 def _entry(weights: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...]) -> np.ndarray:
-    found = f"shape {list(weights[name].shape)}" if name in weights else "no such entry"
-    if name not in weights or weights[name].shape != shape:
-        raise ValueError(f"expected {name} of shape {list(shape)}, found {found}")
-    values = np.asarray(weights[name], np.float32)
+    values = np.asarray(entry(weights, name, shape), np.float32)
     if not np.isfinite(values).all():
         raise ValueError(f"{name} holds NaN or infinity")
     return values

@@ -8,8 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgan.networks import superresolution
-from jaxgan.networks.layers import BatchNorm
+from jaxgan.networks.layers import BatchNorm, repeated
 from jaxgan.networks.superresolution import RRDBNet, SRResNet, VGGDiscriminator, enlarged
 from scripts.golden.layers import read
 
@@ -223,5 +222,5 @@ def test_half_precision_stays_near():
 def test_pixels_are_repeated_as_numpy_does():
     x = np.random.default_rng(0).normal(size=(2, 3, 4, 5)).astype(np.float32)
     for factor in (2, 3):
-        got = superresolution._repeated(jnp.asarray(x), factor)
+        got = repeated(jnp.asarray(x), factor)
         np.testing.assert_array_equal(got, x.repeat(factor, 1).repeat(factor, 2))

@@ -15,6 +15,7 @@ from jax.typing import ArrayLike
 from jaxgan.evaluation.features.perceptual import check_signed
 from jaxgan.evaluation.features.torch_weights import read_weights
 from jaxgan.evaluation.similarity import image_pairs
+from jaxgan.networks.state_dict import entry
 
 __all__ = ["load_lpips"]
 
@@ -120,10 +121,10 @@ def load_lpips(
 def _entry(
     arrays: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...], path: str | pathlib.Path, whose: str
 ) -> np.ndarray:
-    found = f"shape {list(arrays[name].shape)}" if name in arrays else "no such entry"
-    if name not in arrays or arrays[name].shape != shape:
-        raise ValueError(f"{path} is not {whose}: expected {name} of shape {list(shape)}, found {found}")
-    return np.asarray(arrays[name], np.float32)
+    try:
+        return np.asarray(entry(arrays, name, shape), np.float32)
+    except ValueError as error:
+        raise ValueError(f"{path} is not {whose}: {error}") from None
 
 
 def _distance(net: str, weights: Mapping[str, jax.Array], a: ArrayLike, b: ArrayLike) -> jax.Array:

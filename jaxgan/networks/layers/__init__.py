@@ -18,7 +18,7 @@ from jaxgan.networks.layers.handed import Layer, build, needs_bias, normalise
 from jaxgan.networks.layers.labels import one_hot, rows
 from jaxgan.networks.layers.norms import BatchNorm, GroupNorm, InstanceNorm, LayerNorm, PixelNorm
 from jaxgan.networks.layers.pooling import halved
-from jaxgan.networks.layers.sizes import pad_to_multiple, pixel_shuffle, pixel_unshuffle
+from jaxgan.networks.layers.sizes import pad_to_multiple, pixel_shuffle, pixel_unshuffle, repeated
 from jaxgan.networks.layers.weights import Weights, equalized, learned, spectral
 
 __all__ = [
@@ -49,6 +49,7 @@ __all__ = [
     "pad_to_multiple",
     "pixel_shuffle",
     "pixel_unshuffle",
+    "repeated",
     "rows",
     "spectral",
 ]

@@ -5,7 +5,9 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-__all__ = ["pad_to_multiple", "pixel_shuffle", "pixel_unshuffle"]
+from jaxgan.networks.products import sum_dtype
+
+__all__ = ["pad_to_multiple", "pixel_shuffle", "pixel_unshuffle", "repeated"]
 
 
 def pixel_shuffle(x: jax.Array, factor: int) -> jax.Array:
@@ -43,3 +45,10 @@ def pad_to_multiple(x: jax.Array, multiple: int, least: int = 1) -> tuple[jax.Ar
     more = [max(smallest, side + -side % multiple) - side for side in (height, width)]
     padded = jnp.pad(x, ((0, 0), (0, more[0]), (0, more[1]), (0, 0)), mode="symmetric") if any(more) else x
     return padded, lambda y: y[:, :height, :width]
+
+
+def repeated(x: jax.Array, factor: int) -> jax.Array:
+    """Repeats every pixel factor² times, `[B, H, W, C] -> [B, factor·H, factor·W, C]`."""
+    b, h, w, c = x.shape
+    wide = x.astype(sum_dtype(x.dtype))[:, :, None, :, None]  # in which the gradient's pixels are added up
+    return jnp.broadcast_to(wide, (b, h, factor, w, factor, c)).reshape(b, factor * h, factor * w, c).astype(x.dtype)
