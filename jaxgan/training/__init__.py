@@ -6,13 +6,15 @@ from jaxgan.training.loop import main, train
 from jaxgan.training.options.options import Options
 from jaxgan.training.recipe.compose import compose, labels_needed
 from jaxgan.training.recipe.data_spec import DataSpec, Field
-from jaxgan.training.recipe.gan import GAN, Translation, generate_with, init_with, sample_with
+from jaxgan.training.recipe.gan import GAN, Latents, Translation, generate_with, init_with, sample_with
+from jaxgan.training.recipe.latents import latents_with, sample_through
 from jaxgan.training.run.open_run import OpenRun, open  # noqa: A004 - called as `training.open`
 
 __all__ = [
     "GAN",
     "DataSpec",
     "Field",
+    "Latents",
     "OpenRun",
     "Options",
     "Stopped",
@@ -22,8 +24,10 @@ __all__ = [
     "generate_with",
     "init_with",
     "labels_needed",
+    "latents_with",
     "main",
     "open",
+    "sample_through",
     "sample_with",
     "train",
 ]

@@ -16,6 +16,7 @@ from jaxgan.training.options.optimizer import OptimizerOptions, hyper, optimizer
 from jaxgan.training.options.options import Options
 from jaxgan.training.recipe.data_spec import DataSpec
 from jaxgan.training.recipe.gan import GAN, init_with, sample_with
+from jaxgan.training.recipe.latents import latents_with
 
 __all__ = ["Updates", "compose", "labels_needed", "make_iteration", "with_lookahead"]
 
@@ -77,7 +78,8 @@ def compose(
         together=together,
         project=project,
     )
-    gan = GAN(init, step, options.batch_size * critic_steps, sample_with(sampler, data.main))
+    latents = latents_with(sampler, fed["latent"].shape[-1], data.main)
+    gan = GAN(init, step, options.batch_size * critic_steps, sample_with(sampler, data.main), latents=latents)
     return with_lookahead(options, gan, {"discriminator": project} if project else None)
 
 

@@ -19,10 +19,12 @@ from jaxgan.training.recipe.data_spec import DataSpec
 __all__ = [
     "GAN",
     "Build",
+    "Latents",
     "Reading",
     "Sample",
     "Translation",
     "Weights",
+    "between",
     "build_gan",
     "generate_with",
     "init_with",
@@ -73,6 +75,32 @@ class Reading(NamedTuple):
     shown: Callable[[jax.Array], jax.Array] | None = None
 
 
+class Latents(NamedTuple):
+    """How pictures come from latents, for tools that look into a generator; all functions are pure.
+
+    StyleGAN's generator maps a latent z to a style w and reads a w in every layer, each of which may be handed another
+    (W+). Other generators read z once. Both are *codes* `[N, K, D]`, one for each of K layers; of a generator without a
+    mapping the only code is z itself.
+
+    draw: `(examples, keys) -> inputs`, the sampler: `latent`, float32 `[N, L]`, and `condition` where there is one.
+    codes: `(state, inputs, *, weights="ema") -> codes`, float32.
+    synthesize: `(state, codes, inputs, *, weights="ema") -> drawn`, as `GAN.sample`; of inputs only `condition` counts.
+    mean: `(state, *, weights="ema") -> [D]`, the mean code, which truncation goes towards.
+    layers: K names, from the coarsest to the finest: the pixels of a side that a code acts at; "" where it is unknown.
+    factors: `(state, *, weights="ema") -> K matrices [D, outputs]`, what each layer's code is multiplied by first;
+        None where directions can't be found from weights.
+    mapped: whether there is a mapping, and so two spaces, z and w.
+    """
+
+    draw: Sampler
+    codes: Callable[..., jax.Array]
+    synthesize: Callable[..., dict[str, jax.Array]]
+    mean: Callable[..., jax.Array]
+    layers: tuple[str, ...] = ("",)
+    factors: Callable[..., list[jax.Array]] | None = None
+    mapped: bool = True
+
+
 class GAN(NamedTuple):
     """All that the loop knows of a GAN.
 
@@ -90,6 +118,7 @@ class GAN(NamedTuple):
     frozen: by name the networks that the iteration closes over and nobody trains; a continued run must have the same.
     translations: by an output's name how whole pictures become such; empty where nothing is translated.
     readings: by an output's name how a classifier reads it; where it is empty, outputs are read as they are.
+    latents: how pictures come from latents; None where they don't.
     """
 
     init: Callable[[jax.Array], State]
@@ -100,6 +129,7 @@ class GAN(NamedTuple):
     frozen: Mapping[str, Frozen] = MappingProxyType({})
     translations: Mapping[str, Translation] = MappingProxyType({})
     readings: Mapping[str, Reading] = MappingProxyType({})
+    latents: Latents | None = None
 
     def taken(self, name: str | None = None) -> int:
         """Returns how many examples an iteration takes of a set, by default the most of any."""
@@ -165,14 +195,14 @@ def sample_with(sampler: Sampler, output: str = "image") -> Sample:
         inputs = sampler(examples, keys)
         if toward is not None:
             end = sampler(examples, toward)["latent"]
-            inputs = {**inputs, "latent": _between(inputs["latent"], end, share)}
+            inputs = {**inputs, "latent": between(inputs["latent"], end, share)}
         return {output: generate_with(state, inputs, weights=weights)}
 
     return sample
 
 
-def _between(start: jax.Array, end: jax.Array, share: jax.Array | float) -> jax.Array:
-    """Latents `[N, ...]` on great circles."""
+def between(start: jax.Array, end: jax.Array, share: jax.Array | float) -> jax.Array:
+    """Returns latents `[N, ...]` on the great circles from `start` to `end`, `share` of the way."""
     start_flat, end_flat = (x.reshape(len(x), -1) for x in (start, end))
     lengths = jnp.linalg.norm(start_flat, axis=-1) * jnp.linalg.norm(end_flat, axis=-1)
     angle = jnp.arccos(jnp.clip(jnp.sum(start_flat * end_flat, -1) / lengths, -1.0, 1.0))[:, None]
