@@ -119,7 +119,8 @@ def make_iteration(
         "project": project,
     }
     if updates == "joint" and options.accumulate == 1:
-        return iteration(make_joint_step(sampler, d_terms, g_terms, schedule=schedule(options), **how), schedules=schedules)
+        step = make_joint_step(sampler, d_terms, g_terms, schedule=schedule(options), **how)
+        return iteration(step, schedules=schedules)
     how["accumulate"] = options.accumulate
     d_step = make_d_step(sampler, d_terms, schedule=schedule(options, critic_steps), **how)
     g_step = make_g_step(sampler, g_terms, schedule=schedule(options), **how)
