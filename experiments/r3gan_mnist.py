@@ -54,8 +54,8 @@ PAPER = {  # for CIFAR-10, which is as large; augmentation is left out
 class Options(CommonOptions):
     image_size: Literal[8, 16, 32, 64, 128, 256, 512, 1024] = 32
     fit: FitOrTiles = "pad"
-    steps: int = 20_000
-    batch_size: int = 32
+    steps: int = 50_000
+    batch_size: int = 16
     optimizer: OptimizerName = "adam"
     learning_rate: float = 2e-3
     beta1: float = 0.0
@@ -63,11 +63,13 @@ class Options(CommonOptions):
     schedule: Literal["constant", "linear", "cosine"] = "cosine"
     final_rate: float = 0.1
     ema_half_life: float = 20_000.0
+    checkpoint_every: int = 5000
+    sample_every: int = 2500
     first_beta2: float = bounded(0.9, at_least=0, below=1)
     """Adam's beta2 at the beginning; it comes to --beta2 as the rates fall."""
-    r1: float = bounded(2.0, at_least=0, below=math.inf)
+    r1: float = bounded(40.0, at_least=0, below=math.inf)
     """The gamma of the penalty on real images; its weight, half of it, is `r1` for --sweep."""
-    r2: float = bounded(2.0, at_least=0, below=math.inf)
+    r2: float = bounded(40.0, at_least=0, below=math.inf)
     """The gamma of the penalty on generated images; its weight, half of it, is `r2` for --sweep."""
     final_gamma: float = bounded(0.1, at_least=0, below=math.inf)
     """The share of both penalties that is left when the rates have fallen."""
@@ -82,7 +84,7 @@ class Options(CommonOptions):
     """Residual blocks of the stages; one number is for all of them."""
     expansion: int = bounded(1, at_least=1)
     """How many times wider a block is inside."""
-    group: int = bounded(16, at_least=1)
+    group: int = bounded(128, at_least=1)
     """Channels in a group of the 3×3 convolutions inside a block, or all of them where there are fewer."""
     tanh: bool = True
     """Bound the generator's images by tanh, which the paper doesn't."""

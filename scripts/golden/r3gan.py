@@ -13,6 +13,7 @@ gradient of the sum of logits with respect to the image.
 """
 
 import argparse
+import itertools
 
 import numpy as np
 
@@ -56,9 +57,7 @@ def modules(torch):
             self.embedding = nn.Embedding(CLASSES, LATENT)
             self.basis = nn.Parameter(torch.randn(widths[0], 4, 4))
             self.modulation = nn.Linear(2 * LATENT, widths[0], bias=False)
-            self.widths = nn.ModuleList(
-                nn.Conv2d(a, b, 1, bias=False) for a, b in zip(widths[:-1], widths[1:], strict=True)
-            )
+            self.widths = nn.ModuleList(nn.Conv2d(a, b, 1, bias=False) for a, b in itertools.pairwise(widths))
             self.stages = blocks()
             self.image = nn.Conv2d(widths[-1], CHANNELS, 1, bias=False)
 
@@ -77,9 +76,7 @@ def modules(torch):
             widths = [width for width, *_ in STAGES]
             self.image = nn.Conv2d(CHANNELS, widths[-1], 1, bias=False)
             self.stages = blocks()
-            self.widths = nn.ModuleList(
-                nn.Conv2d(b, a, 1, bias=False) for a, b in zip(widths[:-1], widths[1:], strict=True)
-            )
+            self.widths = nn.ModuleList(nn.Conv2d(b, a, 1, bias=False) for a, b in itertools.pairwise(widths))
             self.depthwise = nn.Conv2d(widths[0], widths[0], 4, groups=widths[0], bias=False)
             self.judge = nn.Linear(widths[0], 1)
             self.embedding = nn.Linear(widths[0], CLASSES, bias=False)
