@@ -63,6 +63,7 @@ def walk(run: OpenRun, *, weights: Weights = "ema", seed: int = 0, label: int | 
     """Frames of a closed walk: latents turned into each other along great circles. Labels stay. UsageError for a GAN
     whose sample has no latents to walk between."""
     run.check(label)
+    weights = run.named_weights(weights)
     if "toward" not in inspect.signature(run.alone.sample).parameters:
         raise UsageError(f"no .gif: the samples of {run.directory} have no latents to walk between")
     drawing, root = run.drawing, jax.random.key(seed)
@@ -133,7 +134,8 @@ def run(options: Options) -> None:
     check_files(options.out, opened.drawing.medium(opened.drawing.main))
     if opened.members and any(path.suffix.lower() == ".csv" for path in options.out):
         raise UsageError(f"{options.run} has several GANs, of which a .csv file takes one: name it with --member")
-    how = {"weights": options.weights, "seed": options.seed, "label": options.label}
+    weights = opened.named_weights(options.weights)
+    how = {"weights": weights, "seed": options.seed, "label": options.label}
     whose = f" of all {len(opened.members)} members" if opened.members else ""
     whose += f"; diverged, and is as it was before step {opened.frozen}" if opened.frozen else ""
     for path in options.out:
@@ -146,7 +148,7 @@ def run(options: Options) -> None:
                 save_gif(path, walk(opened, **how), 60)
             else:
                 save(path, opened, options.count, **how)
-        say(f"{path}: {options.weights} weights of step {opened.step}{whose}")
+        say(f"{path}: {weights} weights of step {opened.step}{whose}")
 
 
 if __name__ == "__main__":

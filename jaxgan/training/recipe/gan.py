@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -33,7 +33,8 @@ __all__ = [
 
 State = Any  # a pytree with `step` and `key`
 Example = jax.Array | jax.ShapeDtypeStruct
-Weights = Literal["ema", "raw"]  # a generator's averaged weights, or those of the last step
+# "ema", a generator's averaged weights, "raw", those of the last step, or a power-function average's width, "0.05".
+Weights = str
 
 
 # `(state, examples, keys, *, weights="ema", **how) -> {name: array}`, see `GAN`.
@@ -110,10 +111,11 @@ class GAN(NamedTuple):
     batch_size: examples that an iteration consumes, all critic steps together; of several sets by name, or of each.
     sample: `(state, examples, keys, *, weights="ema", **how) -> drawn`, what a state draws. examples: one for each
         drawn one, decoded as for training, of all sets: held-out ones, or labels alone where these are all that it
-        depends on. keys: `[N]`, one an example. weights: "ema", the averaged ones, or "raw", those of the last step.
-        how: what else a generator can be asked for, such as a truncation. drawn: arrays `[N, ...]` as networks have
-        them, by name. Those called as the main field of the data (or, of several sets, as a set) are scored against
-        it; all are shown side by side, in this order, and what is called otherwise is shown as the main field is.
+        depends on. keys: `[N]`, one an example. weights: "ema", the averaged ones, "raw", those of the last step,
+        or the width of a power-function average, "0.05". how: what else a generator can be asked for, such as a
+        truncation. drawn: arrays `[N, ...]` as networks have them, by name. Those called as the main field of the data
+        (or, of several sets, as a set) are scored against it; all are shown side by side, in this order, and what is
+        called otherwise is shown as the main field is.
     pairs: by an output's name that of the output that it should be equal to, example by example: `{"image": "target"}`.
     frozen: by name the networks that the iteration closes over and nobody trains; a continued run must have the same.
     translations: by an output's name how whole pictures become such; empty where nothing is translated.

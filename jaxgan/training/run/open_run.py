@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -17,9 +17,11 @@ import numpy as np
 from jaxgan import ensemble
 from jaxgan.data.names import machine_memory
 from jaxgan.data.sets import LABEL
+from jaxgan.ema import width_name
 from jaxgan.media import Image
 from jaxgan.nearest import perhaps
 from jaxgan.printable import listed, shortened
+from jaxgan.state import GANState
 from jaxgan.terminal import progress_bar
 from jaxgan.training.checkpoints.checkpoints import BEST, Checkpoints
 from jaxgan.training.errors.usage import UsageError, refusals
@@ -83,6 +85,21 @@ class OpenRun:
 
         return Drawing(self.gan, self.data, self.state, read, members=len(self.members))
 
+    @property
+    def weights(self) -> tuple[str, ...]:
+        """Returns the names of the weights that the run can draw with: "ema", "raw", and the widths of --power-ema."""
+        state = self.state.members if self.members else self.state
+        return state.weights if isinstance(state, GANState) else ("ema", "raw")
+
+    def named_weights(self, name: str) -> Weights:
+        """Returns the name as `weights` has it, "0.1" for "0.10". UsageError for one that isn't there."""
+        named = name
+        with contextlib.suppress(ValueError, TypeError):
+            named = width_name(name)
+        if named not in self.weights:
+            raise UsageError(f"weights must be one of {', '.join(self.weights)}, got {shortened(name)}")
+        return named
+
     def check(self, label: int | None) -> None:
         """Raises UsageError for a label that the run's generator can't be asked for."""
         if label is not None and not self.drawing.conditional:
@@ -115,7 +132,7 @@ class OpenRun:
     ) -> dict[str, np.ndarray]:
         """Draws all outputs of the run's GAN, by name, and `label` `[count]` where it was asked for by labels alone.
 
-        weights: "ema", the averaged ones, or "raw", those of the last step.
+        weights: "ema", the averaged ones, "raw", those of the last step, or a width of --power-ema, "0.05".
         label: of a conditional GAN, the class of all examples, from 0.
         run: classes take turns, after so many of each. By default classes come as often as the data have them.
         how: what else the experiment's `sample` takes.
@@ -124,8 +141,7 @@ class OpenRun:
         below 1, for other weights, and for a label that there is none of."""
         if "ema" in how:
             raise UsageError('ema=True is now weights="ema", and ema=False weights="raw"')
-        if weights not in get_args(Weights):
-            raise UsageError(f"weights must be one of {', '.join(get_args(Weights))}, got {weights}")
+        weights = self.named_weights(weights)
         if count < 1:
             raise UsageError(f"the count must be at least 1, got {count}")
         if count > (most := self.most()):
@@ -158,8 +174,8 @@ class OpenRun:
         of pictures of different sizes -> the same, uint8 of s times the height and width and as many channels as the
         run makes; of an ensemble those of all members, `[S, ...]`, each. Larger ones are translated in tiles.
 
-        to: what they become, of a run that makes several things. weights: "ema", the averaged ones, or "raw", those of
-        the last step. tile, overlap: as of a `Translator`. how: what else the experiment's translation takes.
+        to: what they become, of a run that makes several things. weights: as for `draw`. tile, overlap: as of
+        a `Translator`. how: what else the experiment's translation takes.
 
         UsageError for pictures that are no uint8 or have other channels, for what this run doesn't make or take, and
         where half of this machine's memory doesn't hold the result twice."""
@@ -201,8 +217,7 @@ class OpenRun:
         an ensemble."""
         if self.members:
             raise UsageError(f"{self.directory} has {len(self.members)} GANs: name one of them (--member)")
-        if weights not in get_args(Weights):
-            raise UsageError(f"weights must be one of {', '.join(get_args(Weights))}, got {weights}")
+        weights = self.named_weights(weights)
         for name, size, least in (("tile", tile, 1), ("overlap", overlap, 0)):
             if size is not None and size < least:
                 raise UsageError(f"the {name} must be at least {least}, got {size}")
