@@ -36,6 +36,8 @@ ARROWS = {
     "history": {"draw"},
     "terms": {"losses", "nets", "penalties", "state", "update"},
     "samplers": {"terms"},
+    "warp": {"degrade"},
+    "ada": {"augment", "losses", "state", "terms", "update", "warp"},
     "adversarial": {"draw", "iteration", "joint", "nets", "samplers", "schedules", "state", "terms", "update"},
     "lookahead": {"iteration", "state"},
     "phases": {"iteration", "state"},
