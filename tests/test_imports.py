@@ -100,9 +100,10 @@ ROOMS = {
         "options": {"cli", "errors"},
         "recipe": {"errors", "options"},
         "output": {"recipe"},
+        "exploring": {"output", "recipe"},
         "compiled": {"distributed", "errors", "options", "recipe"},
         "checkpoints": {"distributed", "errors"},
-        "run": {"checkpoints", "distributed", "errors", "options", "output", "recipe"},
+        "run": {"checkpoints", "distributed", "errors", "exploring", "options", "output", "recipe"},
         "scoring": {"checkpoints", "compiled", "distributed", "errors", "options", "output", "recipe"},
         "loop": {"checkpoints", "cli", "compiled", "distributed", "errors", "options", "output", "recipe", "run"}
         | {"scoring"},

@@ -33,6 +33,7 @@ __all__ = [
 
 State = Any  # a pytree with `step` and `key`
 Example = jax.Array | jax.ShapeDtypeStruct
+NO_CIRCLE = 1e-6  # sine of an angle below which float32 can't tell where a great circle would lead
 # "ema", a generator's averaged weights, "raw", those of the last step, or a power-function average's width, "0.05".
 Weights = str
 
@@ -204,12 +205,15 @@ def sample_with(sampler: Sampler, output: str = "image") -> Sample:
 
 
 def between(start: jax.Array, end: jax.Array, share: jax.Array | float) -> jax.Array:
-    """Returns latents `[N, ...]` on the great circles from `start` to `end`, `share` of the way."""
+    """Returns latents `[N, ...]` on the great circles from `start` to `end`, `share` of the way, a number or `[N, 1]`;
+    straight between those of one direction, or of opposite ones, which have no great circle of their own."""
     start_flat, end_flat = (x.reshape(len(x), -1) for x in (start, end))
     lengths = jnp.linalg.norm(start_flat, axis=-1) * jnp.linalg.norm(end_flat, axis=-1)
     angle = jnp.arccos(jnp.clip(jnp.sum(start_flat * end_flat, -1) / lengths, -1.0, 1.0))[:, None]
-    between = (jnp.sin((1 - share) * angle) * start_flat + jnp.sin(share * angle) * end_flat) / jnp.sin(angle)
-    return between.reshape(start.shape)
+    turned = jnp.sin((1 - share) * angle) * start_flat + jnp.sin(share * angle) * end_flat
+    alone = jnp.sin(angle) < NO_CIRCLE
+    straight = (1 - share) * start_flat + share * end_flat
+    return jnp.where(alone, straight, turned / jnp.where(alone, 1.0, jnp.sin(angle))).reshape(start.shape)
 
 
 def build_gan(build: Build, options: Any, data: DataSpec) -> GAN:

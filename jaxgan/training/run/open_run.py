@@ -25,6 +25,7 @@ from jaxgan.state import GANState
 from jaxgan.terminal import progress_bar
 from jaxgan.training.checkpoints.checkpoints import BEST, Checkpoints
 from jaxgan.training.errors.usage import UsageError, refusals
+from jaxgan.training.exploring.latent_space import LatentSpace
 from jaxgan.training.options.options import Options
 from jaxgan.training.output.drawing import Drawing
 from jaxgan.training.output.whole import Translator
@@ -141,15 +142,54 @@ class OpenRun:
         below 1, for other weights, and for a label that there is none of."""
         if "ema" in how:
             raise UsageError('ema=True is now weights="ema", and ema=False weights="raw"')
+        weights = self._checked(count, weights, label)
+        drawn = self.drawing.of(count, key=seed, label=label, run=run, weights=weights, **how)(self.state)
+        asked = self.drawing.labels(0, count, label=label, run=run) if self.drawing.by_label else None
+        return drawn if asked is None else {**drawn, LABEL: asked}
+
+    def _checked(self, count: int, weights: Weights, label: int | None) -> Weights:
+        """Returns the weights as this run names them. UsageError for a count, weights or a label that nothing can be
+        drawn with."""
         weights = self.named_weights(weights)
         if count < 1:
             raise UsageError(f"the count must be at least 1, got {count}")
         if count > (most := self.most()):
             raise UsageError(f"the count must be at most {most}, as half of this machine's memory holds, got {count}")
         self.check(label)
-        drawn = self.drawing.of(count, key=seed, label=label, run=run, weights=weights, **how)(self.state)
-        asked = self.drawing.labels(0, count, label=label, run=run) if self.drawing.by_label else None
-        return drawn if asked is None else {**drawn, LABEL: asked}
+        return weights
+
+    @functools.cached_property
+    def latent_space(self) -> LatentSpace:
+        """Returns the latent space of the run's generator, for what looks into it. UsageError where what is drawn comes
+        from no latents, and for an ensemble."""
+        if self.members:
+            raise UsageError(f"{self.directory} has {len(self.members)} GANs: name one of them (--member)")
+        if self.gan.latents is None:
+            raise UsageError(
+                f"{self.directory} has no latent space: its GAN doesn't say how pictures come from latents"
+            )
+        return LatentSpace(self.drawing, self.state)
+
+    def codes(
+        self, count: int | Sequence[int], *, seed: int = 0, label: int | None = None, weights: Weights = "ema"
+    ) -> np.ndarray:
+        """Returns the codes of samples, float32 `[N, K, D]`, one for each layer of the generator: of the first `count`
+        that `sample` draws with this seed, or of those of some numbers. UsageError where `sample` or `latent_space`
+        raises one."""
+        numbers = range(count) if isinstance(count, int) else count
+        weights = self._checked(len(numbers), weights, label)
+        if min(numbers) < 0 or max(numbers) >= 2**31:
+            raise UsageError(f"numbers of samples must be from 0 to {2**31 - 1}, got {shortened(list(numbers))}")
+        return self.latent_space.codes(self.latent_space.inputs(numbers, seed=seed, label=label), weights=weights)
+
+    def synthesize(self, codes: np.ndarray, *, label: int | None = None, weights: Weights = "ema") -> np.ndarray:
+        """Draws what becomes of codes `[N, K, D]`, as `sample` does. Of a conditional GAN that reads its class beside
+        the code, the classes are those of `sample`, or `label`. UsageError as there, and for codes of another shape."""
+        codes = np.asarray(codes)
+        weights = self._checked(len(codes) if codes.ndim else 0, weights, label)
+        with refusals():
+            inputs = self.latent_space.inputs(range(len(codes)), label=label)
+            return self.latent_space.synthesize(codes, inputs, weights=weights)
 
     def picture(
         self, count: int, columns: int | None = None, *, real: Mapping[str, np.ndarray] | None = None, **how: Any
