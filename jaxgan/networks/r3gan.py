@@ -101,7 +101,7 @@ class _Network(nn.Module):
     def stage(self, i: int, x: jax.Array) -> jax.Array:
         """Computes the blocks of stage i."""
         scale = float(sum(stage.blocks for stage in self.stages) ** (-1 / ROOT))
-        width, blocks, groups = self.stages[i]
+        _width, blocks, groups = self.stages[i]
         for j in range(blocks):
             name = f"stage{i}_block{j}"
             x = _Block(groups, self.expansion, scale, self.type(i), self.conv, name=name)(x)
