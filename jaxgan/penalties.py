@@ -90,8 +90,8 @@ def path_length(
 
     synthesize: `w -> images [B, H, W, C]`, of which an example depends on its own w alone. w: styles `[B, D]`, or one
     for each of K layers, `[B, K, D]`; squares are then averaged over layers. noise: of the images' shape, from N(0, I),
-    float32; y is noise / √(H·W). mean: a before this batch, `[]`, 0 at first. average: the mean of the lengths `[B]` over the
-    global batch. ValueError where the shapes don't match.
+    float32; y is noise / √(H·W). mean: a before this batch, `[]`, 0 at first. average: the mean of the lengths `[B]`
+    over the global batch. ValueError where the shapes don't match.
 
     The paper has the weight γ = ln 2 / (r² (ln r - ln 2)) for images of r×r pixels, y from N(0, I) and the sum over
     layers. Here y is r times shorter, and the mean is over K = 2 log₂ r - 2 layers, so that squares are r²·K times
