@@ -19,6 +19,7 @@ from experiments import stylegan2_mnist
 from jaxgan.data.transform import FitOrTiles
 from jaxgan.training import GAN, DataSpec, main
 from jaxgan.training.options.data import Size
+from jaxgan.training.options.fields import bounded
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Options(stylegan2_mnist.Options):
     image_size: Size | None = 32
     fit: FitOrTiles = "tiles"
     flip: bool = True
-    mixing: float = 0.9
+    mixing: float = bounded(0.9, at_least=0, at_most=1)
 
     PRESETS: ClassVar = {
         "paper": {
