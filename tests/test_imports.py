@@ -44,6 +44,7 @@ ARROWS = {
     "phases": {"iteration", "state"},
     "ensemble": set(),
     "parallel": {"ensemble", "state"},
+    "projection": set(),
 }
 CORE = set(ARROWS)
 ARROWS |= {
