@@ -184,15 +184,6 @@ class OpenRun:
             raise UsageError(f"numbers of samples must be from 0 to {2**31 - 1}, got {shortened(list(numbers))}")
         return self.latent_space.codes(self.latent_space.inputs(numbers, seed=seed, label=label), weights=weights)
 
-    def synthesize(self, codes: np.ndarray, *, label: int | None = None, weights: Weights = "ema") -> np.ndarray:
-        """Draws what becomes of codes `[N, K, D]`, as `sample` does. Of a conditional GAN that reads its class beside
-        the code, the classes are those of `sample`, or `label`. UsageError as there, and for codes of another shape."""
-        codes = np.asarray(codes)
-        weights = self._checked(len(codes) if codes.ndim else 0, weights, label)
-        with refusals():
-            inputs = self.latent_space.inputs(range(len(codes)), label=label)
-            return self.latent_space.synthesize(codes, inputs, weights=weights)
-
     def picture(
         self, count: int, columns: int | None = None, *, real: Mapping[str, np.ndarray] | None = None, **how: Any
     ) -> np.ndarray:
