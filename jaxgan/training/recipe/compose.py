@@ -17,8 +17,8 @@ from jaxgan.training.errors.usage import UsageError
 from jaxgan.training.options.optimizer import OptimizerOptions, hyper, optimizer, schedule
 from jaxgan.training.options.options import Options
 from jaxgan.training.recipe.data_spec import DataSpec
-from jaxgan.training.recipe.gan import GAN, init_with, sample_with
-from jaxgan.training.recipe.latents import latents_with
+from jaxgan.training.recipe.gan import GAN, init_with
+from jaxgan.training.recipe.latents import latents_with, sample_through
 
 __all__ = ["Updates", "compose", "labels_needed", "make_iteration", "with_lookahead"]
 
@@ -86,7 +86,7 @@ def compose(
         schedules=schedules,
     )
     latents = latents_with(sampler, fed["latent"].shape[-1], data.main)
-    gan = GAN(init, step, options.batch_size * critic_steps, sample_with(sampler, data.main), latents=latents)
+    gan = GAN(init, step, options.batch_size * critic_steps, sample_through(latents), latents=latents)
     return with_lookahead(options, gan, {"discriminator": project} if project else None)
 
 
@@ -119,8 +119,9 @@ def make_iteration(
         "project": project,
     }
     if updates == "joint" and options.accumulate == 1:
-        step = make_joint_step(sampler, d_terms, g_terms, schedule=schedule(options), **how)
-        return iteration(step, schedules=schedules)
+        return iteration(
+            make_joint_step(sampler, d_terms, g_terms, schedule=schedule(options), **how), schedules=schedules
+        )
     how["accumulate"] = options.accumulate
     d_step = make_d_step(sampler, d_terms, schedule=schedule(options, critic_steps), **how)
     g_step = make_g_step(sampler, g_terms, schedule=schedule(options), **how)
