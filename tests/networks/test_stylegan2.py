@@ -16,7 +16,7 @@ def count(params):
     return sum(math.prod(x.shape) for x in jax.tree.leaves(params))
 
 
-@pytest.mark.parametrize(("features", "g", "d"), [(128, 30_034_338, 28_864_129), (64, 24_767_458, 24_001_089)])
+@pytest.mark.parametrize("features, g, d", [(128, 30_034_338, 28_864_129), (64, 24_767_458, 24_001_089)])
 def test_parameters_at_256_pixels(features, g, d):
     """The counts that are printed for the published networks: config-F, and half its channels."""
     key = jax.random.key(0)

@@ -60,10 +60,10 @@ def style_latents(sampler: Sampler, generator: nn.Module, output: str = "image")
 
 def truncated(codes: jax.Array, mean: jax.Array, truncation: jax.Array | float) -> jax.Array:
     """Moves codes `[N, K, D]` towards their mean `[D]`: mean + truncation · (codes - mean), where 1 leaves them as they
-    are and 0 makes all of them the mean. Karras et al. 2019 (arXiv 1812.04948), section B. truncation: a number, or one
-    for each layer, `[K]`."""
-    share = jnp.asarray(truncation, jnp.float32).reshape(-1, 1)
-    return mean + share * (codes - mean)
+    are and 0 makes all of them the mean, both exactly. Karras et al. 2019 (arXiv 1812.04948), section B. truncation: a
+    number, or one for each layer, `[K]`."""
+    share = jnp.asarray(truncation, jnp.float32).reshape(1, -1, 1)
+    return share * codes + (1 - share) * mean[None, None]
 
 
 def sample_through(latents: Latents) -> Sample:

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -17,12 +17,15 @@ import numpy as np
 from jaxgan import ensemble
 from jaxgan.data.names import machine_memory
 from jaxgan.data.sets import LABEL
+from jaxgan.ema import width_name
 from jaxgan.media import Image
 from jaxgan.nearest import perhaps
 from jaxgan.printable import listed, shortened
+from jaxgan.state import GANState
 from jaxgan.terminal import progress_bar
 from jaxgan.training.checkpoints.checkpoints import BEST, Checkpoints
 from jaxgan.training.errors.usage import UsageError, refusals
+from jaxgan.training.exploring.latent_space import LatentSpace
 from jaxgan.training.options.options import Options
 from jaxgan.training.output.drawing import Drawing
 from jaxgan.training.output.whole import Translator
@@ -83,6 +86,21 @@ class OpenRun:
 
         return Drawing(self.gan, self.data, self.state, read, members=len(self.members))
 
+    @property
+    def weights(self) -> tuple[str, ...]:
+        """Returns the names of the weights that the run can draw with: "ema", "raw", and the widths of --power-ema."""
+        state = self.state.members if self.members else self.state
+        return state.weights if isinstance(state, GANState) else ("ema", "raw")
+
+    def named_weights(self, name: str) -> Weights:
+        """Returns the name as `weights` has it, "0.1" for "0.10". UsageError for one that isn't there."""
+        named = name
+        with contextlib.suppress(ValueError, TypeError):
+            named = width_name(name)
+        if named not in self.weights:
+            raise UsageError(f"weights must be one of {', '.join(self.weights)}, got {shortened(name)}")
+        return named
+
     def check(self, label: int | None) -> None:
         """Raises UsageError for a label that the run's generator can't be asked for."""
         if label is not None and not self.drawing.conditional:
@@ -115,7 +133,7 @@ class OpenRun:
     ) -> dict[str, np.ndarray]:
         """Draws all outputs of the run's GAN, by name, and `label` `[count]` where it was asked for by labels alone.
 
-        weights: "ema", the averaged ones, or "raw", those of the last step.
+        weights: "ema", the averaged ones, "raw", those of the last step, or a width of --power-ema, "0.05".
         label: of a conditional GAN, the class of all examples, from 0.
         run: classes take turns, after so many of each. By default classes come as often as the data have them.
         how: what else the experiment's `sample` takes.
@@ -124,16 +142,54 @@ class OpenRun:
         below 1, for other weights, and for a label that there is none of."""
         if "ema" in how:
             raise UsageError('ema=True is now weights="ema", and ema=False weights="raw"')
-        if weights not in get_args(Weights):
-            raise UsageError(f"weights must be one of {', '.join(get_args(Weights))}, got {weights}")
+        weights = self._checked(count, weights, label)
+        drawn = self.drawing.of(count, key=seed, label=label, run=run, weights=weights, **how)(self.state)
+        asked = self.drawing.labels(0, count, label=label, run=run) if self.drawing.by_label else None
+        return drawn if asked is None else {**drawn, LABEL: asked}
+
+    def _checked(self, count: int, weights: Weights, label: int | None) -> Weights:
+        """Returns the weights as this run names them. UsageError for a count, weights or a label that nothing can be
+        drawn with."""
+        weights = self.named_weights(weights)
         if count < 1:
             raise UsageError(f"the count must be at least 1, got {count}")
         if count > (most := self.most()):
             raise UsageError(f"the count must be at most {most}, as half of this machine's memory holds, got {count}")
         self.check(label)
-        drawn = self.drawing.of(count, key=seed, label=label, run=run, weights=weights, **how)(self.state)
-        asked = self.drawing.labels(0, count, label=label, run=run) if self.drawing.by_label else None
-        return drawn if asked is None else {**drawn, LABEL: asked}
+        return weights
+
+    @functools.cached_property
+    def latent_space(self) -> LatentSpace:
+        """Returns the latent space of the run's generator, for what looks into it. UsageError where what is drawn comes
+        from no latents, and for an ensemble."""
+        if self.members:
+            raise UsageError(f"{self.directory} has {len(self.members)} GANs: name one of them (--member)")
+        if self.gan.latents is None:
+            raise UsageError(
+                f"{self.directory} has no latent space: its GAN doesn't say how pictures come from latents"
+            )
+        return LatentSpace(self.drawing, self.state)
+
+    def codes(
+        self, count: int | Sequence[int], *, seed: int = 0, label: int | None = None, weights: Weights = "ema"
+    ) -> np.ndarray:
+        """Returns the codes of samples, float32 `[N, K, D]`, one for each layer of the generator: of the first `count`
+        that `sample` draws with this seed, or of those of some numbers. UsageError where `sample` or `latent_space`
+        raises one."""
+        numbers = range(count) if isinstance(count, int) else count
+        weights = self._checked(len(numbers), weights, label)
+        if min(numbers) < 0 or max(numbers) >= 2**31:
+            raise UsageError(f"numbers of samples must be from 0 to {2**31 - 1}, got {shortened(list(numbers))}")
+        return self.latent_space.codes(self.latent_space.inputs(numbers, seed=seed, label=label), weights=weights)
+
+    def synthesize(self, codes: np.ndarray, *, label: int | None = None, weights: Weights = "ema") -> np.ndarray:
+        """Draws what becomes of codes `[N, K, D]`, as `sample` does. Of a conditional GAN that reads its class beside
+        the code, the classes are those of `sample`, or `label`. UsageError as there, and for codes of another shape."""
+        codes = np.asarray(codes)
+        weights = self._checked(len(codes) if codes.ndim else 0, weights, label)
+        with refusals():
+            inputs = self.latent_space.inputs(range(len(codes)), label=label)
+            return self.latent_space.synthesize(codes, inputs, weights=weights)
 
     def picture(
         self, count: int, columns: int | None = None, *, real: Mapping[str, np.ndarray] | None = None, **how: Any
@@ -158,8 +214,8 @@ class OpenRun:
         of pictures of different sizes -> the same, uint8 of s times the height and width and as many channels as the
         run makes; of an ensemble those of all members, `[S, ...]`, each. Larger ones are translated in tiles.
 
-        to: what they become, of a run that makes several things. weights: "ema", the averaged ones, or "raw", those of
-        the last step. tile, overlap: as of a `Translator`. how: what else the experiment's translation takes.
+        to: what they become, of a run that makes several things. weights: as for `draw`. tile, overlap: as of
+        a `Translator`. how: what else the experiment's translation takes.
 
         UsageError for pictures that are no uint8 or have other channels, for what this run doesn't make or take, and
         where half of this machine's memory doesn't hold the result twice."""
@@ -201,8 +257,7 @@ class OpenRun:
         an ensemble."""
         if self.members:
             raise UsageError(f"{self.directory} has {len(self.members)} GANs: name one of them (--member)")
-        if weights not in get_args(Weights):
-            raise UsageError(f"weights must be one of {', '.join(get_args(Weights))}, got {weights}")
+        weights = self.named_weights(weights)
         for name, size, least in (("tile", tile, 1), ("overlap", overlap, 0)):
             if size is not None and size < least:
                 raise UsageError(f"the {name} must be at least {least}, got {size}")
