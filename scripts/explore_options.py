@@ -1,7 +1,6 @@
 """The options of `scripts.explore`: the tools that there are, and which option belongs to which."""
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -12,7 +11,7 @@ from jaxgan.training.options.fields import Bounded, bounded
 from scripts.checkpoint_options import CheckpointOptions
 from scripts.film_files import check_ffmpeg
 
-__all__ = ["Options", "numbers_of"]
+__all__ = ["ExploreOptions", "numbers_of"]
 
 Tool = Literal["grid", "truncation", "mixing", "walk", "directions", "neighbours"]
 LARGEST = 2**31 - 1
@@ -27,7 +26,7 @@ class SampleOptions(Bounded):
     default the first 64 in a grid, 2 of directions, 6 of a walk, and otherwise 8."""
     label: int | None = bounded(None, at_least=0)
     """The class of all samples of a conditional GAN, from 0; by default those that scripts.sample gives them."""
-    truncation: float = bounded(1.0, above=-math.inf, below=math.inf)
+    truncation: float = bounded(1.0, at_least=-100, at_most=100)
     """How far from the mean code samples stay, of all tools but truncation: 1 leaves them as they are, 0
     makes all the mean."""
     count: int = bounded(1000, at_least=10, at_most=1_000_000)
@@ -86,7 +85,7 @@ OF_TOOL: dict[str, tuple[Tool, ...]] = {
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Options(CheckpointOptions, SampleOptions, ToolOptions):
+class ExploreOptions(CheckpointOptions, SampleOptions, ToolOptions):
     run: Positional[Path]
     """A run directory."""
     tool: Positional[Tool]
@@ -104,7 +103,7 @@ class Options(CheckpointOptions, SampleOptions, ToolOptions):
             numbers_of(self, name)
         for name in ("truncations", "strengths"):
             values = getattr(self, name)
-            require(self, name, all(map(math.isfinite, values)) and bool(values), "finite numbers")
+            require(self, name, all(abs(value) <= 100 for value in values) and bool(values), "numbers from -100 to 100")
         straight = self.path != "spherical" or self.space != "w"
         require(self, "path", straight, "linear in w, whose points lie on no sphere")
         by_classes = self.source != "weights" or self.classes is None
