@@ -16,16 +16,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgan.data.sets import LABEL
+from jaxgan.evaluation.features.perceptual import feature_maps
 from jaxgan.media import Image
-from jaxgan.players import Frozen
 from jaxgan.projection import Projection, projection_step, start_projection
 from jaxgan.training.recipe.gan import Latents, Weights
 
-__all__ = ["SPACES", "Projector", "Space", "conditions", "synthesized"]
+__all__ = ["Projector", "Space", "draw_codes"]
 
 State = Any
 Space = Literal["w", "w+", "z"]
-SPACES: tuple[Space, ...] = ("w", "w+", "z")
 DRAWN, DRAWN_AT_ONCE = 10_000, 500  # codes whose mean and spread are measured: as in the paper
 NOISE = 0.05  # of the spread, on each number of a code in the first step: the paper's
 RATE = 0.1  # the paper's highest learning rate
@@ -51,7 +50,7 @@ class Projector:
     space: "w", a style for all layers, "w+", one for each layer, or "z", the latent. steps: in all. starts: points from
     which each image is approached; in w and w+ the first is the mean code, all others are drawn. Which they are, and
     the noise, depend on an image's own pixels and label and on nothing else in the batch.
-    maps: the network whose features are compared, see `feature_maps`.
+    network: the name of the one whose features are compared, see `feature_maps`.
 
     In z a code's length stays within those of 99 % of all drawn ones. A generator was trained on no others (those of
     N(0, I) lie near √L), and a penalty would have a weight that suits one generator and not another.
@@ -65,14 +64,15 @@ class Projector:
         labels: np.ndarray | None,
         *,
         output: str,
-        maps: Frozen,
+        network: str,
         space: Space,
         steps: int,
         starts: int = 1,
         weights: Weights = "ema",
     ) -> None:
         self.latents, self.state, self.output, self.weights = latents, state, output, weights
-        self.space, self.steps, self.starts, self.maps = space, steps, starts, maps
+        self.space, self.steps, self.starts, self.network = space, steps, starts, network
+        self.maps = feature_maps(network)
         self.labels = None if labels is None else jnp.asarray(labels, jnp.int32)
         self.keys = jax.vmap(jax.random.key)(np.array([zlib.crc32(image.tobytes()) for image in images], np.uint32))
         wanted, condition = Image().decode(jnp.asarray(images)), conditions(latents, self.labels, len(images))
@@ -197,7 +197,7 @@ def conditions(latents: Latents, labels: jax.Array | None, count: int) -> jax.Ar
     return _drawn_inputs(latents, jax.random.split(jax.random.key(0), count), labels).get("condition")
 
 
-def synthesized(
+def draw_codes(
     latents: Latents, state: State, codes: np.ndarray, labels: np.ndarray | None, *, output: str, weights: Weights
 ) -> np.ndarray:
     """Draws the images of codes `[N, K, D]`, uint8 `[N, H, W, C]`. labels: int32 `[N]`, of a conditional generator."""
