@@ -42,7 +42,7 @@ class SampleOptions(Bounded):
 class ToolOptions(Bounded):
     GROUP: ClassVar[str] = "tools"
 
-    truncations: tuple[float, ...] = (-1.0, -0.5, 0.0, 0.5, 0.7, 1.0)
+    truncations: tuple[float, ...] = bounded((-1.0, -0.5, 0.0, 0.5, 0.7, 1.0), at_least=-100, at_most=100)
     """Of truncation: a column each."""
     styles: tuple[str, ...] = ()
     """Of mixing: numbers of the samples that give the styles of --layers, a column each; by default the next 6."""
@@ -64,7 +64,7 @@ class ToolOptions(Bounded):
     """Of directions: classes by number, 3,7; by default all that samples are read as."""
     directions: int | None = bounded(None, at_least=1)
     """Of directions: how many, the strongest of the weights first; by default 5."""
-    strengths: tuple[float, ...] = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
+    strengths: tuple[float, ...] = bounded((-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0), at_least=-100, at_most=100)
     """Of directions: steps, a column each, in standard deviations of samples' codes along the direction."""
     nearest: int = bounded(5, at_least=1, at_most=100)
     """Of neighbours: how many training examples beside each sample."""
@@ -85,7 +85,7 @@ OF_TOOL: dict[str, tuple[Tool, ...]] = {
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ExploreOptions(CheckpointOptions, SampleOptions, ToolOptions):
+class ExploreOptions(ToolOptions, SampleOptions, CheckpointOptions):
     run: Positional[Path]
     """A run directory."""
     tool: Positional[Tool]
@@ -101,9 +101,6 @@ class ExploreOptions(CheckpointOptions, SampleOptions, ToolOptions):
                 raise UsageError(f"--{flag(field.name)} is of {' and '.join(tools)}, not of {self.tool}: leave it out")
         for name in ("numbers", "styles", "layers"):
             numbers_of(self, name)
-        for name in ("truncations", "strengths"):
-            values = getattr(self, name)
-            require(self, name, all(abs(value) <= 100 for value in values) and bool(values), "numbers from -100 to 100")
         straight = self.path != "spherical" or self.space != "w"
         require(self, "path", straight, "linear in w, whose points lie on no sphere")
         by_classes = self.source != "weights" or self.classes is None

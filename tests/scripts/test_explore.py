@@ -266,7 +266,7 @@ def test_points_are_no_pictures(tmp_path):
         ("walk --out a.avi", "--out must be a path that ends in .png or .gif or .mp4, got a.avi"),
         ("walk --out a.mp4", "--out a.mp4: the program ffmpeg, which writes .mp4, isn't found; install it, or name .*"),
         ("grid --out no/a.png", "can't write no/a.png: the folder .* doesn't exist"),
-        ("truncation --truncations 0 nan --out a.png", "--truncations must be numbers from -100 to 100, got 0.0,nan"),
+        ("truncation --truncations 0 nan --out a.png", "--truncations must be from -100 to 100, got 0.0,nan"),
         ("truncation --truncation 0.5 --out a.png", "--truncation is of grid and mixing and .*, not of truncation: .*"),
         ("grid --truncation nan --out a.png", "--truncation must be from -100 to 100, got nan"),
         ("grid --layers 1 --out a.png", "--layers is of mixing and directions, not of grid: leave it out"),
