@@ -17,11 +17,8 @@ pytestmark = pytest.mark.usefixtures("as_users_have_it")
 
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory):
-    found = {}
-    for kind in ("mapped", "plain", "labelled", "none"):
-        directory = painted_runs.run_of(tmp_path_factory.mktemp(kind), kind=kind)
-        found[kind] = open_run(directory, build=painted_runs)
-    return found
+    runs = painted_runs.runs_of(tmp_path_factory.mktemp("runs"))
+    return {kind: open_run(directory, build=painted_runs) for kind, directory in runs.items()}
 
 
 @pytest.fixture
@@ -214,6 +211,7 @@ def test_what_a_notebook_asks_wrongly_is_a_line(kind, call, match, opened):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_an_ensemble_has_no_single_space(tmp_path):
     directory = painted_runs.run_of(tmp_path, seeds=2)
     run = open_run(directory, build=painted_runs)
