@@ -19,6 +19,7 @@ from jaxgan import (
     terms,
 )
 from jaxgan.adversarial import make_d_step, make_g_step, make_joint_step
+from jaxgan.balance import adaptive_weight
 from jaxgan.draw import Draw
 from jaxgan.ema import ema
 from jaxgan.ensemble import Ensemble
@@ -55,6 +56,7 @@ __all__ = [
     "TrainState",
     "Update",
     "View",
+    "adaptive_weight",
     "adversarial",
     "augment",
     "auxiliary",
