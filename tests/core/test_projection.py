@@ -38,7 +38,7 @@ def taken(state, step, count, targets=TARGETS, own=None):
 
 
 @pytest.mark.parametrize(
-    ("step", "rate", "noise"),
+    "step, rate, noise",
     [
         # Of 1,000 steps, in the paper's words: up from zero in 50, down by a cosine in the last 250, t from 1 to 0 in
         # 750.
@@ -112,7 +112,7 @@ def test_a_batch_is_each_alone():
 
 def test_saved_between_two_steps_it_goes_on_bit_for_bit():
     whole = taken(start_projection(codes()), stepper(), 30)
-    half = jax.tree.map(lambda x: np.array(x), taken(start_projection(codes()), stepper(), 13))
+    half = jax.tree.map(np.array, taken(start_projection(codes()), stepper(), 13))
     assert_same(taken(jax.tree.map(jnp.asarray, half), stepper(), 17), whole)
 
 
