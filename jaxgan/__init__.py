@@ -4,6 +4,7 @@ import importlib
 from types import ModuleType
 
 from jaxgan import (
+    ada,
     adversarial,
     augment,
     degrade,
@@ -55,6 +56,7 @@ __all__ = [
     "TrainState",
     "Update",
     "View",
+    "ada",
     "adversarial",
     "augment",
     "auxiliary",

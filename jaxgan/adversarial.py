@@ -147,6 +147,7 @@ class _Game:
                 key=key,
                 keys=draw.keys(examples_key, len(fake[self.field])),
                 step=draw.step,
+                count=draw.count,
                 gather=draw.gather,
                 mean=draw.mean,
             )

@@ -14,7 +14,7 @@ import numpy as np
 
 from jaxgan.augment import noise, own_keys
 
-__all__ = ["blur", "contrast", "edges", "grey", "hole", "jpeg", "noise", "resize"]
+__all__ = ["blur", "contrast", "edges", "grey", "hole", "jpeg", "noise", "on_axes", "resize"]
 
 _HOLE, _CONTRAST = range(16, 18)  # folded into the keys; jaxgan.augment has those below 16
 _TRUNCATE = 4.0  # standard deviations at which a Gaussian ends
@@ -33,7 +33,7 @@ def resize(images: jax.Array, size: tuple[int, int]) -> jax.Array:
     if min(size) < 1:
         raise ValueError(f"expected a size of at least 1×1 pixels, got {size[0]}×{size[1]}")
     height, width = images.shape[1:3]
-    return _on_axes(images, _bicubic(height, size[0]), _bicubic(width, size[1]))
+    return on_axes(images, _bicubic(height, size[0]), _bicubic(width, size[1]))
 
 
 @functools.cache
@@ -65,7 +65,7 @@ def _mirrored(places: np.ndarray, weights: np.ndarray, size: int) -> np.ndarray:
     return matrix
 
 
-def _on_axes(images: jax.Array, rows: np.ndarray, columns: np.ndarray) -> jax.Array:
+def on_axes(images: jax.Array, rows: np.ndarray, columns: np.ndarray) -> jax.Array:
     """Multiplies the vertical axis by `rows` `[H', H]` and the horizontal one by `columns` `[W', W]`, in float32."""
     x = images.astype(jnp.float32)
     vertically = functools.partial(jnp.einsum, "ph,bhwc->bpwc", jnp.asarray(rows, jnp.float32), precision="highest")
@@ -83,7 +83,7 @@ def blur(images: jax.Array, sigma: float) -> jax.Array:
     if not 0 <= sigma < math.inf:
         raise ValueError(f"expected a standard deviation of 0 or more pixels, got {sigma}")
     height, width = images.shape[1:3]
-    return _on_axes(images, _gaussian(height, sigma), _gaussian(width, sigma))
+    return on_axes(images, _gaussian(height, sigma), _gaussian(width, sigma))
 
 
 @functools.cache

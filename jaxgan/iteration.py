@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from jaxgan.devices import global_count
 from jaxgan.draw import batch_size
-from jaxgan.ema import ema, warmed_up
+from jaxgan.ema import ema, power_ema, warmed_up
 from jaxgan.schedules import Schedule, scheduled
 from jaxgan.state import GANState, Variables
 
@@ -143,9 +143,14 @@ def _averages(state: GANState, size: int) -> dict[str, Variables]:
     images = state.step.astype(jnp.float32) * size
     after = {}
     for name, old in state.ema.items():
-        own = f"{name}/ema_half_life"
-        half_life = state.hyper[own if own in state.hyper else "ema_half_life"]
-        player = state.players[name]
-        params = ema(old["params"], player.params, size, warmed_up(half_life, images))
+        if name not in state.players:
+            whose, _, width = name.rpartition(":")
+            player = state.players[whose]
+            params = power_ema(old["params"], player.params, state.step, state.hyper[f"power_ema/{width}"])
+        else:
+            player = state.players[name]
+            own = f"{name}/ema_half_life"
+            half_life = state.hyper[own if own in state.hyper else "ema_half_life"]
+            params = ema(old["params"], player.params, size, warmed_up(half_life, images))
         after[name] = {"params": params, **player.variables}
     return after

@@ -100,9 +100,11 @@ class GANState:
     """The state of a run: players by name, and all else that changes.
 
     step: int32, iterations done. key: the run's only key; it never changes, and is used only through roles and names.
-    ema: for players that are averaged, by name, their variables with averaged parameters, as `apply_fn` takes them.
+    ema: for players that are averaged, by name, their variables with averaged parameters, as `apply_fn` takes them;
+    under `<player>:<width>` those of power-function averages.
     hyper: float32 scalars by name: `<player>/learning_rate` in units of the optimiser, weights, `ema_half_life` in
-    images, for one player alone `<player>/ema_half_life`. extras: what objectives store between updates, by name.
+    images, for one player alone `<player>/ema_half_life`, `power_ema/<width>`, the exponent γ of a power-function
+    average. extras: what objectives store between updates, by name.
     """
 
     step: jax.Array
@@ -122,10 +124,20 @@ class GANState:
         """Returns the player called "discriminator"."""
         return self.players["discriminator"]
 
+    @property
+    def weights(self) -> tuple[str, ...]:
+        """Returns what `variables_of` takes: "ema", "raw" and the widths of power-function averages, "0.05"."""
+        widths = dict.fromkeys(name.rpartition(":")[2] for name in self.ema if name not in self.players)
+        return ("ema", "raw", *widths)
+
     def variables_of(self, player: str, weights: str = "ema") -> Variables:
-        """Returns a player's variables as its `apply_fn` takes them: averaged ones ("ema"), or those of the last step
-        ("raw")."""
-        return self.ema[player] if weights == "ema" else self.players[player].all_variables
+        """Returns a player's variables as its `apply_fn` takes them: averaged ones ("ema"), those of the last step
+        ("raw"), or the power-function average of a width ("0.05"). ValueError for others."""
+        if weights not in self.weights:
+            raise ValueError(f"weights must be one of {', '.join(self.weights)}, got {weights!r}")
+        if weights == "raw":
+            return self.players[player].all_variables
+        return self.ema[player if weights == "ema" else f"{player}:{weights}"]
 
     def evaluate(self, player: str, *inputs: Any, weights: str = "ema", **options: Any) -> Any:
         """Returns a player's output in evaluation mode; weights as for `variables_of`, options as `apply_fn` takes
@@ -145,7 +157,8 @@ class GANState:
         """Returns a state of any players at step 0.
 
         averaged: players whose parameters are averaged; `hyper` must have `ema_half_life` then (or one for each of
-            them), in images; with 0 an average equals the parameters.
+            them), in images; with 0 an average equals the parameters. For each `power_ema/<width>` in `hyper`, see
+            `jaxgan.ema.power_ema`, each of them has another average.
         hyper: must have `<player>/learning_rate` of every player that learns.
         ValueError for a missing half-life, an unknown name, a player named like a field of the state or a role, what is
         no key of `jax.random.key`, or a number in `hyper` that is an array.
@@ -153,6 +166,7 @@ class GANState:
         if jnp.ndim(key) or not jnp.issubdtype(jnp.result_type(key), jax.dtypes.prng_key):
             raise ValueError(f"expected one key as jax.random.key(0) makes it, got {key!r}")
         numbers = {name: jnp.asarray(value, jnp.float32) for name, value in hyper.items()}
+        widths = [name.removeprefix("power_ema/") for name in hyper if name.startswith("power_ema/")]
         if arrays := [name for name, value in numbers.items() if value.ndim]:
             raise ValueError(f"expected numbers in hyper; {arrays[0]!r} has the shape {numbers[arrays[0]].shape}")
         reserved = {field.name for field in dataclasses.fields(cls)} | set(ROLES) - {"generator", "discriminator"}
@@ -168,7 +182,11 @@ class GANState:
             key=key,
             players=dict(players),
             # Copies: the program donates its state, and no buffer may be given away twice.
-            ema={name: jax.tree.map(jnp.copy, players[name].all_variables) for name in averaged},
+            ema={
+                average: jax.tree.map(jnp.copy, players[name].all_variables)
+                for name in averaged
+                for average in (name, *(f"{name}:{width}" for width in widths))
+            },
             hyper=numbers,
             extras=_strong(dict(extras or {})),
         )

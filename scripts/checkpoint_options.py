@@ -28,7 +28,8 @@ class MemberOptions(Bounded):
     member: int | None = bounded(None, at_least=0)
     """Which GAN of a run with --seeds or --sweep."""
     weights: Weights = "ema"
-    """The generator's averaged weights, or those of the last step."""
+    """ema, the generator's averaged weights, raw, those of the last step, or of a run with --power-ema one of its
+    widths, 0.05."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -45,4 +46,7 @@ def open_checkpoint(directory: Path, options: MemberOptions, data: Given | None 
     """Opens the run in a directory as the options say, see `jaxgan.training.open`, and says so first."""
     say(f"reading {directory} ...")
     build = None if options.experiment is None else load_experiment(options.experiment)
-    return open(directory, options.step, member=options.member, data=data, build=build)
+    run = open(directory, options.step, member=options.member, data=data, build=build)
+    for name in options.weights.split(","):  # of which some commands take several
+        run.named_weights(name)
+    return run

@@ -55,6 +55,7 @@ def drawn(run: OpenRun, seed: int, classes: np.ndarray, values: np.ndarray, *, w
     """uint8 images `[R, C, ...]` for codes `classes` `[R, C]` and `values` `[R, C, continuous]`, each row with noise of
     its own."""
     keys = jax.vmap(lambda i: jax.random.fold_in(jax.random.key(seed), i))(jnp.arange(len(classes)))
+    weights = run.named_weights(weights)
 
     @jax.jit
     def column(state: object, classes: jax.Array, values: jax.Array) -> jax.Array:

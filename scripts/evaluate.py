@@ -2,6 +2,7 @@
 
     python -m scripts.evaluate RUN                                  what suits the run's data
     python -m scripts.evaluate RUN --metrics fid,kid,is,prdc,modes --count 10000
+    python -m scripts.evaluate RUN --weights ema,0.05,0.1           of averages with --power-ema, side by side
     python -m scripts.evaluate --generated A --reference B --feature-network cifar10-v1
     python -m scripts.evaluate --generated samples.npz --reference mnist --image-size 32 --fit pad
     python -m scripts.evaluate RUN --pictures SET5                  a run that enlarges or restores, on whole pictures
@@ -34,6 +35,7 @@ from jaxgan.training.options.data import DataOptions, real_transform
 from jaxgan.training.options.fields import bounded
 from jaxgan.training.output.log import write_json
 from jaxgan.training.recipe.data_spec import DataSpec
+from jaxgan.training.recipe.gan import Weights
 from jaxgan.training.recipe.loading import Given, held_out
 from jaxgan.training.run.open_run import OpenRun
 from jaxgan.training.scoring.judge import Judge, about_state, append, judge_against, judge_for
@@ -90,6 +92,7 @@ def of_run(options: Options, directory: Path, given: Given | None = None) -> tup
                 f"{theirs.dataset} is not what {directory} was trained on: its checksum is {now}, was {was}"
             )
     run = dataclasses.replace(run, options=theirs, data=real.spec)
+    names = list(dict.fromkeys(map(run.named_weights, options.weights.split(","))))
     count = options.count or (STACKS if run.data.name == "stacked_mnist" else SAMPLES)
     conditional = run.drawing.by_label and not theirs.classes
     conditional = conditional and (options.metrics != "auto" or _enough_of_each(real, count))
@@ -102,7 +105,8 @@ def of_run(options: Options, directory: Path, given: Given | None = None) -> tup
         judge.check(count, run.drawing.labels(0, count, run=turn) if run.drawing.by_label else None)
     records, floor = [], []
     for output, part, turn, judge in parts:
-        records += _scored(run, options, judge, output, count, turn)
+        for weights in names:
+            records += _scored(run, options, judge, output, count, turn, weights)
         if (sets := part.without_pairs()) is not None:
             sets_alone = dataclasses.replace(judge, measure=sets)
             held = _held(sets_alone, real.of(output).spec, theirs, given, output, count)
@@ -128,10 +132,9 @@ def _by_labels(measure: Measure) -> Iterator[tuple[Measure, int | None]]:
 
 
 def _scored(
-    run: OpenRun, options: Options, judge: Judge, output: str, count: int, turn: int | None
+    run: OpenRun, options: Options, judge: Judge, output: str, count: int, turn: int | None, weights: Weights
 ) -> Iterator[Record]:
     """Records of one of a run's outputs, of each of its GANs."""
-    weights = options.weights
     drawn = run.draw(count, seed=options.seed, weights=weights, run=turn)
     for member, seed in _members(run, options):
         about = about_state(run.step, seed, member, weights=weights, latents_seed=options.seed, run=str(run.directory))
@@ -250,19 +253,21 @@ def _held_of(
 def table(records: Sequence[Record], floor: Sequence[Record]) -> list[str]:
     """Scores a line each, of several GANs their mean ± standard deviation over these, with the floor beside them, and
     of pairs what their sources score."""
-    lowest = {_row(record): record for record in floor}
+    lowest = {_row(record)[:2]: record for record in floor}
     numbers = list(dict.fromkeys(record.get("member") for record in records))
     several = [f"member {number}" for number in numbers] if len(numbers) > 1 else []
     lines = [["", *several, f"mean ± std over {len(several)} GANs" if several else "score", "samples"]]
     lines[0] += ["real images", "samples"] if floor else []
     copied = [record["copied"]["output"] for record in records if "copied" in record]
     lines[0] += [f"{copied[0]}, copied"] if copied else []
-    for output, key in dict.fromkeys(map(_row, records)):
-        these = [record for record in records if _row(record) == (output, key)]
+    compared = len({record.get("weights") for record in records}) > 1
+    for output, key, weights in _rows(records):
+        these = [record for record in records if _row(record) == (output, key, weights)]
         values = [record["value"] for record in these]
         mean, std = mean_and_std(values)
         each = [f"{value:.4g}" for value in values] if several else []
         name = these[0]["name"] if output is None else f"{output}: {these[0]['name']}"
+        name += f", {weights} weights" if compared else ""
         lines.append([name, *each, mean_std_text(mean, std if several else these[0]["std"]), _counts(these[0])])
         if floor:
             low = lowest.get((output, key))
@@ -273,9 +278,16 @@ def table(records: Sequence[Record], floor: Sequence[Record]) -> list[str]:
     return align_columns(lines)
 
 
-def _row(record: Record) -> tuple[str | None, str]:
-    """Returns the table's row that a record belongs to: its output, where a run has several, and its key."""
-    return record.get("output"), record["key"]
+def _row(record: Record) -> tuple[str | None, str, str | None]:
+    """Returns the table's row that a record belongs to: its output, where a run has several, its key and weights."""
+    return record.get("output"), record["key"], record.get("weights")
+
+
+def _rows(records: Sequence[Record]) -> list[tuple[str | None, str, str | None]]:
+    """Returns the rows of records, those of different weights below each other."""
+    rows = list(dict.fromkeys(map(_row, records)))
+    scores = list(dict.fromkeys(row[:2] for row in rows))
+    return sorted(rows, key=lambda row: scores.index(row[:2]))
 
 
 def _counts(record: Record) -> str:

@@ -38,7 +38,7 @@ class Options(CheckpointOptions):
     member: int | None = bounded(None, at_least=0)
     """Which GAN of a run with --seeds or --sweep; by default the first."""
     weights: Weights = "ema"
-    """The generator's averaged weights, or those of the last step. Of the discriminator it is always the last step."""
+    """The generator's weights, as of scripts.sample. Of the discriminator it is always the last step."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -4,14 +4,17 @@
     python -m scripts.sample RUN --count 10000 --out table.csv       of vectors
     python -m scripts.sample RUN --out grid.png                      of a conditional GAN, a class a row
     python -m scripts.sample RUN --label 7 --out sevens.png
-    python -m scripts.sample RUN --out walk.gif                      a walk between latents, on the sphere
+    python -m scripts.sample RUN --out walk.gif                      a walk between latents on the sphere; also .mp4
+    python -m scripts.sample RUN --truncation 0.7 --out grid.png     nearer to the mean: better, and more alike
 
 One command may ask for all of them, `--out samples.npz grid.png walk.gif`. The same seed draws the same images,
 whatever the count. Of a run with --seeds or --sweep, --member 3 takes one of its GANs.
+`python -m scripts.explore` looks further into a generator.
 """
 
 import dataclasses
 import inspect
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -31,10 +34,11 @@ from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
 from jaxgan.training.errors.usage import UsageError, check_file, writing
 from jaxgan.training.options.fields import bounded
-from jaxgan.training.output.pictures import save_gif, save_png
+from jaxgan.training.output.pictures import save_png
 from jaxgan.training.recipe.gan import Weights
 from jaxgan.training.scoring.real_data import RealData
 from scripts.checkpoint_options import CheckpointOptions, open_checkpoint
+from scripts.film_files import check_ffmpeg, save_frames
 
 WALKERS, STOPS, FRAMES = 16, 6, 15  # latents that walk side by side, stops on the way, frames from stop to stop
 
@@ -45,7 +49,8 @@ class Options(CheckpointOptions):
     """A run directory."""
     out: tuple[Path, ...] = ()
     """One file or several, at most one of a kind: .npz (of vectors .csv too) gets samples with the labels that they
-    were asked for by, .png a grid of the first 64, or of 8 of each class, .gif an animated walk through the latents."""
+    were asked for by, .png a grid of the first 64, or of 8 of each class, .gif an animated walk through the latents, or
+    .mp4 where ffmpeg is installed."""
     count: int = bounded(64, at_least=1)
     """Images (or points, or vectors) in a file of samples."""
     member: int | None = bounded(None, at_least=0)
@@ -53,25 +58,30 @@ class Options(CheckpointOptions):
     label: int | None = bounded(None, at_least=0)
     """The class of all images, counted from 0, of a conditional GAN; by default they come as often as the data have
     them."""
+    truncation: float = bounded(1.0, above=-math.inf, below=math.inf)
+    """How far images stay from the mean latent (of StyleGAN: style): 1 is as they are, 0 makes all the mean."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_files(self.out)  # before the run is opened
 
 
-def walk(run: OpenRun, *, weights: Weights = "ema", seed: int = 0, label: int | None = None) -> list[np.ndarray]:
-    """Frames of a closed walk: latents turned into each other along great circles. Labels stay. UsageError for a GAN
-    whose sample has no latents to walk between."""
+def walk(
+    run: OpenRun, *, weights: Weights = "ema", seed: int = 0, label: int | None = None, **how: Any
+) -> list[np.ndarray]:
+    """Frames of a closed walk: latents turned into each other along great circles. Labels stay. how: what else the
+    experiment's `sample` takes. UsageError for a GAN whose sample has no latents to walk between."""
     run.check(label)
-    if "toward" not in inspect.signature(run.alone.sample).parameters:
-        raise UsageError(f"no .gif: the samples of {run.directory} have no latents to walk between")
+    weights = run.named_weights(weights)
+    if not takes(run, "toward"):
+        raise UsageError(f"no .gif or .mp4: the samples of {run.directory} have no latents to walk between")
     drawing, root = run.drawing, jax.random.key(seed)
     keys = jax.vmap(lambda i: jax.random.fold_in(root, i))(jnp.arange(WALKERS * STOPS)).reshape(STOPS, WALKERS)
     asked = drawing.asked(0, WALKERS, label=label, run=1)
 
     @jax.jit
     def frame(state: Any, start: jax.Array, end: jax.Array, share: jax.Array) -> dict[str, jax.Array]:
-        return drawing.stored(state, asked, start, weights=weights, toward=end, share=share)
+        return drawing.stored(state, asked, start, weights=weights, toward=end, share=share, **how)
 
     moments = [(i, t) for i in range(STOPS) for t in np.linspace(0, 1, FRAMES, endpoint=False, dtype=np.float32)]
     frames = []
@@ -81,6 +91,11 @@ def walk(run: OpenRun, *, weights: Weights = "ema", seed: int = 0, label: int | 
             frames.append(drawing.picture({name: np.asarray(drawn[name]) for name in drawing.outputs}))
             bar.update(1)
     return frames
+
+
+def takes(run: OpenRun, name: str) -> bool:
+    """Tells whether the experiment's `sample` can be asked for this."""
+    return name in inspect.signature(run.alone.sample).parameters
 
 
 def save(path: Path, run: OpenRun, count: int, **how: Any) -> None:
@@ -113,19 +128,20 @@ def check_files(out: Sequence[Path], medium: Medium | None = None) -> None:
     ending may be in capitals. medium: of what is drawn, None where it isn't known yet."""
     suffixes = medium.suffixes if medium else Vectors.suffixes  # which are all that there are
     samples = f"{medium.plural} are saved as {' or '.join(suffixes)}" if medium else "samples are saved as .npz or .csv"
-    says = f"{samples}, a grid as .png, a walk as .gif"
+    says = f"{samples}, a grid as .png, a walk as .gif or .mp4"
     if not out:
         raise UsageError(f"--out names no file: {says}")
     kinds: dict[str, Path] = {}
     for path in out:
         suffix = path.suffix.lower()
-        if suffix not in (*suffixes, ".png", ".gif"):
+        if suffix not in (*suffixes, ".png", ".gif", ".mp4"):
             raise UsageError(f"--out {printable(path)}: {says}")
         kind = "samples" if suffix in suffixes else suffix
         if kind in kinds:
             raise UsageError(f"--out {kinds[kind]} {path}: at most one file of a kind; {says}")
         kinds[kind] = path
         check_file(path)
+        check_ffmpeg(path)
 
 
 def run(options: Options) -> None:
@@ -133,7 +149,14 @@ def run(options: Options) -> None:
     check_files(options.out, opened.drawing.medium(opened.drawing.main))
     if opened.members and any(path.suffix.lower() == ".csv" for path in options.out):
         raise UsageError(f"{options.run} has several GANs, of which a .csv file takes one: name it with --member")
-    how = {"weights": options.weights, "seed": options.seed, "label": options.label}
+    weights = opened.named_weights(options.weights)
+    how: dict[str, Any] = {"weights": weights, "seed": options.seed, "label": options.label}
+    if options.truncation != 1:
+        if not takes(opened, "truncation"):
+            raise UsageError(
+                f"--truncation: the samples of {options.run} have no mean that they could be moved towards"
+            )
+        how["truncation"] = options.truncation
     whose = f" of all {len(opened.members)} members" if opened.members else ""
     whose += f"; diverged, and is as it was before step {opened.frozen}" if opened.frozen else ""
     for path in options.out:
@@ -142,11 +165,11 @@ def run(options: Options) -> None:
                 square = bool(opened.members) or options.label is not None
                 count, columns = opened.drawing.grid_shape(square=square)
                 save_png(path, opened.picture(count, columns, real=behind(opened, count), **how))
-            elif path.suffix.lower() == ".gif":
-                save_gif(path, walk(opened, **how), 60)
+            elif path.suffix.lower() in (".gif", ".mp4"):
+                save_frames(path, walk(opened, **how))
             else:
                 save(path, opened, options.count, **how)
-        say(f"{path}: {options.weights} weights of step {opened.step}{whose}")
+        say(f"{path}: {weights} weights of step {opened.step}{whose}")
 
 
 if __name__ == "__main__":

@@ -34,13 +34,17 @@ ARROWS = {
     "update": {"accumulation", "devices", "draw", "iteration", "losses", "nets", "schedules", "state"},
     "joint": {"iteration", "nets", "state", "update"},
     "history": {"draw"},
+    "styles": {"draw"},
     "terms": {"losses", "nets", "penalties", "state", "update"},
     "samplers": {"terms"},
+    "warp": {"degrade"},
+    "ada": {"augment", "losses", "state", "terms", "update", "warp"},
     "adversarial": {"draw", "iteration", "joint", "nets", "samplers", "schedules", "state", "terms", "update"},
     "lookahead": {"iteration", "state"},
     "phases": {"iteration", "state"},
     "ensemble": set(),
     "parallel": {"ensemble", "state"},
+    "projection": set(),
 }
 CORE = set(ARROWS)
 ARROWS |= {
@@ -98,9 +102,10 @@ ROOMS = {
         "options": {"cli", "errors"},
         "recipe": {"errors", "options"},
         "output": {"recipe"},
+        "exploring": {"output", "recipe"},
         "compiled": {"distributed", "errors", "options", "recipe"},
         "checkpoints": {"distributed", "errors"},
-        "run": {"checkpoints", "distributed", "errors", "options", "output", "recipe"},
+        "run": {"checkpoints", "distributed", "errors", "exploring", "options", "output", "recipe"},
         "scoring": {"checkpoints", "compiled", "distributed", "errors", "options", "output", "recipe"},
         "loop": {"checkpoints", "cli", "compiled", "distributed", "errors", "options", "output", "recipe", "run"}
         | {"scoring"},

@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax import lax
 from jax.extend.core import Primitive
 from jax.interpreters import ad, batching, mlir
@@ -25,28 +26,80 @@ from jaxgan.networks import products
 __all__ = ["conv", "conv_transpose"]
 
 NHWC = ("NHWC", "HWIO", "NHWC")
-GEOMETRY = ("stride", "padding", "size", "kernel")  # of every primitive; size (H, W) is the image's, kernel (h, w)
+# Of every primitive; size (H, W) is the image's, kernel (h, w). Without groups there is no such entry, so that programs
+# are what they were.
+GEOMETRY = ("stride", "padding", "size", "kernel", "groups")
+TOGETHER = 32  # channels, at most, that groups are computed in at once on a CPU
 
 Form = Callable[..., jax.Array]
 
 
-def _forward(x: jax.Array, k: jax.Array, *, stride: int, padding: int, **_: Any) -> jax.Array:
-    return lax.conv_general_dilated(x, k, (stride,) * 2, [(padding,) * 2] * 2, dimension_numbers=NHWC)
+def _forward(x: jax.Array, k: jax.Array, *, stride: int, padding: int, groups: int = 1, **_: Any) -> jax.Array:
+    pads = [(padding,) * 2] * 2
+    return lax.conv_general_dilated(x, k, (stride,) * 2, pads, dimension_numbers=NHWC, feature_group_count=groups)
 
 
-def _to_input(y: jax.Array, k: jax.Array, *, stride: int, padding: int, size: tuple[int, int], **_: Any) -> jax.Array:
+def _to_input(
+    y: jax.Array, k: jax.Array, *, stride: int, padding: int, size: tuple[int, int], groups: int = 1, **_: Any
+) -> jax.Array:
+    if groups > 1:  # [h, w, C / g, g, F / g] to [h, w, g, C / g, F / g]: inputs and outputs change places in each group
+        k = k.reshape(*k.shape[:3], groups, -1).swapaxes(2, 3).reshape(*k.shape[:2], -1, k.shape[3] // groups)
     low = [n - 1 - padding for n in k.shape[:2]]
     dilated = [(n - 1) * stride + 1 for n in y.shape[1:3]]
     pads = [(a, n + m - 1 - has - a) for a, n, m, has in zip(low, size, k.shape[:2], dilated, strict=True)]
     numbers = ("NHWC", "HWOI", "NHWC")
     return lax.conv_general_dilated(
-        y, k[::-1, ::-1], (1, 1), pads, lhs_dilation=(stride,) * 2, dimension_numbers=numbers
+        y,
+        k[::-1, ::-1],
+        (1, 1),
+        pads,
+        lhs_dilation=(stride,) * 2,
+        dimension_numbers=numbers,
+        feature_group_count=groups,
     )
 
 
 def _to_kernel(x: jax.Array, y: jax.Array, **geometry: Any) -> jax.Array:
-    k = lax.full_like(y, 0, shape=(*geometry["kernel"], x.shape[3], y.shape[3]))
+    k = lax.full_like(y, 0, shape=(*geometry["kernel"], x.shape[3] // geometry.get("groups", 1), y.shape[3]))
     return jax.linear_transpose(lambda k: _forward(x, k, **geometry), k)(y)[0]
+
+
+def _in_parts(form: Form) -> Form:
+    """Returns a form that takes `groups`. Neighbouring groups are computed at once, as one convolution of about
+    `TOGETHER` channels whose kernel is zero between them, since thin matrix products cost more than zeros do."""
+
+    def grouped(a: jax.Array, b: jax.Array, *, groups: int = 1, **geometry: Any) -> jax.Array:
+        if groups == 1:
+            return form(a, b, **geometry)
+        makes_kernel = form is products.to_kernel
+        width = max(a.shape[3], b.shape[3]) // groups  # of a group, on its wider side
+        together = max(n for n in range(1, groups + 1) if groups % n == 0 and n * width <= max(TOGETHER, width))
+        count = groups // together
+        parts = jnp.split(a, count, 3), jnp.split(b, count, 3)
+        if makes_kernel:
+            results = [_of_groups(form(x, y, **geometry), together) for x, y in zip(*parts, strict=True)]
+        else:
+            results = [form(x, _dense(k, together), **geometry) for x, k in zip(*parts, strict=True)]
+        return jnp.concatenate(results, 3)
+
+    return grouped
+
+
+def _dense(k: jax.Array, groups: int) -> jax.Array:
+    """Returns the kernel `[h, w, C, F]` of the convolution that one of groups is, `[h, w, C / groups, F]`."""
+    height, width, channels, features = k.shape
+    k = k.reshape(height, width, 1, channels, groups, features // groups)
+    between = jnp.eye(groups, dtype=k.dtype).reshape(1, 1, groups, 1, groups, 1)
+    return (k * between).reshape(height, width, groups * channels, features)
+
+
+def _of_groups(k: jax.Array, groups: int) -> jax.Array:
+    """Returns the parts of a kernel that groups have, `[h, w, C, F]` -> `[h, w, C / groups, F]`; the transpose of
+    `_dense`."""
+    height, width, channels, features = k.shape
+    k = k.reshape(height, width, groups, channels // groups, groups, features // groups)
+    own = jnp.stack([k[:, :, i, :, i] for i in range(groups)], 3)
+    return own.reshape(height, width, channels // groups, features)
 
 
 def _primitive(name: str, native: Form, on_cpu: Form, shape: Callable[..., tuple[int, ...]]) -> Primitive:
@@ -83,11 +136,19 @@ def _out(x: tuple[int, ...], k: tuple[int, ...], *, stride: int, padding: int, *
     return (x[0], *products.out_size(x[1:3], k[:2], stride, padding), k[3])
 
 
-forward = _primitive("conv_forward", _forward, products.forward, _out)
-to_input = _primitive("conv_to_input", _to_input, products.to_input, lambda y, k, *, size, **_: (y[0], *size, k[2]))
-to_kernel = _primitive(
-    "conv_to_kernel", _to_kernel, products.to_kernel, lambda x, y, *, kernel, **_: (*kernel, x[3], y[3])
-)
+def _in(y: tuple[int, ...], k: tuple[int, ...], *, size: tuple[int, int], groups: int = 1, **_: Any) -> tuple[int, ...]:
+    return (y[0], *size, k[2] * groups)
+
+
+def _taps(
+    x: tuple[int, ...], y: tuple[int, ...], *, kernel: tuple[int, int], groups: int = 1, **_: Any
+) -> tuple[int, ...]:
+    return (*kernel, x[3] // groups, y[3])
+
+
+forward = _primitive("conv_forward", _forward, _in_parts(products.forward), _out)
+to_input = _primitive("conv_to_input", _to_input, _in_parts(products.to_input), _in)
+to_kernel = _primitive("conv_to_kernel", _to_kernel, _in_parts(products.to_kernel), _taps)
 
 # Each function is linear in the argument that is `_` here; the cotangent comes first.
 ad.defbilinear(forward, lambda y, _, k, **g: to_input.bind(y, k, **g), lambda y, x, _, **g: to_kernel.bind(x, y, **g))
@@ -106,22 +167,26 @@ def _bind(primitive: Primitive, a: jax.Array, b: jax.Array, **geometry: Any) -> 
     return out
 
 
-def _check(x: jax.Array, kernel: jax.Array, size: tuple[int, ...]) -> None:
-    if x.ndim != 4 or kernel.ndim != 4 or x.shape[3] != kernel.shape[2] or x.dtype != kernel.dtype:
+def _check(x: jax.Array, kernel: jax.Array, size: tuple[int, ...], groups: int = 1) -> None:
+    if x.ndim != 4 or kernel.ndim != 4 or x.shape[3] != kernel.shape[2] * groups or x.dtype != kernel.dtype:
+        inputs = "C" if groups == 1 else f"C / {groups}"
         raise ValueError(
-            f"expected images [B, H, W, C] and a kernel [k, k, C, features] of one dtype, got {x.dtype}{list(x.shape)} "
-            f"and {kernel.dtype}{list(kernel.shape)}"
+            f"expected images [B, H, W, C] and a kernel [k, k, {inputs}, features] of one dtype, got "
+            f"{x.dtype}{list(x.shape)} and {kernel.dtype}{list(kernel.shape)}"
         )
+    if kernel.shape[3] % groups:
+        raise ValueError(f"groups={groups} must divide the {kernel.shape[3]} features")
     if any(isinstance(n, int) and n < 1 for n in size):  # of an exported program's symbolic sizes nothing is known
         raise ValueError(f"images of {x.shape[1:3]} and a kernel of {kernel.shape[:2]} leave nothing: {size} pixels")
 
 
-def conv(x: jax.Array, kernel: jax.Array, *, stride: int, padding: int) -> jax.Array:
+def conv(x: jax.Array, kernel: jax.Array, *, stride: int, padding: int, groups: int = 1) -> jax.Array:
     """Returns the cross-correlation, every deep-learning library's "convolution": `[B, H, W, C] -> [B, H', W',
-    features]` with H' = (H + 2·padding - k) // stride + 1. `kernel` is `[k, k, C, features]`. ValueError where they
-    don't fit."""
-    _check(x, kernel, products.out_size(x.shape[1:3], kernel.shape[:2], stride, padding))
-    return _bind(forward, x, kernel, stride=stride, padding=padding, size=x.shape[1:3], kernel=kernel.shape[:2])
+    features]` with H' = (H + 2·padding - k) // stride + 1. `kernel` is `[k, k, C / groups, features]`; groups cut
+    channels and features into parts that don't see each other. ValueError where they don't fit."""
+    _check(x, kernel, products.out_size(x.shape[1:3], kernel.shape[:2], stride, padding), groups)
+    geometry = {"stride": stride, "padding": padding, "size": x.shape[1:3], "kernel": kernel.shape[:2]}
+    return _bind(forward, x, kernel, **geometry, **({"groups": groups} if groups > 1 else {}))
 
 
 def conv_transpose(x: jax.Array, kernel: jax.Array, *, stride: int, padding: int, output_padding: int = 0) -> jax.Array:

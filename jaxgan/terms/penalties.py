@@ -23,14 +23,24 @@ def _critic(view: View, example: Example) -> penalties.Critic:
     return lambda images: view.critic(images, example.get("condition"))["logits"]
 
 
-def r1(weight: float | str) -> Term:
-    """Returns the term `penalties.r1` on the real examples; the paper's γ/2 is weight γ/2."""
-    return Term("r1", lambda view: penalties.r1(_critic(view, view.real), view.real[view.field]), weight)
+def r1(weight: float | str, *, exact: bool = True) -> Term:
+    """Returns the term `penalties.r1` on the real examples; the paper's γ/2 is weight γ/2. Without `exact` it is
+    estimated from one random tangent an example, by `penalties.squared_derivative`."""
+    return Term("r1", lambda view: _squared_gradient(view, view.real, exact), weight)
 
 
-def r2(weight: float | str) -> Term:
-    """Returns the term `penalties.r2` on the fake examples; the paper's γ/2 is weight γ/2."""
-    return Term("r2", lambda view: penalties.r2(_critic(view, view.fake), view.fake[view.field]), weight)
+def r2(weight: float | str, *, exact: bool = True) -> Term:
+    """Returns the term `penalties.r2` on the fake examples, as `r1`; the paper's γ/2 is weight γ/2."""
+    return Term("r2", lambda view: _squared_gradient(view, view.fake, exact), weight)
+
+
+def _squared_gradient(view: View, example: Example, exact: bool) -> jax.Array:
+    critic, images = _critic(view, example), example[view.field]
+    if exact:
+        return penalties.squared_gradient_norm(critic, images)
+    shape = images.shape[1:]
+    tangents = jax.vmap(lambda key: jax.random.normal(key, shape, jnp.float32))(view.keys)
+    return penalties.squared_derivative(critic, images, tangents)
 
 
 def wgan_gp(weight: float | str = 10.0) -> Term:

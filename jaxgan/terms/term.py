@@ -45,6 +45,7 @@ class View:
     extras: states of adaptive terms, after earlier terms of this step.
     key: this term's own key; keys: one more for every example, `[B]`, the same on any number of devices.
     step: the number of updates that this player has made.
+    count: the examples of the update, on all devices and in all parts of an accumulated batch.
     gather: a pytree of this device's `[b, ...]` -> that of all devices, `[B, ...]`, in the order of the global batch.
     mean: a pytree -> its floats averaged over devices; all other leaves must be equal there already, as counters are.
     """
@@ -62,6 +63,7 @@ class View:
     key: jax.Array
     keys: jax.Array
     step: jax.Array
+    count: int
     gather: Callable[[PyTree], PyTree]
     mean: Callable[[PyTree], PyTree]
 

@@ -9,6 +9,7 @@ from jaxgan.training.recipe.data_spec import DataSpec, Field
 from jaxgan.training.recipe.gan import GAN, Latents, Translation, generate_with, init_with, sample_with
 from jaxgan.training.recipe.latents import latents_with, sample_through
 from jaxgan.training.run.open_run import OpenRun, open  # noqa: A004 - called as `training.open`
+from jaxgan.training.run.projection import load_projection
 
 __all__ = [
     "GAN",
@@ -25,6 +26,7 @@ __all__ = [
     "init_with",
     "labels_needed",
     "latents_with",
+    "load_projection",
     "main",
     "open",
     "sample_through",

@@ -111,7 +111,7 @@ def test_files_that_say_nothing_clear_are_refused(medium, names, message, tmp_pa
     with pytest.raises(UsageError) as error:
         sample.check_files([tmp_path / name for name in names], medium)
     images, vectors = (
-        f"{plural} are saved as {samples}, a grid as .png, a walk as .gif"
+        f"{plural} are saved as {samples}, a grid as .png, a walk as .gif or .mp4"
         for plural, samples in (("images", ".npz"), ("vectors", ".npz or .csv"))
     )
     assert str(error.value) == message.format(tmp_path, images=images, vectors=vectors)

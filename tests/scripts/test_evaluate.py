@@ -52,6 +52,24 @@ def test_a_run_is_scored_against_its_own_images(tmp_path, capsys):
         compare.run(compare.Options((run,)))
 
 
+def test_averages_are_scored_side_by_side(tmp_path, capsys):
+    """A row each, below each other, with the floor that all share."""
+    run = a_run(tmp_path / "run", "--power-ema", "0.05", "0.10")
+    capsys.readouterr()
+    evaluated(run, count=40, metrics="swd,diversity", weights="ema,0.10,raw,0.1")
+    lines = capsys.readouterr().out.splitlines()
+    rows = [line for line in lines if " weights " in line]
+    assert [line.split(" weights ")[0].split(", ")[-1] for line in rows] == ["ema", "0.1", "raw"] * 3
+    assert len({line.split("  ")[-2:][0] for line in rows[:3]}) == 1
+    kept = records(run)
+    assert len(kept) == 9 and {row["weights"] for row in kept} == {"ema", "0.1", "raw"}
+    evaluated(run, count=40, metrics="swd", weights="0.1")
+    alone = records(run)[-1]
+    assert alone["value"] == next(row["value"] for row in kept if row["weights"] == "0.1" and row["key"] == "swd")
+    with pytest.raises(UsageError, match=r"^weights must be one of ema, raw, 0\.05, 0\.1, got 0\.2$"):
+        evaluated(run, count=40, weights="ema,0.2")
+
+
 @pytest.mark.slow
 def test_members_are_scored_one_by_one(tmp_path, capsys):
     train(gan_ring.build, points(tmp_path, seeds=3, steps=4))

@@ -83,7 +83,7 @@ class _Convolution(nn.Module):
     def plain(self, *sizes: Sizes) -> bool:
         """Returns whether `jaxgan.networks.convolution` can compute it: each size must be the same number for both
         axes."""
-        return self.groups == 1 and all(len(each) == 2 and len(set(each)) == 1 for each in sizes)
+        return all(len(each) == 2 and len(set(each)) == 1 for each in sizes)
 
 
 class Conv(_Convolution):
@@ -109,7 +109,7 @@ class Conv(_Convolution):
         if self.padding_mode != "zeros":
             x, padding = self._padded(x, padding), (0,) * len(padding)
         if self.plain(stride, padding, dilation) and dilation[0] == 1:
-            return convolution.conv(x, kernel, stride=stride[0], padding=padding[0])
+            return convolution.conv(x, kernel, stride=stride[0], padding=padding[0], groups=self.groups)
         taps = kernel.shape[:-2]
         axes = zip(x.shape[1:-1], padding, dilation, taps, strict=True)
         _leaves_something([n + 2 * p - d * (k - 1) for n, p, d, k in axes], x, kernel)
@@ -166,7 +166,7 @@ class ConvTranspose(_Convolution):
             raise ValueError(
                 f"output_padding must be below the stride {stride} or the dilation {dilation}, got {extra}"
             )
-        if self.plain(stride, padding, dilation, extra) and dilation[0] == 1:
+        if self.groups == 1 and self.plain(stride, padding, dilation, extra) and dilation[0] == 1:
             return convolution.conv_transpose(x, kernel, stride=stride[0], padding=padding[0], output_padding=extra[0])
         reach = [d * (k - 1) for d, k in zip(dilation, kernel.shape[:-2], strict=True)]
         axes = zip(x.shape[1:-1], stride, padding, reach, extra, strict=True)

@@ -110,14 +110,22 @@ def _parser(options: Sequence[Argument]) -> argparse.ArgumentParser:
 
 def _plain(given: Sequence[str], options: Sequence[Argument]) -> list[str]:
     """Returns the words as argparse takes them: names of options with dashes, and behind an option's `=` what it might
-    take for something else, a negative number or, after a switch, a word such as false."""
+    take for something else, a negative number or, after a switch, a word such as false; of several values each behind
+    the name again."""
     kinds = {argument.typed: argument.switch for argument in options}
+    several = {argument.typed for argument in options if argument.several}
     words: list[str] = []
+    taker = ""  # the option of several values that takes what comes
     for word in given:
         name, equals, value = word.partition("=")
         option = words[-1] if words and words[-1] in kinds else None
-        if name.replace("_", "-") in kinds:
-            words.append(f"{name.replace('_', '-')}{equals}{value}")
+        if (typed := name.replace("_", "-")) in kinds:
+            words.append(f"{typed}{equals}{value}")
+            taker = typed if typed in several and not equals else ""
+        elif taker and (_is_number(word) or not word.startswith("-")):
+            if words[-1] == taker:
+                words.pop()
+            words.append(f"{taker}={word}")
         elif option and (word.casefold() in TRUTHS if kinds[option] else _is_number(word)):
             words[-1] += f"={word}"
         else:

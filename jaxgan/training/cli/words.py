@@ -39,6 +39,7 @@ ELSEWHERE = {
     "eval-count": "num-samples n-samples nsamples samples num n number num-images n-images eval-samples fid-samples",
     "weights": "ema use-ema raw no-ema averaged",
     "ema-half-life": "ema ema-decay ema-beta ema-rate ema-kimg moving-average polyak averaging use-ema no-ema",
+    "power-ema": "ema-stds ema-widths posthoc-ema post-hoc-ema ema-sigma sigma-rel",
     "label": "class classes class-idx class-label y digit labels condition",
     "classes": "class label labels only digits num-classes n-classes",
     "latent-size": "z nz z-dim zdim dim-z latent latents latent-dim latentdim noise-dim noise-size z-size nz-dim",

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxgan.ema import WIDEST, power_exponent, width_name
 from jaxgan.training.errors.usage import require
 from jaxgan.training.options.fields import Bounded, bounded
 
@@ -61,6 +62,9 @@ class OptimizerOptions(Bounded):
 
     ema_half_life: float = bounded(10_000.0, at_least=0, below=math.inf)
     """Images after which a weight counts half in the generator's average; 0 for none."""
+    power_ema: tuple[float, ...] = ()
+    """Relative widths of further averages of the generator, such as 0.05 0.1, one of which is chosen afterwards with
+    --weights 0.05. Each takes as much memory as the generator."""
     lookahead: int = bounded(0, at_least=0)
     """Generator updates after which both players step back towards where they last did so; 0 for never."""
     lookahead_alpha: float = bounded(0.5, above=0, at_most=1)
@@ -77,6 +81,9 @@ class OptimizerOptions(Bounded):
         require(self, "momentum", fits, f"0 with --optimizer {self.optimizer}, which has --beta1 instead")
         fits = self.optimizer != "adamw" or self.weight_decay > 0
         require(self, "weight_decay", fits, "above 0, such as 0.01, with --optimizer adamw, which is adam without it")
+        for width in self.power_ema:
+            fits = 0 < width < WIDEST and self.power_ema.count(width) == 1
+            require(self, "power_ema", fits, f"different widths above 0 and below {WIDEST:.4f}, such as 0.05 0.1")
         for name, unused in (("schedule_images", None), ("final_rate", 0)):
             fits = self.schedule != "constant" or getattr(self, name) == unused
             require(self, name, fits, "given together with --schedule linear or cosine")
@@ -121,7 +128,8 @@ def hyper(
     own = dict.fromkeys(generators, options.generator_learning_rate)
     own |= dict.fromkeys(discriminators, options.discriminator_learning_rate)
     rates = {f"{player}/learning_rate": options.learning_rate if rate is None else rate for player, rate in own.items()}
-    return {**rates, "ema_half_life": options.ema_half_life}
+    powers = {f"power_ema/{width_name(width)}": power_exponent(width) for width in options.power_ema}
+    return {**rates, "ema_half_life": options.ema_half_life, **powers}
 
 
 def schedule_length(values: Mapping[str, Any]) -> int:

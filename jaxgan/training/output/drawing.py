@@ -164,13 +164,15 @@ class Drawing:
             return OF_A_CLASS * len(self.data.present), OF_A_CLASS
         return max(1, self.medium(self.main).shown // len(self.outputs)), None
 
+    def decoded(self, examples: Any) -> Any:
+        """Decodes stored examples, of each set, for networks."""
+        if self.data.sets:
+            return {name: _decoded(self.data.sets[name], part) for name, part in examples.items()}
+        return _decoded(self.data, examples)
+
     def stored(self, state: State, examples: Any, keys: jax.Array, **how: Any) -> dict[str, jax.Array]:
         """Draws from a state, for stored examples, and encodes what it drew for storage; pure."""
-        if self.data.sets:
-            examples = {name: _decoded(self.data.sets[name], part) for name, part in examples.items()}
-        else:
-            examples = _decoded(self.data, examples)
-        drawn = self.gan.sample(state, examples, keys, **how)
+        drawn = self.gan.sample(state, self.decoded(examples), keys, **how)
         return {name: self.medium(name).encode(made) for name, made in drawn.items()}
 
     def of(

@@ -5,18 +5,20 @@ from typing import Any, Literal
 
 import flax.linen as nn
 import jax
+import optax
 
 from jaxgan.adversarial import Augment, Prepare, Project, make_d_step, make_g_step, make_joint_step
 from jaxgan.iteration import Step, iteration, repeat
 from jaxgan.lookahead import lookahead, lookahead_start
 from jaxgan.samplers import Sampler
+from jaxgan.schedules import Schedule
 from jaxgan.terms import Term, initial_extras
 from jaxgan.training.errors.usage import UsageError
 from jaxgan.training.options.optimizer import OptimizerOptions, hyper, optimizer, schedule
 from jaxgan.training.options.options import Options
 from jaxgan.training.recipe.data_spec import DataSpec
-from jaxgan.training.recipe.gan import GAN, init_with, sample_with
-from jaxgan.training.recipe.latents import latents_with
+from jaxgan.training.recipe.gan import GAN, init_with
+from jaxgan.training.recipe.latents import latents_with, sample_through
 
 __all__ = ["Updates", "compose", "labels_needed", "make_iteration", "with_lookahead"]
 
@@ -40,6 +42,8 @@ def compose(
     augment: Augment | None = None,
     together: bool = False,
     project: Project | None = None,
+    tx: optax.GradientTransformation | None = None,
+    schedules: Mapping[str, Schedule] | None = None,
 ) -> GAN:
     """Returns the GAN of a generator and a discriminator that learn as the options say.
 
@@ -51,6 +55,8 @@ def compose(
     weights: numbers by name that terms are weighted with, and that `--sweep` may vary.
     eps_root: under Adam's root, for steps that are differentiated.
     prepare, augment, together, project: as for `make_d_step`.
+    tx: both players' optimiser, without a rate, in place of the options' one.
+    schedules: numbers by name that change over the images of the run, as for `jaxgan.iteration.iteration`.
 
     What the networks are given follows from the sampler and `prepare`; what is generated is the data's main field.
     ValueError where `updates` is another word, or doesn't go with `critic_steps`.
@@ -58,7 +64,7 @@ def compose(
     fed, seen = _examples(options, data, sampler, prepare)
     init = init_with(
         *networks,
-        optimizer(options, eps_root),
+        tx or optimizer(options, eps_root),
         fed["latent"],
         seen[data.main],
         hyper(options) | dict(weights or {}),
@@ -77,9 +83,10 @@ def compose(
         augment=augment,
         together=together,
         project=project,
+        schedules=schedules,
     )
     latents = latents_with(sampler, fed["latent"].shape[-1], data.main)
-    gan = GAN(init, step, options.batch_size * critic_steps, sample_with(sampler, data.main), latents=latents)
+    gan = GAN(init, step, options.batch_size * critic_steps, sample_through(latents), latents=latents)
     return with_lookahead(options, gan, {"discriminator": project} if project else None)
 
 
@@ -96,9 +103,10 @@ def make_iteration(
     augment: Augment | None = None,
     together: bool = False,
     project: Project | None = None,
+    schedules: Mapping[str, Schedule] | None = None,
 ) -> Step:
     """Returns an iteration in which the discriminator learns `critic_steps` times and the generator once, with
-    `updates` as for `compose` and other options as for `make_d_step`. ValueError as there."""
+    `updates` and `schedules` as for `compose` and other options as for `make_d_step`. ValueError as there."""
     if updates not in ("joint", "alternating"):
         raise ValueError(f"updates must be 'joint' or 'alternating', got {updates!r}")
     if updates == "joint" and critic_steps != 1:
@@ -111,11 +119,13 @@ def make_iteration(
         "project": project,
     }
     if updates == "joint" and options.accumulate == 1:
-        return iteration(make_joint_step(sampler, d_terms, g_terms, schedule=schedule(options), **how))
+        return iteration(
+            make_joint_step(sampler, d_terms, g_terms, schedule=schedule(options), **how), schedules=schedules
+        )
     how["accumulate"] = options.accumulate
     d_step = make_d_step(sampler, d_terms, schedule=schedule(options, critic_steps), **how)
     g_step = make_g_step(sampler, g_terms, schedule=schedule(options), **how)
-    return iteration(repeat(d_step, critic_steps) if critic_steps > 1 else d_step, g_step)
+    return iteration(repeat(d_step, critic_steps) if critic_steps > 1 else d_step, g_step, schedules=schedules)
 
 
 def with_lookahead(options: OptimizerOptions, gan: GAN, project: Mapping[str, Project] | None = None) -> GAN:

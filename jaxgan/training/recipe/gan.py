@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -33,7 +33,9 @@ __all__ = [
 
 State = Any  # a pytree with `step` and `key`
 Example = jax.Array | jax.ShapeDtypeStruct
-Weights = Literal["ema", "raw"]  # a generator's averaged weights, or those of the last step
+NO_CIRCLE = 1e-6  # sine of an angle below which float32 can't tell where a great circle would lead
+# "ema", a generator's averaged weights, "raw", those of the last step, or a power-function average's width, "0.05".
+Weights = str
 
 
 # `(state, examples, keys, *, weights="ema", **how) -> {name: array}`, see `GAN`.
@@ -110,10 +112,11 @@ class GAN(NamedTuple):
     batch_size: examples that an iteration consumes, all critic steps together; of several sets by name, or of each.
     sample: `(state, examples, keys, *, weights="ema", **how) -> drawn`, what a state draws. examples: one for each
         drawn one, decoded as for training, of all sets: held-out ones, or labels alone where these are all that it
-        depends on. keys: `[N]`, one an example. weights: "ema", the averaged ones, or "raw", those of the last step.
-        how: what else a generator can be asked for, such as a truncation. drawn: arrays `[N, ...]` as networks have
-        them, by name. Those called as the main field of the data (or, of several sets, as a set) are scored against
-        it; all are shown side by side, in this order, and what is called otherwise is shown as the main field is.
+        depends on. keys: `[N]`, one an example. weights: "ema", the averaged ones, "raw", those of the last step,
+        or the width of a power-function average, "0.05". how: what else a generator can be asked for, such as a
+        truncation. drawn: arrays `[N, ...]` as networks have them, by name. Those called as the main field of the data
+        (or, of several sets, as a set) are scored against it; all are shown side by side, in this order, and what is
+        called otherwise is shown as the main field is.
     pairs: by an output's name that of the output that it should be equal to, example by example: `{"image": "target"}`.
     frozen: by name the networks that the iteration closes over and nobody trains; a continued run must have the same.
     translations: by an output's name how whole pictures become such; empty where nothing is translated.
@@ -202,12 +205,15 @@ def sample_with(sampler: Sampler, output: str = "image") -> Sample:
 
 
 def between(start: jax.Array, end: jax.Array, share: jax.Array | float) -> jax.Array:
-    """Returns latents `[N, ...]` on the great circles from `start` to `end`, `share` of the way."""
+    """Returns latents `[N, ...]` on the great circles from `start` to `end`, `share` of the way, a number or `[N, 1]`;
+    straight between those of one direction, or of opposite ones, which have no great circle of their own."""
     start_flat, end_flat = (x.reshape(len(x), -1) for x in (start, end))
     lengths = jnp.linalg.norm(start_flat, axis=-1) * jnp.linalg.norm(end_flat, axis=-1)
     angle = jnp.arccos(jnp.clip(jnp.sum(start_flat * end_flat, -1) / lengths, -1.0, 1.0))[:, None]
-    between = (jnp.sin((1 - share) * angle) * start_flat + jnp.sin(share * angle) * end_flat) / jnp.sin(angle)
-    return between.reshape(start.shape)
+    turned = jnp.sin((1 - share) * angle) * start_flat + jnp.sin(share * angle) * end_flat
+    alone = jnp.sin(angle) < NO_CIRCLE
+    straight = (1 - share) * start_flat + share * end_flat
+    return jnp.where(alone, straight, turned / jnp.where(alone, 1.0, jnp.sin(angle))).reshape(start.shape)
 
 
 def build_gan(build: Build, options: Any, data: DataSpec) -> GAN:

@@ -1,5 +1,5 @@
 """Opens a run in a notebook or another program: `run = jaxgan.training.open(RUN)`, `run.sample(64)`, `run.state`,
-`run.translate(pictures)`."""
+`run.translate(pictures)`, `run.project(images)`."""
 
 import contextlib
 import dataclasses
@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -17,14 +17,18 @@ import numpy as np
 from jaxgan import ensemble
 from jaxgan.data.names import machine_memory
 from jaxgan.data.sets import LABEL
+from jaxgan.ema import width_name
 from jaxgan.media import Image
 from jaxgan.nearest import perhaps
 from jaxgan.printable import listed, shortened
+from jaxgan.state import GANState
 from jaxgan.terminal import progress_bar
 from jaxgan.training.checkpoints.checkpoints import BEST, Checkpoints
 from jaxgan.training.errors.usage import UsageError, refusals
+from jaxgan.training.exploring.latent_space import LatentSpace
 from jaxgan.training.options.options import Options
 from jaxgan.training.output.drawing import Drawing
+from jaxgan.training.output.projector import Space
 from jaxgan.training.output.whole import Translator
 from jaxgan.training.recipe.data_spec import DataSpec
 from jaxgan.training.recipe.gan import GAN, Build, Translation, Weights
@@ -33,6 +37,7 @@ from jaxgan.training.recipe.members import Member, ensemble_of, members_of
 from jaxgan.training.run.directory import Run
 from jaxgan.training.run.experiment import experiment_of, fitting
 from jaxgan.training.run.folder import named
+from jaxgan.training.run.projection import Projected, advanced, projected, projector_of, synthesized
 
 __all__ = ["OpenRun", "open", "read_checkpoint"]
 
@@ -83,6 +88,21 @@ class OpenRun:
 
         return Drawing(self.gan, self.data, self.state, read, members=len(self.members))
 
+    @property
+    def weights(self) -> tuple[str, ...]:
+        """Returns the names of the weights that the run can draw with: "ema", "raw", and the widths of --power-ema."""
+        state = self.state.members if self.members else self.state
+        return state.weights if isinstance(state, GANState) else ("ema", "raw")
+
+    def named_weights(self, name: str) -> Weights:
+        """Returns the name as `weights` has it, "0.1" for "0.10". UsageError for one that isn't there."""
+        named = name
+        with contextlib.suppress(ValueError, TypeError):
+            named = width_name(name)
+        if named not in self.weights:
+            raise UsageError(f"weights must be one of {', '.join(self.weights)}, got {shortened(name)}")
+        return named
+
     def check(self, label: int | None) -> None:
         """Raises UsageError for a label that the run's generator can't be asked for."""
         if label is not None and not self.drawing.conditional:
@@ -115,7 +135,7 @@ class OpenRun:
     ) -> dict[str, np.ndarray]:
         """Draws all outputs of the run's GAN, by name, and `label` `[count]` where it was asked for by labels alone.
 
-        weights: "ema", the averaged ones, or "raw", those of the last step.
+        weights: "ema", the averaged ones, "raw", those of the last step, or a width of --power-ema, "0.05".
         label: of a conditional GAN, the class of all examples, from 0.
         run: classes take turns, after so many of each. By default classes come as often as the data have them.
         how: what else the experiment's `sample` takes.
@@ -124,16 +144,45 @@ class OpenRun:
         below 1, for other weights, and for a label that there is none of."""
         if "ema" in how:
             raise UsageError('ema=True is now weights="ema", and ema=False weights="raw"')
-        if weights not in get_args(Weights):
-            raise UsageError(f"weights must be one of {', '.join(get_args(Weights))}, got {weights}")
+        weights = self._checked(count, weights, label)
+        drawn = self.drawing.of(count, key=seed, label=label, run=run, weights=weights, **how)(self.state)
+        asked = self.drawing.labels(0, count, label=label, run=run) if self.drawing.by_label else None
+        return drawn if asked is None else {**drawn, LABEL: asked}
+
+    def _checked(self, count: int, weights: Weights, label: int | None) -> Weights:
+        """Returns the weights as this run names them. UsageError for a count, weights or a label that nothing can be
+        drawn with."""
+        weights = self.named_weights(weights)
         if count < 1:
             raise UsageError(f"the count must be at least 1, got {count}")
         if count > (most := self.most()):
             raise UsageError(f"the count must be at most {most}, as half of this machine's memory holds, got {count}")
         self.check(label)
-        drawn = self.drawing.of(count, key=seed, label=label, run=run, weights=weights, **how)(self.state)
-        asked = self.drawing.labels(0, count, label=label, run=run) if self.drawing.by_label else None
-        return drawn if asked is None else {**drawn, LABEL: asked}
+        return weights
+
+    @functools.cached_property
+    def latent_space(self) -> LatentSpace:
+        """Returns the latent space of the run's generator, for what looks into it. UsageError where what is drawn comes
+        from no latents, and for an ensemble."""
+        if self.members:
+            raise UsageError(f"{self.directory} has {len(self.members)} GANs: name one of them (--member)")
+        if self.gan.latents is None:
+            raise UsageError(
+                f"{self.directory} has no latent space: its GAN doesn't say how pictures come from latents"
+            )
+        return LatentSpace(self.drawing, self.state)
+
+    def codes(
+        self, count: int | Sequence[int], *, seed: int = 0, label: int | None = None, weights: Weights = "ema"
+    ) -> np.ndarray:
+        """Returns the codes of samples, float32 `[N, K, D]`, one for each layer of the generator: of the first `count`
+        that `sample` draws with this seed, or of those of some numbers. UsageError where `sample` or `latent_space`
+        raises one."""
+        numbers = range(count) if isinstance(count, int) else count
+        weights = self._checked(len(numbers), weights, label)
+        if min(numbers) < 0 or max(numbers) >= 2**31:
+            raise UsageError(f"numbers of samples must be from 0 to {2**31 - 1}, got {shortened(list(numbers))}")
+        return self.latent_space.codes(self.latent_space.inputs(numbers, seed=seed, label=label), weights=weights)
 
     def picture(
         self, count: int, columns: int | None = None, *, real: Mapping[str, np.ndarray] | None = None, **how: Any
@@ -158,8 +207,8 @@ class OpenRun:
         of pictures of different sizes -> the same, uint8 of s times the height and width and as many channels as the
         run makes; of an ensemble those of all members, `[S, ...]`, each. Larger ones are translated in tiles.
 
-        to: what they become, of a run that makes several things. weights: "ema", the averaged ones, or "raw", those of
-        the last step. tile, overlap: as of a `Translator`. how: what else the experiment's translation takes.
+        to: what they become, of a run that makes several things. weights: as for `draw`. tile, overlap: as of
+        a `Translator`. how: what else the experiment's translation takes.
 
         UsageError for pictures that are no uint8 or have other channels, for what this run doesn't make or take, and
         where half of this machine's memory doesn't hold the result twice."""
@@ -178,6 +227,38 @@ class OpenRun:
                 made = [translator(batch, bar.update) for batch in batches]
         made = [batch if each.ndim == 4 else batch[0] for batch, each in zip(made, pictures, strict=True)]
         return made if isinstance(images, list | tuple) else made[0]
+
+    def project(
+        self,
+        images: np.ndarray,
+        labels: np.ndarray | None = None,
+        *,
+        space: Space | None = None,
+        steps: int = 1000,
+        starts: int = 1,
+        weights: Weights = "ema",
+        network: str | None = None,
+    ) -> Projected:
+        """Finds codes whose images are given ones, uint8 `[N, H, W, C]`: `run.synthesize(found.codes)` draws them.
+
+        labels: of a conditional generator, one for all or one for each. space: "w", "w+" (a style for each layer) or,
+        the only one of a generator without a mapping, "z". By default the first. steps, starts: as of a `Projector`.
+        network: whose features are compared, see `jaxgan.evaluation.features.perceptual.feature_maps`; by default a
+        packaged classifier's.
+        UsageError for a run of several GANs, without a latent space or of no images, and for what doesn't fit it."""
+        how: Any = {"space": space, "steps": steps, "starts": starts, "weights": weights, "network": network}
+        projector = projector_of(self, np.asarray(images), labels, **how)
+        with progress_bar(steps, "projecting", unit="steps") as bar:
+            *_, last = advanced(projector, projector.start(), bar)
+        return projected(self, projector, last, np.asarray(images), tuple(map(str, range(len(images)))))
+
+    def synthesize(
+        self, codes: np.ndarray, labels: np.ndarray | int | None = None, *, weights: Weights = "ema"
+    ) -> np.ndarray:
+        """Draws the images of codes `[N, K, D]`, uint8 `[N, H, W, C]`, as `project` finds them or as they were changed
+        since. labels: of a conditional generator, one for all or one for each. UsageError for codes of other shapes,
+        and as for `project`."""
+        return synthesized(self, np.asarray(codes, np.float32), labels, weights)
 
     def check_memory(self, size: int) -> None:
         """Raises UsageError for a result of so many bytes that half of this machine's memory doesn't hold it twice, as
@@ -201,8 +282,7 @@ class OpenRun:
         an ensemble."""
         if self.members:
             raise UsageError(f"{self.directory} has {len(self.members)} GANs: name one of them (--member)")
-        if weights not in get_args(Weights):
-            raise UsageError(f"weights must be one of {', '.join(get_args(Weights))}, got {weights}")
+        weights = self.named_weights(weights)
         for name, size, least in (("tile", tile, 1), ("overlap", overlap, 0)):
             if size is not None and size < least:
                 raise UsageError(f"the {name} must be at least {least}, got {size}")

@@ -30,7 +30,7 @@ SCRIPTS = [
     if hasattr(module := importlib.import_module(name), "Options")
 ]
 COMMANDS = [*EXPERIMENTS, *SCRIPTS]
-NEEDED = {"run": "r", "inputs": "a.png", "runs": "r", "dataset": "mnist", "out": "--out"}
+NEEDED = {"run": "r", "tool": "grid", "inputs": "a.png", "runs": "r", "dataset": "mnist", "out": "--out"}
 PYTHONS = re.compile(r"None\b|PosixPath|<class|invalid literal|Literal|NoneType|\('|\['|\{'|could not convert|\bTrue\b")
 WRONG = {
     int: ["", "x", "-1", "nan", "inf", "1e3", "1.5", "1,", "0x10", "³", "1 2", "99999999999999999999", "9" * 5000],
@@ -260,6 +260,9 @@ def test_values_of_a_tuple():
     assert command_line(Several, ["a", "3", "4"]) == Several("a", (3, 4))
     assert command_line(Several, ["a", "--sizes", "3", "4"]) == Several("a", sizes=(3, 4))
     assert command_line(Several, ["--sizes=3", "--sizes", "4", "--", "--a", "-5"]) == Several("--a", (-5,), (3, 4))
+    assert command_line(Several, ["a", "--sizes", "-3", "4", "-5", "6"]) == Several("a", sizes=(-3, 4, -5, 6))
+    with pytest.raises(UsageError, match=r"^-x is no option "):
+        command_line(Several, ["a", "--sizes", "-3", "-x"])
     with pytest.raises(UsageError, match=r"^--sizes must be a whole number, with spaces between, got 3,4 "):
         command_line(Several, ["a", "--sizes", "3,4"])
     with pytest.raises(UsageError, match=r"^--sizes needs a value: some sizes$"):

@@ -193,6 +193,20 @@ def test_rates_of_their_own():
     assert hyper(own) == common | {"discriminator/learning_rate": 4e-4}
 
 
+def test_widths_of_averages():
+    """γ as Karras et al. 2024 print it, under the name by which the average is asked for afterwards."""
+    found = hyper(Options(power_ema=(0.05, 0.10)))
+    assert {name: round(found[name], 2) for name in found if name.startswith("power")} == {
+        "power_ema/0.05": 16.97,
+        "power_ema/0.1": 6.94,
+    }
+    assert not any(name.startswith("power") for name in hyper(Options()))
+    for wrong in ((0.05, 0.05), (0.0,), (0.05, 0.3), (-0.1,), (math.nan,)):
+        expected = r"^--power-ema must be different widths above 0 and below 0\.2887, such as 0\.05 0\.1, got "
+        with pytest.raises(UsageError, match=expected):
+            Options(power_ema=wrong)
+
+
 @pytest.mark.parametrize(
     "changes, message",
     [

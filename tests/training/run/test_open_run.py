@@ -2,6 +2,7 @@
 
 import ast
 import builtins
+import dataclasses
 import json
 import os
 import pathlib
@@ -82,6 +83,35 @@ def test_weights_are_named(runs):
             run.sample(2, ema=ema)
     with pytest.raises(UsageError, match=r"^weights must be one of ema, raw, got EMA$"):
         run.draw(2, weights="EMA")
+
+
+def test_a_run_may_have_several_averages(tmp_path, capsys):
+    """Of which one is chosen afterwards, of two GANs too; what else the run learns is what it would be without them."""
+    common = {"steps": 4, "checkpoint_every": 2, "width": 8, "batch_size": 16, "devices": 1, "seeds": 2}
+    plain = train(gan_ring.build, gan_ring.Options(workdir=str(tmp_path / "plain"), **common))
+    run = {"workdir": str(tmp_path / "run"), "power_ema": (0.05, 0.1)}
+    options = gan_ring.Options(**common | run)
+    state = train(gan_ring.build, options)
+    assert_same(jax.tree.leaves(state.members.players), jax.tree.leaves(plain.members.players))
+    assert_same(state.members.ema["generator"], plain.members.ema["generator"])
+    for steps in (4, 6):  # as it was saved, and continued
+        opened = open_run(tmp_path / "run")
+        assert opened.step == steps and opened.weights == ("ema", "raw", "0.05", "0.1")
+        assert_same(jax.tree.leaves(opened.state), jax.tree.leaves(state))
+        drawn = {name: opened.sample(5, weights=name) for name in opened.weights}
+        assert len({points.tobytes() for points in drawn.values()}) == 4
+        for number in range(2):
+            np.testing.assert_allclose(opened.member(number).sample(5, weights="0.10"), drawn["0.1"][number], atol=1e-5)
+        state = train(gan_ring.build, dataclasses.replace(options, steps=6))
+    for wrong, said in ((0.2, "0.2"), ("5%", "5%"), (None, "none"), ("ema,raw", "ema,raw")):
+        with pytest.raises(UsageError, match=rf"^weights must be one of ema, raw, 0\.05, 0\.1, got {said}$"):
+            opened.sample(5, weights=wrong)
+    with pytest.raises(UsageError, match="--power-ema"):  # another state: it can't be continued so
+        train(gan_ring.build, dataclasses.replace(options, power_ema=(0.05,), steps=8))
+    capsys.readouterr()
+    out = tmp_path / "a.npz"
+    sample.run(sample.Options(run=tmp_path / "run", out=(out,), weights="0.10", count=5))
+    assert capsys.readouterr().out.splitlines()[-1] == f"{out}: 0.1 weights of step 6 of all 2 members"
 
 
 def test_members_sample_the_same_latents_together_and_alone(runs):
