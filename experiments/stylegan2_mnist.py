@@ -1,7 +1,7 @@
 """StyleGAN2 on MNIST. Karras et al. 2020, https://arxiv.org/abs/1912.04958
 
-What it should reach: at first all digits are alike, for about 50,000 images; after 130,000 they are as varied as real
-ones, and most are well written.
+What it should reach: at first all digits are alike, for about 50,000 images; then they become as varied as real ones, and
+most are well written.
 
     python -m experiments.stylegan2_mnist
 
@@ -11,8 +11,8 @@ Mapping network, modulated convolutions with demodulation, noise for every pixel
 with the minibatch's standard deviation, filtered resampling and an equalised rate are the paper's; so are the
 non-saturating loss, the lazy R1 penalty, and Adam without a first moment. As in the CIFAR-10 setting of the same
 authors (https://arxiv.org/abs/2006.06676) the mapping network has two layers, and there is no style mixing and no path
-length, which --mixing 0.9 and --path-length 2 add. Their weak R1, γ = 0.01, and 0.3 left all digits alike here.
---preset paper has the sizes of configuration F and both, for GPUs; nobody has run it here.
+length, which --mixing 0.9 and --path-length 2 add. R1 is stronger than theirs, γ = 1 for 0.01. --preset paper has the
+sizes of configuration F and both, for GPUs; nobody has run it here.
 
 What is otherwise: a lazy penalty joins the gradient of every k-th update instead of having an update of its own, so
 that there are k updates in k iterations, and rate and betas need no correction for k + 1 (the paper's appendix B); both
