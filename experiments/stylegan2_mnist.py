@@ -1,15 +1,18 @@
 """StyleGAN2 on MNIST. Karras et al. 2020, https://arxiv.org/abs/1912.04958
 
-What it should reach: (to be measured)
+What it should reach: at first all digits are alike, for about 50,000 images; then they become as varied as real ones, and
+most are well written.
 
     python -m experiments.stylegan2_mnist
+
+takes fifteen minutes on two CPU cores, for 384,000 images.
 
 Mapping network, modulated convolutions with demodulation, noise for every pixel, output skips, a residual discriminator
 with the minibatch's standard deviation, filtered resampling and an equalised rate are the paper's; so are the
 non-saturating loss, the lazy R1 penalty, and Adam without a first moment. As in the CIFAR-10 setting of the same
-authors (https://arxiv.org/abs/2006.06676) the mapping network has two layers, R1 is weak, and there is no style mixing
-and no path length, which --mixing 0.9 and --path-length 2 add. --preset paper has the sizes of configuration F and
-both, for GPUs; nobody has run it here.
+authors (https://arxiv.org/abs/2006.06676) the mapping network has two layers, and there is no style mixing and no path
+length, which --mixing 0.9 and --path-length 2 add. R1 is stronger than theirs, γ = 1 for 0.01. --preset paper has the
+sizes of configuration F and both, for GPUs; nobody has run it here.
 
 What is otherwise: a lazy penalty joins the gradient of every k-th update instead of having an update of its own, so
 that there are k updates in k iterations, and rate and betas need no correction for k + 1 (the paper's appendix B); both
@@ -47,13 +50,13 @@ Images = dict[str, jax.Array]
 class Options(CommonOptions):
     image_size: Size | None = 32
     fit: FitOrTiles = "pad"
-    steps: int = 6000
+    steps: int = 12_000
     batch_size: int = 32
     optimizer: OptimizerName = "adam"
     learning_rate: float = 2.5e-3
     beta1: float = 0.0
     beta2: float = 0.99
-    features: int = bounded(16, at_least=1)
+    features: int = bounded(8, at_least=1)
     """Channels at full size; they double with every halving, up to --max-features."""
     max_features: int = bounded(64, at_least=1)
     """The most channels of a layer."""
@@ -63,7 +66,7 @@ class Options(CommonOptions):
     """Layers of the mapping network."""
     conditional: bool = False
     """Draw images of a given class; the data need labels."""
-    r1: float = bounded(0.01, at_least=0, below=math.inf)
+    r1: float = bounded(1.0, at_least=0, below=math.inf)
     """The gamma of the penalty on real images; its weight, half of it, is `r1` for --sweep."""
     r1_every: int = bounded(16, at_least=1)
     """Discriminator updates between two with the R1 penalty, which then counts so many times."""
