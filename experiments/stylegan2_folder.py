@@ -29,6 +29,8 @@ class Options(stylegan2_mnist.Options):
     fit: FitOrTiles = "tiles"
     flip: bool = True
     mixing: float = bounded(0.9, at_least=0, at_most=1)
+    ada: bool = True
+    ada_images: int = bounded(50_000, at_least=1)
 
     PRESETS: ClassVar = {
         "paper": {
@@ -36,6 +38,7 @@ class Options(stylegan2_mnist.Options):
             "image_size": 256,
             "fit": "crop",
             "features": 128,
+            "ada_images": 500_000,
         },
         "smoke": {**stylegan2_mnist.Options.PRESETS["smoke"], "channels": 3},
     }
