@@ -1,6 +1,6 @@
 """StyleGAN2 on MNIST. Karras et al. 2020, https://arxiv.org/abs/1912.04958
 
-What it should reach: at first all digits are alike, for 50,000 to 100,000 images; then they become more and more varied.
+What it should reach: at first all digits are alike, for 50,000 to 100,000 images; then they grow more and more varied.
 
     python -m experiments.stylegan2_mnist
 
