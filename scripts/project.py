@@ -9,7 +9,7 @@ difference of both stand side by side. What was stopped or killed goes on where 
 again. From a program:
 
     run, found = jaxgan.training.open(RUN), jaxgan.training.load_projection("projected")
-    edited = run.synthesize(found.codes + strength * direction, found.labels)
+    edited = run.synthesize(found.codes + strength * direction, label=found.labels)
 """
 
 import contextlib
@@ -37,15 +37,15 @@ from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
 from jaxgan.training.errors.stopping import catch_signals
 from jaxgan.training.errors.usage import UsageError, require, writing
+from jaxgan.training.exploring.projector import Projector, Space
 from jaxgan.training.options.fields import bounded
 from jaxgan.training.output.pictures import picture, save_png
-from jaxgan.training.output.projector import Projector, Space
 from jaxgan.training.recipe.loading import drawn_from
 from jaxgan.training.run.projection import (
     Projected,
     advanced,
     continued,
-    image_latents,
+    image_shape,
     load_projection,
     projected,
     projector_of,
@@ -100,13 +100,13 @@ class Options(MemberOptions):
 def examples(run: OpenRun, options: Options) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...]]:
     """Returns the pictures, uint8 `[N, H, W, C]`, their labels as far as there are any, and their names. UsageError or
     BadImage, in a line, for one that can't be had or doesn't fit."""
-    _, output = image_latents(run)
-    height, width, channels = run.data.like(output).shape
+    height, width, channels = image_shape(run)
     if options.test is not None:
         if options.label:
             raise UsageError("--label: held-out examples have labels of their own; leave it out")
-        held = drawn_from(run.options, run.data, run.given)
-        images, labels = held.examples[output], held.examples.get(LABEL)
+        output, held = run.drawing.main, drawn_from(run.options, run.data, run.given)
+        images = held.examples[output]
+        labels = held.examples[LABEL] if run.drawing.conditional else None
         if options.test > len(images):
             raise UsageError(f"--test must be at most {len(images):,}, got {options.test}: there are no more examples")
         say(f"{options.test} examples, {held.about}")
@@ -198,7 +198,7 @@ def run(options: Options) -> None:
         with contextlib.suppress(OSError):
             remove_leftovers(options.out)
     found = carry_out(opened, projector, path, images, names)
-    drawn = opened.synthesize(found.codes, found.labels, weights=options.weights)
+    drawn = opened.synthesize(found.codes, label=found.labels, weights=options.weights)
     with writing(options.out / "pictures.png"):
         save_png(options.out / "pictures.png", sheet(opened, images, drawn))
     say(*table(found, images, drawn))

@@ -55,7 +55,7 @@ class Generator(nn.Module):
                 x = jnp.repeat(jnp.repeat(x, 2, axis=1), 2, axis=2)
             x = conv(x * (1 + style(w[:, i]))[:, None, None])
             x = jnp.tanh(x + 0.05 * self.noise.value.astype(jnp.float32)[None, : x.shape[1], : x.shape[2], None])
-        return self.rgb(x)
+        return jnp.tanh(self.rgb(x))
 
     def __call__(self, latent, condition=None, *, train):
         return self.synthesize(jnp.stack([self.mapping(latent, condition, train=train)] * len(LAYERS), axis=1))
@@ -74,14 +74,15 @@ class Plain(nn.Module):
         return jnp.tanh(nn.Dense(SIDE * SIDE * self.channels)(x)).reshape(-1, SIDE, SIDE, self.channels)
 
 
-def style_latents(sampler):
+def style_latents(sampler, *, diverged=False):
     def codes(state, inputs, *, weights="ema"):
         given = inputs["latent"], inputs.get("condition")
         w = state.evaluate("generator", *given, weights=weights, method="mapping")
         return jnp.stack([w] * len(LAYERS), axis=1)
 
     def synthesize(state, codes, inputs, *, weights="ema"):
-        return {"image": state.evaluate("generator", codes, weights=weights, method="synthesize")}
+        drawn = state.evaluate("generator", codes, weights=weights, method="synthesize")
+        return {"image": drawn * jnp.nan if diverged else drawn}
 
     def mean(state, *, weights="ema"):
         return state.variables_of("generator", weights)["w_avg"]["mean"]
@@ -98,14 +99,12 @@ def build(options, spec):
     def init(key):
         player = init_player(key, network, optax.identity(), jnp.zeros((1, LATENT)), condition)
         hyper = {"generator/learning_rate": 0.0, "ema_half_life": 0.0}
-        if options.kind == "diverged":
-            player = player.replace(params=jax.tree.map(lambda x: x * jnp.nan, player.params))
         return GANState.of(key, {"generator": player}, averaged=["generator"], hyper=hyper)
 
     def iteration(state, batch):
         return state.replace(step=state.step + 1), {"generator/loss": batch["image"].mean()}
 
-    mapped = style_latents(sampler)
+    mapped = style_latents(sampler, diverged=options.kind == "diverged")
     if options.kind.startswith("plain"):
         mapped = latents_with(sampler, LATENT)
     sample = sample_with(sampler) if options.kind.startswith("plain") else sample_through(mapped)

@@ -47,10 +47,12 @@ class LatentSpace:
 
         self._stored = jax.jit(stored, static_argnames="weights")
 
-    def inputs(self, numbers: Sequence[int], *, seed: int = 0, label: int | None = None) -> Inputs:
+    def inputs(self, numbers: Sequence[int], *, seed: int = 0, label: int | Sequence[int] | None = None) -> Inputs:
         """Returns the inputs of samples by their numbers, counted from 0 in a file that `scripts.sample` writes of this
-        seed; the classes of a conditional GAN are those that it has there, or `label`."""
-        each = [self.drawing.asked(number, 1, label=label) for number in numbers]
+        seed; the classes of a conditional GAN are those that it has there, or `label`, one for all or one for each."""
+        labels = [label] * len(numbers) if label is None or isinstance(label, int) else label
+        pairs = zip(numbers, labels, strict=True)
+        each = [self.drawing.asked(number, 1, label=label) for number, label in pairs]
         examples = jax.tree.map(lambda *parts: np.concatenate(parts), *each)
         root = jax.random.key(seed)
         keys = jax.vmap(lambda number: jax.random.fold_in(root, number))(np.asarray(numbers, np.int32))

@@ -26,9 +26,9 @@ from jaxgan.terminal import progress_bar
 from jaxgan.training.checkpoints.checkpoints import BEST, Checkpoints
 from jaxgan.training.errors.usage import UsageError, refusals
 from jaxgan.training.exploring.latent_space import LatentSpace
+from jaxgan.training.exploring.projector import Space
 from jaxgan.training.options.options import Options
 from jaxgan.training.output.drawing import Drawing
-from jaxgan.training.output.projector import Space
 from jaxgan.training.output.whole import Translator
 from jaxgan.training.recipe.data_spec import DataSpec
 from jaxgan.training.recipe.gan import GAN, Build, Translation, Weights
@@ -37,7 +37,7 @@ from jaxgan.training.recipe.members import Member, ensemble_of, members_of
 from jaxgan.training.run.directory import Run
 from jaxgan.training.run.experiment import experiment_of, fitting
 from jaxgan.training.run.folder import named
-from jaxgan.training.run.projection import Projected, advanced, projected, projector_of, synthesized
+from jaxgan.training.run.projection import Projected, advanced, labels_of, projected, projector_of
 
 __all__ = ["OpenRun", "open", "read_checkpoint"]
 
@@ -184,6 +184,21 @@ class OpenRun:
             raise UsageError(f"numbers of samples must be from 0 to {2**31 - 1}, got {shortened(list(numbers))}")
         return self.latent_space.codes(self.latent_space.inputs(numbers, seed=seed, label=label), weights=weights)
 
+    def synthesize(
+        self, codes: np.ndarray, *, label: int | Sequence[int] | None = None, weights: Weights = "ema"
+    ) -> np.ndarray:
+        """Draws what becomes of codes `[N, K, D]`, as `sample` does. Of a conditional GAN that reads its class beside
+        the code, the classes are those of `sample`, or `label`, one for all or one for each code. UsageError as there,
+        and for codes of another shape."""
+        codes = np.asarray(codes)
+        alone = label if label is None or isinstance(label, int) else None
+        weights = self._checked(len(codes) if codes.ndim else 0, weights, alone)
+        each = alone if alone == label else labels_of(self, label, len(codes))
+        label = each.tolist() if isinstance(each, np.ndarray) else each
+        with refusals():
+            inputs = self.latent_space.inputs(range(len(codes)), label=label)
+            return self.latent_space.synthesize(codes, inputs, weights=weights)
+
     def picture(
         self, count: int, columns: int | None = None, *, real: Mapping[str, np.ndarray] | None = None, **how: Any
     ) -> np.ndarray:
@@ -231,7 +246,7 @@ class OpenRun:
     def project(
         self,
         images: np.ndarray,
-        labels: np.ndarray | None = None,
+        label: int | Sequence[int] | None = None,
         *,
         space: Space | None = None,
         steps: int = 1000,
@@ -239,26 +254,19 @@ class OpenRun:
         weights: Weights = "ema",
         network: str | None = None,
     ) -> Projected:
-        """Finds codes whose images are given ones, uint8 `[N, H, W, C]`: `run.synthesize(found.codes)` draws them.
+        """Finds codes whose images are given ones, uint8 `[N, H, W, C]`: `run.synthesize(found.codes,
+        label=found.labels)` draws them.
 
-        labels: of a conditional generator, one for all or one for each. space: "w", "w+" (a style for each layer) or,
+        label: of a conditional generator, one for all or one for each. space: "w", "w+" (a style for each layer) or,
         the only one of a generator without a mapping, "z". By default the first. steps, starts: as of a `Projector`.
         network: whose features are compared, see `jaxgan.evaluation.features.perceptual.feature_maps`; by default a
         packaged classifier's.
         UsageError for a run of several GANs, without a latent space or of no images, and for what doesn't fit it."""
         how: Any = {"space": space, "steps": steps, "starts": starts, "weights": weights, "network": network}
-        projector = projector_of(self, np.asarray(images), labels, **how)
+        projector = projector_of(self, np.asarray(images), label, **how)
         with progress_bar(steps, "projecting", unit="steps") as bar:
             *_, last = advanced(projector, projector.start(), bar)
         return projected(self, projector, last, np.asarray(images), tuple(map(str, range(len(images)))))
-
-    def synthesize(
-        self, codes: np.ndarray, labels: np.ndarray | int | None = None, *, weights: Weights = "ema"
-    ) -> np.ndarray:
-        """Draws the images of codes `[N, K, D]`, uint8 `[N, H, W, C]`, as `project` finds them or as they were changed
-        since. labels: of a conditional generator, one for all or one for each. UsageError for codes of other shapes,
-        and as for `project`."""
-        return synthesized(self, np.asarray(codes, np.float32), labels, weights)
 
     def check_memory(self, size: int) -> None:
         """Raises UsageError for a result of so many bytes that half of this machine's memory doesn't hold it twice, as

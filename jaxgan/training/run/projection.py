@@ -5,7 +5,7 @@ import dataclasses
 import hashlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -21,8 +21,8 @@ from jaxgan.terminal import Bar
 from jaxgan.training.checkpoints.digest import digests
 from jaxgan.training.errors.stopping import Stopped
 from jaxgan.training.errors.usage import UsageError, refusals
-from jaxgan.training.output.projector import Projector, Space, draw_codes
-from jaxgan.training.recipe.gan import Latents, Weights
+from jaxgan.training.exploring.projector import Projector, Space
+from jaxgan.training.recipe.gan import Weights
 
 if TYPE_CHECKING:
     from jaxgan.training.run.open_run import OpenRun
@@ -32,12 +32,12 @@ __all__ = [
     "Projected",
     "advanced",
     "continued",
-    "image_latents",
+    "image_shape",
+    "labels_of",
     "load_projection",
     "projected",
     "projector_of",
     "save_projection",
-    "synthesized",
 ]
 
 NETWORKS = {1: "mnist-v1", 3: "cifar10-v1"}  # whose features are compared by default, by the images' channels
@@ -72,7 +72,7 @@ class Projected:
 def projector_of(
     run: "OpenRun",
     images: np.ndarray,
-    labels: np.ndarray | None = None,
+    label: int | Sequence[int] | None = None,
     *,
     space: Space | None = None,
     steps: int = 1000,
@@ -81,78 +81,51 @@ def projector_of(
     network: str | None = None,
 ) -> Projector:
     """Returns what projects images into a run's latent space; see `OpenRun.project`, also for its errors."""
-    latents, output = image_latents(run)
-    shape = run.data.like(output).shape
+    shape, of = image_shape(run), run.latent_space
     if space is None:
-        space = "w" if latents.mapped else "z"
+        space = "w" if of.mapped else "z"
     if space not in get_args(Space):
         raise UsageError(f"the space must be one of {', '.join(get_args(Space))}, got {space}")
-    if space != "z" and not latents.mapped:
+    if space != "z" and not of.mapped:
         raise UsageError(f"the generator of {run.directory} has no mapping, and so no space {space}: take --space z")
     if images.dtype != np.uint8 or images.shape[1:] != shape or not len(images):
         wanted = ", ".join(map(str, shape))
         raise UsageError(f"{run.directory} draws uint8 [N, {wanted}], got {images.dtype} {list(images.shape)}")
-    if weights not in get_args(Weights):
-        raise UsageError(f"weights must be one of {', '.join(get_args(Weights))}, got {weights}")
+    weights = run.named_weights(weights)
     for name, value in (("steps", steps), ("starts", starts)):
         if value < 1:
             raise UsageError(f"the {name} must be at least 1, got {value}")
-    labels = _labels(run, labels, len(images))
+    labels = labels_of(run, label, len(images))
     with refusals():
-        return Projector(
-            latents,
-            run.state,
-            images,
-            labels,
-            output=output,
-            network=network or NETWORKS[shape[-1]],
-            space=space,
-            steps=steps,
-            starts=starts,
-            weights=weights,
-        )
+        how: Any = {"space": space, "steps": steps, "starts": starts, "weights": weights}
+        given = None if labels is None else labels.tolist()
+        return Projector(of, images, given, network=network or NETWORKS[shape[-1]], **how)
 
 
-def image_latents(run: "OpenRun") -> tuple[Latents, str]:
-    """Returns the latent space of a run of one GAN that draws images, and the output's name. UsageError for others."""
-    if run.members:
-        raise UsageError(f"{run.directory} has {len(run.members)} GANs: name one of them (--member)")
-    if run.gan.latents is None:
-        raise UsageError(f"{run.directory} has no latent space: its GAN says nothing of latents (GAN.latents)")
-    output = run.drawing.main
-    field = run.data.like(output)
+def image_shape(run: "OpenRun") -> tuple[int, ...]:
+    """Returns height, width and channels of the images that are drawn from a run's latent space. UsageError for a run
+    without one, of several GANs, or of something else."""
+    drawing = run.latent_space.drawing
+    field = run.data.like(drawing.main)
     if field.kind != Image.kind:
         raise UsageError(f"{run.directory} draws {field.medium.plural}, and only images are projected")
     if field.shape[-1] not in NETWORKS:
-        raise UsageError(
-            f"{run.directory} draws images of {field.shape[-1]} channels, and those of 1 or 3 are projected"
-        )
-    return run.gan.latents, output
+        raise UsageError(f"{run.directory} draws {field.shape[-1]} channels, and images of 1 or 3 are projected")
+    return field.shape
 
 
-def _labels(run: "OpenRun", labels: np.ndarray | None, count: int) -> np.ndarray | None:
+def labels_of(run: "OpenRun", label: int | Sequence[int] | None, count: int) -> np.ndarray | None:
     """Returns a label for each image, int32, where the generator is given such."""
-    if not run.drawing.conditional:
+    if label is None and not run.drawing.conditional:
         return None
-    if labels is None:
+    if label is None:
         raise UsageError(f"the generator of {run.directory} is given labels: say which the pictures have (--label)")
-    found = np.asarray(labels, np.int32).reshape(-1)
+    found = np.asarray(label, np.int32).reshape(-1)
     if len(found) not in (1, count):
         raise UsageError(f"there must be one label for all pictures, or {count}, one for each, got {len(found)}")
-    for label in found:
-        run.check(int(label))
+    for each in set(found.tolist()):
+        run.check(each)
     return np.broadcast_to(found, (count,)).copy()
-
-
-def synthesized(run: "OpenRun", codes: np.ndarray, labels: np.ndarray | int | None, weights: Weights) -> np.ndarray:
-    """Returns the images of codes; see `OpenRun.synthesize`, also for its errors."""
-    latents, output = image_latents(run)
-    wanted = jax.eval_shape(lambda state: latents.mean(state, weights=weights), run.state).shape
-    if codes.ndim != 3 or codes.shape[1:] != (len(latents.layers), *wanted) or not len(codes):
-        shape = f"[N, {len(latents.layers)}, {wanted[0]}]"
-        raise UsageError(f"codes of {run.directory} are {shape}, got {list(codes.shape)}")
-    given = _labels(run, None if labels is None else np.asarray(labels), len(codes))
-    return draw_codes(latents, run.state, codes, given, output=output, weights=weights)
 
 
 def advanced(projector: Projector, projection: Projection, bar: Bar) -> Iterator[Projection]:

@@ -8,7 +8,7 @@ plus the distance of both images in the features of a network, each scaled to le
 import functools
 import math
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -19,9 +19,10 @@ from jaxgan.data.sets import LABEL
 from jaxgan.evaluation.features.perceptual import feature_maps
 from jaxgan.media import Image
 from jaxgan.projection import Projection, projection_step, start_projection
-from jaxgan.training.recipe.gan import Latents, Weights
+from jaxgan.training.exploring.latent_space import LatentSpace
+from jaxgan.training.recipe.gan import Weights
 
-__all__ = ["Projector", "Space", "draw_codes"]
+__all__ = ["Projector", "Space"]
 
 State = Any
 Space = Literal["w", "w+", "z"]
@@ -43,10 +44,9 @@ class Spread(NamedTuple):
 
 
 class Projector:
-    """Projects images, uint8 `[N, H, W, C]`, into the latent space of a generator.
+    """Projects images, uint8 `[N, H, W, C]`, into the latent space `of` a generator.
 
-    latents, state, weights: whose; see `Latents`. output: the name of what it draws. labels: int32 `[N]`, of a
-    conditional generator.
+    labels: `[N]`, of a conditional one; None of others. weights: the generator's.
     space: "w", a style for all layers, "w+", one for each layer, or "z", the latent. steps: in all. starts: points from
     which each image is approached; in w and w+ the first is the mean code, all others are drawn. Which they are, and
     the noise, depend on an image's own pixels and label and on nothing else in the batch.
@@ -58,24 +58,23 @@ class Projector:
 
     def __init__(
         self,
-        latents: Latents,
-        state: State,
+        of: LatentSpace,
         images: np.ndarray,
-        labels: np.ndarray | None,
+        labels: Sequence[int] | None,
         *,
-        output: str,
         network: str,
         space: Space,
         steps: int,
         starts: int = 1,
         weights: Weights = "ema",
     ) -> None:
-        self.latents, self.state, self.output, self.weights = latents, state, output, weights
+        self.latents, self.state, self.output, self.weights = of.latents, of.state, of.drawing.main, weights
         self.space, self.steps, self.starts, self.network = space, steps, starts, network
         self.maps = feature_maps(network)
-        self.labels = None if labels is None else jnp.asarray(labels, jnp.int32)
+        self.labels: jax.Array | None = None if labels is None else jnp.asarray(labels, jnp.int32)
         self.keys = jax.vmap(jax.random.key)(np.array([zlib.crc32(image.tobytes()) for image in images], np.uint32))
-        wanted, condition = Image().decode(jnp.asarray(images)), conditions(latents, self.labels, len(images))
+        told = of.inputs(range(len(images)), label=labels).get("condition")
+        wanted, condition = Image().decode(jnp.asarray(images)), None if told is None else jnp.asarray(told)
         self.targets = {"image": wanted, "condition": condition, "maps": self._unit_maps(wanted)}
         self.spread = self._measured()
         side = images.shape[1] * images.shape[2]
@@ -136,9 +135,12 @@ class Projector:
     def _loss(self, state: State, variables: Any, code: jax.Array, target: Any) -> jax.Array:
         codes = self._expanded(state, code, target["condition"])[None]
         inputs = _inputs(None, target["condition"])
-        drawn = self.latents.synthesize(state, codes, inputs, weights=self.weights)[self.output]
-        pixels = jnp.mean((drawn[0].astype(jnp.float32) - target["image"]) ** 2)
-        return pixels + self._distance(self._unit(variables, drawn), target["maps"])
+        drawn = self.latents.synthesize(state, codes, inputs, weights=self.weights)[self.output].astype(jnp.float32)
+        wanted = target["image"][None]
+        # An image is stored clipped: beyond black where black is wanted, and beyond white, isn't wrong.
+        beyond = ((wanted <= -1) & (drawn < wanted)) | ((wanted >= 1) & (drawn > wanted))
+        seen = jnp.where(beyond, wanted, drawn)
+        return jnp.mean((seen - wanted) ** 2) + self._distance(self._unit(variables, seen), target["maps"])
 
     def _distance(self, maps: tuple[jax.Array, ...], wanted: tuple[jax.Array, ...]) -> jax.Array:
         distances = [jnp.sum((a[0] - b) ** 2, -1).mean() for a, b in zip(maps, wanted, strict=True)]
@@ -167,7 +169,7 @@ class Projector:
 
     def _drawn(self, state: State, keys: jax.Array, labels: jax.Array | None) -> jax.Array:
         """Returns drawn points `[n, D]` of the space."""
-        inputs = _drawn_inputs(self.latents, keys, labels)
+        inputs = self.latents.draw({} if labels is None else {LABEL: labels}, keys)
         return inputs["latent"] if self.space == "z" else self.latents.codes(state, inputs, weights=self.weights)[:, 0]
 
     def _measured(self) -> Spread:
@@ -186,33 +188,6 @@ class Projector:
             return Spread(mean, deviation, (low, high))
 
         return jax.jit(measure)(self.state, labels)
-
-
-def _drawn_inputs(latents: Latents, keys: jax.Array, labels: jax.Array | None) -> dict[str, jax.Array]:
-    return latents.draw({} if labels is None else {LABEL: labels}, keys)
-
-
-def conditions(latents: Latents, labels: jax.Array | None, count: int) -> jax.Array | None:
-    """Returns what a generator is told beside `count` latents, `[N, ...]`; None where it is told nothing."""
-    return _drawn_inputs(latents, jax.random.split(jax.random.key(0), count), labels).get("condition")
-
-
-def draw_codes(
-    latents: Latents, state: State, codes: np.ndarray, labels: np.ndarray | None, *, output: str, weights: Weights
-) -> np.ndarray:
-    """Draws the images of codes `[N, K, D]`, uint8 `[N, H, W, C]`. labels: int32 `[N]`, of a conditional generator."""
-    condition = conditions(latents, None if labels is None else jnp.asarray(labels, jnp.int32), len(codes))
-
-    @jax.jit
-    def draw(state: State, codes: jax.Array, condition: jax.Array | None) -> jax.Array:
-        def one(given: tuple[jax.Array, jax.Array | None]) -> jax.Array:
-            code, told = given
-            drawn = latents.synthesize(state, code[None], _inputs(None, told), weights=weights)[output]
-            return Image().encode(drawn)[0]
-
-        return jax.lax.map(one, (codes, condition), batch_size=min(16, len(codes)))
-
-    return np.asarray(draw(state, jnp.asarray(codes), condition))
 
 
 def _taken(tree: Any, chosen: np.ndarray) -> Any:
