@@ -63,7 +63,6 @@ class Options(CommonOptions):
     beta1: float = 0.0
     beta2: float = 0.99
     schedule: Literal["constant", "linear", "cosine"] = "cosine"
-    final_rate: float = 0.1
     ema_half_life: float = 20_000.0
     checkpoint_every: int = 5000
     sample_every: int = 2500
