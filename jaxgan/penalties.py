@@ -1,4 +1,4 @@
-"""Gradient penalties on a discriminator, and the clipping of its weights.
+"""Gradient penalties on a discriminator, the clipping of its weights, and the path length of a generator.
 
 A penalty takes a critic `images -> logits` (parameters already bound), images `[B, ...]` and returns raw values `[B]`
 in float32. Weights belong to whoever sums the terms: a paper's γ/2 is weight γ/2. Logits of shape `[B, ...]` are
@@ -6,6 +6,7 @@ averaged within the example first. The critic must judge each example by itself:
 of one example's logit reaches into the others and these are no longer the papers' penalties.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -14,10 +15,21 @@ import jax.numpy as jnp
 
 from jaxgan.losses import per_example
 
-__all__ = ["clip_weights", "dragan", "r1", "r2", "squared_derivative", "squared_gradient_norm", "wgan_gp"]
+__all__ = [
+    "clip_weights",
+    "dragan",
+    "path_length",
+    "r1",
+    "r2",
+    "squared_derivative",
+    "squared_gradient_norm",
+    "wgan_gp",
+]
 
 PyTree = Any
 Critic = Callable[[jax.Array], jax.Array]
+
+PATH_DECAY = 0.01  # how much of a batch's mean length goes into the moving mean
 
 
 def clip_weights(limit: float = 0.01) -> Callable[[PyTree], PyTree]:
@@ -89,13 +101,50 @@ def dragan(critic: Critic, real: jax.Array, noise: jax.Array, mix: jax.Array) ->
     return _one_centred(critic, real + _row(mix, real) * (0.5 * jnp.std(real)) * noise.astype(real.dtype))
 
 
+def path_length(
+    synthesize: Callable[[jax.Array], jax.Array],
+    w: jax.Array,
+    noise: jax.Array,
+    mean: jax.Array,
+    average: Callable[[jax.Array], jax.Array] = jnp.mean,
+) -> tuple[jax.Array, jax.Array]:
+    """Returns (‖Jᵀy‖₂ - a)² of every example, `[B]`, and a, the moving mean of the lengths ‖Jᵀy‖₂ after this batch.
+    Karras et al. 2020 (arXiv 1912.04958), section 3.2, equation 4; weight 2.
+
+    synthesize: `w -> images [B, H, W, C]`, of which an example depends on its own w alone. w: styles `[B, D]`, or one
+    for each of K layers, `[B, K, D]`; squares are then averaged over layers. noise: of the images' shape, from N(0, I),
+    float32; y is noise / √(H·W). mean: a before this batch, `[]`, 0 at first. average: the mean of the lengths `[B]`
+    over the global batch. ValueError where the shapes don't match.
+
+    The paper has the weight γ = ln 2 / (r² (ln r - ln 2)) for images of r×r pixels, y from N(0, I) and the sum over
+    layers. Here y is r times shorter, and the mean is over K = 2 log₂ r - 2 layers, so that squares are r²·K times
+    smaller, and the same weight is γ·r²·K = 2 ln 2 (log₂ r - 1) / (ln r - ln 2) = 2, whatever r is.
+    """
+    if w.ndim not in (2, 3):
+        raise ValueError(f"expected styles [B, D] or [B, K, D], got {w.shape}")
+
+    def product(w: jax.Array) -> jax.Array:
+        images = synthesize(w)
+        if images.shape != noise.shape or images.ndim != 4:
+            raise ValueError(f"expected noise of the images' shape [B, H, W, C], got {noise.shape} and {images.shape}")
+        # One sum has each example's own gradient: no image depends on another's style.
+        return jnp.sum(images.astype(noise.dtype) * noise) / math.sqrt(math.prod(images.shape[1:3]))
+
+    gradients = jax.grad(product)(w).astype(noise.dtype)
+    lengths = _root(jnp.mean(jnp.sum(gradients.reshape(len(w), -1, w.shape[-1]) ** 2, axis=2), axis=1))
+    mean = mean + PATH_DECAY * (average(jax.lax.stop_gradient(lengths)) - mean)
+    return (lengths - mean) ** 2, mean
+
+
+def _root(squared: jax.Array) -> jax.Array:
+    """Returns the square root. At 0 it has no derivative, and autodiff would answer NaN; the subgradient 0 is used."""
+    positive = squared > 0
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, squared, 1.0)), 0.0)
+
+
 def _row(mix: jax.Array, images: jax.Array) -> jax.Array:
     return mix.astype(images.dtype).reshape(mix.shape + (1,) * (images.ndim - 1))
 
 
 def _one_centred(critic: Critic, images: jax.Array) -> jax.Array:
-    squared = squared_gradient_norm(critic, images)
-    # At a zero gradient the root has no derivative, and autodiff would answer NaN; the subgradient 0 is used there.
-    positive = squared > 0
-    norm = jnp.where(positive, jnp.sqrt(jnp.where(positive, squared, 1.0)), 0.0)
-    return (norm - 1.0) ** 2
+    return (_root(squared_gradient_norm(critic, images)) - 1.0) ** 2

@@ -34,6 +34,7 @@ ARROWS = {
     "update": {"accumulation", "devices", "draw", "iteration", "losses", "nets", "schedules", "state"},
     "joint": {"iteration", "nets", "state", "update"},
     "history": {"draw"},
+    "styles": {"draw"},
     "terms": {"losses", "nets", "penalties", "state", "update"},
     "samplers": {"terms"},
     "warp": {"degrade"},

@@ -2,13 +2,14 @@
 
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from jaxgan.samplers import Sampler
 from jaxgan.training.recipe.gan import Latents, Sample, Weights, between, generate_with
 
-__all__ = ["latents_with", "sample_through", "truncated"]
+__all__ = ["latents_with", "sample_through", "style_latents", "truncated"]
 
 State = Any
 
@@ -28,6 +29,33 @@ def latents_with(sampler: Sampler, size: int, output: str = "image") -> Latents:
         mean=lambda state, *, weights="ema": jnp.zeros(size, jnp.float32),
         mapped=False,
     )
+
+
+def style_latents(sampler: Sampler, generator: nn.Module, output: str = "image") -> Latents:
+    """Returns the latent space of a StyleGAN, whose player is called "generator": a module with the methods `mapping`
+    and `synthesize`, the names of its `layers`, and `factors`, as `jaxgan.networks.stylegan2.Generator` has them."""
+    names: tuple[str, ...] = generator.layers
+
+    def codes(state: State, inputs: dict[str, jax.Array], *, weights: Weights = "ema") -> jax.Array:
+        given = inputs["latent"], inputs.get("condition")
+        w = state.evaluate("generator", *given, weights=weights, method="mapping")
+        return jnp.repeat(w[:, None], len(names), axis=1)
+
+    def synthesize(
+        state: State, codes: jax.Array, inputs: dict[str, jax.Array], *, weights: Weights = "ema"
+    ) -> dict[str, jax.Array]:
+        del inputs  # w knows its class
+        return {output: state.evaluate("generator", codes, weights=weights, method="synthesize")}
+
+    def mean(state: State, *, weights: Weights = "ema") -> jax.Array:
+        w: jax.Array = state.variables_of("generator", weights)["w_avg"]["mean"]
+        return w
+
+    def factors(state: State, *, weights: Weights = "ema") -> list[jax.Array]:
+        matrices: list[jax.Array] = generator.factors(state.variables_of("generator", weights)["params"])
+        return matrices
+
+    return Latents(sampler, codes, synthesize, mean, names, factors)
 
 
 def truncated(codes: jax.Array, mean: jax.Array, truncation: jax.Array | float) -> jax.Array:
