@@ -1,6 +1,6 @@
 """StyleGAN2 on pictures of your own, of 32 to 1024 pixels. Karras et al. 2020, https://arxiv.org/abs/1912.04958
 
-What it should reach: (to be measured)
+What it should reach: textures and shapes of the pictures; of two photographs, tiles that look like theirs.
 
     python -m experiments.stylegan2_folder --dataset folder:PICTURES
     python -m experiments.stylegan2_folder --dataset folder:PICTURES --image-size 256 --preset paper
@@ -28,7 +28,10 @@ class Options(stylegan2_mnist.Options):
     image_size: Size | None = 32
     fit: FitOrTiles = "tiles"
     flip: bool = True
+    steps: int = 6000
     mixing: float = bounded(0.9, at_least=0, at_most=1)
+    ada: bool = True
+    ada_images: int = bounded(50_000, at_least=1)
 
     PRESETS: ClassVar = {
         "paper": {
@@ -36,6 +39,7 @@ class Options(stylegan2_mnist.Options):
             "image_size": 256,
             "fit": "crop",
             "features": 128,
+            "ada_images": 500_000,
         },
         "smoke": {**stylegan2_mnist.Options.PRESETS["smoke"], "channels": 3},
     }

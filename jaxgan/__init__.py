@@ -20,6 +20,7 @@ from jaxgan import (
     terms,
 )
 from jaxgan.adversarial import make_d_step, make_g_step, make_joint_step
+from jaxgan.balance import adaptive_weight
 from jaxgan.draw import Draw
 from jaxgan.ema import ema
 from jaxgan.ensemble import Ensemble
@@ -57,6 +58,7 @@ __all__ = [
     "Update",
     "View",
     "ada",
+    "adaptive_weight",
     "adversarial",
     "augment",
     "auxiliary",

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from jaxgan.state import GANState
 
-__all__ = ["Schedule", "cosine", "injected", "linear", "rates", "scheduled"]
+__all__ = ["Schedule", "cosine", "injected", "linear", "ramp", "rates", "scheduled"]
 
 PyTree = Any
 Schedule = Callable[[jax.Array, Any], Any]
@@ -28,6 +28,17 @@ def cosine(start: float, end: float, images: float) -> Schedule:
     """Returns the schedule from `start` to `end` along half a cosine over so many images; afterwards it stays at `end`.
     Loshchilov & Hutter 2017 (arXiv 1608.03983), equation 5, without restarts."""
     return lambda count, base: end + (start - end) * 0.5 * (1.0 + jnp.cos(jnp.pi * jnp.minimum(count / images, 1.0)))
+
+
+def ramp(start: float, images: float = 0.0) -> Schedule:
+    """Returns the schedule that is 0 up to `start` images and then rises to the number's own value, its base, over
+    `images` more, at once where these are 0: a loss that joins in later."""
+
+    def schedule(count: jax.Array, base: Any) -> jax.Array:
+        since = jnp.asarray(count - start, jnp.float32)
+        return base * (jnp.clip(since / images, 0.0, 1.0) if images else jnp.where(since < 0, 0.0, 1.0))
+
+    return schedule
 
 
 def rates(factor: Callable[[jax.Array], Any] | None, *players: str) -> dict[str, Schedule]:

@@ -98,7 +98,7 @@ def of_run(options: Options, directory: Path, given: Given | None = None) -> tup
     conditional = conditional and (options.metrics != "auto" or _enough_of_each(real, count))
     parts = [
         (output, part, turn, judge_for(part, real.of(output)))
-        for output, measure in measures_for(options, run.drawing, conditional=conditional).items()
+        for output, measure in measures_for(options, run.drawing, conditional=conditional, beside=True).items()
         for part, turn in _by_labels(measure)
     ]
     for *_, turn, judge in parts:  # before anything is computed that a later refusal would lose
@@ -202,7 +202,7 @@ def _held(
 
 def _named(run: OpenRun, output: str) -> dict[str, str]:
     """Returns what a record says of the output, where there are several."""
-    return {"output": output} if len(run.drawing.scored) > 1 else {}
+    return {"output": output} if len(run.drawing.scored) > 1 or output not in run.drawing.scored else {}
 
 
 def _floor(judge: Judge, held: np.ndarray, labels: np.ndarray | None, what: str, **about: Any) -> list[Record]:

@@ -38,11 +38,16 @@ from jaxgan.training.scoring.measures import measure_for
 from jaxgan.training.scoring.real_data import RealData
 from jaxgan.training.scoring.report import align_columns
 from scripts.checkpoint_options import open_checkpoint
-from scripts.explore_options import Options, numbers_of
+from scripts.explore_options import ExploreOptions, numbers_of
 from scripts.film_files import save_frames
 
 READ = 200  # samples that a classifier reads at each strength
 Found = tuple[np.ndarray | list[np.ndarray], list[str]]  # a picture, or frames, and the lines of a table
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Options(ExploreOptions):
+    """Which run, which tool, and how."""
 
 
 def grid(run: OpenRun, options: Options) -> Found:
@@ -89,7 +94,7 @@ def _kept_classes(run: OpenRun, options: Options) -> list[str]:
     network = _network(run, options)
     if network is None or network.classes is None:
         return []
-    space, count = run.latent_space, min(options.count, 1000)
+    space, count = run.latent_space, options.count
     one, other = (samples(run, options, range(first, first + count)) for first in (0, count))
     codes, styles = _codes(run, options, one), _codes(run, options, other)
 
@@ -301,6 +306,7 @@ def run(options: Options) -> None:
         raise UsageError(f"{options.run} draws {medium.plural}, and what explore shows is images")
     opened.latent_space  # noqa: B018 - refused before anything is computed
     opened.check(options.label)
+    options = dataclasses.replace(options, weights=opened.named_weights(options.weights))
     if opened.frozen:
         say(f"member {options.member} has diverged, and is as it was before step {opened.frozen}", error=True)
     picture, lines = TOOLS[options.tool](opened, options)

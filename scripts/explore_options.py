@@ -1,7 +1,6 @@
 """The options of `scripts.explore`: the tools that there are, and which option belongs to which."""
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -12,7 +11,7 @@ from jaxgan.training.options.fields import Bounded, bounded
 from scripts.checkpoint_options import CheckpointOptions
 from scripts.film_files import check_ffmpeg
 
-__all__ = ["Options", "numbers_of"]
+__all__ = ["ExploreOptions", "numbers_of"]
 
 Tool = Literal["grid", "truncation", "mixing", "walk", "directions", "neighbours"]
 LARGEST = 2**31 - 1
@@ -27,7 +26,7 @@ class SampleOptions(Bounded):
     default the first 64 in a grid, 2 of directions, 6 of a walk, and otherwise 8."""
     label: int | None = bounded(None, at_least=0)
     """The class of all samples of a conditional GAN, from 0; by default those that scripts.sample gives them."""
-    truncation: float = bounded(1.0, above=-math.inf, below=math.inf)
+    truncation: float = bounded(1.0, at_least=-100, at_most=100)
     """How far from the mean code samples stay, of all tools but truncation: 1 leaves them as they are, 0
     makes all the mean."""
     count: int = bounded(1000, at_least=10, at_most=1_000_000)
@@ -43,7 +42,7 @@ class SampleOptions(Bounded):
 class ToolOptions(Bounded):
     GROUP: ClassVar[str] = "tools"
 
-    truncations: tuple[float, ...] = (-1.0, -0.5, 0.0, 0.5, 0.7, 1.0)
+    truncations: tuple[float, ...] = bounded((-1.0, -0.5, 0.0, 0.5, 0.7, 1.0), at_least=-100, at_most=100)
     """Of truncation: a column each."""
     styles: tuple[str, ...] = ()
     """Of mixing: numbers of the samples that give the styles of --layers, a column each; by default the next 6."""
@@ -65,7 +64,7 @@ class ToolOptions(Bounded):
     """Of directions: classes by number, 3,7; by default all that samples are read as."""
     directions: int | None = bounded(None, at_least=1)
     """Of directions: how many, the strongest of the weights first; by default 5."""
-    strengths: tuple[float, ...] = (-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0)
+    strengths: tuple[float, ...] = bounded((-3.0, -2.0, -1.0, 0.0, 1.0, 2.0, 3.0), at_least=-100, at_most=100)
     """Of directions: steps, a column each, in standard deviations of samples' codes along the direction."""
     nearest: int = bounded(5, at_least=1, at_most=100)
     """Of neighbours: how many training examples beside each sample."""
@@ -86,7 +85,7 @@ OF_TOOL: dict[str, tuple[Tool, ...]] = {
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Options(CheckpointOptions, SampleOptions, ToolOptions):
+class ExploreOptions(ToolOptions, SampleOptions, CheckpointOptions):
     run: Positional[Path]
     """A run directory."""
     tool: Positional[Tool]
@@ -102,9 +101,6 @@ class Options(CheckpointOptions, SampleOptions, ToolOptions):
                 raise UsageError(f"--{flag(field.name)} is of {' and '.join(tools)}, not of {self.tool}: leave it out")
         for name in ("numbers", "styles", "layers"):
             numbers_of(self, name)
-        for name in ("truncations", "strengths"):
-            values = getattr(self, name)
-            require(self, name, all(map(math.isfinite, values)) and bool(values), "finite numbers")
         straight = self.path != "spherical" or self.space != "w"
         require(self, "path", straight, "linear in w, whose points lie on no sphere")
         by_classes = self.source != "weights" or self.classes is None

@@ -14,7 +14,6 @@ whatever the count. Of a run with --seeds or --sweep, --member 3 takes one of it
 
 import dataclasses
 import inspect
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -58,7 +57,7 @@ class Options(CheckpointOptions):
     label: int | None = bounded(None, at_least=0)
     """The class of all images, counted from 0, of a conditional GAN; by default they come as often as the data have
     them."""
-    truncation: float = bounded(1.0, above=-math.inf, below=math.inf)
+    truncation: float = bounded(1.0, at_least=-100, at_most=100)
     """How far images stay from the mean latent (of StyleGAN: style): 1 is as they are, 0 makes all the mean."""
 
     def __post_init__(self) -> None:

@@ -2,6 +2,9 @@
 matrix, and each of four layers paints a quarter of 8×8 pixels with its w times a matrix."""
 
 import dataclasses
+import json
+import shutil
+from pathlib import Path
 from typing import Literal
 
 import flax.struct
@@ -9,7 +12,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgan import data
 from jaxgan.samplers import labelled_latents, latents
 from jaxgan.training import GAN, Latents, latents_with, sample_through, train
 from jaxgan.training import Options as CommonOptions
@@ -79,11 +81,21 @@ def files_of(directory, count=40):
     return images
 
 
-def run_of(directory, **changes):
+def run_of(directory, name="run", **changes):
     """Trains such a run for a step, and returns its directory."""
-    images = files_of(directory)
+    files_of(directory)
     options = {"steps": 1, "checkpoint_every": 1, "batch_size": 2, "devices": 1, "image_size": 8} | changes
-    where = directory / "run"
-    train(build, Options(workdir=str(where), dataset=f"npz:{directory / 'images.npz'}", **options))
-    assert len(images) == len(data.open_source(f"npz:{directory / 'images.npz'}"))
-    return where
+    data = f"npz:{directory / 'images.npz'}"
+    train(build, Options(workdir=str(directory / name), dataset=data, **options))
+    return directory / name
+
+
+def runs_of(directory):
+    """Runs of each kind, by name, whose states are the same."""
+    found = {"mapped": run_of(directory, "mapped")}
+    for kind in ("plain", "labelled", "none"):
+        found[kind] = Path(shutil.copytree(found["mapped"], directory / kind))
+        options = json.loads((found[kind] / "options.json").read_text())
+        options["options"]["kind"] = kind
+        (found[kind] / "options.json").write_text(json.dumps(options))
+    return found

@@ -20,6 +20,7 @@ ARROWS = {
     "losses": set(),
     "penalties": {"losses"},
     "augment": set(),
+    "balance": set(),
     "degrade": {"augment"},
     "networks": set(),
     "ema": set(),

@@ -19,7 +19,7 @@ from flax.typing import Dtype, Initializer
 
 from jaxgan.networks.layers import Dense, Layer, build, one_hot
 
-__all__ = ["AuxiliaryClassifier", "Codes", "Head", "Logits", "Projection"]
+__all__ = ["AuxiliaryClassifier", "Codes", "Gaussian", "Head", "Logits", "Projection"]
 
 Head = Callable[[jax.Array, jax.Array | None], dict[str, jax.Array]]
 
@@ -119,3 +119,17 @@ class Codes(_Layers):
         elif self.continuous:
             widths |= {"code_mean": self.continuous, "code_log_std": self.continuous}
         return outputs | {name: self._dense(name, hidden, width) for name, width in widths.items()}
+
+
+@dataclasses.dataclass(frozen=True)
+class Gaussian(_Layers):
+    """The head of a VAE's encoder: mean and logarithm of the variance of a code of `size` numbers, `{"mean": [B, size],
+    "log_variance": [B, size]}`. Kingma & Welling 2014 (arXiv 1312.6114), appendix C.2. `condition` is ignored."""
+
+    size: int
+
+    def __call__(self, features: jax.Array, condition: jax.Array | None = None) -> dict[str, jax.Array]:
+        """Returns the head's outputs for the features."""
+        del condition
+        x = _flat(features)
+        return {name: self._dense(name, x, self.size) for name in ("mean", "log_variance")}

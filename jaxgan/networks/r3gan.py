@@ -12,12 +12,18 @@ the others with He's weights times L^(-1 / (2m - 2)) for L blocks in the network
 network computes by as much as with one block, however many there are.
 
 Layers are handed in, see `jaxgan.networks.layers.handed`: `conv`, called with (features, kernel, stride, padding) and
-`groups`, and `dense`. An image's `patch` is 1 in the paper. With 2 or 4, a pixel of the finest stage stands for so many
-pixels of a side (pixel shuffle), and the one or two finest stages, the costliest, are left out: for small computers.
+`groups`, and `dense`; so are a block's `activation` and how it is added to its input. With `layers.magnitude`,
+`conv=magnitude(Conv)`, `dense=magnitude(Dense)`, `activation=leaky`, `add=partial(mixed, share=0.3)`, networks preserve
+magnitudes, which the authors' later R3GAN2 took from Karras et al. 2024 (arXiv 2312.02696); fix-up is left out then, as
+those layers draw their weights themselves.
+
+An image's `patch` is 1 in the paper. With 2, 4 or 8 a pixel of the finest stage stands for so many pixels of a side
+(pixel shuffle), and one, two or three of the finest stages, which cost most, are left out: for small computers.
 """
 
 import functools
-from collections.abc import Sequence
+import operator
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -35,6 +41,7 @@ SLOPE = 0.2  # of LeakyReLU
 HE = 2 / (1 + SLOPE**2)  # variance of a weight, times the inputs, that keeps activations as large as they are
 ROOT = 2 * 3 - 2  # of L, with three layers in a block
 
+_leaky = functools.partial(nn.leaky_relu, negative_slope=SLOPE)
 _plain = nn.initializers.variance_scaling(1.0, "fan_in", "normal")
 
 
@@ -66,17 +73,18 @@ class _Block(nn.Module):
     scale: float
     dtype: Dtype
     conv: Layer
+    activation: Callable[[jax.Array], jax.Array]
+    add: Callable[[jax.Array, jax.Array], jax.Array]
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         width, inner = x.shape[-1], self.expansion * x.shape[-1]
         init, zeros = nn.initializers.variance_scaling(HE * self.scale**2, "fan_in", "normal"), nn.initializers.zeros
         how = {"kernel_init": init, "dtype": self.dtype}
-        y = nn.leaky_relu(build(self.conv, inner, 1, 1, 0, name="expand", **how)(x), SLOPE)
-        y = nn.leaky_relu(build(self.conv, inner, 3, 1, 1, groups=self.groups, name="spatial", **how)(y), SLOPE)
+        y = self.activation(build(self.conv, inner, 1, 1, 0, name="expand", **how)(x))
+        y = self.activation(build(self.conv, inner, 3, 1, 1, groups=self.groups, name="spatial", **how)(y))
         how |= {"kernel_init": zeros, "use_bias": False}
-        out: jax.Array = x + build(self.conv, width, 1, 1, 0, name="project", **how)(y)
-        return out
+        return self.add(x, build(self.conv, width, 1, 1, 0, name="project", **how)(y))
 
 
 class _Network(nn.Module):
@@ -91,6 +99,9 @@ class _Network(nn.Module):
     coarse: int = 0
     conv: Layer = Conv
     dense: Layer = Dense
+    activation: Callable[[jax.Array], jax.Array] = _leaky
+    add: Callable[[jax.Array, jax.Array], jax.Array] = operator.add
+    bounded: bool = False
 
     @property
     def size(self) -> int:
@@ -101,17 +112,17 @@ class _Network(nn.Module):
     def stage(self, i: int, x: jax.Array) -> jax.Array:
         """Computes the blocks of stage i."""
         scale = float(sum(stage.blocks for stage in self.stages) ** (-1 / ROOT))
-        _width, blocks, groups = self.stages[i]
+        _, blocks, groups = self.stages[i]
+        how = (groups, self.expansion, scale, self.type(i), self.conv, self.activation, self.add)
         for j in range(blocks):
-            name = f"stage{i}_block{j}"
-            x = _Block(groups, self.expansion, scale, self.type(i), self.conv, name=name)(x)
+            x = _Block(*how, name=f"stage{i}_block{j}")(x)
         return x
 
     @nn.nowrap
     def pointwise(self, features: int, i: int, name: str, x: jax.Array) -> jax.Array:
         """Computes a 1×1 convolution in the type of stage i."""
-        how = {"use_bias": False, "kernel_init": _plain, "dtype": self.type(i), "name": name}
-        out: jax.Array = build(self.conv, features, 1, 1, 0, **how)(x.astype(self.type(i)))
+        layer = build(self.conv, features, 1, 1, 0, use_bias=False, kernel_init=_plain, dtype=self.type(i), name=name)
+        out: jax.Array = layer(x.astype(self.type(i)))
         return out
 
     @nn.nowrap
@@ -122,9 +133,9 @@ class _Network(nn.Module):
     @nn.nowrap
     def check(self) -> None:
         """Raises ValueError for fields that don't fit one another."""
-        if len(self.stages) < 2 or self.patch < 1:
+        if not self.stages or self.patch < 1:
             raise ValueError(
-                f"R3GAN's networks have two stages or more, for 4, 8, ... pixels, and a patch of at least 1, got "
+                "R3GAN's networks have stages for 4, 8, ... pixels, one at least, and a patch of at least 1, got "
                 f"{len(self.stages)} and {self.patch}"
             )
 
@@ -138,6 +149,7 @@ class Generator(_Network):
     classes: with so many, a condition, labels `[B]`, is needed, whose learned embedding, as long as the latent, is put
         beside it.
     dtype: the type that stages compute in, but for the first `coarse` of them, which compute in float32.
+    bounded: whether a tanh is behind the last layer, which the paper doesn't have.
     ValueError for fewer than two stages, and without labels where there are classes.
     """
 
@@ -151,20 +163,21 @@ class Generator(_Network):
             latent = jnp.concatenate([latent, label.astype(latent.dtype)], axis=1)
         basis = self.param("basis", nn.initializers.normal(1.0), (4, 4, width), jnp.float32)
         modulation = build(self.dense, width, use_bias=False, kernel_init=_plain, name="modulation")(latent)
-        x = self.stage(0, (basis * modulation[:, None, None]).astype(self.type(0)))
+        x = self.stage(0, (basis[None] * modulation[:, None, None]).astype(self.type(0)))
         for i, (before, stage) in enumerate(zip(self.stages[:-1], self.stages[1:], strict=True), 1):
             # 1×1 convolutions commute with resampling, and are computed where there are fewer pixels.
             x = x if before.width == stage.width else self.pointwise(stage.width, i, f"width{i}", x)
             x = self.stage(i, upsample(x.astype(self.type(i))))
         x = self.pointwise(self.channels * self.patch**2, len(self.stages) - 1, "image", x).astype(jnp.float32)
-        return pixel_shuffle(x, self.patch)
+        x = pixel_shuffle(x, self.patch)
+        return jnp.tanh(x) if self.bounded else x
 
 
 class Discriminator(_Network):
     """R3GAN's discriminator: images `[B, size, size, C]` -> `{"logits": [B], "features": [B, W]}` and the other outputs
     of `head`; features, float32, are what is left of the first stage's 4×4 pixels.
 
-    Fields as those of the generator, stages too from 4×4 on; `channels` is not used.
+    Fields as those of the generator, stages too from 4×4 on; `channels` and `bounded` aren't used.
     head: one of `jaxgan.networks.heads`, given the features and `condition`; `Projection` for classes. The default is a
         dense layer without a bias, which would cancel in a relativistic loss.
     ValueError for images of another size.
@@ -188,7 +201,7 @@ class Discriminator(_Network):
             x = x.astype(self.type(i - 1))
         x = self.stage(0, x)
         depthwise = self.param("depthwise", nn.initializers.normal(1 / 4), (4, 4, x.shape[-1]), jnp.float32)
-        features = jnp.sum(x.astype(jnp.float32) * depthwise, axis=(1, 2))
+        features = jnp.sum(x.astype(jnp.float32) * depthwise[None], axis=(1, 2))
         unbiased = functools.partial(self.dense, use_bias=False)
         head = Logits(kernel_init=_plain, dense=unbiased) if self.head is None else self.head
         return {"features": features, **head(features, condition)}

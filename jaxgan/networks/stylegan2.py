@@ -39,7 +39,7 @@ _Modulated = equalized(ModulatedConv, gain=1.0)
 
 def resolutions(size: int) -> list[int]:
     """Returns 4, 8, ..., size. ValueError for a size that StyleGAN2 can't have."""
-    n = size.bit_length() - 2
+    n = max(size, 1).bit_length() - 2
     if not 8 <= size <= 1024 or size != 2 << n:
         raise ValueError(f"StyleGAN2 draws images of 8, 16, 32, ..., 1024 pixels, got {size}; resize or pad the images")
     return [4 << i for i in range(n)]
@@ -75,6 +75,8 @@ class MappingNetwork(nn.Module):
 
     @nn.compact
     def __call__(self, latent: jax.Array | None, condition: jax.Array | None = None) -> jax.Array:
+        if latent is None and not self.classes:
+            raise ValueError("a mapping network without latents needs classes, got classes=0")
         parts = [] if latent is None else [PixelNorm()(latent)]
         if self.classes:
             label = one_hot(condition, self.classes, None if latent is None else len(latent))

@@ -1,5 +1,7 @@
 """Gradient penalties against gradients derived by hand, in NumPy and float64."""
 
+from types import SimpleNamespace
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -81,6 +83,11 @@ PENALTIES = {
     "r2": (
         lambda critic, real, fake, mix: penalties.r2(critic, fake),
         lambda gradient: np.sum(gradient(_rows(FAKE)) ** 2, axis=1),
+    ),
+    # (v · ∇D)², with the noise of another penalty as v.
+    "squared_derivative": (
+        lambda critic, real, fake, mix: penalties.squared_derivative(critic, real, jnp.asarray(NOISE, jnp.float32)),
+        lambda gradient: np.sum(gradient(_rows(REAL)) * _rows(NOISE), axis=1) ** 2,
     ),
     # Gulrajani et al. 2017 (arXiv 1704.00028), algorithm 1: x̂ = εx + (1 - ε)x̃.
     "wgan_gp": (
@@ -176,6 +183,51 @@ def test_norms_of_bfloat16_gradients_are_summed_in_float32():
     np.testing.assert_array_equal(values, [4096.0, 4096.0])
 
 
+@pytest.mark.parametrize("critic", ["mlp", "patches"])
+def test_the_mean_over_random_tangents_is_the_squared_norm(critic):
+    """Within two standard errors of 10,000 draws, in the value and in what the parameters' gradient is along itself;
+    one draw's standard deviation is √2 times the value."""
+    params, real = _single(CRITICS[critic][0]), jnp.asarray(REAL[:1], jnp.float32)
+    tangents = jax.random.normal(jax.random.key(0), (10_000, *real.shape), jnp.float32)
+
+    def one(params, tangent):
+        return penalties.squared_derivative(lambda x: CRITICS[critic][1](params, _rows(x)), real, tangent)[0]
+
+    def exact(params):
+        return penalties.r1(lambda x: CRITICS[critic][1](params, _rows(x)), real)[0]
+
+    want, slope = jax.value_and_grad(exact)(params)
+    draws, slopes = jax.jit(jax.vmap(lambda v: jax.jvp(lambda p: one(p, v), (params,), (slope,))))(tangents)
+    squared = sum(float(jnp.sum(leaf**2)) for leaf in jax.tree.leaves(slope))
+    for values, mean in ((draws, float(want)), (slopes, squared)):
+        assert abs(np.mean(values) - mean) < 2 * np.std(values) / 100
+    assert np.std(draws) == pytest.approx(np.sqrt(2) * float(want), rel=0.1)
+
+
+def test_tangents_of_another_shape_are_refused():
+    with pytest.raises(ValueError, match=r"of its shape \(4, 3\), got \(3,\)"):
+        penalties.squared_derivative(lambda x: jnp.sum(x, axis=1), jnp.zeros((4, 3)), jnp.zeros(3))
+
+
+@pytest.mark.parametrize("make", [terms.r1, terms.r2])
+def test_terms_by_a_tangent_draw_one_for_each_example(make):
+    """D(x) = w·x, whose gradient is the same everywhere: values differ by their tangents alone."""
+    w = np.array([1.0, -2.0, 0.5], np.float32)
+    keys = jax.random.split(jax.random.key(3), 4)
+    images = jnp.zeros((4, 3))
+    view = SimpleNamespace(
+        field="image",
+        keys=keys,
+        real={"image": images},
+        fake={"image": images},
+        critic=lambda x, condition: {"logits": x @ w},
+        state=SimpleNamespace(discriminator=SimpleNamespace(across=())),
+    )
+    drawn = np.stack([jax.random.normal(key, (3,), jnp.float32) for key in keys])
+    np.testing.assert_allclose(make(1.0, exact=False).function(view), (drawn @ w) ** 2, rtol=1e-5)
+    np.testing.assert_allclose(make(1.0).function(view), np.full(4, 5.25), rtol=1e-6)
+
+
 def test_wgan_gp_lies_at_real_where_mix_is_one():
     params, logits, gradient = CRITICS["quadratic"]
     real, fake = _single((REAL, FAKE))
@@ -239,7 +291,9 @@ def _metrics_of_a_d_step(term, **options):
 
 
 @pytest.mark.parametrize(
-    "term", [terms.r1("gamma"), terms.r2("gamma"), terms.wgan_gp(), terms.dragan()], ids=lambda term: term.name
+    "term",
+    [terms.r1("gamma"), terms.r2("gamma"), terms.r1("gamma", exact=False), terms.wgan_gp(), terms.dragan()],
+    ids=["r1", "r2", "r1 by a tangent", "wgan_gp", "dragan"],
 )
 def test_terms_refuse_batch_norm_and_take_a_discriminator_without(term):
     with pytest.raises(ValueError, match="norm=None"):

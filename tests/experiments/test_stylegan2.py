@@ -190,6 +190,41 @@ def test_a_penalty_of_weight_0_is_not_there():
     assert not {"discriminator/r1", "generator/path_length"} & set(metrics)
 
 
+def test_augmentation_follows_the_sign_of_the_real_logits():
+    """The probability moves by the images of an update over --ada-images, up where D takes real images for real."""
+    for bias, after in (5.0, 0.4 + 8 / 100), (-5.0, 0.4 - 8 / 100):
+        state = started()
+        params = jax.tree.map(jnp.asarray, state.discriminator.params)
+        params["Dense_1"]["bias"] = jnp.full(1, bias)
+        state = state.replace(discriminator=state.discriminator.replace(params=params))
+        state = dataclasses.replace(state, extras={**state.extras, "ada": jnp.float32(0.4)})
+        moved, metrics = jax.jit(step_of(ada=True, ada_images=100, r1=0.0, path_length=0.0))(state, BATCH)
+        np.testing.assert_allclose(moved.extras["ada"], after, rtol=1e-6)
+        assert np.sign(metrics["discriminator/real_sign"]) == np.sign(bias)
+
+
+def test_the_discriminator_sees_augmented_images_of_both_kinds():
+    state, images = started(), []
+    draw = _draw(state)
+
+    class Seen:
+        def __call__(self, image, condition):
+            images.append(image)
+            return {"logits": jnp.zeros(len(image))}
+
+        frozen = __call__
+
+    for p in 0.0, 1.0:
+        now = dataclasses.replace(state, extras={"ada": jnp.float32(p)})
+        logits = stylegan2_mnist.judge(
+            dataclasses.replace(OPTIONS, ada=True), {"discriminator": Seen()}, BATCH, draw, now
+        )
+        logits(BATCH["image"], "real"), logits(BATCH["image"], "fake"), logits(BATCH["image"], "real", frozen=True)
+    np.testing.assert_array_equal(images[0], BATCH["image"])  # p = 0 changes nothing
+    assert differs(images[3], images[4]) and differs(images[3], BATCH["image"])
+    np.testing.assert_array_equal(images[3], images[5])  # a penalty differentiates at what was judged
+
+
 @as_users_have_it
 def test_truncation_0_is_one_image_and_1_all_of_them():
     state, space = course()[0][-1], style_latents(SAMPLER, Tiny())

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxgan import GANState, Outcome, iteration, joint, plain_player, update
+from jaxgan import GANState, Outcome, adaptive_weight, iteration, joint, plain_player, update
 from jaxgan.losses import hinge, per_example
 
 
@@ -16,13 +16,10 @@ def generator(nets, batch, draw, state, generated):
     reconstruction = lambda image: jnp.abs(image - batch["image"])  # noqa: E731
     adversarial = lambda image: hinge.g(nets["discriminator"](image))  # noqa: E731
 
-    def strength(loss):  # of its gradient at the last layer
-        return optax.tree.norm(
-            draw.gradient(lambda out: loss(last(out, generated["before"])), nets["generator"].params["out"])
-        )
+    def pull(loss):  # at the last layer
+        return draw.gradient(lambda out: loss(last(out, generated["before"])), nets["generator"].params["out"])
 
-    weight = jnp.clip(strength(reconstruction) / (strength(adversarial) + 1e-4), 0.0, 1e4)  # equation 7
-    weight = jax.lax.stop_gradient(weight)
+    weight = adaptive_weight(pull(reconstruction), pull(adversarial))
     losses = {
         "reconstruction": reconstruction(generated["image"]),
         "codebook": generated["codebook"],

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
+from jaxgan.networks import convolution
 from jaxgan.networks.layers import Conv, ConvTranspose, Dense, Embed
 
 RANDOM = np.random.default_rng(0)
@@ -21,11 +22,12 @@ PLAIN = [
     Conv(4, (3, 5), (2, 2), (1, 1)),
     Conv(4, 3, padding=1, padding_mode="reflect"),
     Conv(4, 3, padding=1, padding_mode="circular"),
+    Conv(4, 3, groups=2),
     ConvTranspose(4, 4, 2, 1),
     ConvTranspose(4, 3, 2, 1, output_padding=1),
 ]
 OTHERS = [
-    (2, Conv(4, 3, groups=2)),
+    (2, Conv(4, 3, groups=2, dilation=2)),
     (2, Conv(4, 3, dilation=2)),
     (2, Conv(4, 3, (1, 2))),
     (2, Conv(4, 3, 1, (1, 0))),
@@ -183,3 +185,55 @@ def test_embeddings_are_rows_and_refuse_what_no_label_is():
         layer.apply(variables, jnp.zeros(2))
     with pytest.raises(ValueError, match=r"got int32 of shape \(\)"):
         layer.apply(variables, jnp.zeros((), jnp.int32))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("together", [1, 4, 64])
+@pytest.mark.parametrize("stride, channels, features", [(1, 8, 12), (2, 12, 8)])
+def test_groups_by_products_are_xlas_in_values_and_derivatives(monkeypatch, together, stride, channels, features):
+    """In float64, however many groups are computed at once; reverse over reverse, as a penalty needs it, and forward
+    over reverse. The weights of other groups have no part in it."""
+    monkeypatch.setattr(convolution, "TOGETHER", together)
+    jax.clear_caches()
+    random = np.random.default_rng(0)
+    x, k = random.standard_normal((2, 6, 5, channels)), random.standard_normal((3, 3, channels // 4, features))
+    numbers, pads = ("NHWC", "HWIO", "NHWC"), [(1, 1)] * 2
+
+    def native(x, k):
+        return jax.lax.conv_general_dilated(x, k, (stride,) * 2, pads, dimension_numbers=numbers, feature_group_count=4)
+
+    def everything(function):
+        def scalar(x, k):
+            return jnp.sum(jnp.tanh(function(x, k)) ** 2)
+
+        def values(x, k):
+            first = jax.grad(scalar, (0, 1))(x, k)
+            squared = jax.grad(lambda x, k: jnp.sum(jax.grad(scalar)(x, k) ** 2), (0, 1))(x, k)
+            return function(x, k), first, squared, jax.jvp(jax.grad(scalar, (0, 1)), (x, k), first)[1]
+
+        return values
+
+    with jax.enable_x64(True):
+        ours = lambda x, k: convolution.conv(x, k, stride=stride, padding=1, groups=4)  # noqa: E731
+        got, want = jax.jit(everything(ours))(x, k), jax.jit(everything(native))(x, k)
+        mapped = jax.vmap(ours)(x[:, None], np.stack([k, 2 * k]))
+        np.testing.assert_allclose(mapped, want[0][:, None] * np.array([1, 2]).reshape(2, 1, 1, 1, 1), rtol=1e-9)
+    jax.clear_caches()
+    for one, other in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-11 * np.abs(other).max())
+
+
+def test_the_native_forms_with_groups_are_each_others_transposes():
+    """As GPUs compute them: ⟨conv(x, k), y⟩ = ⟨x, to_input(y, k)⟩ = ⟨k, to_kernel(x, y)⟩, with the groups' blocks."""
+    geometry = {"stride": 2, "padding": 1, "size": (5, 6), "kernel": (3, 3), "groups": 2}
+    random = np.random.default_rng(0)
+    x, k = (random.standard_normal(shape).astype(np.float32) for shape in ((2, 5, 6, 4), (3, 3, 2, 6)))
+    conv = convolution._forward(x, k, **geometry)
+    y = random.standard_normal(conv.shape).astype(np.float32)
+    want = np.vdot(conv, y)
+    np.testing.assert_allclose(np.vdot(x, convolution._to_input(y, k, **geometry)), want, rtol=1e-4)
+    np.testing.assert_allclose(np.vdot(k, convolution._to_kernel(x, y, **geometry)), want, rtol=1e-4)
+    halves = [
+        convolution._forward(x[..., i : i + 2], k[..., j : j + 3], stride=2, padding=1) for i, j in ((0, 0), (2, 3))
+    ]
+    np.testing.assert_allclose(conv, np.concatenate(halves, 3), rtol=1e-5, atol=1e-5)

@@ -18,6 +18,7 @@ from jaxgan.networks.layers.handed import Layer, build, needs_bias, normalise
 from jaxgan.networks.layers.labels import one_hot, rows
 from jaxgan.networks.layers.norms import BatchNorm, GroupNorm, InstanceNorm, LayerNorm, PixelNorm
 from jaxgan.networks.layers.pooling import halved
+from jaxgan.networks.layers.quantize import Codebook, Quantized
 from jaxgan.networks.layers.sizes import pad_to_multiple, pixel_shuffle, pixel_unshuffle, repeated
 from jaxgan.networks.layers.weights import Weights, equalized, learned, spectral
 
@@ -25,6 +26,7 @@ __all__ = [
     "AdaIN",
     "AdaptiveNorm",
     "BatchNorm",
+    "Codebook",
     "ConditionalBatchNorm",
     "ConditionalInstanceNorm",
     "Conv",
@@ -38,6 +40,7 @@ __all__ = [
     "LayerNorm",
     "PaddingMode",
     "PixelNorm",
+    "Quantized",
     "Weights",
     "build",
     "equalized",

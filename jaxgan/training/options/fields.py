@@ -22,7 +22,7 @@ from jaxgan.training.errors.usage import UsageError, either, flag, require
 
 __all__ = ["Bounded", "as_type", "bounded", "bounds_of", "check_names", "checked"]
 
-T = TypeVar("T", bound=float | None)
+T = TypeVar("T", bound=float | tuple[float, ...] | None)
 
 INT32 = 2**31 - 1  # the largest number of a type in which steps, shapes and batches are counted
 
@@ -75,7 +75,7 @@ def bounded(
     """Declares a dataclass field with this default whose value must lie within the bounds, in a class that inherits
     `Bounded`: `features: int = bounded(64, at_least=1)`. `below=math.inf` asks for a finite number, `unit` is a word
     for errors, such as "degrees". Integers are at most 2^31 - 1 where nothing else is said. None, and a word, where the
-    field's type allows them, always pass."""
+    field's type allows them, always pass; of a tuple each value must lie within them."""
     bounds = Bounds(at_least, above, at_most, below, unit)
     return dataclasses.field(default=default, metadata={Bounds: bounds})
 
@@ -102,9 +102,10 @@ class Bounded:
             object.__setattr__(self, name, value)  # which may be frozen
         for name, bounds in bounds_of(type(self)).items():
             value = getattr(self, name)
-            if isinstance(value, int | float):
-                require(self, name, bounds.hold(value), bounds.expected(value))
-                require(self, name, bounds.hold(as_float32(value)), f"{bounds}, as float32 holds it too")
+            for each in value if isinstance(value, tuple) else (value,):
+                if isinstance(each, int | float):
+                    require(self, name, bounds.hold(each), bounds.expected(each))
+                    require(self, name, bounds.hold(as_float32(each)), f"{bounds}, as float32 holds it too")
 
 
 def as_float32(value: float) -> float:

@@ -89,7 +89,9 @@ class OptimizerOptions(Bounded):
             require(self, name, fits, "given together with --schedule linear or cosine")
 
 
-def optimizer(options: OptimizerOptions, eps_root: float = 0.0) -> optax.GradientTransformation:
+def optimizer(
+    options: OptimizerOptions, eps_root: float = 0.0, *, inject: bool = False
+) -> optax.GradientTransformation:
     """Makes the optimiser that the options name, without a rate: the step multiplies by it. For each player, in this
     order:
 
@@ -97,7 +99,8 @@ def optimizer(options: OptimizerOptions, eps_root: float = 0.0) -> optax.Gradien
     gradient descent with momentum; decoupled weight decay (Loshchilov & Hutter 2019, arXiv 1711.05101), which with the
     rate η and decay λ makes p - η·(u + λ·p) of p. Constants are PyTorch's: ε is 1e-8, added to the root; RMSprop
     averages squares with 0.99; momentum isn't damped. `eps_root` goes under Adam's root, which a step that is
-    differentiated needs, as the root has no slope at 0. Decay and L2 act on every parameter, biases and norms' too.
+    differentiated needs, as the root has no slope at 0. With `inject` schedules may change Adam's numbers
+    (`generator/b2`), which its state then holds. Decay and L2 act on every parameter, biases and norms' too.
     """
     parts = []
     if options.clip_gradient_norm is not None:
@@ -105,7 +108,8 @@ def optimizer(options: OptimizerOptions, eps_root: float = 0.0) -> optax.Gradien
     if options.l2:
         parts.append(optax.add_decayed_weights(options.l2))
     if options.optimizer in ("adam", "adamw"):
-        parts.append(optax.scale_by_adam(b1=options.beta1, b2=options.beta2, eps_root=eps_root))
+        adam = optax.inject_hyperparams(optax.scale_by_adam) if inject else optax.scale_by_adam
+        parts.append(adam(b1=options.beta1, b2=options.beta2, eps_root=eps_root))
     if options.optimizer == "rmsprop":
         parts.append(optax.scale_by_rms(RMS_DECAY, eps_in_sqrt=False))
     if options.momentum:

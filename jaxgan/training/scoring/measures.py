@@ -1,6 +1,7 @@
 """Measures: the scores that suit a set of data, and the networks that they are computed with."""
 
 import contextlib
+import dataclasses
 import os
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
@@ -56,19 +57,34 @@ class Measure(NamedTuple):
         return self._replace(metrics=metrics) if metrics else None
 
 
-def measures_for(options: FeatureOptions, drawing: Drawing, *, conditional: bool = False) -> dict[str, Measure]:
-    """Returns the measure of each output that is scored, by name. UsageError where no output is."""
+def measures_for(
+    options: FeatureOptions, drawing: Drawing, *, conditional: bool = False, beside: bool = False
+) -> dict[str, Measure]:
+    """Returns the measure of each output that is scored, by name. beside: scores outputs too that are no examples of
+    the data and have a target, such as reconstructions, by pairs alone. UsageError where no output is scored."""
     data = drawing.data
     if not drawing.scored:
         raise UsageError(
             f"nothing that this experiment draws ({', '.join(drawing.outputs)}) is called as "
             f"{' or '.join(data.sets or [data.main])}, and so nothing can be scored"
         )
+    others = [name for name in drawing.gan.pairs if name not in drawing.scored] if beside else []
+    of_pairs, of_sets = options.metrics, options.metrics
+    if others and options.metrics != "auto":
+        asked = options.metrics.split(",")
+        of_pairs = ",".join(metric for metric in asked if metric in OF_PAIRS)
+        of_sets = ",".join(metric for metric in asked if metric not in OF_PAIRS)
     found = {}
     for name in drawing.scored:
         paired, border = name in drawing.gan.pairs, border_of(drawing.gan.translations.get(name))
+        own = options if paired else dataclasses.replace(options, metrics=of_sets) if of_sets else None
         of_set = data.sets.get(name, data)
-        found[name] = measure_for(options, of_set, conditional=conditional, paired=paired, border=border)
+        if own is not None:
+            found[name] = measure_for(own, of_set, conditional=conditional, paired=paired, border=border)
+    for name in others if of_pairs else ():
+        own = dataclasses.replace(options, metrics=of_pairs)
+        if (measure := measure_for(own, data, paired=True).of_pairs()) is not None:
+            found[name] = measure
     return found
 
 

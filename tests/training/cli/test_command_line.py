@@ -30,7 +30,7 @@ SCRIPTS = [
     if hasattr(module := importlib.import_module(name), "Options")
 ]
 COMMANDS = [*EXPERIMENTS, *SCRIPTS]
-NEEDED = {"run": "r", "tool": "grid", "inputs": "a.png", "runs": "r", "dataset": "mnist", "out": "--out"}
+NEEDED = {"run": "r", "tool": "walk", "inputs": "a.png", "runs": "r", "dataset": "mnist", "out": "--out"}
 PYTHONS = re.compile(r"None\b|PosixPath|<class|invalid literal|Literal|NoneType|\('|\['|\{'|could not convert|\bTrue\b")
 WRONG = {
     int: ["", "x", "-1", "nan", "inf", "1e3", "1.5", "1,", "0x10", "³", "1 2", "99999999999999999999", "9" * 5000],
@@ -47,8 +47,9 @@ def of(options_type, name, text):
         if argument.default is dataclasses.MISSING and argument.name != name:
             given += ["--out=a.png"] if argument.name == "out" else [NEEDED[argument.name]]
     argument = next(argument for argument in arguments_of(options_type) if argument.name == name)
-    if argument.positional:  # several come last
-        return [*given, text] if argument.several else [text, *given]
+    if argument.positional:  # several come last, and a tool behind its run
+        place = len(given) if argument.several else int(argument.name == "tool")
+        return [*given[:place], text, *given[place:]]
     return [*given, f"{argument.typed}={text}"]
 
 
@@ -77,6 +78,8 @@ def wrong(argument):
         return [""]  # a folder, which may be anywhere, or files that are read later
     if argument.name in ("link", "card"):
         return ["", "x", "-1", "nan"]  # a network may be modelled that costs nothing
+    if argument.name in ("truncation", "truncations", "strengths"):  # which may be negative
+        return [text for text in WRONG[float] if text != "-1"]
     return WRONG.get(kind, ["", "x", "-1", "none?"])
 
 
@@ -94,7 +97,7 @@ def test_every_number_has_bounds_and_every_option_a_docstring(command):
     bounds = bounds_of(command)
     for argument in arguments_of(command):
         assert argument.about, argument.name
-        own = ("image_size", "load_size", "seed", "seeds", "pack", "minibatch_std", "fake_target")  # checked together
+        own = ("image_size", "load_size", "seed", "seeds", "pack", "minibatch_std", "fake_target", "power_ema")
         if {int, float} & set(kinds(argument)) and argument.name not in own:
             assert argument.name in bounds, argument.name
 

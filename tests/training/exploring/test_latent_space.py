@@ -17,11 +17,8 @@ pytestmark = pytest.mark.usefixtures("as_users_have_it")
 
 @pytest.fixture(scope="module")
 def opened(tmp_path_factory):
-    found = {}
-    for kind in ("mapped", "plain", "labelled", "none"):
-        directory = painted_runs.run_of(tmp_path_factory.mktemp(kind), kind=kind)
-        found[kind] = open_run(directory, build=painted_runs)
-    return found
+    runs = painted_runs.runs_of(tmp_path_factory.mktemp("runs"))
+    return {kind: open_run(directory, build=painted_runs) for kind, directory in runs.items()}
 
 
 @pytest.fixture
@@ -188,8 +185,9 @@ def test_a_notebook_draws_codes_of_its_own(opened):
     assert run.latent_space.synthesize(several, inputs).shape == (2, 2, 8, 8, 1)
     assert (run.codes(2, weights="raw") != run.codes(2)).all()
     labelled = opened["labelled"]
-    np.testing.assert_array_equal(labelled.synthesize(labelled.codes(6)), labelled.sample(6))
-    np.testing.assert_array_equal(labelled.synthesize(labelled.codes(6), label=1), labelled.sample(6, label=1))
+    classes = labelled.draw(6)["label"]
+    np.testing.assert_array_equal(labelled.synthesize(labelled.codes(6), classes), labelled.sample(6))
+    np.testing.assert_array_equal(labelled.synthesize(labelled.codes(6), 1), labelled.sample(6, label=1))
 
 
 @pytest.mark.parametrize(
@@ -202,9 +200,7 @@ def test_a_notebook_draws_codes_of_its_own(opened):
         ("mapped", lambda run: run.codes(10**12), "the count must be at most"),
         ("mapped", lambda run: run.codes(2, label=1), "is given no labels; leave out label 1"),
         ("mapped", lambda run: run.codes(2, weights="no"), "weights must be one of ema, raw"),
-        ("mapped", lambda run: run.synthesize(np.zeros((2, 3))), r"codes must be \[N, ..., 4×3\], .*, got \[2, 3\]"),
-        ("mapped", lambda run: run.synthesize(np.zeros((2, 3, 3))), r"4×3\], layers and numbers, got \[2, 3, 3\]"),
-        ("mapped", lambda run: run.synthesize(np.zeros(())), "must be at least 1, got 0"),
+        ("mapped", lambda run: run.synthesize(np.zeros((2, 3))), r"codes of .* are \[N, 4, 3\], got \[2, 3\]"),
         ("labelled", lambda run: run.codes(2, label=2), "the label must be from 0 to 1"),
     ],
 )
@@ -214,6 +210,13 @@ def test_what_a_notebook_asks_wrongly_is_a_line(kind, call, match, opened):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("shape", [(), (2, 3), (2, 3, 3), (2, 4, 4), (0, 4, 3)])
+def test_codes_of_another_shape_are_refused(shape, run):
+    with pytest.raises(ValueError, match=r"^codes must be \[N, ..., 4×3\], layers and numbers, got \["):
+        run.latent_space.synthesize(np.zeros(shape, np.float32), run.latent_space.inputs([0, 1]))
+
+
+@pytest.mark.slow
 def test_an_ensemble_has_no_single_space(tmp_path):
     directory = painted_runs.run_of(tmp_path, seeds=2)
     run = open_run(directory, build=painted_runs)

@@ -59,6 +59,19 @@ def test_values_outside_the_bounds_are_refused_in_one_line(options, name, passin
         assert str(error.value) == f"--{name} must be {expected}, got {value}"
 
 
+@dataclasses.dataclass(frozen=True)
+class Several(Bounded):
+    shares: tuple[float, ...] = bounded((0.5, 1.0), at_least=0, at_most=1)
+    """Some shares."""
+
+
+@pytest.mark.parametrize("wrong", [(0.5, 1.5), (-0.1,), (0.2, math.nan)])
+def test_bounds_are_of_each_value_of_a_tuple(wrong):
+    assert Several(shares=(0.0, 1)).shares == (0.0, 1) and Several(shares=()).shares == ()
+    with pytest.raises(UsageError, match=r"^--shares must be from 0 to 1, got "):
+        Several(shares=wrong)
+
+
 def test_the_fields_are_those_of_any_dataclass():
     options = OnceMore(count=2)
     assert Options.count == 3 and Again.count == 5 and OnceMore.share == 0.9

@@ -72,7 +72,7 @@ def test_a_program_that_fails_says_why_and_leaves_the_file_as_it_was(read, tmp_p
 def test_without_the_program_it_is_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert not has_ffmpeg()
-    with pytest.raises(OSError, match="the program ffmpeg, which writes .mp4, isn't found"):
+    with pytest.raises(OSError, match=r"the program ffmpeg, which writes .mp4, isn't found"):
         save_mp4(tmp_path / "a.mp4", FRAMES)
     with pytest.raises(ValueError, match="at least one frame, got none"):
         save_mp4(tmp_path / "a.mp4", [])

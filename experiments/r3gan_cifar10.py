@@ -1,0 +1,36 @@
+"""R3GAN in colour: CIFAR-10, or any set or folder of 8, 16, 32, ... pixels. Huang et al. 2024,
+https://arxiv.org/abs/2501.05441
+
+What it should reach: NOT MEASURED YET.
+
+    python -m experiments.r3gan_cifar10
+    python -m experiments.r3gan_cifar10 --dataset folder:PICTURES --image-size 64 --fit crop
+
+Networks, loss and schedules of `experiments.r3gan_mnist`, images mirrored at random. --preset paper is the paper's
+network and recipe for CIFAR-10 with labels, without its augmentation (four days on eight GPUs); nobody has run it.
+"""
+
+import dataclasses
+from typing import ClassVar
+
+from experiments import r3gan_mnist
+from jaxgan.training import GAN, DataSpec, main
+
+
+@dataclasses.dataclass(frozen=True)
+class Options(r3gan_mnist.Options):
+    dataset: str = "cifar10"
+    flip: bool = True
+
+    PRESETS: ClassVar = {
+        "paper": {**r3gan_mnist.PAPER, "conditional": True},
+        "smoke": {**r3gan_mnist.Options.PRESETS["smoke"], "channels": 3},
+    }
+
+
+def build(options: Options, data: DataSpec) -> GAN:
+    return r3gan_mnist.build(options, data)
+
+
+if __name__ == "__main__":
+    main(Options, build)

@@ -1,0 +1,34 @@
+"""R3GAN on stacked MNIST, 1,000 modes of three digits each. Huang et al. 2024, https://arxiv.org/abs/2501.05441
+
+What it should reach: NOT MEASURED YET.
+
+    python -m experiments.r3gan_stacked_mnist
+    python -m scripts.evaluate RUN
+
+Networks, loss and schedules of `experiments.r3gan_mnist`, without labels. In the paper all 1,000 modes are found; where
+only real images are penalised (--r2 0) it reports that training fails.
+"""
+
+import dataclasses
+from typing import ClassVar
+
+from experiments import r3gan_mnist
+from jaxgan.training import GAN, DataSpec, main
+
+
+@dataclasses.dataclass(frozen=True)
+class Options(r3gan_mnist.Options):
+    dataset: str = "stacked_mnist"
+
+    PRESETS: ClassVar = {
+        "paper": r3gan_mnist.PAPER,
+        "smoke": {**r3gan_mnist.Options.PRESETS["smoke"], "channels": 3},
+    }
+
+
+def build(options: Options, data: DataSpec) -> GAN:
+    return r3gan_mnist.build(options, data)
+
+
+if __name__ == "__main__":
+    main(Options, build)
