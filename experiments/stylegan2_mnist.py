@@ -1,11 +1,10 @@
 """StyleGAN2 on MNIST. Karras et al. 2020, https://arxiv.org/abs/1912.04958
 
-What it should reach: at first all digits are alike, for about 50,000 images; then they become as varied as real ones, and
-most are well written.
+What it should reach: at first all digits are alike, for 50,000 to 100,000 images; then they grow more and more varied.
 
     python -m experiments.stylegan2_mnist
 
-takes fifteen minutes on two CPU cores, for 384,000 images.
+takes about fifteen minutes on two CPU cores, for 384,000 images.
 
 Mapping network, modulated convolutions with demodulation, noise for every pixel, output skips, a residual discriminator
 with the minibatch's standard deviation, filtered resampling and an equalised rate are the paper's; so are the

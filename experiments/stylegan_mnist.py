@@ -48,7 +48,7 @@ Images = dict[str, jax.Array]
 class Options(CommonOptions):
     image_size: Size | None = 32
     fit: FitOrTiles = "pad"
-    steps: int = 5000
+    steps: int = 3000
     batch_size: int = 32
     optimizer: OptimizerName = "adam"
     learning_rate: float = 2e-3

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from experiments import dcgan_mnist, gan_mnist, wgan_gp_mnist
+from experiments import dcgan_mnist, gan_mnist, r3gan_mnist, wgan_gp_mnist
 from jaxgan import d_loss, g_loss, latents
 from jaxgan.losses import non_saturating
 from jaxgan.networks.resnet import Discriminator, Generator
@@ -65,6 +65,26 @@ def resnet(size: int, channels: int, width: int, latent: int) -> tuple[Network, 
     return Network(project + up + image, project), Network(down + 2 * block * 8**2 + width, first)
 
 
+def r3gan(options: r3gan_mnist.Options, size: int, channels: int) -> tuple[Network, Network]:
+    """1×1 convolutions between stages at the smaller side; two 1×1 and a 3×3 in groups in a block."""
+    widths, n = options.widths, len(options.widths)
+    blocks = options.blocks if len(options.blocks) == n else options.blocks * n
+    sides, patch = [4 << i for i in range(n)], size // (2 << n)
+    macs = 0
+    for side, width, count in zip(sides, widths, blocks, strict=True):
+        inner = options.expansion * width
+        macs += side**2 * count * (2 * width * inner + 9 * inner * min(options.group, inner))
+    macs += sum(side**2 * a * b for side, a, b in zip(sides[:-1], widths[:-1], widths[1:], strict=True))
+    image, modulation = sides[-1] ** 2 * widths[-1] * channels * patch**2, options.latent_size * widths[0]
+    return Network(macs + image + modulation, modulation), Network(macs + image + widths[0], image)
+
+
+def penalised(g: Network, d: Network) -> int:
+    """FLOP of an image of a joint iteration in pairs with R1 and R2: as `joint`, and D once more forwards for real
+    images; each penalty goes back to the image, and through these products again, to the weights and along."""
+    return joint(g, d) + 2 * (d.macs + 2 * 3 * d.macs)
+
+
 def joint(g: Network, d: Network) -> int:
     """FLOP of an image where both players share a generator pass. Each layer is gone through forwards, back to its
     weights and back to its input, the last not where that is data. D: so for real and for fake images, then forwards
@@ -107,6 +127,12 @@ def _dcgan(size: int, channels: int, batch: int) -> Line:
     return _line(title, dcgan_mnist, "dcgan_mnist", options, size, channels, flop)
 
 
+def _r3gan(title: str, size: int, channels: int, **options: Any) -> Line:
+    chosen = r3gan_mnist.Options(**options)
+    flop = penalised(*r3gan(chosen, size, channels))
+    return _line(title, r3gan_mnist, "r3gan_mnist", chosen, size, channels, flop)
+
+
 def _lines() -> dict[str, Line]:
     mlp, gp = gan_mnist.Options(), wgan_gp_mnist.Options(features=64)
     res = dcgan_mnist.Options(features=128)
@@ -119,6 +145,14 @@ def _lines() -> dict[str, Line]:
         "dcgan32": _dcgan(32, 1, 64),
         "dcgan64": _dcgan(64, 3, 128),
         "wgan_gp32": _line("WGAN-GP 32×32×3, 5 critic steps", wgan_gp_mnist, "wgan_gp_mnist", gp, 32, 3, gp_flop),
+        "r3gan32": _r3gan("R3GAN 32×32×1, 8×8 pixels a patch, batch 16", 32, 1),
+        "r3gan_groups32": _r3gan(
+            *("R3GAN 32×32×3, in groups, batch 16", 32, 3),
+            widths=(128, 64, 32, 16),
+            blocks=(1,),
+            expansion=2,
+            group=16,
+        ),
         "residual32": _line("residual 32×32×3, batch 64", dcgan_mnist, "residual", res, 32, 3, res_flop),
     }
 

@@ -19,16 +19,18 @@ __all__ = ["RECIPES", "Recipe", "Setting", "iteration", "samples"]
 
 
 class Recipe(NamedTuple):
-    """latent: the shape of one. d_loss: `(discriminator, real, fake) -> what it pays`; g_loss of fake logits. twice:
-    whether d_loss differentiates the discriminator by itself, which a compiled one can't follow."""
+    """latent: the shape of one. d_loss: `(discriminator, real, fake) -> what it pays`; g_loss of fake logits, or, in
+    `pairs`, of fake and real ones. twice: whether d_loss differentiates the discriminator by itself, which a compiled
+    one can't follow."""
 
     generator: nn.Module
     discriminator: nn.Module
     latent: tuple[int, ...]
     d_loss: Callable[..., torch.Tensor]
-    g_loss: Callable[[torch.Tensor], torch.Tensor]
+    g_loss: Callable[..., torch.Tensor]
     critic_steps: int = 1
     twice: bool = False
+    pairs: bool = False
 
 
 class Setting(NamedTuple):
@@ -136,6 +138,62 @@ def residual(options: Any, size: int, channels: int) -> tuple[nn.Module, nn.Modu
     return generator, discriminator
 
 
+class Scale(nn.Module):
+    """A channel's learned image times a linear function of the latent."""
+
+    def __init__(self, latent: int, width: int) -> None:
+        super().__init__()
+        self.linear, self.basis = nn.Linear(latent, width, bias=False), nn.Parameter(torch.randn(width, 4, 4))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.linear(x)[:, :, None, None] * self.basis
+
+
+class Bottleneck(nn.Module):
+    """A residual block of `networks.r3gan`."""
+
+    def __init__(self, width: int, inner: int, groups: int) -> None:
+        super().__init__()
+        self.main = nn.Sequential(
+            *(nn.Conv2d(width, inner, 1), nn.LeakyReLU(0.2), nn.Conv2d(inner, inner, 3, 1, 1, groups=groups)),
+            *(nn.LeakyReLU(0.2), nn.Conv2d(inner, width, 1, bias=False)),
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.main(x)
+
+
+def r3gan(options: Any, size: int, channels: int) -> tuple[nn.Module, nn.Module]:
+    """Networks of `networks.r3gan`, with PyTorch's own bilinear interpolation; weights are as PyTorch draws them."""
+    widths, group, n = options.widths, options.group, len(options.widths)
+    blocks = options.blocks if len(options.blocks) == n else options.blocks * n
+    patch = size // (2 << n)
+
+    def stage(i: int) -> list[nn.Module]:
+        inner = options.expansion * widths[i]
+        return [Bottleneck(widths[i], inner, inner // min(group, inner)) for _ in range(blocks[i])]
+
+    def between(i: int) -> list[nn.Module]:
+        return [nn.Conv2d(widths[i - 1], widths[i], 1, bias=False), nn.Upsample(scale_factor=2, mode="bilinear")]
+
+    def back(i: int) -> list[nn.Module]:
+        return [nn.AvgPool2d(2), nn.Conv2d(widths[i], widths[i - 1], 1, bias=False)]
+
+    generator = nn.Sequential(
+        *(Scale(options.latent_size, widths[0]), *stage(0)),
+        *(layer for i in range(1, n) for layer in (*between(i), *stage(i))),
+        *(nn.Conv2d(widths[-1], channels * patch**2, 1, bias=False), nn.PixelShuffle(patch)),
+        *([nn.Tanh()] if options.tanh else []),
+    )
+    discriminator = nn.Sequential(
+        *(nn.PixelUnshuffle(patch), nn.Conv2d(channels * patch**2, widths[-1], 1, bias=False)),
+        *(layer for i in range(n - 1, 0, -1) for layer in (*stage(i), *back(i))),
+        *(*stage(0), nn.Conv2d(widths[0], widths[0], 4, groups=widths[0], bias=False)),
+        *(nn.Flatten(), nn.Linear(widths[0], 1, bias=False), nn.Flatten(0)),
+    )
+    return generator, discriminator
+
+
 def cross_entropy(judge: nn.Module, real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
     return (softplus(-judge(real)) + softplus(judge(fake))).mean()
 
@@ -155,6 +213,19 @@ def wasserstein_gp(weight: float) -> Callable[..., torch.Tensor]:
     return loss
 
 
+def relativistic(gamma: float) -> Callable[..., torch.Tensor]:
+    """Pairs, with R1 and R2 on the passes that are there already."""
+
+    def loss(judge: nn.Module, real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
+        images = [x.detach().requires_grad_() for x in (real, fake)]
+        logits = [judge(x) for x in images]
+        slopes = [torch.autograd.grad(y.sum(), x, create_graph=True)[0] for x, y in zip(images, logits, strict=True)]
+        penalty = sum((slope.flatten(1) ** 2).sum(1).mean() for slope in slopes)
+        return softplus(logits[1] - logits[0]).mean() + gamma / 2 * penalty
+
+    return loss
+
+
 RECIPES: dict[str, Callable[[Any, int, int], Recipe]] = {
     "gan_mnist": lambda o, size, channels: Recipe(
         *dense(o, size), (o.latent_size,), cross_entropy, lambda fake: softplus(-fake).mean()
@@ -168,6 +239,14 @@ RECIPES: dict[str, Callable[[Any, int, int], Recipe]] = {
     "wgan_gp_mnist": lambda o, size, channels: Recipe(
         *dcgan(o, size, channels, batch_norm=False),
         *((o.latent_size, 1, 1), wasserstein_gp(o.penalty), lambda fake: -fake.mean(), o.critic_steps, True),
+    ),
+    "r3gan_mnist": lambda o, size, channels: Recipe(
+        *r3gan(o, size, channels),
+        (o.latent_size,),
+        relativistic(o.r1),
+        lambda fake, real: softplus(real - fake).mean(),
+        twice=True,
+        pairs=True,
     ),
     "residual": lambda o, size, channels: Recipe(
         *residual(o, size, channels), (o.latent_size,), cross_entropy, lambda fake: softplus(-fake).mean()
@@ -216,7 +295,10 @@ def iteration(recipe: Recipe, options: Any, images: torch.Tensor, setting: Setti
             d_adam.step()
         discriminator.requires_grad_(False)  # whose gradients nobody would use
         with precision():
-            loss = recipe.g_loss(discriminator(fake if steps == 1 else drawn()))
+            logits = discriminator(fake if steps == 1 else drawn())
+            with torch.no_grad():
+                others = [discriminator(real.to(memory_format=layout))] if recipe.pairs else []
+            loss = recipe.g_loss(logits, *others)
         g_adam.zero_grad()
         loss.backward()
         g_adam.step()

@@ -198,6 +198,8 @@ def test_every_experiment_keeps_the_bounds_of_the_common_options(name):
         ("cyclegan", "identity", float("inf"), "at least 0 and finite"),
         ("cyclegan", "blocks", -1, "at least 0"),
         ("cyclegan", "pool", 0, "at least 1"),
+        ("stylegan_mnist", "growth_images", -1, "at least 0"),
+        ("stylegan_mnist", "mixing", 1.5, "from 0 to 1"),
         ("stylegan2_mnist", "features", 0, "at least 1"),
         ("stylegan2_mnist", "mapping_layers", 0, "at least 1"),
         ("stylegan2_mnist", "r1", -1.0, "at least 0 and finite"),

@@ -12,6 +12,8 @@ from jaxgan.training import DataSpec, UsageError, train
 from jaxgan.training import open as open_run
 from jaxgan.training.options.options import of_preset
 
+pytestmark = pytest.mark.usefixtures("as_users_have_it")  # Optax raises an injected decay to an integer's power
+
 TINY = {"widths": (4,), "blocks": (1,), "latent_size": 4, "batch_size": 4, "seed": 3}
 
 

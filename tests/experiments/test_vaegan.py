@@ -51,6 +51,7 @@ def test_the_surprise_is_scipys(deviation):
     np.testing.assert_allclose(surprise(jnp.asarray(x), jnp.asarray(mean), deviation), expected, rtol=2e-5)
 
 
+@pytest.mark.slow
 def test_the_vaes_loss_is_the_negative_elbo():
     """Of the networks' outputs in training, with the draw that the update makes, in float64."""
     chosen, data = options("vae"), batch()
@@ -77,6 +78,7 @@ def test_the_vaes_loss_is_the_negative_elbo():
     np.testing.assert_allclose(metrics["loss/prior"], prior, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_likelihood_of_a_vaegan_is_that_of_the_discriminators_features():
     chosen, data = options("vaegan"), batch()
     state = build(chosen, SPEC).init(jax.random.key(0))
@@ -93,7 +95,8 @@ def test_the_likelihood_of_a_vaegan_is_that_of_the_discriminators_features():
     np.testing.assert_allclose(metrics["loss/likelihood"], expected["loss/y"], rtol=1e-5)
 
 
-@pytest.mark.parametrize("game", [pytest.param("vae", marks=pytest.mark.slow), "vaegan"])
+@pytest.mark.slow
+@pytest.mark.parametrize("game", ["vae", "vaegan"])
 def test_who_learns_from_what(game):
     """The likelihood's weight, γ, changes the decoder's update alone; all players of a game learn."""
     chosen, data = options(game, optimizer="sgd"), batch()
@@ -110,6 +113,7 @@ def test_who_learns_from_what(game):
     assert differs(other.players["decoder"].params, after.players["decoder"].params)
 
 
+@pytest.mark.slow
 def test_reconstructions_are_drawn_shown_and_scored(tmp_path, capsys):
     """Each of its own held-out example; what is drawn of the prior doesn't depend on them."""
     train(build, options("vaegan", devices=1, workdir=str(tmp_path / "run")))

@@ -69,14 +69,14 @@ def test_weights_are_normalised_after_each_update():
     x = np.random.default_rng(1).standard_normal((16, 6)).astype(np.float32)
     player = init_player(jax.random.key(0), magnitude(Dense)(3), optax.identity(), x)
     player = player.replace(params={**player.params, "other": jnp.full(2, 7.0)})
-    objective = lambda nets, batch, draw, state: {"loss": jnp.sum(nets["net"](batch), 1)}  # noqa: E731
+    objective = lambda nets, batch, draw, state: {"sum": jnp.sum(nets["net"](batch), 1)}  # noqa: E731
     hyper = {"net/learning_rate": 0.5, "ema_half_life": 0.0}
     state = GANState.of(jax.random.key(1), {"net": player}, hyper=hyper)
     after, _ = update("net", objective, project={"net": normalised})(state, jnp.asarray(x))
-    kernel = np.asarray(after.net.params["kernel"], np.float64)
+    kernel = np.asarray(after.players["net"].params["kernel"], np.float64)
     assert np.any(np.abs(kernel - np.asarray(player.params["kernel"])) > 0.01)
     np.testing.assert_allclose(np.sqrt(np.mean(kernel**2, axis=0)), 1, atol=2e-4)
-    np.testing.assert_array_equal(after.net.params["other"], [7, 7])
+    np.testing.assert_array_equal(after.players["net"].params["other"], [7, 7])
 
 
 @pytest.mark.slow

@@ -22,13 +22,17 @@ def gan_of(line):
     return line.build(line.options, line.data)
 
 
-@pytest.mark.parametrize("name", LINES)
+# Groups are computed several at once on a CPU, which multiplies zeros between them.
+@pytest.mark.parametrize("name", [name for name in LINES if name != "r3gan_groups32"])
 def test_flop_by_hand_are_xlas_but_for_elementwise_work(name, monkeypatch):
     """With patches, which multiply what there is to multiply."""
     monkeypatch.setattr(products, "_form", lambda dtype, channels, features, geometry: products.Patches(**geometry))
     line = LINES[name]
     gan = gan_of(line)
-    counted = lowered(gan, line.data).cost_analysis()["flops"]
+    iteration = lowered(gan, line.data)
+    if name.startswith("r3gan"):  # whose penalties' forward passes XLA makes no second time, as it finds
+        iteration = iteration.compile({"xla_backend_optimization_level": 0})
+    counted = iteration.cost_analysis()["flops"]
     by_hand = line.flop * line.images
     if name == "wgan_gp32":  # of whose five critic steps, a loop's body, XLA counts one
         options = line.options
@@ -39,6 +43,7 @@ def test_flop_by_hand_are_xlas_but_for_elementwise_work(name, monkeypatch):
 
 # GFLOP of an iteration on the CPU as XLA counts them, a loop's body once; and MB beside state and batch.
 WORK = {"mlp": 1.924, "dcgan32": 14.00, "dcgan64": 169.6, "wgan_gp32": 21.28, "residual32": 200.4}
+WORK |= {"r3gan32": 2.174, "r3gan_groups32": 8.623}
 MEMORY = {"mlp": 1.54, "dcgan32": 57.3}
 
 

@@ -52,6 +52,7 @@ def test_a_run_is_scored_against_its_own_images(tmp_path, capsys):
         compare.run(compare.Options((run,)))
 
 
+@pytest.mark.slow
 def test_averages_are_scored_side_by_side(tmp_path, capsys):
     """A row each, below each other, with the floor that all share."""
     run = a_run(tmp_path / "run", "--power-ema", "0.05", "0.10")

@@ -85,6 +85,7 @@ def test_weights_are_named(runs):
         run.draw(2, weights="EMA")
 
 
+@pytest.mark.slow
 def test_a_run_may_have_several_averages(tmp_path, capsys):
     """Of which one is chosen afterwards, of two GANs too; what else the run learns is what it would be without them."""
     common = {"steps": 4, "checkpoint_every": 2, "width": 8, "batch_size": 16, "devices": 1, "seeds": 2}
