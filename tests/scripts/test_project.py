@@ -91,7 +91,7 @@ def test_a_style_for_each_layer_finds_what_one_for_all_cannot(runs):
     run = open_run(runs("style"))
     images = run.synthesize(drawn_codes(run, 3, layers=3))
     far = {
-        space: rmse(run.synthesize(run.project(images, space=space, steps=400).codes), images) for space in ("w", "w+")
+        space: rmse(run.synthesize(run.project(images, space=space, steps=250).codes), images) for space in ("w", "w+")
     }
     assert far["w+"].max() < 4 and (far["w+"] < far["w"] / 2).all(), far
 
@@ -100,7 +100,7 @@ def test_a_style_for_each_layer_finds_what_one_for_all_cannot(runs):
 def test_a_latent_is_found_within_the_lengths_that_latents_have(runs):
     run = open_run(runs("plain"))
     images = run.sample(4, seed=5)
-    found = run.project(images, steps=400, starts=4)
+    found = run.project(images, steps=200, starts=4)
     assert found.about["space"] == "z" and found.codes.shape == (4, 1, 6)
     assert rmse(run.synthesize(found.codes), images).max() < 4
     length = np.linalg.norm(found.codes, axis=-1)
@@ -123,7 +123,7 @@ def test_classes(runs, tmp_path):
     for kind in ("classes", "plain classes"):
         run = open_run(runs(kind))
         images = run.sample(2, seed=7, label=2)
-        found = run.project(images, 2, steps=400, starts=3)
+        found = run.project(images, 2, steps=150, starts=2)
         assert found.labels.tolist() == [2, 2]
         assert rmse(run.synthesize(found.codes, label=2), images).max() < 6, kind
     assert rmse(run.synthesize(found.codes, label=[1, 0]), images).min() > 10
@@ -160,6 +160,15 @@ def test_the_loss_and_its_gradient(runs):
         way = np.random.default_rng(seed).normal(size=code.shape).astype(np.float32)
         difference = (float(loss(code + 2e-3 * way)) - float(loss(code - 2e-3 * way))) / 4e-3
         np.testing.assert_allclose(float(jnp.sum(slope * way)), difference, rtol=0.03, atol=3e-3)
+
+
+def test_a_step_is_compiled_once(runs):
+    """Where its state comes from, a start, a step or a file, is no reason to compile it again."""
+    run = open_run(runs("style"))
+    of = projector(run, run.sample(1))
+    state = of.advance(of.start(), 2)
+    of.advance(jax.tree.map(lambda x: jnp.asarray(np.asarray(x)), state), 1)
+    assert of._step._cache_size() == 1
 
 
 def test_the_spread_of_codes_is_that_of_the_mapping(runs):
