@@ -79,7 +79,7 @@ def test_the_generators_average_begins_with_its_stage():
 
 @pytest.mark.slow
 def test_the_losses_of_the_first_stage():
-    """In the third step, a quarter up the ramp; the reconstruction learns from a discriminator that has just learned."""
+    """In the third step, a quarter up the ramp; the reconstruction learns from a discriminator that just has."""
     _, states, metrics = trained()
     before, judge, found = states[2], states[3].discriminator, metrics[2]
     coder, target = before.players["autoencoder"], np.asarray(IMAGES["image"], np.float64)
