@@ -78,7 +78,7 @@ class Options(MemberOptions):
     starts: int = bounded(1, at_least=1, at_most=1000)
     """Points from which each picture is approached; the best is kept. The first is the mean style, the others, and all
     in z, are drawn."""
-    label: tuple[int, ...] = ()
+    label: tuple[int, ...] = bounded((), at_least=0)
     """Of a conditional GAN, the class of all pictures, or one for each."""
     fit: Fit | None = None
     """How pictures of other sizes are brought to the run's: pad puts smaller ones on black, crop cuts and resizes,
@@ -89,12 +89,12 @@ class Options(MemberOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(self, "test", (self.test is None) != (not self.inputs), "given, or pictures, and not both")
         name = self.perceptual_network
         known = name in (None, *NETWORKS) or (f"{str(name).partition(':')[0]}:FILE" in NETWORKS and ":" in str(name))
         require(self, "perceptual_network", known, f"one of {', '.join(NETWORKS)}", perhaps(str(name), NETWORKS))
         require(self, "out", self.out.suffix.lower() not in (".npz", ".png"), "a folder, in which files are made")
         check_folder(self.out)
+        require(self, "test", (self.test is None) != (not self.inputs), "given, or pictures, and not both")
 
 
 def examples(run: OpenRun, options: Options) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...]]:

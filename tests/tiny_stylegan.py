@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxgan import GANState, data, init_player
+from jaxgan import GANState, init_player
 from jaxgan.samplers import labelled_latents, latents
 from jaxgan.training import GAN, Latents, latents_with, sample_through, sample_with, train
 from jaxgan.training import Options as CommonOptions
@@ -114,9 +114,8 @@ def build(options, spec):
 def run_of(directory, **changes):
     """Trains such a run, whose weights stay as they begin, for a step, and returns its directory."""
     options = {"steps": 1, "checkpoint_every": 1, "batch_size": 2, "devices": 1} | changes
-    channels = options.get("channels", 1)
-    images = np.random.default_rng(0).integers(0, 256, (12, SIDE, SIDE, channels), np.uint8)
-    labels = np.arange(12) % CLASSES
-    source = data.from_arrays("noise", images, labels)
-    train(build, Options(workdir=str(directory), **options), data=source)
+    images = np.random.default_rng(0).integers(0, 256, (12, SIDE, SIDE, options.get("channels", 1)), np.uint8)
+    file = directory.with_name(f"{directory.name} data.npz")
+    np.savez(file, images=images, labels=np.arange(12) % CLASSES)
+    train(build, Options(dataset=f"npz:{file}", workdir=str(directory), **options))
     return directory

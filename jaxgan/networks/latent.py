@@ -39,8 +39,8 @@ class _Residual(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         y, width = x, x.shape[-1]
         for name, init in (("a", _he), ("b", _zeros)):
-            how = {"kernel_init": init, "dtype": self.dtype, "name": name}
-            y = build(self.conv, width, 3, 1, 1, **how)(nn.leaky_relu(y, 0.2))
+            conv = build(self.conv, width, 3, 1, 1, kernel_init=init, dtype=self.dtype, name=name)
+            y = conv(nn.leaky_relu(y, 0.2))
         out: jax.Array = x + y
         return out
 

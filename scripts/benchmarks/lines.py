@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from experiments import dcgan_mnist, gan_mnist, r3gan_mnist, wgan_gp_mnist
+from experiments import dcgan_mnist, gan_mnist, r3gan_mnist, stylegan2_mnist, wgan_gp_mnist
 from jaxgan import d_loss, g_loss, latents
 from jaxgan.losses import non_saturating
 from jaxgan.networks.resnet import Discriminator, Generator
@@ -85,6 +85,29 @@ def penalised(g: Network, d: Network) -> int:
     return joint(g, d) + 2 * (d.macs + 2 * 3 * d.macs)
 
 
+def stylegan2(size: int, channels: int, options: stylegan2_mnist.Options) -> tuple[Network, Network]:
+    """Convolutions and dense layers; a convolution that doubles or halves at the smaller side. Filters, noise and
+    demodulation aren't counted."""
+    sides = [4 << i for i in range(size.bit_length() - 2)]
+    width = {side: min(options.max_features, options.features * size // side) for side in sides}
+    style, first = options.latent_size, size**2 * channels * width[size]
+    g = options.mapping_layers * style**2
+    d = first + 16 * 9 * (width[4] + 1) * width[4] + 16 * width[4] ** 2 + width[4]
+    for side in sides:
+        g += (9 * width[side] ** 2 + width[side] * channels) * side**2 + 2 * style * width[side]
+    for small, large in itertools.pairwise(sides):
+        g += 9 * width[small] * width[large] * small**2 + style * width[small]
+        d += 9 * width[large] ** 2 * large**2 + 10 * width[small] * width[large] * small**2
+    return Network(g, style**2), Network(d, first)
+
+
+def lazy(g: Network, d: Network, options: stylegan2_mnist.Options) -> int:
+    """FLOP of an image of StyleGAN2: `joint`, and the shares of the penalties. R1 is as in `critic`. The path length of
+    half the images goes through G forwards and back to the styles, and back through both, to weights and inputs."""
+    penalties = 4 * d.macs / options.r1_every + 6 * g.macs / 2 / options.path_length_every
+    return joint(g, d) + round(2 * penalties)
+
+
 def joint(g: Network, d: Network) -> int:
     """FLOP of an image where both players share a generator pass. Each layer is gone through forwards, back to its
     weights and back to its input, the last not where that is data. D: so for real and for fake images, then forwards
@@ -133,6 +156,13 @@ def _r3gan(title: str, size: int, channels: int, **options: Any) -> Line:
     return _line(title, r3gan_mnist, "r3gan_mnist", chosen, size, channels, flop)
 
 
+def _stylegan2(size: int, channels: int) -> Line:
+    options = stylegan2_mnist.Options(path_length=2.0, mixing=0.9)
+    flop = lazy(*stylegan2(size, channels, options), options)
+    title = f"StyleGAN2 {size}×{size}×{channels}, batch {options.batch_size}"
+    return _line(title, stylegan2_mnist, "stylegan2", options, size, channels, flop)
+
+
 def _lines() -> dict[str, Line]:
     mlp, gp = gan_mnist.Options(), wgan_gp_mnist.Options(features=64)
     res = dcgan_mnist.Options(features=128)
@@ -154,6 +184,8 @@ def _lines() -> dict[str, Line]:
             group=16,
         ),
         "residual32": _line("residual 32×32×3, batch 64", dcgan_mnist, "residual", res, 32, 3, res_flop),
+        "stylegan2_32": _stylegan2(32, 1),
+        "stylegan2_64": _stylegan2(64, 3),
     }
 
 

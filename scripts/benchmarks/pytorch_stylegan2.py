@@ -4,14 +4,19 @@ For `scripts.benchmarks.steps`, which times it, and `scripts.golden.stylegan2`, 
 held to. Parameters have the names and places of `networks.stylegan2`. Images are `[B, C, H, W]`.
 """
 
+import contextlib
+import copy
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-__all__ = ["Discriminator", "Generator"]
+from scripts.benchmarks.pytorch_recipes import Setting
+
+__all__ = ["Discriminator", "Generator", "iteration"]
 
 FIR = (1.0, 3.0, 3.0, 1.0)
 
@@ -264,3 +269,101 @@ class Discriminator(nn.Module):
         if not self.classes:
             return x[:, 0]
         return (x * self.map(None, label)).sum(1) / math.sqrt(self.style)
+
+
+def r1(judge: nn.Module, real: torch.Tensor) -> torch.Tensor:
+    """The mean squared gradient of D at real images."""
+    real = real.detach().requires_grad_()
+    (slope,) = torch.autograd.grad(judge(real).sum(), real, create_graph=True)
+    return slope.square().sum((1, 2, 3)).mean()
+
+
+def mixed(w: torch.Tensor, other: torch.Tensor, count: int, share: float) -> torch.Tensor:
+    """w `[B, K, D]`, which in so large a share of the images is another one from a random layer on."""
+    cut = torch.randint(1, count, (len(w), 1), device=w.device)
+    cut = torch.where(torch.rand(len(w), 1, device=w.device) < share, cut, count)
+    first = torch.arange(count, device=w.device)[None] < cut
+    return torch.where(first[:, :, None], w[:, None], other[:, None])
+
+
+class Training:
+    """Trains by one update of each player in every `step`, see `iteration`."""
+
+    def __init__(self, options: Any, images: torch.Tensor, setting: Setting) -> None:
+        self.options, self.images, self.setting, self.device = options, images, setting, images.device
+        self.layout = torch.channels_last if setting.channels_last else torch.contiguous_format
+        size, channels = images.shape[2], images.shape[1]
+        widths: dict[str, Any] = {"features": options.features, "most": options.max_features}
+        styles = {"latent": options.latent_size, "style": options.latent_size, "mapping": options.mapping_layers}
+        self.g: Any = Generator(size, channels, **widths, **styles).to(self.device, memory_format=self.layout)
+        self.d: Any = Discriminator(size, channels, **widths).to(self.device, memory_format=self.layout)
+        self.averaged = copy.deepcopy(self.g).requires_grad_(False)
+        rates = {"lr": options.learning_rate, "betas": (options.beta1, options.beta2), "fused": setting.fused or None}
+        self.g_adam, self.d_adam = (torch.optim.Adam(net.parameters(), **rates) for net in (self.g, self.d))
+        self.synthesize, self.judge = self.g.synthesize, self.d
+        if setting.compiled:
+            how: dict[str, Any] = {"mode": "reduce-overhead"} if setting.graphs else {}
+            self.synthesize, self.judge = (
+                torch.compile(net, dynamic=False, **how) for net in (self.synthesize, self.judge)
+            )
+        self.length, self.order, self.count = torch.zeros((), device=self.device), torch.empty(0), 0
+
+    def precision(self) -> contextlib.AbstractContextManager[Any]:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.setting.autocast)
+
+    def real(self) -> torch.Tensor:
+        size, batches = self.options.batch_size, len(self.images) // self.options.batch_size
+        if self.count % batches == 0:
+            self.order = torch.randperm(len(self.images)).to(self.device)
+        chosen = self.images[self.order[self.count % batches * size :][:size]]
+        return (chosen.float() / 127.5 - 1).to(memory_format=self.layout)
+
+    def styles(self) -> torch.Tensor:
+        options = self.options
+        shape = options.batch_size, options.latent_size
+        w = self.g.mapping(torch.randn(*shape, device=self.device))
+        other = self.g.map(torch.randn(*shape, device=self.device)) if options.mixing else w
+        return mixed(w, other, self.g.count, options.mixing)
+
+    def path_length(self, w: torch.Tensor) -> torch.Tensor:
+        drawn = self.g.synthesize(w)
+        noise = torch.randn_like(drawn) / math.sqrt(drawn.shape[2] * drawn.shape[3])
+        (slope,) = torch.autograd.grad((drawn * noise).sum(), w, create_graph=True)
+        length = slope.square().sum(2).mean(1).sqrt()
+        self.length = self.length.lerp(length.detach().mean(), 0.01)
+        return (length - self.length).square().mean()
+
+    def step(self) -> None:
+        options = self.options
+        if self.setting.graphs:
+            torch.compiler.cudagraph_mark_step_begin()
+        real = self.real()
+        with self.precision():
+            w = self.styles()
+            fake = self.synthesize(w)
+            loss = (F.softplus(-self.judge(real)) + F.softplus(self.judge(fake.detach()))).mean()
+            if options.r1 and self.count % options.r1_every == 0:
+                loss = loss + options.r1 / 2 * options.r1_every * r1(self.d, real)
+        self.d_adam.zero_grad()
+        loss.backward()
+        self.d_adam.step()
+        self.d.requires_grad_(False)  # whose gradients nobody would use
+        with self.precision():
+            loss = F.softplus(-self.judge(fake)).mean()
+            if options.path_length and self.count % options.path_length_every == 0:
+                loss = loss + options.path_length * options.path_length_every * self.path_length(w[::2])
+        self.g_adam.zero_grad()
+        loss.backward()
+        self.g_adam.step()
+        self.d.requires_grad_(True)
+        with torch.no_grad():
+            share = 1 - 0.5 ** (options.batch_size / options.ema_half_life)
+            torch._foreach_lerp_([*self.averaged.parameters()], [*self.g.parameters()], share)
+        self.count += 1
+
+
+def iteration(options: Any, images: torch.Tensor, setting: Setting) -> Callable[[], None]:
+    """Returns a function that trains by one update of each player on uint8 `images` `[N, C, H, W]`, as
+    `experiments.stylegan2_mnist` does with these options: one generator pass for both, R1 and path length in every so
+    many updates, averaged weights. What is differentiated twice isn't compiled, since it can't be."""
+    return Training(options, images, setting).step

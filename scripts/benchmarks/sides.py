@@ -130,7 +130,7 @@ def theirs(pipe: Connection, name: str, dtype: str, who: str) -> None:
     """PyTorch's iteration, in one of `settings()`."""
     import torch
 
-    from scripts.benchmarks import pytorch_recipes
+    from scripts.benchmarks import pytorch_recipes, pytorch_stylegan2
     from scripts.benchmarks.lines import LINES
 
     line, on_gpu = LINES[name], torch.cuda.is_available()
@@ -141,11 +141,15 @@ def theirs(pipe: Connection, name: str, dtype: str, who: str) -> None:
     before = resident.forget()
     size, channels = line.data.size, line.data.channels
     random = np.random.default_rng(0).integers(0, 256, (COUNT, channels, size, size), dtype=np.uint8)
-    recipe = pytorch_recipes.RECIPES[line.recipe](line.options, size, channels)
     setting = pytorch_recipes.Setting(
         *("eager" not in who, "channels_last" in who, dtype == "bfloat16"), fused=True, graphs="reduce-overhead" in who
     )
-    step = pytorch_recipes.iteration(recipe, line.options, torch.from_numpy(random).to(device), setting)
+    images = torch.from_numpy(random).to(device)
+    if line.recipe == "stylegan2":  # whose updates have lazy penalties
+        step = pytorch_stylegan2.iteration(line.options, images, setting)
+    else:
+        recipe = pytorch_recipes.RECIPES[line.recipe](line.options, size, channels)
+        step = pytorch_recipes.iteration(recipe, line.options, images, setting)
 
     def run(iterations: int) -> None:
         for _ in range(iterations):

@@ -41,7 +41,8 @@ from scripts.benchmarks.sides import ours, settings, theirs
 @dataclasses.dataclass(frozen=True)
 class Options(Bounded):
     lines: tuple[str, ...] = ()
-    """Which of mlp, dcgan32, dcgan64, wgan_gp32, r3gan32, r3gan_groups32, residual32; all unless told otherwise."""
+    """Which of mlp, dcgan32, dcgan64, wgan_gp32, r3gan32, r3gan_groups32, residual32, stylegan2_32, stylegan2_64; all
+    unless told otherwise."""
     rounds: int = bounded(10, at_least=1)
     """How often each is timed."""
     seconds: float = bounded(2.0, above=0, below=math.inf)

@@ -18,7 +18,7 @@ def losses(xp):
     """A decoder's last layer with a reconstruction loss and an adversarial one, in NumPy or in JAX."""
 
     def image(last):
-        return xp.asarray(HIDDEN) @ last["kernel"] + last["bias"]
+        return xp.asarray(HIDDEN) @ last["kernel"] + last["bias"].reshape(1, 2)
 
     return (
         lambda last: xp.mean((image(last) - TARGET) ** 2),

@@ -95,7 +95,7 @@ def test_channels_of_a_group():
 
 @pytest.mark.parametrize("widths, size, factor", [((4, 4, 4), (6, 8), 4), ((4, 4), (7, 7), 2)])
 def test_a_size_that_halvings_do_not_divide_is_refused(widths, size, factor):
-    expected = f"^{len(widths) - 1} halvings need images whose sides {factor} divides, got {size[0]}×{size[1]}$"
+    expected = f"^{len(widths) - 1} halvings need images whose sides {factor} divides, got {size[0]}×{size[1]}"
     with pytest.raises(ValueError, match=expected):
         jax.eval_shape(
             lambda: Autoencoder(1, widths=widths).init(jax.random.key(0), jnp.zeros((1, *size, 1)), train=False)
@@ -103,7 +103,7 @@ def test_a_size_that_halvings_do_not_divide_is_refused(widths, size, factor):
 
 
 def test_no_widths_are_refused():
-    with pytest.raises(ValueError, match=r"^an autoencoder needs a width at least, got none$"):
+    with pytest.raises(ValueError, match=r"^an autoencoder needs a width at least, got none"):
         jax.eval_shape(lambda: Autoencoder(1, widths=()).init(jax.random.key(0), jnp.zeros((1, 4, 4, 1)), train=False))
 
 

@@ -13,7 +13,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny_stylegan
-from conftest import assert_same
 from PIL import Image
 
 from jaxgan.data import DataError
@@ -33,7 +32,7 @@ def runs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs")
 
     def of(kind, **options):
-        directory = folder / f"{kind}{options or ''}"
+        directory = folder / "-".join([kind, *map(str, options.values())])
         if not directory.exists():
             if kind in ("style", *OWN_WEIGHTS) or options:
                 with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
@@ -81,7 +80,7 @@ def test_a_drawn_picture_is_projected_back_to_it(runs, tmp_path, capsys):
     said = capsys.readouterr().out
     assert said.count(" dB") == 4 and f"{tmp_path}/out/projection.npz: 3 pictures in w, ema weights of step 1" in said
     with Image.open(tmp_path / "out" / "pictures.png") as sheet:
-        assert sheet.size == (2 * (2 * 3 * 8 + 2) + 2, 2 * (2 * 8 + 2) + 2)
+        assert sheet.size == (2 * 3 * 8 + 4, 3 * (2 * 8 + 2) + 2), "doubled, below each other"
         shown = np.asarray(sheet)[2:18:2, 2:50:2].reshape(8, 3, 8)
     np.testing.assert_array_equal(shown[:, 0], images[0, ..., 0])
     np.testing.assert_array_equal(shown[:, 2], np.abs(shown[:, 0].astype(int) - shown[:, 1]))
@@ -92,7 +91,7 @@ def test_a_style_for_each_layer_finds_what_one_for_all_cannot(runs):
     run = open_run(runs("style"))
     images = run.synthesize(drawn_codes(run, 3, layers=3))
     far = {
-        space: rmse(run.synthesize(run.project(images, space=space, steps=400).codes), images) for space in ("w", "w+")
+        space: rmse(run.synthesize(run.project(images, space=space, steps=250).codes), images) for space in ("w", "w+")
     }
     assert far["w+"].max() < 4 and (far["w+"] < far["w"] / 2).all(), far
 
@@ -101,7 +100,7 @@ def test_a_style_for_each_layer_finds_what_one_for_all_cannot(runs):
 def test_a_latent_is_found_within_the_lengths_that_latents_have(runs):
     run = open_run(runs("plain"))
     images = run.sample(4, seed=5)
-    found = run.project(images, steps=400, starts=4)
+    found = run.project(images, steps=200, starts=4)
     assert found.about["space"] == "z" and found.codes.shape == (4, 1, 6)
     assert rmse(run.synthesize(found.codes), images).max() < 4
     length = np.linalg.norm(found.codes, axis=-1)
@@ -124,7 +123,7 @@ def test_classes(runs, tmp_path):
     for kind in ("classes", "plain classes"):
         run = open_run(runs(kind))
         images = run.sample(2, seed=7, label=2)
-        found = run.project(images, 2, steps=400, starts=3)
+        found = run.project(images, 2, steps=150, starts=2)
         assert found.labels.tolist() == [2, 2]
         assert rmse(run.synthesize(found.codes, label=2), images).max() < 6, kind
     assert rmse(run.synthesize(found.codes, label=[1, 0]), images).min() > 10
@@ -163,6 +162,15 @@ def test_the_loss_and_its_gradient(runs):
         np.testing.assert_allclose(float(jnp.sum(slope * way)), difference, rtol=0.03, atol=3e-3)
 
 
+def test_a_step_is_compiled_once(runs):
+    """Where its state comes from, a start, a step or a file, is no reason to compile it again."""
+    run = open_run(runs("style"))
+    of = projector(run, run.sample(1))
+    state = of.advance(of.start(), 2)
+    of.advance(jax.tree.map(lambda x: jnp.asarray(np.asarray(x)), state), 1)
+    assert of._step._cache_size() == 1
+
+
 def test_the_spread_of_codes_is_that_of_the_mapping(runs):
     run = open_run(runs("style"))
     of = projector(run, run.sample(1))
@@ -196,6 +204,14 @@ def contents(path):
         return {name: arrays[name] for name in arrays.files}
 
 
+def same(one, other):
+    """Two folders' projections, bit for bit."""
+    found, expected = contents(one), contents(other)
+    assert found.keys() == expected.keys()
+    for name in found:
+        np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
+
+
 def picture_of(runs, tmp_path, name="a.png"):
     run = open_run(runs("style"))
     return saved(tmp_path / name, run.synthesize(drawn_codes(run, 1))[0])
@@ -204,6 +220,7 @@ def picture_of(runs, tmp_path, name="a.png"):
 def test_what_was_stopped_goes_on_bit_for_bit(runs, tmp_path, monkeypatch, capsys):
     path, run = picture_of(runs, tmp_path), runs("style")
     monkeypatch.setattr(project, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr("jaxgan.training.run.projection.CHUNK", 2)
     whole = command(run, path, out=tmp_path / "whole", steps=12)
     advance = Projector.advance
 
@@ -224,7 +241,7 @@ def test_what_was_stopped_goes_on_bit_for_bit(runs, tmp_path, monkeypatch, capsy
     assert (half.losses >= whole.losses).all(), "of a part it is there already"
     command(run, path, out=tmp_path / "two", steps=12)
     assert "steps are done, going on" in capsys.readouterr().out
-    assert_same(contents(tmp_path / "two"), contents(tmp_path / "whole"))
+    same(tmp_path / "two", tmp_path / "whole")
     assert [name for name in contents(tmp_path / "two") if "state" in name] == [], "nothing is left to go on from"
     command(run, path, out=tmp_path / "two", steps=12)
     assert "all 12 steps are done" in capsys.readouterr().out
@@ -284,7 +301,7 @@ def test_after_a_kill_it_goes_on_bit_for_bit(runs, tmp_path):
         process.wait()
         before, kills = done(out), kills + 1
     assert kills and start(out).wait(600) == 0
-    assert_same(contents(out), contents(tmp_path / "whole"))
+    same(out, tmp_path / "whole")
 
 
 # --- mistakes ---------------------------------------------------------------------------------------------------------
@@ -310,7 +327,7 @@ def test_mistakes_are_a_line_each(runs, tmp_path):
         (members, [good], {}, r"has 2 GANs: name one of them \(--member\)"),
         (style, [good], {"perceptual_network": "vgg16:nowhere.pth"}, r"nowhere\.pth"),
         (style, [good], {"perceptual_network": "mnist"}, "--perceptual-network must be one of mnist-v1"),
-        (style, [good], {"steps": 0}, "--steps must be at least 1"),
+        (style, [good], {"steps": 0}, "--steps must be from 1 to 1000000, got 0"),
     ):
         with pytest.raises((UsageError, DataError), match=said) as error:
             command(run, *inputs, out=out, **options)

@@ -93,6 +93,8 @@ class Projector:
 
     def advance(self, projection: Projection, count: int) -> Projection:
         """Takes `count` steps more."""
+        # Where the state is, as what a step returns will be: otherwise the second step would compile once more.
+        projection = jax.device_put(projection, jax.tree.leaves(self.state)[0].sharding)
         groups = math.ceil(len(self.keys) / self.at_once)
         parts = []
         for chosen in np.array_split(np.arange(len(self.keys)), groups):

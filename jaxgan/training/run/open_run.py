@@ -191,10 +191,12 @@ class OpenRun:
         the code, the classes are those of `sample`, or `label`, one for all or one for each code. UsageError as there,
         and for codes of another shape."""
         codes = np.asarray(codes)
-        alone = label if label is None or isinstance(label, int) else None
-        weights = self._checked(len(codes) if codes.ndim else 0, weights, alone)
-        each = alone if alone == label else labels_of(self, label, len(codes))
-        label = each.tolist() if isinstance(each, np.ndarray) else each
+        count = len(codes) if codes.ndim else 0
+        if label is None or isinstance(label, int):
+            weights = self._checked(count, weights, label)
+        else:
+            weights = self._checked(count, weights, None)
+            label = labels_of(self, label, count)
         with refusals():
             inputs = self.latent_space.inputs(range(len(codes)), label=label)
             return self.latent_space.synthesize(codes, inputs, weights=weights)

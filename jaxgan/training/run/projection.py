@@ -98,8 +98,7 @@ def projector_of(
     labels = labels_of(run, label, len(images))
     with refusals():
         how: Any = {"space": space, "steps": steps, "starts": starts, "weights": weights}
-        given = None if labels is None else labels.tolist()
-        return Projector(of, images, given, network=network or NETWORKS[shape[-1]], **how)
+        return Projector(of, images, labels, network=network or NETWORKS[shape[-1]], **how)
 
 
 def image_shape(run: "OpenRun") -> tuple[int, ...]:
@@ -114,18 +113,18 @@ def image_shape(run: "OpenRun") -> tuple[int, ...]:
     return field.shape
 
 
-def labels_of(run: "OpenRun", label: int | Sequence[int] | None, count: int) -> np.ndarray | None:
-    """Returns a label for each image, int32, where the generator is given such."""
+def labels_of(run: "OpenRun", label: int | Sequence[int] | None, count: int) -> list[int] | None:
+    """Returns a label for each image, where the generator is given such. UsageError for what can't be one."""
     if label is None and not run.drawing.conditional:
         return None
     if label is None:
         raise UsageError(f"the generator of {run.directory} is given labels: say which the pictures have (--label)")
-    found = np.asarray(label, np.int32).reshape(-1)
+    found = np.asarray(label, np.int32).reshape(-1).tolist()
     if len(found) not in (1, count):
         raise UsageError(f"there must be one label for all pictures, or {count}, one for each, got {len(found)}")
-    for each in set(found.tolist()):
+    for each in sorted(set(found)):
         run.check(each)
-    return np.broadcast_to(found, (count,)).copy()
+    return found if len(found) == count else found * count
 
 
 def advanced(projector: Projector, projection: Projection, bar: Bar) -> Iterator[Projection]:

@@ -26,7 +26,7 @@ EXPERIMENTS = [module.Options for module in (dcgan_cifar10, gan_ring, unrolled_r
 SCRIPTS = [
     module.Options
     for name in sorted(info.name for info in pkgutil.walk_packages(scripts.__path__, "scripts."))
-    if "golden" not in name and "pytorch_recipes" not in name
+    if "golden" not in name and "pytorch_" not in name
     if hasattr(module := importlib.import_module(name), "Options")
 ]
 COMMANDS = [*EXPERIMENTS, *SCRIPTS]

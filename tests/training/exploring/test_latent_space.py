@@ -186,8 +186,8 @@ def test_a_notebook_draws_codes_of_its_own(opened):
     assert (run.codes(2, weights="raw") != run.codes(2)).all()
     labelled = opened["labelled"]
     classes = labelled.draw(6)["label"]
-    np.testing.assert_array_equal(labelled.synthesize(labelled.codes(6), classes), labelled.sample(6))
-    np.testing.assert_array_equal(labelled.synthesize(labelled.codes(6), 1), labelled.sample(6, label=1))
+    np.testing.assert_array_equal(labelled.synthesize(labelled.codes(6), label=classes), labelled.sample(6))
+    np.testing.assert_array_equal(labelled.synthesize(labelled.codes(6), label=1), labelled.sample(6, label=1))
 
 
 @pytest.mark.parametrize(
@@ -200,7 +200,7 @@ def test_a_notebook_draws_codes_of_its_own(opened):
         ("mapped", lambda run: run.codes(10**12), "the count must be at most"),
         ("mapped", lambda run: run.codes(2, label=1), "is given no labels; leave out label 1"),
         ("mapped", lambda run: run.codes(2, weights="no"), "weights must be one of ema, raw"),
-        ("mapped", lambda run: run.synthesize(np.zeros((2, 3))), r"codes of .* are \[N, 4, 3\], got \[2, 3\]"),
+        ("mapped", lambda run: run.synthesize(np.zeros((2, 3))), r"codes must be \[N, ..., 4×3\], .* got \[2, 3\]"),
         ("labelled", lambda run: run.codes(2, label=2), "the label must be from 0 to 1"),
     ],
 )

@@ -29,6 +29,7 @@ from jaxgan.training.recipe.members import ensemble_of, members_of
 pytestmark = pytest.mark.usefixtures("as_users_have_it")
 
 TRANSLATE = {"cyclegan", "cyclegan_mnist", "pix2pix", "pix2pix_glyphs", "repair", "srgan", "style_transfer"}
+TRANSLATE |= {"vqgan_cifar10"}
 STYLES = {"stylegan_mnist", "stylegan2_mnist", "stylegan2_cifar10", "stylegan2_folder"}  # keep float32 in places
 DRAW = sorted({path.stem for path in pathlib.Path("experiments").glob("[a-z]*.py")} - TRANSLATE - STYLES)
 TINY = {"dcgan_mnist": {"dataset": "digits", "image_size": 28, "features": 4, "latent_size": 8}, "gan_ring": {}}

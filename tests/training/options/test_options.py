@@ -60,7 +60,7 @@ def test_help_explains_every_option_with_its_default(capsys):
     for field in dataclasses.fields(Options):
         assert re.search(rf"--{flag(field.name)}(, --no-{flag(field.name)})? ", said)
         default = ("off", "on")[field.default] if isinstance(field.default, bool) else field.default
-        assert field.default is None or f"(default: {default})" in said
+        assert field.default in (None, ()) or f"(default: {default})" in said
     assert "--options PATH" in said and "Radford" in said and "None" not in said
 
 
