@@ -78,8 +78,8 @@ class Options(MemberOptions):
     starts: int = bounded(1, at_least=1, at_most=1000)
     """Points from which each picture is approached; the best is kept. The first is the mean style, the others, and all
     in z, are drawn."""
-    label: tuple[int, ...] = bounded((), at_least=0)
-    """Of a conditional GAN, the class of all pictures, or one for each."""
+    label: int | None = bounded(None, at_least=0)
+    """The class of all pictures, counted from 0, of a conditional GAN."""
     fit: Fit | None = None
     """How pictures of other sizes are brought to the run's: pad puts smaller ones on black, crop cuts and resizes,
     stretch resizes; by default they are refused."""
@@ -94,15 +94,15 @@ class Options(MemberOptions):
         require(self, "perceptual_network", known, f"one of {', '.join(NETWORKS)}", perhaps(str(name), NETWORKS))
         require(self, "out", self.out.suffix.lower() not in (".npz", ".png"), "a folder, in which files are made")
         check_folder(self.out)
-        require(self, "test", (self.test is None) != (not self.inputs), "given, or pictures, and not both")
 
 
-def examples(run: OpenRun, options: Options) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...]]:
-    """Returns the pictures, uint8 `[N, H, W, C]`, their labels as far as there are any, and their names. UsageError or
-    BadImage, in a line, for one that can't be had or doesn't fit."""
+def examples(run: OpenRun, options: Options) -> tuple[np.ndarray, np.ndarray | int | None, tuple[str, ...]]:
+    """Returns the pictures, uint8 `[N, H, W, C]`, their labels, or that of all, as far as there are any, and their
+    names. UsageError or BadImage, in a line, for one that can't be had or doesn't fit."""
     height, width, channels = image_shape(run)
+    require(options, "test", (options.test is None) != (not options.inputs), "given, or pictures, and not both")
     if options.test is not None:
-        if options.label:
+        if options.label is not None:
             raise UsageError("--label: held-out examples have labels of their own; leave it out")
         output, held = run.drawing.main, drawn_from(run.options, run.data, run.given)
         images = held.examples[output]
@@ -126,8 +126,7 @@ def examples(run: OpenRun, options: Options) -> tuple[np.ndarray, np.ndarray | N
         if pixels.shape[2] > channels:
             say(f"{name}: its colours are made grey, which is all that the run draws", error=True)
         found.append(transform(pixels, name))
-    labels = np.array(options.label) if options.label else None
-    return np.stack(found), labels, tuple(printable(path) for path in paths)
+    return np.stack(found), options.label, tuple(printable(path) for path in paths)
 
 
 def carry_out(run: OpenRun, projector: Projector, path: Path, images: np.ndarray, names: tuple[str, ...]) -> Projected:

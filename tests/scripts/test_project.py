@@ -69,6 +69,7 @@ def command(run, *inputs, out, **options):
 
 
 # --- what was drawn is found again ------------------------------------------------------------------------------------
+@pytest.mark.slow
 def test_a_drawn_picture_is_projected_back_to_it(runs, tmp_path, capsys):
     run = open_run(runs("style"))
     images = run.synthesize(drawn_codes(run, 3))
@@ -134,7 +135,7 @@ def test_classes(runs, tmp_path):
     with pytest.raises(UsageError, match="label must be from 0 to 2"):
         run.project(images, 3)
     paths = [saved(tmp_path / f"{i}.png", image) for i, image in enumerate(images)]
-    assert command(runs(kind), *paths, out=tmp_path / "o", steps=2, label=(2, 0)).labels.tolist() == [2, 0]
+    assert command(runs(kind), *paths, out=tmp_path / "o", steps=2, label=2).labels.tolist() == [2, 2]
 
 
 # --- the loss ---------------------------------------------------------------------------------------------------------
@@ -162,6 +163,7 @@ def test_the_loss_and_its_gradient(runs):
         np.testing.assert_allclose(float(jnp.sum(slope * way)), difference, rtol=0.03, atol=3e-3)
 
 
+@pytest.mark.slow
 def test_a_step_is_compiled_once(runs):
     """Where its state comes from, a start, a step or a file, is no reason to compile it again."""
     run = open_run(runs("style"))
@@ -217,6 +219,7 @@ def picture_of(runs, tmp_path, name="a.png"):
     return saved(tmp_path / name, run.synthesize(drawn_codes(run, 1))[0])
 
 
+@pytest.mark.slow
 def test_what_was_stopped_goes_on_bit_for_bit(runs, tmp_path, monkeypatch, capsys):
     path, run = picture_of(runs, tmp_path), runs("style")
     monkeypatch.setattr(project, "SAVE_SECONDS", 0.0)
@@ -319,7 +322,7 @@ def test_mistakes_are_a_line_each(runs, tmp_path):
         (style, [], {}, "--test must be given, or pictures, and not both, got none"),
         (style, [good], {"test": 2}, "--test must be given, or pictures, and not both, got 2"),
         (style, [], {"test": 13}, "--test must be at most 12, got 13"),
-        (style, [good], {"label": (1,), "space": "z"}, "given no labels; leave out label 1"),
+        (style, [good], {"label": 1, "space": "z"}, "given no labels; leave out label 1"),
         (runs("plain"), [good], {"space": "w"}, "has no mapping, and so no space w: take --space z"),
         (runs("plain"), [good], {"space": "w+"}, r"has no mapping, and so no space w\+: take --space z"),
         (runs("none"), [good], {}, "has no latent space"),
@@ -341,6 +344,7 @@ def test_mistakes_are_a_line_each(runs, tmp_path):
             command(style, good, out=place)
 
 
+@pytest.mark.slow
 def test_a_generator_that_has_diverged(runs, tmp_path):
     path = picture_of(runs, tmp_path)
     with pytest.raises(Stopped, match="the loss of picture 0 isn't finite: the run's generator has diverged"):
