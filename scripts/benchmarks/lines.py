@@ -157,7 +157,7 @@ def _r3gan(title: str, size: int, channels: int, **options: Any) -> Line:
 
 
 def _stylegan2(size: int, channels: int) -> Line:
-    options = stylegan2_mnist.Options(path_length=2.0, mixing=0.9)
+    options = stylegan2_mnist.Options(features=16, path_length=2.0, mixing=0.9)
     flop = lazy(*stylegan2(size, channels, options), options)
     title = f"StyleGAN2 {size}×{size}×{channels}, batch {options.batch_size}"
     return _line(title, stylegan2_mnist, "stylegan2", options, size, channels, flop)
