@@ -125,21 +125,26 @@ def networks(options: Options, data: DataSpec) -> tuple[Generator, Discriminator
     return Generator(size=data.size, channels=data.channels, **common), Discriminator(**common)
 
 
+def drawn_styles(nets: Any, batch: Images, draw: Any, sampler: Sampler, layers: int, mixing: float) -> jax.Array:
+    """Draws the styles of a batch, one for each layer. mixing: the share of images with two styles."""
+
+    def style(mapping: Callable[..., jax.Array], name: str) -> jax.Array:
+        inputs = sampler(batch, draw.keys(name))
+        return mapping(inputs["latent"], inputs.get("condition"), method="mapping")
+
+    w = style(nets["generator"], "latent")
+    if not mixing:
+        return jnp.repeat(w[:, None], layers, axis=1)
+    # Frozen, so that an image counts once in the mean of w.
+    other = style(nets["generator"].frozen, "second latent")
+    return mixed(w, other, mixing_cuts(draw, layers, mixing), layers)
+
+
 def generate(sampler: Sampler, layers: int, mixing: float) -> Callable[..., Images]:
-    """Returns the pass that both players learn from. mixing: the share of images with two styles."""
+    """Returns the pass that both players learn from. mixing: as of `drawn_styles`."""
 
     def make(nets: Any, batch: Images, draw: Any, state: GANState) -> Images:
-        def style(mapping: Callable[..., jax.Array], name: str) -> jax.Array:
-            inputs = sampler(batch, draw.keys(name))
-            return mapping(inputs["latent"], inputs.get("condition"), method="mapping")
-
-        w = style(nets["generator"], "latent")
-        styles = jnp.repeat(w[:, None], layers, axis=1)
-        if mixing:
-            # Frozen, so that an image counts once in the mean of w.
-            styles = mixed(
-                w, style(nets["generator"].frozen, "second latent"), mixing_cuts(draw, layers, mixing), layers
-            )
+        styles = drawn_styles(nets, batch, draw, sampler, layers, mixing)
         return {"image": nets["generator"](styles, method="synthesize"), "styles": styles}
 
     return make

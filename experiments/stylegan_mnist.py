@@ -29,12 +29,12 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
+from experiments.stylegan2_mnist import drawn_styles
 from jaxgan import GANState, Outcome, Step, iteration, joint, latents, penalties, update
 from jaxgan.data.transform import FitOrTiles
 from jaxgan.losses import non_saturating
 from jaxgan.networks.stylegan import Discriminator, Generator, faded, growth
 from jaxgan.schedules import rates
-from jaxgan.styles import mixed, mixing_cuts
 from jaxgan.training import GAN, DataSpec, main
 from jaxgan.training import Options as CommonOptions
 from jaxgan.training.options.data import Size
@@ -128,13 +128,7 @@ def generate(options: Options, size: int, layers: int) -> Callable[..., Images]:
     sampler = latents(options.latent_size)
 
     def make(nets: Any, batch: Images, draw: Any, state: GANState) -> Images:
-        w = nets["generator"](sampler(batch, draw.keys("latent"))["latent"], method="mapping")
-        styles = jnp.repeat(w[:, None], layers, axis=1)
-        if options.mixing:
-            # Frozen, so that an image counts once in the mean of w.
-            second = sampler(batch, draw.keys("second latent"))["latent"]
-            other = nets["generator"].frozen(second, method="mapping")
-            styles = mixed(w, other, mixing_cuts(draw, layers, options.mixing), layers)
+        styles = drawn_styles(nets, batch, draw, sampler, layers, options.mixing)
         return {"image": nets["generator"](styles, method="synthesize", **grown(options, state, size))}
 
     return make

@@ -34,7 +34,7 @@ from jaxgan.losses import non_saturating
 from jaxgan.networks.dcgan import Discriminator, Generator
 from jaxgan.networks.heads import Gaussian
 from jaxgan.schedules import rates
-from jaxgan.training import GAN, DataSpec, Latents, main, sample_through
+from jaxgan.training import GAN, DataSpec, latents_with, main, sample_through
 from jaxgan.training.options.fields import bounded
 from jaxgan.training.options.optimizer import hyper, optimizer, schedule
 from jaxgan.training.recipe.compose import with_lookahead
@@ -178,18 +178,11 @@ def build(options: Options, data: DataSpec) -> GAN:
         numbers |= {"likelihood": options.likelihood} if options.game == "vaegan" else {}
         return GANState.of(key, init_players(key, modules, tx, inputs), averaged=averaged, hyper=numbers)
 
-    def synthesize(
-        state: GANState, codes: jax.Array, inputs: Images, *, weights: Weights = "ema"
-    ) -> dict[str, jax.Array]:
-        return {"image": state.evaluate("decoder", codes[:, 0], weights=weights)}
+    def decoded(state: GANState, inputs: Images, *, weights: Weights = "ema") -> jax.Array:
+        images: jax.Array = state.evaluate("decoder", inputs["latent"], weights=weights)
+        return images
 
-    space = Latents(
-        draw=latents(options.latent_size),
-        codes=lambda state, inputs, *, weights="ema": inputs["latent"][:, None],
-        synthesize=synthesize,
-        mean=lambda state, *, weights="ema": jnp.zeros(options.latent_size, jnp.float32),
-        mapped=False,
-    )
+    space = latents_with(latents(options.latent_size), options.latent_size, generate=decoded)
     drawn = sample_through(space)
 
     def sample(

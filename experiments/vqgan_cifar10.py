@@ -64,8 +64,8 @@ from jaxgan.training.options.data import Size
 from jaxgan.training.options.fields import bounded
 from jaxgan.training.options.optimizer import OptimizerName, hyper, optimizer, schedule
 from jaxgan.training.recipe.compose import with_lookahead
-from jaxgan.training.recipe.gan import Latents, Weights
-from jaxgan.training.recipe.latents import sample_through
+from jaxgan.training.recipe.gan import Latents, Weights, generate_with
+from jaxgan.training.recipe.latents import latents_with, sample_through
 from jaxgan.update import Update
 
 Images = Mapping[str, jax.Array]
@@ -322,23 +322,14 @@ def make_iteration(options: Options, maps: Frozen, *, axis_name: str | None = No
 def latents_of(options: Options) -> Latents:
     """Returns the space of the vectors that latents are generated of."""
 
-    def synthesize(
-        state: GANState, codes: jax.Array, inputs: Images, *, weights: Weights = "ema"
-    ) -> dict[str, jax.Array]:
-        made = state.evaluate("generator", codes[:, 0], weights=weights)
-        image = state.evaluate("autoencoder", made, weights="raw", method="decode")
-        return {"image": jnp.clip(image, -1.0, 1.0)}
+    def decoded(state: GANState, inputs: Images, *, weights: Weights = "ema") -> jax.Array:
+        made = generate_with(state, dict(inputs), weights=weights)
+        return jnp.clip(state.evaluate("autoencoder", made, weights="raw", method="decode"), -1.0, 1.0)
 
-    return Latents(
-        draw=latents(options.latent_size),
-        codes=lambda state, inputs, *, weights="ema": inputs["latent"][:, None],
-        synthesize=synthesize,
-        mean=lambda state, *, weights="ema": jnp.zeros(options.latent_size, jnp.float32),
-        factors=lambda state, *, weights="ema": [
-            state.variables_of("generator", weights)["params"]["project"]["kernel"]
-        ],
-        mapped=False,
-    )
+    def factors(state: GANState, *, weights: Weights = "ema") -> list[jax.Array]:
+        return [state.variables_of("generator", weights)["params"]["project"]["kernel"]]
+
+    return latents_with(latents(options.latent_size), options.latent_size, generate=decoded, factors=factors)
 
 
 def build(options: Options, data: DataSpec) -> GAN:

@@ -284,8 +284,7 @@ def _layers(run: OpenRun, options: Options, default: Sequence[int]) -> list[int]
 
 
 def _codes(run: OpenRun, options: Options, inputs: Inputs) -> np.ndarray:
-    space = run.latent_space
-    return space.truncated(space.codes(inputs, weights=options.weights), options.truncation, weights=options.weights)
+    return run.latent_space.codes(inputs, weights=options.weights, truncation=options.truncation)
 
 
 def samples(run: OpenRun, options: Options, numbers: Sequence[int], each: int = 1) -> Inputs:

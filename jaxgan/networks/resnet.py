@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from flax.typing import Dtype
 
 from jaxgan.networks.heads import Head, Logits
-from jaxgan.networks.layers import BatchNorm, Conv, Dense, Layer, build, normalise, repeated
+from jaxgan.networks.layers import BatchNorm, Conv, Dense, Layer, averaged, build, normalise, repeated
 
 __all__ = ["Discriminator", "Generator", "halve", "twice"]
 
@@ -33,8 +33,7 @@ def twice(x: jax.Array) -> jax.Array:
 
 def halve(x: jax.Array) -> jax.Array:
     """Averages every four pixels, `[B, 2H, 2W, C] -> [B, H, W, C]`."""
-    batch, height, width, channels = x.shape
-    return jnp.mean(x.reshape(batch, height // 2, 2, width // 2, 2, channels), axis=(2, 4))
+    return averaged(x, 2)
 
 
 def _blocks(size: int) -> int:

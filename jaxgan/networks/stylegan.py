@@ -21,14 +21,12 @@ import jax
 import jax.numpy as jnp
 from flax.typing import Dtype
 
-from jaxgan.networks.layers import AdaIN, Conv, Dense, Layer, build, equalized, learned, one_hot, repeated
+from jaxgan.networks.layers import AdaIN, Conv, Dense, Layer, averaged, build, equalized, learned, one_hot, repeated
 from jaxgan.networks.layers.resample import downsample, upsample
 from jaxgan.networks.minibatch import MinibatchStdDev
-from jaxgan.networks.stylegan2 import MappingNetwork, resolutions
+from jaxgan.networks.stylegan2 import MappingNetwork, check_styles, pixel_noise, resolutions, track_mean
 
 __all__ = ["Discriminator", "Generator", "faded", "growth"]
-
-DECAY = 0.995  # of w's running mean, for each batch
 
 _Conv = equalized(Conv)  # by √2, for the leaky ReLU
 _Linear = equalized(Conv, gain=1.0)
@@ -51,9 +49,9 @@ def faded(images: jax.Array, position: jax.Array) -> jax.Array:
 
     def at(level: int) -> Callable[[jax.Array, jax.Array], jax.Array]:
         def shown(images: jax.Array, share: jax.Array) -> jax.Array:
-            fine = _averaged(images, 2 ** (levels - 1 - level))
+            fine = averaged(images, 2 ** (levels - 1 - level))
             if level:
-                fine = _blend(repeated(_averaged(fine, 2), 2), fine, share)
+                fine = _blend(repeated(averaged(fine, 2), 2), fine, share)
             return repeated(fine, 2 ** (levels - 1 - level))
 
         return shown
@@ -71,12 +69,6 @@ def _level(position: jax.Array) -> tuple[jax.Array, jax.Array]:
 def _blend(old: jax.Array, new: jax.Array, share: jax.Array) -> jax.Array:
     share = share.astype(new.dtype)
     return (1 - share) * old + share * new
-
-
-def _averaged(x: jax.Array, factor: int) -> jax.Array:
-    """Averages squares of `factor` pixels a side."""
-    batch, height, width, channels = x.shape
-    return jnp.mean(x.reshape(batch, height // factor, factor, width // factor, factor, channels), axis=(2, 4))
 
 
 def _active(x: jax.Array) -> jax.Array:
@@ -122,9 +114,7 @@ class _Epilogue(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, w: jax.Array, *, train: bool) -> jax.Array:
-        shape, row = (*x.shape[1:3], 1), (1, 1, 1, -1)
-        fixed = self.variable("noise", "image", lambda: jax.random.normal(self.make_rng("params"), shape, jnp.float32))
-        noise = jax.random.normal(self.make_rng("noise"), (len(x), *shape), jnp.float32) if train else fixed.value[None]
+        row, noise = (1, 1, 1, -1), pixel_noise(self, x, train=train)
         strength, bias = (learned(self, name, nn.initializers.zeros, x.shape[-1:]) for name in ("strength", "bias"))
         x = _active(x.astype(jnp.float32) + noise * strength.reshape(row) + bias.reshape(row))
         return AdaIN(dense=_Style, dtype=jnp.float32, name="adain")(x, w, train=train).astype(self.dtype)
@@ -170,19 +160,13 @@ class Generator(_Grown):
         """Returns w `[B, D]`. Where the collection `w_avg` may change, its mean moves towards the batch's."""
         del train  # noise and averages know from elsewhere
         w: jax.Array = self.map(latent, condition)
-        if self.is_mutable_collection("w_avg") and not self.is_initializing():
-            mean = jnp.mean(jax.lax.stop_gradient(w), axis=0)
-            self.average.value = mean + DECAY * (self.average.value - mean)
+        track_mean(self, self.average, w)
         return w
 
     def synthesize(self, w: jax.Array, *, position: jax.Array | None = None, train: bool = False) -> jax.Array:
         """Returns the images of w `[B, K, D]`, one for each of `layers`. position: how far a network that grows has
         grown; by default as far as in its last training pass."""
-        if w.ndim != 3 or w.shape[1:] != (len(self.layers), self.style_features):
-            raise ValueError(
-                f"StyleGAN at {self.size} pixels takes w of shape [B, {len(self.layers)}, {self.style_features}], got "
-                f"{list(w.shape)}"
-            )
+        check_styles(w, f"StyleGAN at {self.size} pixels", len(self.layers), self.style_features)
         levels = len(resolutions(self.size)) - 1
 
         def at(level: int) -> Callable[..., jax.Array]:
@@ -266,12 +250,12 @@ class Discriminator(_Grown):
 
     def judged(self, image: jax.Array, level: int, share: jax.Array | None) -> jax.Array:
         """Returns the features of images, judged at the resolution of a level, 8·2^level."""
-        image = _averaged(image, image.shape[1] >> (level + 3))
+        image = averaged(image, image.shape[1] >> (level + 3))
         x = _active(self.from_image[level if self.grows else 0](image))
         for i in reversed(range(level + 1)):
             x = downsample(_active(self.seconds[i](_active(self.firsts[i](x)))))
             if i == level and i and share is not None:
-                x = _blend(_active(self.from_image[level - 1](_averaged(image, 2))), x, share)
+                x = _blend(_active(self.from_image[level - 1](averaged(image, 2))), x, share)
         x = x.astype(jnp.float32)
         x = x if self.deviation is None else self.deviation(x)
         return _active(self.dense(_active(self.conv(x)).reshape(len(x), -1)))

@@ -27,7 +27,15 @@ from jaxgan.networks.layers.modulated import ModulatedConv
 from jaxgan.networks.layers.resample import downsample, upfirdn, upsample
 from jaxgan.networks.minibatch import MinibatchStdDev
 
-__all__ = ["Discriminator", "Generator", "MappingNetwork", "resolutions"]
+__all__ = [
+    "Discriminator",
+    "Generator",
+    "MappingNetwork",
+    "check_styles",
+    "pixel_noise",
+    "resolutions",
+    "track_mean",
+]
 
 SLOPE = 0.2  # of the leaky ReLU
 DECAY = 0.995  # of w's running mean, for each batch
@@ -48,6 +56,29 @@ def resolutions(size: int) -> list[int]:
 def _active(x: jax.Array) -> jax.Array:
     """Returns the leaky ReLU times √2, which keeps the mean square of N(0, 1) within 4 %."""
     return nn.leaky_relu(x, SLOPE) * math.sqrt(2)
+
+
+def track_mean(generator: nn.Module, average: nn.Variable[Any], w: jax.Array) -> None:
+    """Moves a generator's running mean of w, a variable of its collection `w_avg`, towards that of a batch `[B, D]`,
+    where the collection may change."""
+    if generator.is_mutable_collection("w_avg") and not generator.is_initializing():
+        mean = jnp.mean(jax.lax.stop_gradient(w), axis=0)
+        average.value = mean + DECAY * (average.value - mean)
+
+
+def pixel_noise(layer: nn.Module, x: jax.Array, *, train: bool) -> jax.Array:
+    """Returns a layer's noise for images `[B, H, W, C]`, one number a pixel from N(0, 1): `[B, H, W, 1]`, another for
+    each example, in training, and otherwise `[1, H, W, 1]`, the layer's variable in the collection `noise`, drawn
+    once."""
+    shape = (*x.shape[1:3], 1)
+    fixed = layer.variable("noise", "image", lambda: jax.random.normal(layer.make_rng("params"), shape, jnp.float32))
+    return jax.random.normal(layer.make_rng("noise"), (len(x), *shape), jnp.float32) if train else fixed.value[None]
+
+
+def check_styles(w: jax.Array, what: str, layers: int, features: int) -> None:
+    """Raises ValueError for styles that aren't `[B, layers, features]`."""
+    if w.ndim != 3 or w.shape[1:] != (layers, features):
+        raise ValueError(f"{what} takes w of shape [B, {layers}, {features}], got {list(w.shape)}")
 
 
 class _Widths(nn.Module):
@@ -89,11 +120,8 @@ class MappingNetwork(nn.Module):
 
 
 class _Styled(nn.Module):
-    """A modulated convolution of images `[B, H, W, C]` by w `[B, D]`, then noise, a bias and the leaky ReLU.
-
-    The noise is one number a pixel from N(0, 1) for all features, times a learned strength: another for each example in
-    training, and otherwise one picture for all, drawn once.
-    """
+    """A modulated convolution of images `[B, H, W, C]` by w `[B, D]`, then noise, the same for all features, times a
+    learned strength, a bias and the leaky ReLU."""
 
     features: int
     up: bool
@@ -103,10 +131,7 @@ class _Styled(nn.Module):
     def __call__(self, x: jax.Array, w: jax.Array, *, train: bool) -> jax.Array:
         style = _Dense(x.shape[-1], bias_init=nn.initializers.ones, name="affine")(w)
         x = _Modulated(self.features, up=self.up, dtype=self.dtype, name="conv")(x, style)
-        shape = (*x.shape[1:3], 1)
-        fixed = self.variable("noise", "image", lambda: jax.random.normal(self.make_rng("params"), shape, jnp.float32))
-        noise = jax.random.normal(self.make_rng("noise"), (len(x), *shape), jnp.float32) if train else fixed.value[None]
-        noise = noise * learned(self, "noise_strength", nn.initializers.zeros, ())
+        noise = pixel_noise(self, x, train=train) * learned(self, "noise_strength", nn.initializers.zeros, ())
         bias = learned(self, "bias", nn.initializers.zeros, (self.features,))
         wide = x.astype(jnp.float32) + noise + bias.reshape(1, 1, 1, -1)
         return _active(wide).astype(self.dtype)
@@ -166,19 +191,12 @@ class Generator(_Widths):
         """Returns w `[B, D]`. Where the collection `w_avg` may change, its mean moves towards the batch's."""
         del train  # noise and averages know from elsewhere
         w: jax.Array = self.map(latent, condition)
-        if self.is_mutable_collection("w_avg") and not self.is_initializing():
-            mean = jnp.mean(jax.lax.stop_gradient(w), axis=0)
-            self.average.value = mean + DECAY * (self.average.value - mean)
+        track_mean(self, self.average, w)
         return w
 
     def synthesize(self, w: jax.Array, *, train: bool = False) -> jax.Array:
         """Returns the images of w `[B, K, D]`, one for each of `layers`."""
-        count = len(self.layers)
-        if w.ndim != 3 or w.shape[1:] != (count, self.style_features):
-            raise ValueError(
-                f"StyleGAN2 at {self.size} pixels takes w of shape [B, {count}, {self.style_features}], got "
-                f"{list(w.shape)}"
-            )
+        check_styles(w, f"StyleGAN2 at {self.size} pixels", len(self.layers), self.style_features)
         x = jnp.broadcast_to(self.constant, (len(w), *self.constant.shape))
         image: jax.Array | float = 0.0
         for i, conv in enumerate(self.convs):

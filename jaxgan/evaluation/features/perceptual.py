@@ -82,11 +82,7 @@ def unit_distance(maps: Frozen) -> Callable[[ArrayLike, ArrayLike], jax.Array]:
     def each(variables: Any, a: jax.Array, b: jax.Array) -> jax.Array:
         def one(pair: jax.Array) -> jax.Array:
             distance = jnp.zeros((), jnp.float32)
-            with jax.default_matmul_precision("highest"):  # GPUs and TPUs would otherwise round to 10 bits or fewer
-                found = maps.apply_fn(variables, pair)
-            for features in found:
-                # Inside of the root, so that the gradient is 0 and not NaN where all features are 0.
-                first, second = features * jax.lax.rsqrt(jnp.sum(features**2, axis=-1, keepdims=True) + TINY)
+            for first, second in unit_features(maps, variables, pair):
                 distance = distance + jnp.sum((first - second) ** 2, axis=-1).mean()
             return distance
 
@@ -99,6 +95,14 @@ def unit_distance(maps: Frozen) -> Callable[[ArrayLike, ArrayLike], jax.Array]:
         return each(maps.variables, a, b)
 
     return distance
+
+
+def unit_features(maps: Frozen, variables: Any, images: jax.Array) -> tuple[jax.Array, ...]:
+    """Returns the features of images in `maps`, by its `variables`, scaled to length 1 at each position."""
+    with jax.default_matmul_precision("highest"):  # GPUs and TPUs would otherwise round to 10 bits or fewer
+        found = maps.apply_fn(variables, images)
+    # Inside of the root, so that the gradient is 0 and not NaN where all features are 0.
+    return tuple(x * jax.lax.rsqrt(jnp.sum(x**2, axis=-1, keepdims=True) + TINY) for x in found)
 
 
 def check_signed(images: jax.Array) -> None:

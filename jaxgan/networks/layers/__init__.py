@@ -19,7 +19,7 @@ from jaxgan.networks.layers.labels import one_hot, rows
 from jaxgan.networks.layers.norms import BatchNorm, GroupNorm, InstanceNorm, LayerNorm, PixelNorm
 from jaxgan.networks.layers.pooling import halved
 from jaxgan.networks.layers.quantize import Codebook, Quantized
-from jaxgan.networks.layers.sizes import pad_to_multiple, pixel_shuffle, pixel_unshuffle, repeated
+from jaxgan.networks.layers.sizes import averaged, pad_to_multiple, pixel_shuffle, pixel_unshuffle, repeated
 from jaxgan.networks.layers.weights import Weights, equalized, learned, spectral
 
 __all__ = [
@@ -42,6 +42,7 @@ __all__ = [
     "PixelNorm",
     "Quantized",
     "Weights",
+    "averaged",
     "build",
     "equalized",
     "halved",

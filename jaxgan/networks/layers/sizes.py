@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from jaxgan.networks.products import sum_dtype
 
-__all__ = ["pad_to_multiple", "pixel_shuffle", "pixel_unshuffle", "repeated"]
+__all__ = ["averaged", "pad_to_multiple", "pixel_shuffle", "pixel_unshuffle", "repeated"]
 
 
 def pixel_shuffle(x: jax.Array, factor: int) -> jax.Array:
@@ -45,6 +45,12 @@ def pad_to_multiple(x: jax.Array, multiple: int, least: int = 1) -> tuple[jax.Ar
     more = [max(smallest, side + -side % multiple) - side for side in (height, width)]
     padded = jnp.pad(x, ((0, 0), (0, more[0]), (0, more[1]), (0, 0)), mode="symmetric") if any(more) else x
     return padded, lambda y: y[:, :height, :width]
+
+
+def averaged(x: jax.Array, factor: int) -> jax.Array:
+    """Averages squares of `factor` pixels a side, `[B, factor·H, factor·W, C] -> [B, H, W, C]`."""
+    b, height, width, c = x.shape
+    return jnp.mean(x.reshape(b, height // factor, factor, width // factor, factor, c), axis=(2, 4))
 
 
 def repeated(x: jax.Array, factor: int) -> jax.Array:

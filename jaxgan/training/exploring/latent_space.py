@@ -59,9 +59,10 @@ class LatentSpace:
         drawn = self._draw(examples, keys)
         return {name: np.asarray(value) for name, value in drawn.items()}
 
-    def codes(self, inputs: Inputs, *, weights: Weights = "ema") -> np.ndarray:
-        """Returns the codes of inputs, float32 `[N, K, D]`."""
-        return self._in_parts(lambda part: self._codes(self.state, part, weights=weights), inputs)
+    def codes(self, inputs: Inputs, *, weights: Weights = "ema", truncation: float = 1.0) -> np.ndarray:
+        """Returns the codes of inputs, float32 `[N, K, D]`, after truncation."""
+        found = self._in_parts(lambda part: self._codes(self.state, part, weights=weights), inputs)
+        return found if truncation == 1 else self.truncated(found, truncation, weights=weights)
 
     def mean(self, *, weights: Weights = "ema") -> np.ndarray:
         """Returns the mean code, float32 `[D]`."""

@@ -33,9 +33,7 @@ def mixing_matrix(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Returns the pictures of R samples `[R, H, W, C]`, of C others `[C, H, W, C]`, and `[R, C, H, W, C]` of the former
     with the styles of the latter in the named layers. Karras et al. 2019 (arXiv 1812.04948), figure 3."""
-    rows, columns = (
-        space.truncated(space.codes(each, weights=weights), truncation, weights=weights) for each in (inputs, styles)
-    )
+    rows, columns = (space.codes(each, weights=weights, truncation=truncation) for each in (inputs, styles))
     return (
         space.synthesize(rows, inputs, weights=weights),
         space.synthesize(columns, styles, weights=weights),
@@ -55,7 +53,7 @@ def along_directions(
 ) -> np.ndarray:
     """Returns the pictures `[N, n, S, H, W, C]` of N samples moved by `amounts` `[n, S]` along n unit vectors `[n, D]`
     in the named layers, from their codes after truncation."""
-    codes = space.truncated(space.codes(inputs, weights=weights), truncation, weights=weights)
+    codes = space.codes(inputs, weights=weights, truncation=truncation)
     return space.synthesize(moved(codes, directions, amounts, layers), inputs, weights=weights)
 
 

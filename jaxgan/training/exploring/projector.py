@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgan.data.sets import LABEL
-from jaxgan.evaluation.features.perceptual import feature_maps
+from jaxgan.evaluation.features.perceptual import feature_maps, unit_features
 from jaxgan.media import Image
 from jaxgan.projection import Projection, projection_step, start_projection
 from jaxgan.training.exploring.latent_space import LatentSpace
@@ -31,7 +31,6 @@ NOISE = 0.05  # of the spread, on each number of a code in the first step: the p
 RATE = 0.1  # the paper's highest learning rate
 COMMON = (0.5, 99.5)  # per cent: a latent stays within the lengths that drawn ones have, but for these ends
 PIXELS = 2**20  # of images that are looked at in a dispatch: 1024 of 32×32, 16 of 256×256
-TINY = 1e-12  # of the square of a length
 
 
 class Spread(NamedTuple):
@@ -150,9 +149,7 @@ class Projector:
 
     def _unit(self, variables: Any, images: jax.Array) -> tuple[jax.Array, ...]:
         """Returns the features of float images, each scaled to length 1."""
-        with jax.default_matmul_precision("highest"):
-            found = self.maps.apply_fn(variables, images.astype(jnp.float32))
-        return tuple(x * jax.lax.rsqrt(jnp.sum(x**2, axis=-1, keepdims=True) + TINY) for x in found)
+        return unit_features(self.maps, variables, images.astype(jnp.float32))
 
     def _unit_maps(self, images: jax.Array) -> tuple[jax.Array, ...]:
         size = max(1, PIXELS // (images.shape[1] * images.shape[2]))

@@ -26,6 +26,7 @@ __all__ = [
     "Weights",
     "between",
     "build_gan",
+    "drawn_inputs",
     "generate_with",
     "init_with",
     "sample_with",
@@ -195,13 +196,19 @@ def sample_with(sampler: Sampler, output: str = "image") -> Sample:
         toward: jax.Array | None = None,
         share: jax.Array | float = 0.0,
     ) -> dict[str, jax.Array]:
-        inputs = sampler(examples, keys)
-        if toward is not None:
-            end = sampler(examples, toward)["latent"]
-            inputs = {**inputs, "latent": between(inputs["latent"], end, share)}
-        return {output: generate_with(state, inputs, weights=weights)}
+        return {output: generate_with(state, drawn_inputs(sampler, examples, keys, toward, share), weights=weights)}
 
     return sample
+
+
+def drawn_inputs(
+    sampler: Sampler, examples: Any, keys: jax.Array, toward: jax.Array | None, share: jax.Array | float
+) -> dict[str, jax.Array]:
+    """Returns a sampler's inputs, whose latents are on the way that `sample_with` describes."""
+    inputs = sampler(examples, keys)
+    if toward is None:
+        return inputs
+    return {**inputs, "latent": between(inputs["latent"], sampler(examples, toward)["latent"], share)}
 
 
 def between(start: jax.Array, end: jax.Array, share: jax.Array | float) -> jax.Array:

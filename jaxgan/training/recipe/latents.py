@@ -1,5 +1,6 @@
 """The latent spaces of generators, see `jaxgan.training.recipe.gan.Latents`, and samples that go through them."""
 
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -7,26 +8,35 @@ import jax
 import jax.numpy as jnp
 
 from jaxgan.samplers import Sampler
-from jaxgan.training.recipe.gan import Latents, Sample, Weights, between, generate_with
+from jaxgan.training.recipe.gan import Latents, Sample, Weights, drawn_inputs, generate_with
 
 __all__ = ["latents_with", "sample_through", "style_latents", "truncated"]
 
 State = Any
 
 
-def latents_with(sampler: Sampler, size: int, output: str = "image") -> Latents:
-    """Returns the latent space of a plain GAN whose generator reads z, `size` numbers, itself."""
+def latents_with(
+    sampler: Sampler,
+    size: int,
+    output: str = "image",
+    *,
+    generate: Callable[..., jax.Array] = generate_with,
+    factors: Callable[..., list[jax.Array]] | None = None,
+) -> Latents:
+    """Returns the latent space of a generator that reads z, `size` numbers, itself. generate: `(state, inputs, *,
+    weights) -> images`, by default the player called "generator". factors: as of `Latents`."""
 
     def synthesize(
         state: State, codes: jax.Array, inputs: dict[str, jax.Array], *, weights: Weights = "ema"
     ) -> dict[str, jax.Array]:
-        return {output: generate_with(state, {**inputs, "latent": codes[:, 0]}, weights=weights)}
+        return {output: generate(state, {**inputs, "latent": codes[:, 0]}, weights=weights)}
 
     return Latents(
         draw=sampler,
         codes=lambda state, inputs, *, weights="ema": inputs["latent"][:, None],
         synthesize=synthesize,
         mean=lambda state, *, weights="ema": jnp.zeros(size, jnp.float32),
+        factors=factors,
         mapped=False,
     )
 
@@ -82,10 +92,7 @@ def sample_through(latents: Latents) -> Sample:
         share: jax.Array | float = 0.0,
         truncation: jax.Array | float = 1.0,
     ) -> dict[str, jax.Array]:
-        inputs = latents.draw(examples, keys)
-        if toward is not None:
-            end = latents.draw(examples, toward)["latent"]
-            inputs = {**inputs, "latent": between(inputs["latent"], end, share)}
+        inputs = drawn_inputs(latents.draw, examples, keys, toward, share)
         codes = latents.codes(state, inputs, weights=weights)
         codes = truncated(codes, latents.mean(state, weights=weights), truncation)
         return latents.synthesize(state, codes, inputs, weights=weights)
