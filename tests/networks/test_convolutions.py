@@ -217,7 +217,7 @@ def test_groups_by_products_are_xlas_in_values_and_derivatives(monkeypatch, toge
         ours = lambda x, k: convolution.conv(x, k, stride=stride, padding=1, groups=4)  # noqa: E731
         got, want = jax.jit(everything(ours))(x, k), jax.jit(everything(native))(x, k)
         mapped = jax.vmap(ours)(x[:, None], np.stack([k, 2 * k]))
-        np.testing.assert_allclose(mapped, want[0][:, None] * np.array([1, 2]).reshape(2, 1, 1, 1, 1), rtol=1e-9)
+        np.testing.assert_allclose(mapped, want[0][:, None] * np.array([1.0, 2.0]).reshape(2, 1, 1, 1, 1), rtol=1e-9)
     jax.clear_caches()
     for one, other in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
         np.testing.assert_allclose(one, other, rtol=0, atol=1e-11 * np.abs(other).max())
