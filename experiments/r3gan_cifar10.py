@@ -1,4 +1,4 @@
-"""R3GAN in colour: CIFAR-10, or any set or folder of 8, 16, 32, ... pixels. Huang et al. 2024,
+"""R3GAN in colour: CIFAR-10, or any set or folder, of 8 to 1024 pixels. Huang et al. 2024,
 https://arxiv.org/abs/2501.05441
 
 What it should reach: colours and outlines; the paper has a Fréchet Inception distance of 1.96, with labels, after four
