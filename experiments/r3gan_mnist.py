@@ -57,7 +57,7 @@ PAPER = {  # for CIFAR-10, which is as large; augmentation is left out
 class Options(CommonOptions):
     image_size: Literal[8, 16, 32, 64, 128, 256, 512, 1024] = 32
     fit: FitOrTiles = "pad"
-    steps: int = 45_000
+    steps: int = 36_000
     batch_size: int = 16
     optimizer: OptimizerName = "adam"
     learning_rate: float = 1e-3
