@@ -184,25 +184,15 @@ def build(options: Options, data: DataSpec) -> GAN:
         return images
 
     space = latents_with(latents(options.latent_size), options.latent_size, generate=decoded)
-    drawn = sample_through(space)
 
-    def sample(
-        state: GANState,
-        examples: Images,
-        keys: jax.Array,
-        *,
-        weights: Weights = "ema",
-        toward: jax.Array | None = None,
-        share: jax.Array | float = 0.0,
-    ) -> dict[str, jax.Array]:
-        made = drawn(state, examples, keys, weights=weights, toward=toward, share=share)
+    def reconstructed(state: GANState, examples: Images, *, weights: Weights = "ema") -> dict[str, jax.Array]:
         code = state.evaluate("encoder", examples["image"], weights=weights)["mean"]
         back = state.evaluate("decoder", code, weights=weights)
-        return {**made, "reconstruction": back, "target": examples["image"]}
+        return {"reconstruction": back, "target": examples["image"]}
 
     pairs = {"reconstruction": "target"} if "encoder" in modules else {}
-    shown = sample if "encoder" in modules else drawn
-    gan = GAN(init, make_iteration(options), options.batch_size, shown, pairs, latents=space)
+    sample = sample_through(space, reconstructed if "encoder" in modules else None)
+    gan = GAN(init, make_iteration(options), options.batch_size, sample, pairs, latents=space)
     return with_lookahead(options, gan)
 
 

@@ -348,17 +348,16 @@ def build(options: Options, data: DataSpec) -> GAN:
         players = init_players(key, modules, optimizer(options), inputs)
         return GANState.of(key, players, averaged=["generator"], hyper=numbers)
 
-    def sample(state: GANState, examples: Images, keys: jax.Array, **how: Any) -> dict[str, jax.Array]:
-        target = examples["image"]
-        reconstruction = state.evaluate("autoencoder", target, weights="raw")["image"]
-        drawn = sample_through(space)(state, examples, keys, **how)
-        return {**drawn, "reconstruction": jnp.clip(reconstruction, -1.0, 1.0), "target": target}
+    def reconstructed(state: GANState, examples: Images, *, weights: Weights = "ema") -> dict[str, jax.Array]:
+        del weights  # the autoencoder has no averaged ones
+        found = state.evaluate("autoencoder", examples["image"], weights="raw")["image"]
+        return {"reconstruction": jnp.clip(found, -1.0, 1.0), "target": examples["image"]}
 
     gan = GAN(
         init,
         make_iteration(options, maps),
         options.batch_size,
-        sample,
+        sample_through(space, reconstructed),
         pairs={"reconstruction": "target"},
         frozen={"perceptual": maps},
         latents=space,

@@ -5,6 +5,7 @@
     python -m scripts.evaluate RUN --weights ema,0.05,0.1           of averages with --power-ema, side by side
     python -m scripts.evaluate --generated A --reference B --feature-network cifar10-v1
     python -m scripts.evaluate --generated samples.npz --reference mnist --image-size 32 --fit pad
+    python -m scripts.evaluate RUN --metrics prdc --truncation 0.7     of samples nearer to the mean
     python -m scripts.evaluate RUN --pictures SET5                  a run that enlarges or restores, on whole pictures
 
 The real images are those that the run was trained on. Beside each score stands what real images score: the set's test
@@ -42,7 +43,7 @@ from jaxgan.training.scoring.judge import Judge, about_state, append, judge_agai
 from jaxgan.training.scoring.measures import Measure, measure_for, measures_for
 from jaxgan.training.scoring.real_data import RealData
 from jaxgan.training.scoring.report import align_columns, mean_and_std, mean_std_text
-from scripts.checkpoint_options import open_checkpoint
+from scripts.checkpoint_options import open_checkpoint, truncation_of
 from scripts.compared_sets import ComparedSet, SetOptions, fitted, open_compared
 from scripts.translation_options import TranslationOptions
 from scripts.whole_pictures import PictureOptions, picture_table, scored_pictures
@@ -68,6 +69,9 @@ class Options(PictureOptions, SetOptions):
     """Images to score; by default 10,000, of stacked digits 26,000, and of --generated all."""
     member: int | None = bounded(None, at_least=0)
     """Which GAN of a run with --seeds or --sweep; by default each, and their mean."""
+    truncation: float = bounded(1.0, at_least=-100, at_most=100)
+    """How far what a run draws stays from the mean latent (of StyleGAN: style), as in scripts.sample; 1 is as it is.
+    Another is in the name of every score."""
     data_dir: str | None = None
     """Folder of TFDS's data sets; by default the run's, or as in experiments."""
     out: Path | None = None
@@ -82,6 +86,7 @@ class Options(PictureOptions, SetOptions):
 def of_run(options: Options, directory: Path, given: Given | None = None) -> tuple[list[Record], list[Record]]:
     """A run's scores, and the floor's. given: the data of one's own that it was trained on, where they were."""
     run = open_checkpoint(directory, options, given)
+    truncation_of(run, options.truncation)  # refused first
     theirs: DataOptions = run.options
     if options.data_dir:
         theirs = dataclasses.replace(theirs, data_dir=options.data_dir)
@@ -135,15 +140,18 @@ def _scored(
     run: OpenRun, options: Options, judge: Judge, output: str, count: int, turn: int | None, weights: Weights
 ) -> Iterator[Record]:
     """Records of one of a run's outputs, of each of its GANs."""
-    drawn = run.draw(count, seed=options.seed, weights=weights, run=turn)
+    truncation = truncation_of(run, options.truncation)
+    drawn = run.draw(count, seed=options.seed, weights=weights, run=turn, **truncation)
     for member, seed in _members(run, options):
         about = about_state(run.step, seed, member, weights=weights, latents_seed=options.seed, run=str(run.directory))
         about |= run.drawing.about(run=turn) | _named(run, output)
         about |= {"frozen": run.frozen} if run.frozen else {}
+        about |= truncation
         images, targets = run.drawing.pair(output, drawn, member if run.members else None)
         copied = _copied(judge, *run.drawing.copied(output, drawn, member if run.members else None), targets)
         for record in judge(images, drawn.get(LABEL), targets=targets, **about):
-            yield {**record, **({"copied": copied[record["key"]]} if record["key"] in copied else {})}
+            name = {"name": f"{record['name']}, truncation {options.truncation:g}"} if truncation else {}
+            yield {**record, **name, **({"copied": copied[record["key"]]} if record["key"] in copied else {})}
 
 
 def _copied(
@@ -223,6 +231,7 @@ def of_sets(options: Options, generated: str, reference: str) -> tuple[list[Reco
     """Scores of one set against another, each given by name or path, and the floor's."""
     for name in ("step", "member", "experiment"):
         require(options, name, getattr(options, name) is None, "given with a run, not with --generated")
+    require(options, "truncation", options.truncation == 1, "given with a run, not with --generated")
     real = open_compared(reference, options, options.data_dir, classes=options.classes)
     mine = fitted(open_compared(generated, options, options.data_dir), real, (generated, reference))
     if options.count is not None and options.count > len(mine.examples):
@@ -323,6 +332,7 @@ def run(options: Options) -> None:
     if options.pictures:
         for name in ("count", "generated"):
             require(options, name, getattr(options, name) is None, "left out where --pictures are scored")
+        require(options, "truncation", options.truncation == 1, "left out where --pictures are scored")
     else:
         for field in dataclasses.fields(TranslationOptions):
             unset = getattr(options, field.name) in (None, ())
