@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from jaxgan import data, evaluation
+from jaxgan.data.names import machine_memory
 from jaxgan.data.sets import LABEL
 from jaxgan.evaluation import INCEPTION_SHA256, Perceptual, kl_floor, stacked_frequencies
 from jaxgan.evaluation.scores import K_DENSITY
@@ -89,7 +90,7 @@ def of_run(options: Options, directory: Path, given: Given | None = None) -> tup
     names = list(dict.fromkeys(map(run.named_weights, options.weights.split(","))))
     count = options.count or (STACKS if run.data.name == "stacked_mnist" else SAMPLES)
     asked = options.metrics.split(",")
-    distance = _path_distance(run, options) if "ppl" in asked else None
+    distance = _path_distance(run, options, count) if "ppl" in asked else None
     records, floor = [], []
     if others := ",".join(metric for metric in asked if metric != "ppl"):
         records, floor = _of_images(run, dataclasses.replace(options, metrics=others), count, names)
@@ -130,10 +131,14 @@ def _of_images(
     return records, floor
 
 
-def _path_distance(run: OpenRun, options: Options) -> Perceptual:
-    """Returns the distance that path lengths are measured by. UsageError for a run that has none."""
-    alone = run.member(run.members[0].number) if run.members else run
-    alone.latent_space  # noqa: B018 - refused before anything is computed
+def _path_distance(run: OpenRun, options: Options, count: int) -> Perceptual:
+    """Returns the distance that path lengths are measured by. UsageError, before anything is computed, for a run that
+    has none, and for more paths than memory holds."""
+    space = (run.member(run.members[0].number) if run.members else run).latent_space
+    if count > (most := machine_memory() // 4 // (2 * 4 * len(space.layers) * space.size)):
+        raise UsageError(
+            f"--count must be at most {most:,} paths, whose codes a quarter of this memory holds, got {count:,}"
+        )
     return path_distance(options, run.data.like(run.drawing.main))
 
 

@@ -57,7 +57,7 @@ def test_each_gan_of_an_ensemble_has_paths_of_its_own(kind, tmp_path, capsys):
     assert json.loads((tmp_path / "a.json").read_text())[0]["value"] == pytest.approx(both[1]["value"], rel=1e-6)
 
 
-def test_what_has_no_paths_is_refused_in_a_line(tmp_path):
+def test_what_has_no_paths_is_refused_in_a_line(tmp_path, monkeypatch):
     none = painted_runs.run_of(tmp_path, "none", kind="none")
     with pytest.raises(UsageError, match=r"has no latent space: its GAN doesn't say how pictures come from latents$"):
         evaluated(none, metrics="ppl,swd")
@@ -68,10 +68,9 @@ def test_what_has_no_paths_is_refused_in_a_line(tmp_path):
     for metrics in ("ppl", "swd,ppl"):
         with pytest.raises(UsageError, match=only):
             painted_runs.run_of(tmp_path, "on the way", metrics=metrics, eval_every=1)
-    with pytest.raises(UsageError, match=r"^--metrics must be of pictures one by one, psnr.*, got ppl$"):
-        evaluate.scored_pictures.__globals__["_metrics"](FeatureOptions(metrics="ppl"), (8, 8, 1), {}, 0)
-    with pytest.raises(UsageError, match=r"^--metrics must be auto or some of .*, got pll; did you mean ppl\?$"):
-        FeatureOptions(metrics="pll")
+    monkeypatch.setattr(evaluate, "machine_memory", lambda: 2**20)  # a quarter holds 2,730 pairs of 4·3 numbers
+    with pytest.raises(UsageError, match=r"^--count must be at most 2,730 paths, .*, got 2,731$"):
+        evaluated(painted_runs.run_of(tmp_path), metrics="ppl,swd", count=2731)
 
 
 @pytest.mark.slow
