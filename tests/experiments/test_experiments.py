@@ -33,11 +33,19 @@ MODULES = {name: importlib.import_module(f"experiments.{name}") for name in NAME
 SMOKE = ["--preset", "smoke", "--devices", "1"]
 
 
-# Each compiles some seconds: the fast suite has one of each kind, the slow one all.
+# Each compiles some seconds: the fast suite has one of each kind, the slow one all but those that build what another
+# does, with other data and numbers.
 FAST = ("gan_ring", "dcgan_mnist")
-every_experiment = pytest.mark.parametrize(
-    "name", [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in NAMES]
-)
+SIBLINGS = ("cyclegan_mnist", "dcgan_cifar10", "r3gan_cifar10", "r3gan_stacked_mnist", "stylegan2_mnist")
+SIBLINGS += ("stylegan2_cifar10",)
+
+
+def suite(name):
+    marks = () if name in FAST else pytest.mark.long if name in SIBLINGS else pytest.mark.slow
+    return pytest.param(name, marks=marks)
+
+
+every_experiment = pytest.mark.parametrize("name", [suite(name) for name in NAMES])
 
 
 @every_experiment
@@ -55,10 +63,8 @@ def test_two_steps_are_trained_saved_continued_and_sampled(name, tmp_path, capsy
         assert len(np.unique(opened.sample(3).reshape(3, -1), axis=0)) == 3
     else:
         keys, labels = jax.random.split(jax.random.key(0), 3), {"label": np.arange(3) % max(opened.data.classes, 1)}
-        drawn = opened.gan.sample(opened.state, labels, keys)[
-            opened.data.main
-        ]  # before it is rounded: two steps are few
-        assert len(np.unique(np.asarray(drawn).reshape(3, -1), axis=0)) == 3
+        drawn = opened.gan.sample(opened.state, labels, keys)  # before it is rounded: two steps are few
+        assert len(np.unique(np.asarray(drawn[opened.data.main]).reshape(3, -1), axis=0)) == 3
     for how in ("truncation", "toward"):  # what has latents can be asked for both, and nothing else
         assert takes(opened, how) == (opened.gan.latents is not None)
     capsys.readouterr()
