@@ -95,8 +95,6 @@ def of_run(options: Options, directory: Path, given: Given | None = None) -> tup
     names = list(dict.fromkeys(map(run.named_weights, options.weights.split(","))))
     count = options.count or (STACKS if run.data.name == "stacked_mnist" else SAMPLES)
     asked = options.metrics.split(",")
-    if "ppl" in asked:  # of StyleGAN's own protocol, which doesn't truncate
-        require(options, "truncation", options.truncation == 1, "left out with ppl, whose paths aren't truncated")
     distance = _path_distance(run, options, count) if "ppl" in asked else None
     records, floor = [], []
     if others := ",".join(metric for metric in asked if metric != "ppl"):
@@ -139,8 +137,9 @@ def _of_images(
 
 
 def _path_distance(run: OpenRun, options: Options, count: int) -> Perceptual:
-    """Returns the distance that path lengths are measured by. UsageError, before anything is computed, for a run that
-    has none, and for more paths than memory holds."""
+    """Returns the distance that path lengths are measured by. UsageError, before anything is computed, with a
+    truncation, for a run that has no paths, and for more of them than memory holds."""
+    require(options, "truncation", options.truncation == 1, "left out with ppl, whose paths aren't truncated")
     space = (run.member(run.members[0].number) if run.members else run).latent_space
     if count > (most := machine_memory() // 4 // (2 * 4 * len(space.layers) * space.size)):
         raise UsageError(
