@@ -1,4 +1,4 @@
-"""Transfer: a DCGAN of nine classes of CIFAR-10 goes on to the tenth, of which it has 500 images. Wang et al. 2018,
+"""Transfer from nine classes of CIFAR-10 to 500 images of the tenth, and FreezeD. Wang et al. 2018,
 https://arxiv.org/abs/1805.01677; FreezeD: Mo, Cho & Shin 2020, https://arxiv.org/abs/2002.10964
 
 What it should reach: trucks, in fewer steps than from scratch. With the discriminator's lowest layers frozen the paper
@@ -21,6 +21,8 @@ run.
 import dataclasses
 from typing import ClassVar
 
+import jax
+
 from experiments import dcgan_cifar10
 from jaxgan.freezing import freeze
 from jaxgan.networks.dcgan import stages
@@ -40,23 +42,20 @@ class Options(dcgan_cifar10.Options):
 
     PRESETS: ClassVar = {
         "paper": {"steps": 40_000, "checkpoint_every": 2000, "sample_every": 2000},
-        "smoke": {**dcgan_cifar10.Options.PRESETS["smoke"], "images": "50", "freeze": 1},
+        "smoke": {**dcgan_cifar10.Options.PRESETS["smoke"], "images": "50"},
     }
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        begins = self.from_run is not None or self.preset == "smoke"
-        require(self, "freeze", self.freeze == 0 or begins, "0 without --from: frozen layers must have learned before")
 
 
 def build(options: Options, data: DataSpec) -> GAN:
     gan = dcgan_cifar10.build(options, data)
+    begins = options.from_run is not None  # of a continued run that is in its record
+    require(options, "freeze", begins or not options.freeze, "0 without --from: frozen layers must have learned before")
     if (count := stages(data.size)[1]) < options.freeze:
         raise UsageError(f"--freeze must be at most {count}, the discriminator's convolutions, got {options.freeze}")
     layers = [f"{name}{i}" for i in range(options.freeze) for name in (("down", "norm") if i else ("down",))]
 
-    def init(key: object) -> GANState:
-        state = gan.init(key)
+    def init(key: jax.Array) -> GANState:
+        state: GANState = gan.init(key)
         return state.replace(discriminator=freeze(state.discriminator, layers))
 
     return gan._replace(init=init) if layers else gan

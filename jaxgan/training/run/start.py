@@ -17,6 +17,7 @@ from jaxgan.training.errors.usage import UsageError, either
 from jaxgan.training.options.options import Options, name_of
 from jaxgan.training.recipe.gan import Build
 from jaxgan.training.run.directory import Run
+from jaxgan.training.run.experiment import experiment_named
 from jaxgan.training.run.fork import Begun
 from jaxgan.training.run.open_run import OpenRun, open  # noqa: A004 - the library's name for it
 from jaxgan.transfer import Match, begin_with, matches
@@ -34,7 +35,7 @@ def start(options: Options, build: Build, fresh: State) -> Begun:
     UsageError where there is no such run, step or player, that run is of several GANs, or nothing of a player matches.
     """
     source = _opened(options, build)
-    alone = jax.eval_shape(lambda: ensemble.member(fresh, 0) if isinstance(fresh, Ensemble) else fresh)
+    alone = jax.eval_shape(lambda state: ensemble.member(state, 0) if isinstance(state, Ensemble) else state, fresh)
     given: dict[str, Variables] = {}
     report: list[str] = []
     for name in options.players:
@@ -54,7 +55,14 @@ def _opened(options: Options, build: Build) -> OpenRun:
     record = processes.from_first(Run(source).record)
     if record is None:
         raise UsageError(f"--from {source} is no run directory: it has no options.json")
-    run = open(source, options.step, build=build if record["experiment"] == name_of(build) else None)
+    same = record["experiment"] == name_of(build)
+    if not same and experiment_named(record["experiment"]) is None:
+        raise UsageError(
+            f"--from {source} is a run of {shortened(record['experiment'])}, which is none of jaxgan's and isn't "
+            "imported here, and no code is executed because a run names it: call `jaxgan.training.train` in a program "
+            "that imports it"
+        )
+    run = open(source, options.step, build=build if same else None)
     if run.members:
         raise UsageError(
             f"--from {source} is a run of {len(run.members)} GANs, and --players takes networks of a run of one; train "
