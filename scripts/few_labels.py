@@ -25,12 +25,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from flax.errors import FlaxError
 
 from jaxgan import data
 from jaxgan.iteration import Step, iteration
 from jaxgan.media import Image
 from jaxgan.players import init_player
-from jaxgan.printable import said_by
 from jaxgan.schedules import cosine, rates
 from jaxgan.state import ROLES, GANState, TrainState
 from jaxgan.terminal import Bar, align_columns, progress_bar, say
@@ -142,15 +142,18 @@ def begun(options: Options, trunk: TrainState, classes: int, shape: Sequence[int
             lambda x: trunk.apply(trunk.params, trunk.variables, x, None, train=False)["features"],
             jax.ShapeDtypeStruct((1, *shape), jnp.float32),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (FlaxError, KeyError, TypeError, ValueError):
         raise UsageError(
-            f"--player {options.player} has no output `features` of images alone: {said_by(error)}"
+            f"--player {options.player} has no output `features` of images alone, as the discriminators of "
+            "jaxgan.networks have; name another network of the run"
         ) from None
+    # Copies: training donates its state, and the run's is needed again.
+    variables = jax.tree.map(jnp.copy, trunk.all_variables)
     player = TrainState.create(
         apply_fn=trunk.apply_fn,
-        params=jax.tree.map(jnp.copy, trunk.params),
+        params=variables.pop("params"),
         tx=tx,
-        variables=trunk.variables,
+        variables=variables,
         once=trunk.once,
         across=trunk.across,
     )

@@ -43,7 +43,7 @@ def test_a_row_for_each_share_and_scope_beside_the_network_as_it_was(trained, tm
     assert [row.split("  ")[0] for row in rows] == ["as it was", "0.5 global", "0.5 layer", "0.75 global", "0.75 layer"]
     left = [int(row.removeprefix(row.split("  ")[0]).split()[0].replace(",", "")) for row in rows]
     assert left == [size, size // 2, size // 2, size // 4, size // 4]
-    layers = {line.split()[0]: line.split() for line in lines[8:11]}
+    layers = {line.split()[0]: line.split() for line in lines[9:12]}
     assert set(layers) == {f"{name}/kernel" for name in kernels(trained[1].generator.params)}
     assert all(cells[4:6] == ["50.0", "%"] and cells[8:] == ["25.0", "%"] for cells in layers.values()), "of each layer"
     with Image.open(tmp_path / "a.png") as shown:
