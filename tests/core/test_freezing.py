@@ -28,7 +28,11 @@ def decayed(tx):
     return optax.chain(optax.add_decayed_weights(0.1), tx, optax.add_decayed_weights(0.1))
 
 
-@pytest.mark.parametrize("tx", [adam(), optax.trace(0.9), decayed(optax.identity()), optax.chain(optax.clip(1.0))])
+def optimisers(*others):
+    return pytest.mark.parametrize("tx", [adam(), *(pytest.param(tx, marks=pytest.mark.slow) for tx in others)])
+
+
+@optimisers(optax.trace(0.9), decayed(optax.identity()), optax.chain(optax.clip(1.0)))
 def test_frozen_layers_keep_their_bits_while_others_move(tx):
     plain = tiny_gan(tx=tx)
     state = plain.replace(discriminator=freeze(plain.discriminator, ["Dense_0"]))
@@ -42,6 +46,7 @@ def test_frozen_layers_keep_their_bits_while_others_move(tx):
     assert differs(after.generator.params, plain.generator.params)
 
 
+@pytest.mark.slow
 def test_so_do_adams_moments():
     state = tiny_gan(tx=adam())
     after = trained(state.replace(discriminator=freeze(state.discriminator, ["Dense_0"])))
@@ -52,6 +57,7 @@ def test_so_do_adams_moments():
         assert all(np.any(leaf) for leaf in jax.tree.leaves(part["Dense_1"]))
 
 
+@pytest.mark.slow
 def test_the_generator_learns_through_frozen_layers_as_through_others():
     """An update of its own, with plain SGD: a frozen layer's weights still have a say in the gradient of images."""
     plain = tiny_gan()
@@ -110,6 +116,7 @@ def test_layers_that_are_not_there_and_all_of_them_are_refused(layers, said):
         freeze(tiny_gan().discriminator, layers)
 
 
+@pytest.mark.slow
 def test_single_arrays_can_be_frozen_and_no_layers_are_none():
     player = tiny_gan().discriminator
     state = trained(tiny_gan().replace(discriminator=freeze(player, ["Dense_0/kernel"])))
@@ -119,13 +126,14 @@ def test_single_arrays_can_be_frozen_and_no_layers_are_none():
     assert differs(trained(tiny_gan().replace(discriminator=freeze(player, []))).discriminator.params, player.params)
 
 
+@pytest.mark.slow
 def test_other_collections_follow_the_passes():
     plain = tiny_gan(discriminator=Discriminator(batch_norm=True))
     after = trained(plain.replace(discriminator=freeze(plain.discriminator, ["Dense_0"])))
     assert differs(after.discriminator.variables, plain.discriminator.variables)
 
 
-@pytest.mark.parametrize("tx", [adam(), optax.trace(0.9), decayed(optax.identity())])
+@optimisers(optax.trace(0.9), decayed(optax.identity()))
 def test_weights_that_are_zero_stay_zero_and_biases_learn(tx):
     """Also with moments from a time before they were pruned."""
     before = trained(tiny_gan(tx=tx))

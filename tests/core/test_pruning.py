@@ -88,6 +88,7 @@ def test_parameters_without_weights_are_refused():
         prune(tiny_gan(), "critic", {})
 
 
+@pytest.mark.slow
 def test_all_copies_of_a_player_are_pruned_and_stay_so():
     """Averages of any width and lookahead's slow weights would bring the weights back."""
     losses = [d_loss(non_saturating)], [g_loss(non_saturating)]

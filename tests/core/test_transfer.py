@@ -74,6 +74,7 @@ def step_of(*d_terms):
     return jax.jit(iteration(make_joint_step(given, *losses)))
 
 
+@pytest.mark.slow
 def test_a_player_begins_with_another_and_its_optimiser_anew():
     """Other collections too, here those of batch norm; and a head of another width begins anew."""
     other = tiny_gan(1, discriminator=Discriminator(batch_norm=True, classes=3), tx=adam())
@@ -117,6 +118,7 @@ def test_averages_and_copies_of_parameters_begin_with_them():
     assert_same(alone.extras["lookahead"]["discriminator"], other.discriminator.params)
 
 
+@pytest.mark.slow
 def test_no_buffer_is_given_away_twice():
     """A program donates its state, whose arrays must be different ones."""
     mine, other = tiny_gan(0), tiny_gan(1)
@@ -126,6 +128,7 @@ def test_no_buffer_is_given_away_twice():
     assert int(trained.step) == 1
 
 
+@pytest.mark.slow
 def test_all_members_of_an_ensemble_begin_with_them():
     keys = jax.random.split(jax.random.key(0), 3)
 

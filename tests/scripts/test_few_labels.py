@@ -65,6 +65,7 @@ def test_what_learns_learns_and_nothing_else(way):
     assert accuracy(state, pictures(500, 1)) > 0.9
 
 
+@pytest.mark.slow
 def test_features_that_lack_the_answer_do_not_tell_it_until_they_learn():
     """Of the third colour alone: the mean of what a guess reaches is a half, 16 % is seven standard deviations."""
     options, bar = (
@@ -88,6 +89,7 @@ def test_the_accuracy_is_the_share_that_is_right():
     assert accuracy(state, right) == 1.0 and accuracy(state, wrong) == 0.7
 
 
+@pytest.mark.slow
 def test_the_rate_falls_to_nothing():
     options = Options(**(LITTLE | {"steps": 4}))
     state = begun(options, trunk(np.eye(3)), 2, (1, 1, 3), jax.random.key(0))
@@ -122,6 +124,7 @@ def test_a_run_is_compared_with_the_same_network_from_nothing(run, capsys):
     assert again["from the discriminator"] != again["from scratch"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes, said",
     [

@@ -28,12 +28,18 @@ def ring(folder, name, **changes):
 
 @pytest.fixture(scope="module")
 def rings(tmp_path_factory):
-    """A folder with the runs `one`, and `two` of two GANs, of points."""
+    """A folder with the run `one` of points."""
     folder = tmp_path_factory.mktemp("rings")
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        for name, seeds in (("one", 1), ("two", 2)):
-            train(gan_ring.build, ring(folder, name, seeds=seeds))
+        train(gan_ring.build, ring(folder, "one"))
     return folder
+
+
+@pytest.fixture(scope="module")
+def two(rings):
+    """Beside it, the run `two` of two GANs."""
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        train(gan_ring.build, ring(rings, "two", seeds=2))
 
 
 @pytest.fixture(scope="module")
@@ -170,6 +176,7 @@ def test_frozen_layers_keep_what_they_began_with(images, tmp_path):
         assert str(refused.value) == said
 
 
+@pytest.mark.slow
 def test_a_network_of_another_family_is_refused_in_a_line(rings, images, tmp_path):
     with pytest.raises(UsageError) as refused:
         train(dcgan_mnist.build, tiny(tmp_path, from_run=str(rings / "one"), players=("discriminator",)))
@@ -179,6 +186,7 @@ def test_a_network_of_another_family_is_refused_in_a_line(rings, images, tmp_pat
     assert not (tmp_path / "run").exists(), "before anything is written"
 
 
+@pytest.mark.slow
 def test_no_code_is_executed_because_the_other_run_names_it(rings, tmp_path):
     source = shutil.copytree(rings / "one", tmp_path / "other")
     whole = json.loads((source / "options.json").read_text())
@@ -189,6 +197,7 @@ def test_no_code_is_executed_because_the_other_run_names_it(rings, tmp_path):
     assert str(refused.value).startswith(said) and not (tmp_path / "new").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes, said",
     [
@@ -200,7 +209,7 @@ def test_no_code_is_executed_because_the_other_run_names_it(rings, tmp_path):
         ({"workdir": "one"}, "--from {0}/one is the run in --workdir itself"),
     ],
 )
-def test_what_cannot_be_begun_with_is_refused(changes, said, rings, tmp_path):
+def test_what_cannot_be_begun_with_is_refused(changes, said, rings, two, tmp_path):
     own = {"from_run": "one", "players": ("discriminator",)} | changes
     own["from_run"] = str(rings / own["from_run"])
     if "workdir" in own:
