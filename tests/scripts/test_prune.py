@@ -124,10 +124,6 @@ def test_the_pruned_network_is_a_run_that_is_fine_tuned_under_its_mask(trained, 
         ({"share": ()}, "--share must be different shares, such as 0.5 0.8, got none"),
         ({"workdir": "x", "share": (0.5, 0.8)}, "--share must be a single one with --workdir, got 0.5,0.8"),
         ({"workdir": "x"}, "--scope must be a single one with --workdir, got global,layer"),
-        (
-            {"player": "critic"},
-            "--player critic: {0} has none of that name; its players are discriminator or generator",
-        ),
     ],
 )
 def test_what_cannot_be_pruned_is_refused(changes, said):
