@@ -5,14 +5,14 @@ import contextlib
 import errno
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, TextIO, cast
 
 from tqdm import tqdm
 
 from jaxgan.printable import printable
 
-__all__ = ["Bar", "Output", "progress_bar", "say", "steady_output"]
+__all__ = ["Bar", "Output", "align_columns", "progress_bar", "say", "steady_output"]
 
 UNREAD = {errno.EPIPE, errno.EIO, errno.EBADF}  # the reader has gone, the terminal has, or it was closed
 LINES = 30.0  # seconds between two lines of a bar in a file
@@ -200,3 +200,11 @@ def progress_bar(
         smoothing=0,  # the mean speed since its start
         bar_format=f"{{desc}}: {{percentage:3.0f}}%{bar}{counted}, {{remaining}} left{{postfix}}" if total else None,
     )
+
+
+def align_columns(lines: Sequence[Sequence[str]]) -> list[str]:
+    """Returns lines of cells as text in columns, left-justified. Control characters in them are written out."""
+    lines = [[printable(text) for text in line] for line in lines]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    texts = ["  ".join(f"{text:<{width}}" for text, width in zip(line, widths, strict=True)) for line in lines]
+    return [text.rstrip() for text in texts]

@@ -46,6 +46,9 @@ ARROWS = {
     "ensemble": set(),
     "parallel": {"ensemble", "state"},
     "projection": set(),
+    "freezing": {"state"},
+    "transfer": {"state"},
+    "pruning": {"state"},
 }
 CORE = set(ARROWS)
 ARROWS |= {

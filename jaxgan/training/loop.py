@@ -49,8 +49,9 @@ from jaxgan.training.recipe.loading import Given, address, check_sets, drawn_fro
 from jaxgan.training.recipe.members import Member, ensemble_of, members_of
 from jaxgan.training.run.directory import Run, new_directory
 from jaxgan.training.run.folder import clear_leftovers, named, refuse_others, writing_run
-from jaxgan.training.run.fork import fork, resolve_fork
+from jaxgan.training.run.fork import Begun, fork, resolve_fork
 from jaxgan.training.run.lock import locked
+from jaxgan.training.run.start import start
 from jaxgan.training.scoring.measures import Measure, measures_for
 from jaxgan.training.scoring.member_report import report_members
 from jaxgan.training.scoring.monitor import COLLAPSED, Monitor
@@ -150,16 +151,20 @@ class Setup:
     drawing: Drawing
     real: RealData
     measures: Mapping[str, Measure]
-    begun: tuple[int, State] | None  # the step and state of another run that this one begins with
+    begun: Begun | None  # what of another run this one begins with
 
     @property
     def frozen(self) -> dict[str, str]:
         """The digests of the networks that nobody trains, by name."""
         return {name: network.digest for name, network in self.gan.frozen.items()}
 
-    def fork(self) -> tuple[int, State] | None:
-        """Reads the step and state that `--from` names, None without it."""
-        return fork(self.options, self.build, self.like, self.init()) if self.options.from_run else None
+    def begin(self) -> Begun | None:
+        """Reads what `--from` names: a step and state or, with `--players`, networks; None without it."""
+        if not self.options.from_run:
+            return None
+        if self.options.players:
+            return start(self.options, self.build, self.init())
+        return fork(self.options, self.build, self.like, self.init())
 
 
 def set_up(build: Build, options: Options, given: Given | None) -> Setup:
@@ -209,7 +214,7 @@ def set_up(build: Build, options: Options, given: Given | None) -> Setup:
         measures=measures_for(options, drawing) if options.eval_every or members else {},
         begun=None,
     )
-    return setup if record else dataclasses.replace(setup, begun=setup.fork())
+    return setup if record else dataclasses.replace(setup, begun=setup.begin())
 
 
 def _resolve(options: Options, run: Run | None, record: dict[str, Any] | None) -> Options:
@@ -265,7 +270,7 @@ class Session:
         setup = self.setup
         self.run = setup.run or Run(Path(processes.from_first(lambda: str(new_directory(name_of(setup.build))))))
         self.directory = self.run.directory
-        step = setup.begun[0] if setup.begun else self.options.step
+        step = setup.begun.source_step if setup.begun else self.options.step
         self.options = dataclasses.replace(self.options, workdir=str(self.directory), step=step)
 
         def claim() -> None:
@@ -285,8 +290,9 @@ class Session:
         begun = setup.begun
         if record and not self.restored:
             processes.from_first(lambda: self.run.refuse_to_begin_again(record["options"]))
-            begun = setup.fork()
-        self.step, self.state = self.restored or begun or (0, setup.init())
+            begun = setup.begin()
+        self.begun = None if self.restored else begun
+        self.step, self.state = self.restored or (begun[:2] if begun else (0, setup.init()))
         self.done = self.step  # where this session began
         self.saved = self.step if self.restored else 0
 
@@ -318,15 +324,15 @@ class Session:
         """Prints where the run writes, where it begins, and on which devices it computes."""
         if not self.first:
             return
-        record, options, directory = self.setup.record, self.options, self.directory
-        where = f"step {self.done} of {options.from_run}" if options.from_run else f"step {self.done}"
+        begun, directory = self.begun, self.directory
         if self.restored:
             say(f"continuing at step {self.done} in {directory}")
-        elif record:
-            say(f"{directory} has no checkpoint: starting from {where}")
+        elif self.setup.record:
+            say(f"{directory} has no checkpoint: starting from {begun.about if begun else f'step {self.done}'}")
         else:
-            say(f"writing to {directory}" + (f", beginning with {where}" if self.setup.begun else ""))
-        say(*self.setup.spec.notes, *describe(self.setup.layout, deterministic=options.deterministic).splitlines())
+            say(f"writing to {directory}" + (f", beginning with {begun.about}" if begun else ""))
+        say(*(begun.report if begun else ()))
+        say(*self.setup.spec.notes, *describe(self.setup.layout, deterministic=self.options.deterministic).splitlines())
         if frozen := self.divergence.frozen.nonzero()[0].tolist():
             say(f"frozen: members {', '.join(map(str, frozen))}")
 
@@ -377,7 +383,7 @@ class Session:
         self.stack.enter_context(contextlib.closing(self.program))
         if not self.restored:
             self._show()
-            if self.done:  # the new run has all that it needs, whatever becomes of the one that it began with
+            if self.begun:  # the new run has all that it needs, whatever becomes of the one that it began with
                 self._save()
         if self.done:
             self._evaluate({})  # which a kill may have prevented

@@ -214,6 +214,7 @@ def test_every_experiment_keeps_the_bounds_of_the_common_options(name):
         ("stylegan2_mnist", "r1_every", 0, "at least 1"),
         ("stylegan2_folder", "mixing", 1.5, "from 0 to 1"),
         ("stylegan2_folder", "path_length", float("nan"), "at least 0 and finite"),
+        ("transfer_cifar10", "freeze", -1, "at least 0"),
         ("style_transfer", "halvings", 7, "from 0 to 6"),
         ("style_transfer", "style", -1.0, "at least 0 and finite"),
     ],
@@ -257,6 +258,7 @@ FEW = {
     "cyclegan_mnist": ["--dataset", "a=digits,b=slanted_digits"],
     "pix2pix_glyphs": ["--dataset", "glyphs"],
     "srgan": ["--dataset", "digits", "--image-size", "28", "--load-size", "28", "--fit", "pad"],
+    "transfer_cifar10": ["--dataset", "digits", "--channels", "1", "--images", "50"],
     "style_transfer": ["--dataset", "content=digits,style=digits", "--channels", "1", "--images", "20"],
 }
 

@@ -16,7 +16,7 @@ import scripts
 from jaxgan.media import Image, Points, Vectors
 from jaxgan.training import UsageError
 from jaxgan.training.recipe.gan import Weights
-from scripts import codes, compare, data, evaluate, field, margin, sample, train_features
+from scripts import codes, compare, data, evaluate, field, margin, prune, sample, train_features
 from scripts.benchmarks import evaluation, growth, measure_memory, seeds, steps
 
 ROOT = Path(__file__).parents[2]
@@ -70,7 +70,7 @@ def test_an_option_is_the_same_thing_in_every_command():
 @pytest.mark.parametrize(
     "module, ending",
     [
-        *((module, ".png") for module in (codes, compare, data, field, measure_memory)),
+        *((module, ".png") for module in (codes, compare, data, field, measure_memory, prune)),
         *((module, ".json") for module in (evaluate, evaluation, seeds, steps)),
     ],
 )
@@ -120,7 +120,7 @@ def test_files_that_say_nothing_clear_are_refused(medium, names, message, tmp_pa
 @pytest.mark.parametrize(
     "module, ending",
     [
-        *((module, ".png") for module in (codes, compare, data, field, growth, measure_memory)),
+        *((module, ".png") for module in (codes, compare, data, field, growth, measure_memory, prune)),
         *((module, ".json") for module in (evaluate, evaluation, seeds, steps)),
         *((train_features, ".npz"), (sample, ".png")),
     ],

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxgan.ema import WIDEST, power_exponent, width_name
+from jaxgan.freezing import keep_zeros
 from jaxgan.training.errors.usage import require
 from jaxgan.training.options.fields import Bounded, bounded
 
@@ -50,6 +51,8 @@ class OptimizerOptions(Bounded):
     """So much of a parameter is added to its gradient, before the optimiser sees it."""
     clip_gradient_norm: float | None = bounded(None, above=0, below=math.inf)
     """Scale a player's whole gradient down to this length where it is longer. By default never."""
+    keep_zeros: bool = False
+    """Weights that are exactly 0 stay so: of a run that scripts.prune has pruned, the mask."""
 
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     """How the rates fall over --schedule-images, to --final-rate of what they were."""
@@ -100,7 +103,8 @@ def optimizer(
     rate η and decay λ makes p - η·(u + λ·p) of p. Constants are PyTorch's: ε is 1e-8, added to the root; RMSprop
     averages squares with 0.99; momentum isn't damped. `eps_root` goes under Adam's root, which a step that is
     differentiated needs, as the root has no slope at 0. With `inject` schedules may change Adam's numbers
-    (`generator/b2`), which its state then holds. Decay and L2 act on every parameter, biases and norms' too.
+    (`generator/b2`), which its state then holds. Decay and L2 act on every parameter, biases and norms' too. With
+    `options.keep_zeros` all of this leaves weights of exactly 0 as they are, see `jaxgan.freezing.keep_zeros`.
     """
     parts = []
     if options.clip_gradient_norm is not None:
@@ -118,7 +122,8 @@ def optimizer(
         parts.append(optax.add_decayed_weights(options.weight_decay))
     # One alone stays as it is: a chain has another state, and runs that were saved before would not fit it.
     parts = parts or [optax.identity()]
-    return parts[0] if len(parts) == 1 else optax.chain(*parts)
+    tx = parts[0] if len(parts) == 1 else optax.chain(*parts)
+    return keep_zeros(tx) if options.keep_zeros else tx
 
 
 def hyper(

@@ -64,6 +64,9 @@ class Options(DataOptions, OptimizerOptions, EvaluationOptions, DeviceOptions):
     are the new one's."""
     step: int | Literal["best"] | None = bounded(None, at_least=0)
     """Which of its checkpoints, with --from; best is that of a run with --eval-every. By default the newest."""
+    players: tuple[str, ...] = ()
+    """With --from: begin with these networks alone, such as discriminator, of a run of any experiment, as far as their
+    arrays have the same paths and shapes; a table says which do. All else begins anew, at step 0."""
 
     dry_run: bool = False
     """Say what the run would cost (networks, memory, time) and don't start it."""
@@ -75,7 +78,10 @@ class Options(DataOptions, OptimizerOptions, EvaluationOptions, DeviceOptions):
         require(self, "seed", 0 <= self.seed <= 2**32 - self.seeds, "from 0 to 2^32 - --seeds")
         swept(self)
         require(self, "dry_run", not (self.dry_run and self.coordinator), "used without --coordinator")
-        require(self, "step", self.step is None or self.from_run is not None, "given together with --from")
+        for name, unused in (("step", None), ("players", ())):
+            fits = getattr(self, name) == unused or self.from_run is not None
+            require(self, name, fits, "given together with --from")
+        require(self, "players", len(set(self.players)) == len(self.players), "names of players, each once")
 
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     """The defaults of presets other than laptop, whose values are the fields' own: preset -> option -> value."""

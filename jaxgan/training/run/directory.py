@@ -116,6 +116,7 @@ class Run:
         with writing_run(self.directory):
             logged = last_step(self.directory)
         began = step if isinstance(step := before.get("step"), int) else 0  # with another run's state
+        began = 0 if before.get("players") else began  # with networks of it alone
         # A checkpoint is whole, at the latest, before the next but one is begun.
         if logged > began + 2 * before["checkpoint_every"] or (self.directory / "damaged").exists():
             raise UsageError(

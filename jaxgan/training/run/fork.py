@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 
@@ -18,19 +18,37 @@ from jaxgan.training.run.experiment import fitting
 from jaxgan.training.run.folder import named
 from jaxgan.training.run.open_run import read_checkpoint
 
-__all__ = ["fork", "resolve_fork"]
+__all__ = ["Begun", "fork", "resolve_fork"]
 
 State = Any
 OWN = ("key", "hyper")  # what a new run does not take from the other
+BEGINNING = ("from_run", "step", "players")  # the options that say where a run began
+
+
+class Begun(NamedTuple):
+    """How a run begins with another: at `step` with `state`; `source_step` is the step of the other's checkpoint.
+    `about` says in words with what, and `report` which arrays matched, in lines."""
+
+    step: int
+    state: State
+    source_step: int
+    about: str
+    report: tuple[str, ...] = ()
 
 
 def resolve_fork(options: Options, record: dict[str, Any] | None) -> Options:
     """Returns the options with `--from` as an absolute path. A run that has a `record` began where that says, which
-    needn't be said again. UsageError where the other run is the one in `--workdir`."""
+    needn't be said again. UsageError where the other run is the one in `--workdir`, and where a run that begins with
+    none would keep zeros."""
     if options.from_run is None:
         if record is None:
+            if options.keep_zeros:
+                raise UsageError(
+                    "--keep-zeros is for runs of pruned networks, and weights that begin at 0 would never learn: add "
+                    "--from RUN, or --workdir RUN, of a run that python -m scripts.prune has made"
+                )
             return options
-        began = {name: record["options"].get(name) for name in ("from_run", "step")}
+        began = {name: record["options"][name] for name in BEGINNING if name in record["options"]}
         return dataclasses.replace(options, **began)
     source = named(options.from_run, "--from").absolute()
     if options.workdir and named(options.workdir).resolve() == source.resolve():
@@ -39,12 +57,14 @@ def resolve_fork(options: Options, record: dict[str, Any] | None) -> Options:
             "or choose another --workdir"
         )
     options = dataclasses.replace(options, from_run=str(source))
-    if record and options.step is None and record["options"].get("from_run") == str(source):
-        return dataclasses.replace(options, step=record["options"].get("step"))
+    if record and record["options"].get("from_run") == str(source):
+        step = record["options"].get("step") if options.step is None else options.step
+        players = options.players or tuple(record["options"].get("players", ()))
+        return dataclasses.replace(options, step=step, players=players)
     return options
 
 
-def fork(options: Options, build: Build, like: State, fresh: State) -> tuple[int, State]:
+def fork(options: Options, build: Build, like: State, fresh: State) -> Begun:
     """Reads a step of the run `options.from_run`, by default its newest, and its state as a new run takes it: all
     that was learned, with the key and the `hyper` of the `fresh` state. `like` is as in `Checkpoints.restore`.
 
@@ -63,7 +83,7 @@ def fork(options: Options, build: Build, like: State, fresh: State) -> tuple[int
             f"--steps {options.steps}, but --from {source} is at step {done} and steps are counted from 0; "
             f"give more than {done}"
         )
-    return done, _as_new(state, fresh)
+    return Begun(done, _as_new(state, fresh), done, f"step {done} of {source}")
 
 
 def _check(source: Path, record: dict[str, Any], options: Options, build: Build, like: State) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxgan.files import atomic_write
-from jaxgan.printable import printable
+from jaxgan.terminal import align_columns
 from jaxgan.training.output.log import write_json
 
 __all__ = ["Row", "Summary", "align_columns", "mean_and_std", "mean_std_text", "plot", "summaries", "table", "write"]
@@ -99,14 +99,6 @@ def _text(number: float | None) -> str:
 def mean_std_text(mean: float | None, std: float | None) -> str:
     """Returns the text of a mean and, where there is one, its standard deviation for tables."""
     return _text(mean) + ("" if std is None else f" ± {std:.2g}")
-
-
-def align_columns(lines: Sequence[Sequence[str]]) -> list[str]:
-    """Returns lines of cells as text in columns, left-justified. Control characters in them are written out."""
-    lines = [[printable(text) for text in line] for line in lines]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    texts = ["  ".join(f"{text:<{width}}" for text, width in zip(line, widths, strict=True)) for line in lines]
-    return [text.rstrip() for text in texts]
 
 
 def plot(path: Path, rows: Sequence[Row], swept: str | None = None, score_name: str = "score") -> None:
