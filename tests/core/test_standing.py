@@ -99,7 +99,8 @@ def test_nothing_but_statistics_changes():
     beside = player(Beside(), x, labels)
     # The norm that never moves comes last, so that nothing follows what it divides by.
     given = lambda number: (*inputs(number), jnp.arange(32, dtype=jnp.int32) % 2)  # noqa: E731
-    found = standing_statistics(beside, beside.all_variables, given, 3, key=jax.random.key(1))
+    # Of a power of two batches means of equal numbers are exact.
+    found = standing_statistics(beside, beside.all_variables, given, 4, key=jax.random.key(1))
     before = beside.all_variables
     differing = {
         jax.tree_util.keystr(path)
@@ -108,7 +109,7 @@ def test_nothing_but_statistics_changes():
     }
     name = "['batch_stats']['ConditionalBatchNorm_0']['statistics']"
     assert differing == {f"{name}['mean']", f"{name}['var']"}
-    x = np.stack([np.asarray(inputs(i)[0], np.float64) for i in range(3)])
+    x = np.stack([np.asarray(inputs(i)[0], np.float64) for i in range(4)])
     own = found["batch_stats"]["ConditionalBatchNorm_0"]["statistics"]
     np.testing.assert_allclose(own["mean"], x.mean(1).mean(0), rtol=1e-5)
     np.testing.assert_allclose(own["var"], x.var(1).mean(0), rtol=1e-5)
@@ -171,7 +172,7 @@ def test_they_are_the_raw_ones_unless_asked_and_nothing_else_changes():
     for state in (plain, off):
         assert_same(state.ema["generator"]["batch_stats"], state.generator.variables["batch_stats"])
     assert_same(plain.ema, off.ema)
-    assert_same(plain.players, on.players)
+    assert_same(jax.tree.leaves(plain.players), jax.tree.leaves(on.players))
     assert_same(plain.ema["generator"]["params"], on.ema["generator"]["params"])
 
 
