@@ -176,6 +176,7 @@ def test_they_are_the_raw_ones_unless_asked_and_nothing_else_changes():
     assert_same(plain.ema["generator"]["params"], on.ema["generator"]["params"])
 
 
+@pytest.mark.slow
 def test_members_of_an_ensemble_are_as_alone():
     members = [
         tiny_gan(generator=Generator(batch_norm=True), hyper={"ema_half_life": 50.0, "ema_statistics": share})

@@ -21,6 +21,8 @@ from jaxgan.training.output.drawing import Drawing
 from jaxgan.training.recipe.members import ensemble_of, members_of
 from jaxgan.training.recipe.statistics import BATCH, BATCHES
 
+pytestmark = pytest.mark.usefixtures("as_users_have_it")
+
 DATA = DataSpec.single("random", 100, (28, 28, 1), 10)
 
 
@@ -30,7 +32,7 @@ def averaged(state):
     return dataclasses.replace(state, ema=ema)
 
 
-@pytest.mark.parametrize("powers", [(), (0.1,)])
+@pytest.mark.parametrize("powers", [(), pytest.param((0.1,), marks=pytest.mark.slow)])
 def test_estimates_are_standing_statistics_of_the_runs_own_latents(tmp_path, powers):
     options = tiny(tmp_path, power_ema=powers)
     gan = dcgan_mnist.build(options, DATA)
@@ -52,6 +54,7 @@ def test_estimates_are_standing_statistics_of_the_runs_own_latents(tmp_path, pow
     assert_same(found.hyper, state.hyper)
 
 
+@pytest.mark.slow
 def test_members_are_estimated_as_alone(tmp_path):
     options = tiny(tmp_path, seeds=2)
     alone, members = dcgan_mnist.build(options, DATA), members_of(options)
