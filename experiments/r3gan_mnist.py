@@ -29,6 +29,7 @@ from jaxgan.networks.r3gan import Discriminator, Generator, Stage
 from jaxgan.samplers import labelled, labelled_latents
 from jaxgan.schedules import Schedule, cosine
 from jaxgan.terms import r1, r2
+from jaxgan.terms.penalties import GradientNorm
 from jaxgan.training import GAN, DataSpec, compose, labels_needed, main
 from jaxgan.training import Options as CommonOptions
 from jaxgan.training.errors.usage import require
@@ -76,8 +77,8 @@ class Options(CommonOptions):
     """The gamma of the penalty on generated images; its weight, half of it, is `r2` for --sweep."""
     final_gamma: float = bounded(0.1, at_least=0, below=math.inf)
     """The share of both penalties that is left when the rates have fallen."""
-    penalties: Literal["exact", "tangent"] = "exact"
-    """Whether penalties are computed, or estimated from the derivative along a random tangent."""
+    penalties: GradientNorm = "exact"
+    """Compute the penalties, or estimate them along a random tangent: from the derivative or by finite differences."""
     latent_size: int = bounded(64, at_least=1)
     """Numbers in a latent."""
     widths: tuple[int, ...] = (128,)
@@ -118,6 +119,8 @@ class Options(CommonOptions):
         inner = [self.expansion * width for width in self.widths]
         fits = all(width % min(self.group, width) == 0 for width in inner)
         require(self, "group", fits, f"a divisor of the expanded widths {inner}")
+        fits = self.penalties != "difference" or self.dtype == "float32"
+        require(self, "penalties", fits, "exact or tangent with --dtype bfloat16, which rounds differences away")
 
 
 def networks(options: Options, data: DataSpec) -> tuple[Generator, Discriminator]:
@@ -156,8 +159,7 @@ def schedules(options: Options) -> dict[str, Schedule]:
 
 def build(options: Options, data: DataSpec) -> GAN:
     weights = {name: gamma / 2 for name in ("r1", "r2") if (gamma := getattr(options, name))}
-    exact = options.penalties == "exact"
-    terms = [{"r1": r1, "r2": r2}[name](name, exact=exact) for name in weights]
+    terms = [{"r1": r1, "r2": r2}[name](name, by=options.penalties) for name in weights]
     sampler = labelled_latents if options.conditional else latents
     return compose(
         options,

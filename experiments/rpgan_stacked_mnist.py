@@ -22,8 +22,9 @@ from typing import ClassVar, Literal
 from experiments import dcgan_mnist
 from jaxgan import d_loss, g_loss, latents, losses
 from jaxgan.terms import Term
-from jaxgan.terms.penalties import r1, r2
+from jaxgan.terms.penalties import GradientNorm, r1, r2
 from jaxgan.training import GAN, DataSpec, compose, main
+from jaxgan.training.errors.usage import require
 from jaxgan.training.options.fields import bounded
 from jaxgan.training.options.optimizer import OptimizerName
 
@@ -45,22 +46,30 @@ class Options(dcgan_mnist.Options):
     r2: float = bounded(1.0, at_least=0, below=math.inf)
     """The gamma of the penalty on generated images; its weight, half of it, is `r2` for --sweep."""
 
+    penalties: GradientNorm = "exact"
+    """Compute the penalties, or estimate them along a random tangent: from the derivative or by finite differences."""
+
     PRESETS: ClassVar = {
         "paper": {"steps": 100_000, "features": 64, "checkpoint_every": 5000, "sample_every": 5000},
         "smoke": {**dcgan_mnist.Options.PRESETS["smoke"], "channels": 3},
     }
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        fits = self.penalties != "difference" or self.dtype == "float32"
+        require(self, "penalties", fits, "exact or tangent with --dtype bfloat16, which rounds differences away")
 
-def gradient_penalties(gammas: dict[str, float]) -> tuple[list[Term], dict[str, float]]:
+
+def gradient_penalties(gammas: dict[str, float], by: GradientNorm = "exact") -> tuple[list[Term], dict[str, float]]:
     """The terms whose gamma isn't 0, of "r1" and "r2", and their weights by name."""
     weights = {name: gamma / 2 for name, gamma in gammas.items() if gamma}
-    return [{"r1": r1, "r2": r2}[name](name) for name in weights], weights
+    return [{"r1": r1, "r2": r2}[name](name, by=by) for name in weights], weights
 
 
 def build(options: Options, data: DataSpec) -> GAN:
     loss = getattr(losses, options.loss)
     generator, discriminator = dcgan_mnist.networks(options, data, norm=None)
-    terms, weights = gradient_penalties({"r1": options.r1, "r2": options.r2})
+    terms, weights = gradient_penalties({"r1": options.r1, "r2": options.r2}, options.penalties)
     return compose(
         options,
         data,

@@ -7,6 +7,7 @@ is this device's share. Metrics are a flat dict of scalars.
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import jax
@@ -16,6 +17,7 @@ from jaxgan.devices import global_count
 from jaxgan.draw import batch_size
 from jaxgan.ema import ema, power_ema, warmed_up
 from jaxgan.schedules import Schedule, scheduled
+from jaxgan.standing import map_statistics
 from jaxgan.state import GANState, Variables
 
 __all__ = ["Metrics", "Step", "StepFunction", "as_step", "iteration", "merged", "parts", "repeat"]
@@ -136,21 +138,31 @@ def as_step(step: Any) -> Any:
 
 
 def _averages(state: GANState, size: int) -> dict[str, Variables]:
-    """Returns the averages after `size` more images. Collections other than parameters (batch statistics) are averages
-    already, and are copied as they are."""
+    """Returns the averages after `size` more images. Batch statistics are averages already, and are copied as all other
+    collections are, unless `hyper` has `ema_statistics`, which averages them as the parameters are."""
     # In 21 states of 4 runs on MNIST (DCGAN) the averaged weights' own statistics had a better Fréchet distance in 13,
     # statistics averaged with the same half-life in 9: not enough to change what is drawn.
     images = state.step.astype(jnp.float32) * size
     after = {}
     for name, old in state.ema.items():
+        average: Callable[[PyTree, PyTree], PyTree]
         if name not in state.players:
             whose, _, width = name.rpartition(":")
             player = state.players[whose]
-            params = power_ema(old["params"], player.params, state.step, state.hyper[f"power_ema/{width}"])
+            average = partial(power_ema, step=state.step, gamma=state.hyper[f"power_ema/{width}"])
         else:
             player = state.players[name]
             own = f"{name}/ema_half_life"
             half_life = state.hyper[own if own in state.hyper else "ema_half_life"]
-            params = ema(old["params"], player.params, size, warmed_up(half_life, images))
-        after[name] = {"params": params, **player.variables}
+            average = partial(ema, images=size, half_life=warmed_up(half_life, images))
+        after[name] = {"params": average(old["params"], player.params), **player.variables}
+        if "ema_statistics" in state.hyper:
+            averaged = state.hyper["ema_statistics"] > 0
+
+            def statistic(
+                new: jax.Array, old: jax.Array, average: Any = average, averaged: jax.Array = averaged
+            ) -> jax.Array:
+                return jnp.where(averaged, average(old, new), new)
+
+            after[name] = map_statistics(statistic, after[name], old)
     return after

@@ -22,6 +22,7 @@ __all__ = [
     "r1",
     "r2",
     "squared_derivative",
+    "squared_difference",
     "squared_gradient_norm",
     "wgan_gp",
 ]
@@ -29,6 +30,9 @@ __all__ = [
 PyTree = Any
 Critic = Callable[[jax.Array], jax.Array]
 
+# ε of finite differences. In DCGAN's discriminator of 28×28×3 pixels (LeakyReLU, float32) a draw's error is, relative,
+# 2.8% at 10⁻³, and that of the mean 0.1%; at 10⁻² 8% and 1%; below 10⁻⁴ what rounding leaves begins to grow.
+DIFFERENCE = 1e-3
 PATH_DECAY = 0.01  # how much of a batch's mean length goes into the moving mean
 
 
@@ -65,11 +69,40 @@ def squared_derivative(critic: Critic, images: jax.Array, tangents: jax.Array) -
     With v from N(0, I) its mean over draws is ‖∇ₓ D(x)‖² (Hutchinson 1990), and its standard deviation √2 of that. It
     takes a pass forwards with a tangent in place of one backwards, and what is differentiated for the parameters is
     shorter. ValueError where the shapes differ.
+
+    Where all layers are convolutions, dense or piecewise linear, the exact norm has as many matrix products as this: a
+    pass back to the images and one forwards along it stand against one forwards with a tangent and one back along it,
+    and each layer's kernel gets one more of either. Memory is saved only in what is kept between them.
     """
-    if tangents.shape != images.shape:
-        raise ValueError(f"expected a tangent for each image, of its shape {images.shape}, got {tangents.shape}")
+    _check_tangents(images, tangents)
     _, along = jax.jvp(lambda x: per_example(critic(x)), (images,), (tangents.astype(images.dtype),))
     return along.astype(jnp.float32) ** 2
+
+
+def squared_difference(
+    critic: Critic, images: jax.Array, tangents: jax.Array, epsilon: float = DIFFERENCE
+) -> jax.Array:
+    """Returns (D(x + εv) - D(x - εv))² / 4ε² of every example, by central differences along its tangent v: images and
+    tangents `[B, ...] -> [B]`, float32.
+
+    It needs no derivative by the images, so that any D will do that can be differentiated for its parameters alone, and
+    goes twice through D forwards, and for the gradient twice back: twice the products of `squared_derivative`, whose
+    mean over draws it has but for the curvature of D, an error of order ε² for a smooth D and, as slopes on both sides
+    of a kink (ReLU) are mixed, of order ε for others. Differences lose what float32 rounds of a logit, relative to the
+    derivative about 10⁻⁷ |D| / (ε ‖∇D‖); networks in bfloat16, which rounds 65,000 times as coarsely, don't fit it.
+    ValueError where the shapes differ, or ε isn't above 0.
+    """
+    _check_tangents(images, tangents)
+    if not epsilon > 0:
+        raise ValueError(f"expected an epsilon above 0 to take differences over, got {epsilon}")
+    step = epsilon * tangents.astype(images.dtype)
+    ahead, behind = (per_example(critic(at)).astype(jnp.float32) for at in (images + step, images - step))
+    return ((ahead - behind) / (2 * epsilon)) ** 2
+
+
+def _check_tangents(images: jax.Array, tangents: jax.Array) -> None:
+    if tangents.shape != images.shape:
+        raise ValueError(f"expected a tangent for each image, of its shape {images.shape}, got {tangents.shape}")
 
 
 def wgan_gp(critic: Critic, real: jax.Array, fake: jax.Array, mix: jax.Array) -> jax.Array:

@@ -104,7 +104,8 @@ class GANState:
     under `<player>:<width>` those of power-function averages.
     hyper: float32 scalars by name: `<player>/learning_rate` in units of the optimiser, weights, `ema_half_life` in
     images, for one player alone `<player>/ema_half_life`, `power_ema/<width>`, the exponent γ of a power-function
-    average. extras: what objectives store between updates, by name.
+    average, `ema_statistics`, above 0 where batch statistics are averaged as the parameters are. extras: what
+    objectives store between updates, by name.
     """
 
     step: jax.Array

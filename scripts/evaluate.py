@@ -165,7 +165,8 @@ def _paths(
 
 def _about(run: OpenRun, options: Options, seed: int, member: int | None, weights: Weights) -> Record:
     """Returns what a record says of the state that was scored."""
-    about = about_state(run.step, seed, member, weights=weights, latents_seed=options.seed, run=str(run.directory))
+    how = {"weights": weights, "statistics": run.options.ema_statistics}
+    about = about_state(run.step, seed, member, **how, latents_seed=options.seed, run=str(run.directory))
     return about | ({"frozen": run.frozen} if run.frozen else {})
 
 

@@ -99,7 +99,8 @@ def scored_pictures(options: PictureOptions, run: OpenRun) -> list[Record]:
     }
     found = []
     for (number, member), values in zip(members, made, strict=True):
-        state = about_state(run.step, member.options.seed, number, weights=options.weights, latents_seed=options.seed)
+        how = {"weights": options.weights, "statistics": run.options.ema_statistics}
+        state = about_state(run.step, member.options.seed, number, **how, latents_seed=options.seed)
         for metric in metrics or ():
             beside = _beside(translation, copied[metric], pictures.files) if metric in copied else {}
             each = {"each": _each(pictures.files, values[metric]), **beside}

@@ -1,6 +1,8 @@
 """Gradient penalties as terms."""
 
 import functools
+from collections.abc import Callable
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +10,9 @@ import jax.numpy as jnp
 from jaxgan import penalties
 from jaxgan.terms.term import Example, Term, View
 
-__all__ = ["dragan", "r1", "r2", "wgan_gp"]
+__all__ = ["GradientNorm", "dragan", "r1", "r2", "wgan_gp"]
+
+GradientNorm = Literal["exact", "tangent", "difference"]
 
 
 def _critic(view: View, example: Example) -> penalties.Critic:
@@ -23,24 +27,35 @@ def _critic(view: View, example: Example) -> penalties.Critic:
     return lambda images: view.critic(images, example.get("condition"))["logits"]
 
 
-def r1(weight: float | str, *, exact: bool = True) -> Term:
-    """Returns the term `penalties.r1` on the real examples; the paper's γ/2 is weight γ/2. Without `exact` it is
-    estimated from one random tangent an example, by `penalties.squared_derivative`."""
-    return Term("r1", lambda view: _squared_gradient(view, view.real, exact), weight)
+def r1(weight: float | str, *, by: GradientNorm = "exact") -> Term:
+    """Returns the term `penalties.r1` on the real examples; the paper's γ/2 is weight γ/2.
+
+    by: "tangent" estimates it from the derivative along one random tangent an example, `penalties.squared_derivative`,
+        "difference" from finite differences along it, `penalties.squared_difference`. ValueError for another word.
+    """
+    return Term("r1", _squared_gradient("real", by), weight)
 
 
-def r2(weight: float | str, *, exact: bool = True) -> Term:
+def r2(weight: float | str, *, by: GradientNorm = "exact") -> Term:
     """Returns the term `penalties.r2` on the fake examples, as `r1`; the paper's γ/2 is weight γ/2."""
-    return Term("r2", lambda view: _squared_gradient(view, view.fake, exact), weight)
+    return Term("r2", _squared_gradient("fake", by), weight)
 
 
-def _squared_gradient(view: View, example: Example, exact: bool) -> jax.Array:
-    critic, images = _critic(view, example), example[view.field]
-    if exact:
-        return penalties.squared_gradient_norm(critic, images)
-    shape = images.shape[1:]
-    tangents = jax.vmap(lambda key: jax.random.normal(key, shape, jnp.float32))(view.keys)
-    return penalties.squared_derivative(critic, images, tangents)
+def _squared_gradient(side: str, by: GradientNorm) -> Callable[[View], jax.Array]:
+    estimates = {"tangent": penalties.squared_derivative, "difference": penalties.squared_difference}
+    if by not in ("exact", *estimates):
+        raise ValueError(f"expected by='exact', 'tangent' or 'difference', got {by!r}")
+
+    def function(view: View) -> jax.Array:
+        example: Example = getattr(view, side)
+        critic, images = _critic(view, example), example[view.field]
+        if by == "exact":
+            return penalties.squared_gradient_norm(critic, images)
+        shape = images.shape[1:]
+        tangents = jax.vmap(lambda key: jax.random.normal(key, shape, jnp.float32))(view.keys)
+        return estimates[by](critic, images, tangents)
+
+    return function
 
 
 def wgan_gp(weight: float | str = 10.0) -> Term:

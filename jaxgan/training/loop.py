@@ -47,6 +47,7 @@ from jaxgan.training.recipe.data_spec import DataSpec
 from jaxgan.training.recipe.gan import GAN, Build, build_gan
 from jaxgan.training.recipe.loading import Given, address, check_sets, drawn_from, load, name_sets
 from jaxgan.training.recipe.members import Member, ensemble_of, members_of
+from jaxgan.training.recipe.statistics import check_statistics
 from jaxgan.training.run.directory import Run, new_directory
 from jaxgan.training.run.folder import clear_leftovers, named, refuse_others, writing_run
 from jaxgan.training.run.fork import Begun, fork, resolve_fork
@@ -191,10 +192,12 @@ def set_up(build: Build, options: Options, given: Given | None) -> Setup:
     gan = ensemble_of(alone, members) if members else alone
     like, init = _state_of(gan, layout, options.seed)
     check_memory(like)
+    check_statistics(options, like)
     drawing = Drawing(
         *(gan, spec, like, lambda: drawn_from(options, spec, given, data)),
         members=len(members),
         everywhere=layout.everywhere,
+        estimates=options.ema_statistics == "estimated",
     )
     transform, xla = real_transform(options), compiler_options(options)
     setup = Setup(
@@ -305,6 +308,7 @@ class Session:
             self.monitor = Monitor(
                 *(self.directory, setup.drawing, setup.measures, options.eval_count, setup.real, setup.members),
                 seed=options.seed,
+                statistics=options.ema_statistics,
             )
 
     def finish_again(self) -> None:

@@ -89,6 +89,11 @@ PENALTIES = {
         lambda critic, real, fake, mix: penalties.squared_derivative(critic, real, jnp.asarray(NOISE, jnp.float32)),
         lambda gradient: np.sum(gradient(_rows(REAL)) * _rows(NOISE), axis=1) ** 2,
     ),
+    # ((D(x + εv) - D(x - εv)) / 2ε)², which is the same for what is linear or quadratic, and nearly so for others.
+    "squared_difference": (
+        lambda critic, real, fake, mix: penalties.squared_difference(critic, real, jnp.asarray(NOISE, jnp.float32)),
+        lambda gradient: np.sum(gradient(_rows(REAL)) * _rows(NOISE), axis=1) ** 2,
+    ),
     # Gulrajani et al. 2017 (arXiv 1704.00028), algorithm 1: x̂ = εx + (1 - ε)x̃.
     "wgan_gp": (
         penalties.wgan_gp,
@@ -134,16 +139,19 @@ def test_values_and_parameter_gradients_by_hand(critic, penalty):
     params, _, gradient = CRITICS[critic]
     function, by_hand = _penalty(penalty, critic), PENALTIES[penalty][1]
     data = _single((REAL, FAKE, MIX))
+    # Differences of logits near 10 over 0.001, whose last bit is a thousandth of them.
+    rounded = {"rtol": 5e-3, "atol": 5e-3} if penalty == "squared_difference" else {}
     want = by_hand(lambda x: gradient(params, x))
     for transform in (lambda f: f, jax.jit):
         values = transform(function)(_single(params), *data)
         assert values.shape == (SHAPE[0],) and values.dtype == jnp.float32
-        np.testing.assert_allclose(values, want, rtol=2e-5, atol=1e-6)
+        np.testing.assert_allclose(values, want, **(rounded or {"rtol": 2e-5, "atol": 1e-6}))
     # What training uses is the penalty's gradient by the parameters, a derivative of the second order.
     of_params = jax.jit(jax.grad(lambda p: jnp.mean(function(p, *data))))(_single(params))
     want = _differences(lambda p: np.mean(by_hand(lambda x: gradient(p, x))), params)
     for name in params:
-        np.testing.assert_allclose(of_params[name], want[name], rtol=1e-4, atol=1e-5, err_msg=name)
+        within = rounded or {"rtol": 1e-4, "atol": 1e-5}
+        np.testing.assert_allclose(of_params[name], want[name], **within, err_msg=name)
 
 
 @pytest.mark.parametrize("critic", ["mlp", "patches"])
@@ -183,15 +191,16 @@ def test_norms_of_bfloat16_gradients_are_summed_in_float32():
     np.testing.assert_array_equal(values, [4096.0, 4096.0])
 
 
+@pytest.mark.parametrize("estimate", [penalties.squared_derivative, penalties.squared_difference])
 @pytest.mark.parametrize("critic", ["mlp", "patches"])
-def test_the_mean_over_random_tangents_is_the_squared_norm(critic):
+def test_the_mean_over_random_tangents_is_the_squared_norm(critic, estimate):
     """Within two standard errors of 10,000 draws, in the value and in what the parameters' gradient is along itself;
     one draw's standard deviation is √2 times the value."""
     params, real = _single(CRITICS[critic][0]), jnp.asarray(REAL[:1], jnp.float32)
     tangents = jax.random.normal(jax.random.key(0), (10_000, *real.shape), jnp.float32)
 
     def one(params, tangent):
-        return penalties.squared_derivative(lambda x: CRITICS[critic][1](params, _rows(x)), real, tangent)[0]
+        return estimate(lambda x: CRITICS[critic][1](params, _rows(x)), real, tangent)[0]
 
     def exact(params):
         return penalties.r1(lambda x: CRITICS[critic][1](params, _rows(x)), real)[0]
@@ -204,13 +213,59 @@ def test_the_mean_over_random_tangents_is_the_squared_norm(critic):
     assert np.std(draws) == pytest.approx(np.sqrt(2) * float(want), rel=0.1)
 
 
-def test_tangents_of_another_shape_are_refused():
+@pytest.mark.parametrize("estimate", [penalties.squared_derivative, penalties.squared_difference])
+def test_tangents_of_another_shape_are_refused(estimate):
     with pytest.raises(ValueError, match=r"of its shape \(4, 3\), got \(3,\)"):
-        penalties.squared_derivative(lambda x: jnp.sum(x, axis=1), jnp.zeros((4, 3)), jnp.zeros(3))
+        estimate(lambda x: jnp.sum(x, axis=1), jnp.zeros((4, 3)), jnp.zeros(3))
+
+
+@pytest.mark.parametrize("epsilon", [0.0, -1e-3, float("nan")])
+def test_differences_over_no_distance_are_refused(epsilon):
+    with pytest.raises(ValueError, match=f"expected an epsilon above 0 to take differences over, got {epsilon}"):
+        penalties.squared_difference(lambda x: jnp.sum(x, axis=1), jnp.zeros((4, 3)), jnp.zeros((4, 3)), epsilon)
+
+
+@pytest.mark.parametrize("epsilon", [0.5, 0.1])
+def test_differences_are_those_of_float64(epsilon):
+    """With distances at which they are no derivatives any more: the mean of both sides' values is taken nowhere."""
+    params, logits, _ = CRITICS["mlp"]
+    found = penalties.squared_difference(
+        lambda x: logits(_single(params), _rows(x)), *_single((REAL, NOISE)), epsilon=epsilon
+    )
+    sides = [
+        np.tanh(_rows(REAL + sign * epsilon * NOISE) @ params["W"] + params["b"]) @ params["v"] for sign in (1, -1)
+    ]
+    np.testing.assert_allclose(found, ((sides[0] - sides[1]) / (2 * epsilon)) ** 2, rtol=2e-5)
+    _, logits, gradient = CRITICS["mlp"]
+    derivative = np.sum(gradient(params, _rows(REAL)) * _rows(NOISE), axis=1) ** 2
+    assert np.max(np.abs(found / derivative - 1)) > 1e-3
+
+
+def test_the_distance_of_differences_suits_float32():
+    """Of a DCGAN discriminator's logits: at the default the draws are the derivatives' within a few hundredths, and
+    their sum within a hundredth; a hundred times as far kinks, a thousandth as far rounding spoil them."""
+    key = jax.random.key(0)
+    images = jax.random.uniform(key, (16, 28, 28, 1), minval=-1.0)
+    module = dcgan.Discriminator(features=4, norm=None)
+    variables = module.init(key, images, train=False)
+
+    def critic(x):
+        return 5 + module.apply(variables, x, train=False)["logits"]  # as far from 0 as trained ones are
+
+    tangents = jax.random.normal(jax.random.key(1), images.shape)
+    want = penalties.squared_derivative(critic, images, tangents)
+
+    def errors(*epsilon):
+        found = penalties.squared_difference(critic, images, tangents, *epsilon)
+        return jnp.sqrt(jnp.mean((found - want) ** 2) / jnp.mean(want**2)), abs(jnp.sum(found) / jnp.sum(want) - 1)
+
+    each, together = errors()
+    assert each < 0.1 and together < 0.05
+    assert errors(0.1)[0] > 2 * each and errors(1e-6)[0] > 2 * each
 
 
 @pytest.mark.parametrize("make", [terms.r1, terms.r2])
-def test_terms_by_a_tangent_draw_one_for_each_example(make):
+def test_terms_along_a_tangent_draw_one_for_each_example(make):
     """D(x) = w·x, whose gradient is the same everywhere: values differ by their tangents alone."""
     w = np.array([1.0, -2.0, 0.5], np.float32)
     keys = jax.random.split(jax.random.key(3), 4)
@@ -224,8 +279,11 @@ def test_terms_by_a_tangent_draw_one_for_each_example(make):
         state=SimpleNamespace(discriminator=SimpleNamespace(across=())),
     )
     drawn = np.stack([jax.random.normal(key, (3,), jnp.float32) for key in keys])
-    np.testing.assert_allclose(make(1.0, exact=False).function(view), (drawn @ w) ** 2, rtol=1e-5)
+    np.testing.assert_allclose(make(1.0, by="tangent").function(view), (drawn @ w) ** 2, rtol=1e-5)
+    np.testing.assert_allclose(make(1.0, by="difference").function(view), (drawn @ w) ** 2, rtol=1e-3)
     np.testing.assert_allclose(make(1.0).function(view), np.full(4, 5.25), rtol=1e-6)
+    with pytest.raises(ValueError, match="expected by='exact', 'tangent' or 'difference', got 'jvp'"):
+        make(1.0, by="jvp")
 
 
 def test_wgan_gp_lies_at_real_where_mix_is_one():
@@ -292,8 +350,15 @@ def _metrics_of_a_d_step(term, **options):
 
 @pytest.mark.parametrize(
     "term",
-    [terms.r1("gamma"), terms.r2("gamma"), terms.r1("gamma", exact=False), terms.wgan_gp(), terms.dragan()],
-    ids=["r1", "r2", "r1 by a tangent", "wgan_gp", "dragan"],
+    [
+        terms.r1("gamma"),
+        terms.r2("gamma"),
+        terms.r1("gamma", by="tangent"),
+        terms.r2("gamma", by="difference"),
+        terms.wgan_gp(),
+        terms.dragan(),
+    ],
+    ids=["r1", "r2", "r1 by a tangent", "r2 by differences", "wgan_gp", "dragan"],
 )
 def test_terms_refuse_batch_norm_and_take_a_discriminator_without(term):
     with pytest.raises(ValueError, match="norm=None"):

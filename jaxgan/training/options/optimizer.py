@@ -68,6 +68,9 @@ class OptimizerOptions(Bounded):
     power_ema: tuple[float, ...] = ()
     """Relative widths of further averages of the generator, such as 0.05 0.1, one of which is chosen afterwards with
     --weights 0.05. Each takes as much memory as the generator."""
+    ema_statistics: Literal["raw", "averaged", "estimated"] = "raw"
+    """Batch statistics that averaged weights are drawn with: the raw weights' own, averaged as the weights are, or
+    estimated from 64 batches of the generator's before drawing."""
     lookahead: int = bounded(0, at_least=0)
     """Generator updates after which both players step back towards where they last did so; 0 for never."""
     lookahead_alpha: float = bounded(0.5, above=0, at_most=1)
@@ -138,7 +141,8 @@ def hyper(
     own |= dict.fromkeys(discriminators, options.discriminator_learning_rate)
     rates = {f"{player}/learning_rate": options.learning_rate if rate is None else rate for player, rate in own.items()}
     powers = {f"power_ema/{width_name(width)}": power_exponent(width) for width in options.power_ema}
-    return {**rates, "ema_half_life": options.ema_half_life, **powers}
+    averaged = {"ema_statistics": 1.0} if options.ema_statistics == "averaged" else {}
+    return {**rates, "ema_half_life": options.ema_half_life, **powers, **averaged}
 
 
 def schedule_length(values: Mapping[str, Any]) -> int:

@@ -1,5 +1,6 @@
 """Drawing from a state: what is drawn by which examples and labels, batch after batch, on the host in the end."""
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -9,12 +10,14 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr, Literal
 
 from jaxgan.data.sets import LABEL
+from jaxgan.draw import role_number
 from jaxgan.media import Medium
 from jaxgan.terminal import progress_bar
 from jaxgan.training.output.pictures import picture
 from jaxgan.training.recipe.data_spec import DataSpec
 from jaxgan.training.recipe.gan import GAN
 from jaxgan.training.recipe.loading import Held
+from jaxgan.training.recipe.statistics import BATCH, BATCHES, add_statistics, replace_statistics, statistics_of
 
 __all__ = ["Drawing", "Drawn"]
 
@@ -32,7 +35,7 @@ class Drawing:
 
     like: such a state, which may be abstract. held: reads the examples that are drawn from, which is called only where
     what is drawn depends on more than labels. everywhere: where the state is spread over processes, the sharding that
-    gives each of them all.
+    gives each of them all. estimates: whether averaged weights are drawn with batch statistics that `estimated` finds.
 
     takes: the paths in a batch of what the output depends on, such as `("label",)` or `("a", "image")`."""
 
@@ -45,8 +48,10 @@ class Drawing:
         *,
         members: int = 0,
         everywhere: jax.sharding.Sharding | None = None,
+        estimates: bool = False,
     ) -> None:
         self.gan, self.data, self.members, self.everywhere = gan, data, members, everywhere
+        self.estimates = estimates
         self.takes, self.outputs = _dependencies(gan, data, like)
         self.conditional = any(path[-1] == LABEL for path in self.takes)
         alone = self.takes <= {(LABEL,)}
@@ -175,6 +180,27 @@ class Drawing:
         drawn = self.gan.sample(state, self.decoded(examples), keys, **how)
         return {name: self.medium(name).encode(made) for name, made in drawn.items()}
 
+    def estimated(self, state: State, *, hidden: bool = False) -> State:
+        """Returns the state with batch statistics of averaged weights that are estimated again: the means over 64
+        batches of 64 examples that they draw, each normalised by itself. The same state gives the same."""
+        found = statistics_of(state)
+        with progress_bar(BATCHES, "batch statistics", unit="batches", hidden=hidden or jax.process_index() > 0) as bar:
+            for number in range(BATCHES):
+                examples = self.asked(number * BATCH, BATCH)
+                found = self._add_batch(state, found, np.int32(number), examples)
+                bar.update(1)
+        return replace_statistics(state, found)
+
+    @functools.cached_property
+    def _add_batch(self) -> Callable[..., Any]:
+        root = jax.random.fold_in(jax.random.key(0), role_number("batch statistics"))
+
+        def add(state: State, total: Any, number: jax.Array, examples: Any) -> Any:
+            keys = jax.vmap(lambda i: jax.random.fold_in(root, i))(number * BATCH + jnp.arange(BATCH))
+            return add_statistics(self.gan, state, total, number, self.decoded(examples), keys)
+
+        return jax.jit(add)
+
     def of(
         self,
         count: int,
@@ -200,7 +226,10 @@ class Drawing:
         hidden = count <= size or jax.process_index() > 0
         axis = 1 if self.members else 0
 
+        estimates = self.estimates and how.get("weights") != "raw"
+
         def draw(state: State) -> Drawn:
+            state = self.estimated(state, hidden=hidden) if estimates else state
             parts = []
             with progress_bar(count, "drawing", hidden=hidden) as bar:
                 for first in range(0, count, size):

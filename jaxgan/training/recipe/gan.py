@@ -123,6 +123,7 @@ class GAN(NamedTuple):
     translations: by an output's name how whole pictures become such; empty where nothing is translated.
     readings: by an output's name how a classifier reads it; where it is empty, outputs are read as they are.
     latents: how pictures come from latents; None where they don't.
+    member: of an ensemble, the GAN of one member.
     """
 
     init: Callable[[jax.Array], State]
@@ -134,6 +135,7 @@ class GAN(NamedTuple):
     translations: Mapping[str, Translation] = MappingProxyType({})
     readings: Mapping[str, Reading] = MappingProxyType({})
     latents: Latents | None = None
+    member: "GAN | None" = None
 
     def taken(self, name: str | None = None) -> int:
         """Returns how many examples an iteration takes of a set, by default the most of any."""

@@ -75,4 +75,4 @@ def ensemble_of(gan: GAN, members: Sequence[Member]) -> GAN:
         drawn = jax.vmap(alone, in_axes=(axes(state.members),))(state.members)
         return {name: drawn[name] for name in names}  # in their order: what is mapped comes back sorted
 
-    return gan._replace(init=init, sample=sample)
+    return gan._replace(init=init, sample=sample, member=gan)

@@ -99,6 +99,13 @@ class OpenRun:
 
         return Drawing(self.gan, self.data, self.state, read, members=len(self.members))
 
+    @functools.cached_property
+    def drawn_state(self) -> State:
+        """Returns the state that is drawn from: with `--ema-statistics estimated` one whose averaged weights have batch
+        statistics of their own, otherwise `state`."""
+        estimates = self.options.ema_statistics == "estimated"
+        return self.drawing.estimated(self.state) if estimates else self.state
+
     @property
     def weights(self) -> tuple[str, ...]:
         """Returns the names of the weights that the run can draw with: "ema", "raw", and the widths of --power-ema."""
@@ -156,7 +163,8 @@ class OpenRun:
         if "ema" in how:
             raise UsageError('ema=True is now weights="ema", and ema=False weights="raw"')
         weights = self._checked(count, weights, label)
-        drawn = self.drawing.of(count, key=seed, label=label, run=run, weights=weights, **how)(self.state)
+        state = self.state if weights == "raw" else self.drawn_state
+        drawn = self.drawing.of(count, key=seed, label=label, run=run, weights=weights, **how)(state)
         asked = self.drawing.labels(0, count, label=label, run=run) if self.drawing.by_label else None
         return drawn if asked is None else {**drawn, LABEL: asked}
 
@@ -181,7 +189,7 @@ class OpenRun:
             raise UsageError(
                 f"{self.directory} has no latent space: its GAN doesn't say how pictures come from latents"
             )
-        return LatentSpace(self.drawing, self.state)
+        return LatentSpace(self.drawing, self.drawn_state)
 
     def codes(
         self, count: int | Sequence[int], *, seed: int = 0, label: int | None = None, weights: Weights = "ema"
@@ -310,7 +318,7 @@ class OpenRun:
         translation = self.translation(to)
         _check_takes(translation, how)
         with refusals():
-            translator = Translator(translation, self.state, weights, tile, overlap, how)
+            translator = Translator(translation, self.drawn_state, weights, tile, overlap, how)
             translator.sizes()
         return translator
 

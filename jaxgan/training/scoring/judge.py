@@ -17,6 +17,7 @@ from jaxgan.terminal import progress_bar, say
 from jaxgan.training.errors.usage import UsageError
 from jaxgan.training.output.log import is_number, read_lines
 from jaxgan.training.recipe.gan import Weights
+from jaxgan.training.recipe.statistics import ABOUT
 from jaxgan.training.scoring.measures import Measure
 from jaxgan.training.scoring.real_data import RealData
 
@@ -96,10 +97,12 @@ def judge_against(
     return Judge(measure, real, about, labels)
 
 
-def about_state(step: int, seed: int, member: int | None, *, weights: Weights = "ema", **more: Any) -> dict[str, Any]:
-    """Returns what a record says of the state whose samples were scored."""
+def about_state(
+    step: int, seed: int, member: int | None, *, weights: Weights = "ema", statistics: str = "raw", **more: Any
+) -> dict[str, Any]:
+    """Returns what a record says of the state whose samples were scored. statistics: as `--ema-statistics`."""
     about = {"step": step, "seed": seed, "member": member, "weights": weights}
-    return {**about, "batch_norm": "running averages", **more}
+    return {**about, "batch_norm": ABOUT["raw" if weights == "raw" else statistics], **more}
 
 
 def append(directory: Path, records: Sequence[dict[str, Any]]) -> None:

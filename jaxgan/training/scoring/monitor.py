@@ -37,7 +37,7 @@ Record = dict[str, Any]
 class Monitor:
     """Scores a run's states, each output by one metric, see `ranking`, and, of images, their diversity; `count`
     examples are drawn with the averaged weights. Checkpoints are ranked by the mean over the outputs. All processes
-    call its methods alike; the first scores and writes `evaluations.jsonl`.
+    call its methods alike; the first scores and writes `evaluations.jsonl`. statistics: as `--ema-statistics`.
 
     A step that was scored before, by a process that was killed since, isn't scored again: its state is the same.
     UsageError for a first metric that checkpoints can't be ranked by."""
@@ -51,6 +51,7 @@ class Monitor:
         real: RealData,
         members: Sequence[Member],
         seed: int,
+        statistics: str = "raw",
     ) -> None:
         self.metric = ranking(measures)
         if self.metric not in RANKED_BY:
@@ -64,7 +65,7 @@ class Monitor:
             for name, measure in measures.items()
         }
         self.seeds: dict[int | None, int] = {member.number: member.seed for member in members} or {None: seed}
-        self.draw = drawing.of(count)
+        self.draw, self.statistics = drawing.of(count), statistics
 
     @functools.cached_property
     def judges(self) -> dict[str, Judge]:
@@ -108,7 +109,12 @@ class Monitor:
         def score() -> str:
             try:
                 for number, (name, judge) in itertools.product(live, self.judges.items()):
-                    about = about_state(step, self.seeds[number], number, latents_seed=0, during_training=self.protocol)
+                    how: dict[str, Any] = {
+                        "statistics": self.statistics,
+                        "latents_seed": 0,
+                        "during_training": self.protocol,
+                    }
+                    about = about_state(step, self.seeds[number], number, **how)
                     about |= self.drawing.about() | ({"output": name} if len(self.judges) > 1 else {})
                     images, targets = self.drawing.pair(name, drawn, number)
                     new.extend(judge(images, targets=targets, **about))
