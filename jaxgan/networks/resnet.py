@@ -33,6 +33,7 @@ from jaxgan.networks.layers import (
     BatchNorm,
     Conv,
     Dense,
+    Dropout,
     Layer,
     SelfAttention,
     averaged,
@@ -114,6 +115,7 @@ class Generator(nn.Module):
     features: the width of everything, or those of the first features and of each block, see `paper_widths`.
     block_norm: the norm inside blocks, by default `norm`, which is otherwise that of the last layer alone, as where a
         `ConditionalBatchNorm` is in the blocks and the last batch norm has no classes (Miyato & Koyama 2018, SAGAN).
+    dropout: the share of activations that is dropped before the second convolution of every block in training.
     attended: sizes of features, in pixels a side, behind which there is a layer of `attention`.
     ValueError for a size that can't be, other numbers of features, and attention at a size that is never reached.
     """
@@ -126,6 +128,7 @@ class Generator(nn.Module):
     norm: Layer | None = BatchNorm
     dense: Layer = Dense
     block_norm: Layer | None = None
+    dropout: float = 0.0
     attention: Layer = SelfAttention
     attended: Sequence[int] = ()
 
@@ -152,7 +155,9 @@ class Generator(nn.Module):
             # The shortcut is 1×1, so that it may as well come before its pixels are repeated.
             short = build(self.conv, width, 1, 1, 0, kernel_init=_glorot, dtype=dtype, name=f"short{i}")(x)
             y = conv(twice(norm(x, f"norm{i}a")), width, f"conv{i}a")
-            x = twice(short) + conv(norm(y, f"norm{i}b"), width, f"conv{i}b")
+            y = norm(y, f"norm{i}b")
+            y = Dropout(self.dropout)(y, train=train) if self.dropout else y
+            x = twice(short) + conv(y, width, f"conv{i}b")
             if x.shape[1] in self.attended:
                 x = build(self.attention, conv=self.conv, dtype=dtype, name=f"attention{x.shape[1]}")(x)
         x = norm(x, "norm", self.norm)
