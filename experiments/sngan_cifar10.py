@@ -71,7 +71,7 @@ class Options(CommonOptions):
     """Updates of the discriminator for one of the generator, each on images of its own."""
     latent_size: int = bounded(128, at_least=1)
     """Numbers in a latent."""
-    width: float = bounded(0.125, above=0, at_most=4)
+    width: float = bounded(0.25, above=0, at_most=4)
     """The generator's width as a share of the paper's, which has 256 channels at 32 pixels."""
     discriminator_width: float = bounded(0.25, above=0, at_most=4)
     """The discriminator's width as a share of the paper's, which has 128 channels at 32 pixels."""
