@@ -25,8 +25,8 @@ import flax.linen as nn
 from jaxgan import d_loss, g_loss, latents
 from jaxgan.data.transform import FitOrTiles
 from jaxgan.losses import hinge
-from jaxgan.networks.heads import Logits, Projection
-from jaxgan.networks.layers import ConditionalBatchNorm, Conv, Dense, spectral
+from jaxgan.networks.heads import Head, Logits, Projection
+from jaxgan.networks.layers import ConditionalBatchNorm, Conv, Dense, Layer, spectral
 from jaxgan.networks.resnet import PAPER, Discriminator, Generator, paper_widths, sides
 from jaxgan.samplers import labelled, labelled_latents
 from jaxgan.training import GAN, DataSpec, compose, labels_needed, main
@@ -111,7 +111,8 @@ def networks(options: Options, data: DataSpec) -> tuple[nn.Module, nn.Module]:
     widths, dtype = paper_widths(data.size), options.compute_dtype
     normalised: dict[str, Any] = {"conv": spectral(Conv), "dense": spectral(Dense)}
     last: dict[str, Any] = {"kernel_init": nn.initializers.glorot_uniform(), "dense": normalised["dense"]}
-    by_class, head = None, Logits(**last)
+    by_class: Layer | None = None
+    head: Head = Logits(**last)
     if options.conditional:
         classes = labels_needed(data)
         by_class, head = functools.partial(ConditionalBatchNorm, classes=classes), Projection(classes, **last)

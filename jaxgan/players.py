@@ -105,7 +105,8 @@ def _turning(turns: bool) -> Callable[..., Any]:
         result = next_fun(*args, **kwargs)
         if context.method_name != "_spectral_normalize" or module.is_initializing():
             return result
-        return _normalised(module, *args, result.dtype)
+        path, weight = args
+        return _normalised(module, path, weight, result.dtype)
 
     return interceptor
 

@@ -1,6 +1,7 @@
 """Self-attention of images: every pixel looks at all others."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -48,7 +49,12 @@ class SelfAttention(nn.Module):
         b, height, width, channels = x.shape
 
         def pointwise(y: jax.Array, features: int, name: str) -> jax.Array:
-            how = {"use_bias": False, "kernel_init": self.kernel_init, "dtype": self.dtype, "name": name}
+            how: dict[str, Any] = {
+                "use_bias": False,
+                "kernel_init": self.kernel_init,
+                "dtype": self.dtype,
+                "name": name,
+            }
             out: jax.Array = build(self.conv, features, 1, 1, 0, **how)(y)
             return out
 
