@@ -1,4 +1,4 @@
-"""The tutorials' GAN of vectors: dense layers and a sigmoid, on a table of numbers. Goodfellow et al. 2014,
+"""The tutorials' GAN of vectors: dense layers and a sigmoid, on tables of data. Goodfellow et al. 2014,
 https://arxiv.org/abs/1406.2661
 
 What it should reach: the histograms of all columns, also of one with two values, if not the spikes of one that was

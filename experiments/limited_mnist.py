@@ -1,4 +1,4 @@
-"""DCGAN on a thousand images, with cures for a discriminator that learns by heart. Karras et al. 2020,
+"""DCGAN on a thousand images, and cures for a discriminator that learns by heart. Karras et al. 2020,
 https://arxiv.org/abs/2006.06676, shows what few images do
 
 What it should reach: digits, and a discriminator that comes to tell the thousand images from others of their kind:

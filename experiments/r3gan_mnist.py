@@ -1,4 +1,4 @@
-"""R3GAN on MNIST: a relativistic loss, two penalties and a plain residual network. Huang et al. 2024,
+"""R3GAN on MNIST: relativistic loss, two penalties and a plain residual network. Huang et al. 2024,
 https://arxiv.org/abs/2501.05441
 
 What it reaches: a Fréchet distance (mnist-v1) of 0.78 ± 0.07 and a coverage of 0.88 over three seeds, without labels,

@@ -94,14 +94,43 @@ def _mode(module: nn.Module, method: str | Callable[..., Any] | None, train: boo
 
 def _turning(turns: bool) -> Callable[..., Any]:
     """Returns an interceptor of methods that keeps flax's spectral normalisation unchanged unless it `turns`, whatever
-    its caller asks for."""
+    its caller asks for, and has all passes of an update use the same weights."""
 
     def interceptor(next_fun: Callable[..., Any], args: Any, kwargs: Any, context: Any) -> Any:
-        if isinstance(context.module, nn.SpectralNorm) and context.method_name == "__call__":
+        module = context.module
+        if not isinstance(module, nn.SpectralNorm):
+            return next_fun(*args, **kwargs)
+        if context.method_name == "__call__":
             kwargs = {**kwargs, "update_stats": turns and kwargs.get("update_stats", False)}
-        return next_fun(*args, **kwargs)
+        result = next_fun(*args, **kwargs)
+        if context.method_name != "_spectral_normalize" or module.is_initializing():
+            return result
+        path, weight = args
+        return _normalised(module, path, weight, result.dtype)
 
     return interceptor
+
+
+def _normalised(module: nn.SpectralNorm, path: Any, weight: jax.Array, dtype: Any) -> jax.Array:
+    """Returns a weight of flax's layer divided by its norm σ = v W uᵀ, with v = u Wᵀ of length 1 and the u that is
+    stored.
+
+    flax itself makes an iteration in every pass before it uses u, in those too that leave u as it is: the second pass
+    of an update, a penalty's and the other player's would each have weights of their own. Here they follow from what is
+    stored alone. Both vectors are constants to the gradient, as in flax.
+    """
+    if weight.ndim <= 1 or module.n_steps < 1:
+        return jnp.asarray(weight, dtype)
+    matrix = weight.reshape(-1, weight.shape[-1])
+    names = [module.layer_instance.name, *(key.key for key in path[1:]), "u"]
+    u = _unit(module.get_variable(module.collection_name, "/".join(names)), module.epsilon)
+    v = jax.lax.stop_gradient(_unit(u @ matrix.T, module.epsilon))
+    sigma = (v @ matrix @ u.T)[0, 0]
+    return jnp.asarray(weight / jnp.where(sigma != 0, sigma, 1), dtype)
+
+
+def _unit(row: jax.Array, epsilon: float) -> jax.Array:
+    return row / jnp.maximum(jnp.linalg.norm(row), epsilon)
 
 
 def init_player(
@@ -117,8 +146,8 @@ def init_player(
     The module may take `train`, or flax's other names for it (`training`, `is_training`, `deterministic`), or none. It
     may be written with layers of `jaxgan.networks` or as flax documents its own:
     `nn.BatchNorm(use_running_average=not train)`, `nn.SpectralNorm(layer)(x, update_stats=train)`. flax's spectral norm
-    also keeps the result of its power iteration once an update, and iterates further within each pass. `once` and
-    `across`, see `TrainState`, are for layers of your own; those of jaxgan and flax are known.
+    turns once an update as well, in its first pass, and all other passes have the weights that follow from that. `once`
+    and `across`, see `TrainState`, are for layers of your own; those of jaxgan and flax are known.
     """
     turning: set[str] = set()
 

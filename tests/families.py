@@ -12,7 +12,7 @@ import optax
 
 from jaxgan.networks import dcgan, heads, minibatch, mlp, resnet
 from jaxgan.networks.conditional import LabelledDiscriminator, LabelledGenerator
-from jaxgan.networks.layers import BatchNorm, ConditionalBatchNorm
+from jaxgan.networks.layers import BatchNorm, ConditionalBatchNorm, Conv, spectral
 from jaxgan.players import init_player
 from jaxgan.samplers import codes, labelled, labelled_latents, latents
 from jaxgan.state import GANState
@@ -92,6 +92,12 @@ def families(dtype=jnp.float32):
             small,
             codes(LATENT, (3,), 2),
             terms=((auxiliary.information(),), (auxiliary.information(),)),
+        ),
+        "residual attention": Family(
+            resnet.Generator(16, 1, 4, dtype, conv=spectral(Conv), block_norm=by_class, dropout=0.2, attended=(8,)),
+            resnet.Discriminator(4, dtype, heads.Projection(classes=CLASSES), spectral(Conv), attended=(8,)),
+            (16, 16, 1),
+            **of_labels,
         ),
         "residual": Family(resnet.Generator(16, 1, 4, dtype), resnet.Discriminator(4, dtype), (16, 16, 1)),
     }

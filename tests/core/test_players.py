@@ -13,6 +13,7 @@ from flax import nnx
 from jaxgan import (
     Frozen,
     GANState,
+    Outcome,
     callable_player,
     d_loss,
     g_loss,
@@ -249,6 +250,56 @@ def test_flaxs_power_iteration_is_kept_once_an_update_and_only_in_its_players():
     turned = v / np.linalg.norm(v) @ kernel
     np.testing.assert_allclose(u(after), turned / np.linalg.norm(turned), atol=1e-6)  # one turn, of two passes
     assert_same(u(jax.jit(g_step)(after, IMAGES)[0]), u(after))
+
+
+class SpectralDense(nn.Module):
+    """flax's spectral normalisation as its documentation has it; of the unit matrix it makes the weight in use."""
+
+    @nn.compact
+    def __call__(self, x, *, train):
+        return nn.SpectralNorm(nn.Dense(4, use_bias=False))(x, update_stats=train)
+
+
+def test_all_passes_of_an_update_have_the_weights_of_flaxs_one_turn():
+    eye, key = jnp.eye(3), jax.random.key(0)
+    player = init_player(key, SpectralDense(), SGD, eye)
+    assert player.once == ("spectral",)
+    hyper = {"D/learning_rate": 0.0, "G/learning_rate": 0.0}
+    state = GANState.of(key, {"D": player, "G": plain_player(lambda p, x: p * x, jnp.ones(()), SGD)}, hyper=hyper)
+    cotangent = np.random.default_rng(0).standard_normal((3, 4)).astype(np.float32)
+
+    def passes(nets, batch, draw, state):
+        net, before = nets["D"], state.players["D"]
+        first, second = net(batch, train=True), net(batch, train=True)
+        found = {"second": second, "penalty": net.frozen(batch), "evaluation": net.frozen(batch, train=False)}
+        apart = {name: jnp.max(jnp.abs(value - first)) for name, value in found.items()}
+        apart["before"] = jnp.max(jnp.abs(before.apply_fn(before.all_variables, batch, train=False) - first))
+        return Outcome({"loss of all": jnp.sum(second * cotangent, axis=1)}, metrics=apart)
+
+    def other(nets, batch, draw, state):
+        return {"on D": nets["D"](nets["G"](batch))}
+
+    step, weights = jax.jit(update("D", passes)), lambda state: np.asarray(state.evaluate("D", eye, weights="raw"))
+    for moved in (
+        player.params,
+        jax.tree.map(lambda leaf: 3 * leaf[:, ::-1] + 0.1, player.params),
+    ):  # follows a moved weight
+        state = state.replace(D=state.players["D"].replace(params=moved))
+        after, metrics = step(state, eye)
+        apart = {name: metrics[f"D/{name}"].item() for name in ("second", "penalty", "evaluation", "before")}
+        assert apart.pop("before") > 1e-3 and max(apart.values()) < 1e-6
+        judged, _ = jax.jit(update("G", other))(after, eye)
+        assert_same(jax.tree.leaves(judged.players["D"].variables), jax.tree.leaves(after.players["D"].variables))
+        for _ in range(60):
+            state, metrics = step(state, eye)
+        assert np.linalg.svd(weights(state), compute_uv=False)[0] == pytest.approx(1, abs=1e-3)
+
+    # d(c · W/σ)/dW = (c - (c · W/σ) vᵀu) / σ with constant u and v, in float64; of three rows the loss is the mean.
+    kernel = np.asarray(moved["layer_instance" if "layer_instance" in moved else "Dense_0"]["kernel"], np.float64)
+    left, singular, right = np.linalg.svd(kernel, full_matrices=False)
+    direction = np.sum(cotangent * kernel) / singular[0] * np.outer(left[:, 0], right[0])
+    by_hand = np.linalg.norm((cotangent - direction) / singular[0] / 3)
+    np.testing.assert_allclose(metrics["D/gradient_norm"], by_hand, rtol=1e-3)
 
 
 class NNXNormed(nnx.Module):

@@ -1,5 +1,7 @@
-"""Residual networks: PyTorch's numbers (golden/residual.npz), shapes, weights as they are drawn, precision."""
+"""Residual networks: PyTorch's numbers (golden/residual.npz, golden/sagan.npz), published numbers of parameters,
+shapes, weights as they are drawn, precision."""
 
+import functools
 import pathlib
 
 import jax
@@ -8,7 +10,8 @@ import numpy as np
 import pytest
 
 from jaxgan.networks import resnet
-from jaxgan.networks.heads import Projection
+from jaxgan.networks.heads import Logits, Projection
+from jaxgan.networks.layers import ConditionalBatchNorm, Conv, Dense, spectral
 
 GOLDEN = np.load(pathlib.Path(__file__).parents[1] / "golden" / "residual.npz")
 MODULES = {"g": resnet.Generator(size=32, channels=3, features=2), "d": resnet.Discriminator(features=2)}
@@ -35,6 +38,181 @@ def variables_of(net):
             array = np.moveaxis(array.reshape(*array.shape[:-1], -1, 4, 4), -3, -1).reshape(array.shape)
         params.setdefault(name, {})[what] = array
     return {"params": params} | ({"batch_stats": stats} if stats else {})
+
+
+ATTENDED = np.load(pathlib.Path(__file__).parents[1] / "golden" / "sagan.npz")
+by_class = functools.partial(ConditionalBatchNorm, classes=3)
+SAGAN = {
+    "g": resnet.Generator(24, 3, (10, 12, 8), block_norm=by_class, attended=(12,)),
+    "d": resnet.Discriminator((8, 12, 16), head=Projection(classes=3), attended=(12,)),
+}
+
+
+def attended_variables(net):
+    """Returns those of golden/sagan.npz in our layout."""
+    params, stats = {}, {}
+    for full, array in ATTENDED.items():
+        path = full.split("/")
+        if path[0] != net or len(path) < 3:
+            continue
+        *layers, what = path[1:]
+        conditional = array.ndim == 2 and layers[0].startswith("norm")
+        if what.startswith("running_"):
+            inner = stats.setdefault(layers[0], {})
+            inner = inner if layers[0] == "norm" else inner.setdefault("statistics", {})
+            inner[what.removeprefix("running_")] = array
+            continue
+        if layers[0] == "project":  # channels, 6, 6 -> 6, 6, channels
+            array = np.moveaxis(array.T.reshape(*array.T.shape[:-1], -1, 6, 6), -3, -1).reshape(array.T.shape)
+        elif array.ndim == 4:
+            array = array.transpose(2, 3, 1, 0)
+        elif array.ndim == 2 and not conditional:
+            array = array.T if layers[0] != "attention12" else array.T[None, None]
+        if what == "weight":
+            what = "scale" if layers[0].startswith("norm") else "kernel"
+        inner = params
+        for layer in layers:
+            inner = inner.setdefault(layer, {})
+        inner[what] = array
+    return {"params": params} | ({"batch_stats": stats} if stats else {})
+
+
+@pytest.mark.parametrize("net", ["g", "d"])
+@pytest.mark.parametrize("mode", ["train", pytest.param("eval", marks=pytest.mark.slow)])
+def test_from_six_pixels_with_classes_and_attention_numbers_are_pytorchs(net, mode):
+    x = ATTENDED["g/latent"] if net == "g" else nhwc(ATTENDED["g/train"])
+    module, variables, labels = SAGAN[net], attended_variables(net), ATTENDED["labels"].astype(np.int32)
+    shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), x, labels, train=False))
+    assert jax.tree.map(jnp.shape, variables) == jax.tree.map(jnp.shape, shapes)
+    got = jax.jit(lambda x: module.apply(variables, x, labels, train=mode == "train"))(x)
+    got, want = (got, nhwc(ATTENDED[f"g/{mode}"])) if net == "g" else (got["logits"], ATTENDED[f"d/{mode}"])
+    np.testing.assert_allclose(got, want, rtol=0, atol=1e-5 * np.max(np.abs(want)))
+
+
+def count(module, x, labels=None):
+    variables = jax.eval_shape(lambda: module.init(jax.random.key(0), x, labels, train=False))
+    return sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
+
+
+def conv(inputs, outputs, kernel=3):
+    return kernel**2 * inputs * outputs + outputs
+
+
+def derived(size, generator, discriminator, halvings, *, norm=2, attention=False):
+    """Numbers of parameters from the papers' tables: a dense layer or a convolution has a bias, a batch norm `norm`
+    numbers for each channel (two for each of ten classes: 20), a norm behind the blocks two."""
+    base, (first, *rest) = size >> (len(generator) - 1), generator
+    g, channels = 128 * base**2 * first + base**2 * first, first
+    for width in rest:
+        g += norm * channels + conv(channels, width) + norm * width + conv(width, width) + conv(channels, width, 1)
+        channels = width
+    g += 2 * channels + conv(channels, 3)
+    d, channels = 0, 3
+    for i, width in enumerate(discriminator):
+        inner = channels if i else width
+        d += conv(channels, inner) + conv(inner, width)
+        d += conv(channels, width, 1) if i < halvings or channels != width else 0
+        channels = width
+    d += channels + 1 + (10 * channels if norm == 20 else 0)
+    if attention:  # two to C/8, one to C/2, one back, and the gate
+        g, d = (n + 2 * c * c // 8 + 2 * c * c // 2 + 1 for n, c in ((g, rest[1]), (d, discriminator[0])))
+    return g, d
+
+
+# mimicry's SNGAN at 32 pixels; StudioGAN's logs of SNGAN and of SAGAN with classes, both on CIFAR-10.
+PUBLISHED = [
+    ({}, (4_276_739, 1_053_825)),
+    ({"norm": 20}, (4_304_387, 1_055_105)),
+    ({"norm": 20, "attention": True}, (4_386_308, 1_075_586)),
+]
+
+
+@pytest.mark.parametrize("how, published", PUBLISHED, ids=["SNGAN", "SNGAN with classes", "SAGAN"])
+def test_parameters_are_as_many_as_published(how, published):
+    widths, x = resnet.paper_widths(32), jnp.zeros((1, 32, 32, 3))
+    assert derived(32, *widths, **how) == published
+    of_labels = how.get("norm") == 20
+    labels = jnp.zeros(1, jnp.int32) if of_labels else None
+    head = Projection(10, dense=spectral(Dense)) if of_labels else Logits(dense=spectral(Dense))
+    attended = (16,) if "attention" in how else ()
+    both = {"conv": spectral(Conv), "dense": spectral(Dense)} if attended else {}
+    norm = functools.partial(ConditionalBatchNorm, classes=10) if of_labels else None
+    g = resnet.Generator(32, 3, widths.generator, block_norm=norm, attended=attended, **both)
+    d = resnet.Discriminator(
+        widths.discriminator, head=head, conv=spectral(Conv), halvings=widths.halvings, attended=attended
+    )
+    assert (count(g, jnp.zeros((1, 128)), labels), count(d, x, labels)) == published
+
+
+@pytest.mark.parametrize("size, smallest", [(48, 3), (64, 2), (128, 4)])
+def test_the_papers_networks_at_other_sizes(size, smallest):
+    widths, x = resnet.paper_widths(size), jnp.zeros((1, size, size, 3))
+    g, d = resnet.Generator(size, 3, widths.generator), resnet.Discriminator(widths.discriminator)
+    d = d.clone(halvings=widths.halvings)
+    assert (count(g, jnp.zeros((1, 128))), count(d, x)) == derived(size, *widths)
+    first = jax.eval_shape(lambda: g.init(jax.random.key(0), jnp.zeros((1, 128)), train=False))["params"]["project"]
+    base = 6 if size == 48 else 4
+    assert first["kernel"].shape == (128, base**2 * widths.generator[0])
+    assert resnet.sides(size, widths.halvings)[1][-1] == smallest and resnet.sides(size)[0][-1] == size
+    shape = jax.eval_shape(lambda: g.init_with_output(jax.random.key(0), jnp.zeros((2, 128)), train=False))[0].shape
+    assert shape == (2, size, size, 3)
+
+
+@pytest.mark.parametrize(
+    "module, x, message",
+    [
+        (resnet.Generator(32, 3, 2, attended=(64,)), jnp.zeros((1, 4)), "attention at 64 .* have 8, 16, 32 pixels"),
+        (resnet.Generator(32, 3, 2, attended=(16, 4)), jnp.zeros((1, 4)), "attention at 4 pixels is never reached"),
+        (resnet.Discriminator(2, attended=(32,)), jnp.zeros((1, 32, 32, 3)), "attention at 32 .* have 8, 16 pixels"),
+        (resnet.Generator(32, 3, (2, 2)), jnp.zeros((1, 4)), "of 32 pixels has 4 widths of features, got 2"),
+        (resnet.Discriminator((2,) * 7), jnp.zeros((1, 32, 32, 3)), "32 pixels a multiple of 2.halvings, got 6"),
+        (resnet.Discriminator((2, 2), halvings=3), jnp.zeros((1, 32, 32, 3)), "halvings=3 needs as many blocks"),
+        (resnet.Discriminator(2, halvings=0), jnp.zeros((1, 32, 32, 3)), "halvings must be at least 1"),
+    ],
+)
+def test_what_does_not_fit_is_refused_in_a_line(module, x, message):
+    with pytest.raises(ValueError, match=message) as error:
+        jax.eval_shape(lambda: module.init(jax.random.key(0), x, train=False))
+    assert "\n" not in str(error.value)
+
+
+def test_widths_are_told_for_four_sizes():
+    with pytest.raises(ValueError, match="SNGAN has widths for 32, 48, 64, 128 pixels, got 96"):
+        resnet.paper_widths(96)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("net", ["g", "d"])
+def test_every_parameter_receives_gradient(net):
+    """Of the attention too once its gate has opened; before that only the gate."""
+    x = ATTENDED["g/latent"] if net == "g" else nhwc(ATTENDED["g/train"])
+    variables, labels = attended_variables(net), ATTENDED["labels"].astype(np.int32)
+    params = variables.pop("params")
+
+    def loss(params):
+        out = SAGAN[net].apply({"params": params, **variables}, x, labels, train=True)
+        return jnp.sum(out**3) if net == "g" else jnp.sum(out["logits"] ** 2)
+
+    gradient = jax.jit(jax.grad(loss))
+    silent = lambda params: {  # noqa: E731
+        jax.tree_util.keystr(path) for path, leaf in jax.tree.leaves_with_path(gradient(params)) if not np.any(leaf)
+    }
+    assert silent(params) == set()
+    params["attention12"]["gate"] = np.float32(0)
+    assert silent(params) == {f"['attention12']['{name}']['kernel']" for name in ("query", "key", "value", "output")}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("net", ["g", "d"])
+def test_bfloat16_is_near_float32(net):
+    """In evaluation mode: a hundredth or two of an output, from eight bits in a dozen layers."""
+    x = ATTENDED["g/latent"] if net == "g" else nhwc(ATTENDED["g/train"])
+    variables, labels = attended_variables(net), ATTENDED["labels"].astype(np.int32)
+    module = SAGAN[net].clone(dtype=jnp.bfloat16)
+    got = jax.jit(lambda x: module.apply(variables, x, labels, train=False))(x)
+    got, want = (got, nhwc(ATTENDED["g/eval"])) if net == "g" else (got["logits"], ATTENDED["d/eval"])
+    assert got.dtype == jnp.float32
+    assert np.sqrt(np.mean((got - want) ** 2) / np.mean(want**2)) < 0.02
 
 
 @pytest.mark.parametrize("net", ["g", "d"])
@@ -67,9 +245,9 @@ def test_shapes_at_other_sizes(size, channels):
     assert {name: array.shape for name, array in outputs.items()} == {"logits": (3,), "features": (3, 4)}
 
 
-@pytest.mark.parametrize("size", [4, 8, 24, 28])
+@pytest.mark.parametrize("size", [4, 6, 8, 12, 28, 40])
 def test_other_sizes_are_refused(size):
-    with pytest.raises(ValueError, match=f"16, 32, 64, ... pixels, got {size}"):
+    with pytest.raises(ValueError, match=f"16, 32, 64, ... pixels, or of 24, 48, 96, ..., got {size}"):
         jax.eval_shape(lambda: resnet.Generator(size).init(jax.random.key(0), jnp.zeros((1, 4)), train=False))
     x = jnp.zeros((1, size, size, 1))
     with pytest.raises(ValueError, match=f"got {size}"):

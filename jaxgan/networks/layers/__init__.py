@@ -1,15 +1,16 @@
 """Layers that networks are built of.
 
 `Conv` and `ConvTranspose` in 1-D, 2-D and 3-D, `Dense`, `Embed`; `spectral` and `equalized` around any of them; norms
-by batch, example, group, channel and pixel, by class and by style; `Dropout`; pixel shuffle, padding and pooling as
-functions. A network is handed factories of layers, as classes or partials, and uses these with `build` and `normalise`
-alone; Linen's own norms fit as well.
+by batch, example, group, channel and pixel, by class and by style; `SelfAttention`; `Dropout`; pixel shuffle, padding
+and pooling as functions. A network is handed factories of layers, as classes or partials, and uses these with `build`
+and `normalise` alone; Linen's own norms fit as well.
 
 Images are channels-last. Learned arrays and statistics are float32, `dtype` is the type that a layer computes in and
 returns. `train` sets a layer's behaviour; `mutable`, which the caller passes, says what may change, and a layer writes
 only there.
 """
 
+from jaxgan.networks.layers.attention import SelfAttention, check_attended
 from jaxgan.networks.layers.conditional import AdaIN, AdaptiveNorm, ConditionalBatchNorm, ConditionalInstanceNorm
 from jaxgan.networks.layers.convolutions import Conv, ConvTranspose, PaddingMode
 from jaxgan.networks.layers.dense import Dense, Embed
@@ -41,9 +42,11 @@ __all__ = [
     "PaddingMode",
     "PixelNorm",
     "Quantized",
+    "SelfAttention",
     "Weights",
     "averaged",
     "build",
+    "check_attended",
     "equalized",
     "halved",
     "learned",
