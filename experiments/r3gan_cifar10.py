@@ -1,13 +1,15 @@
-"""R3GAN in colour: CIFAR-10, or any set or folder of 8, 16, 32, ... pixels. Huang et al. 2024,
+"""R3GAN in colour: CIFAR-10, or any set or folder, of 8 to 1024 pixels. Huang et al. 2024,
 https://arxiv.org/abs/2501.05441
 
-What it should reach: a Fréchet Inception distance of 1.96 in the paper. Not measured here yet.
+What it should reach: colours and outlines; the paper has a Fréchet Inception distance of 1.96, with labels, after four
+days on eight GPUs. Not measured here yet, neither time nor scores.
 
     python -m experiments.r3gan_cifar10
     python -m experiments.r3gan_cifar10 --dataset folder:PICTURES --image-size 64 --fit crop
 
 Networks, loss and schedules of `experiments.r3gan_mnist`, images mirrored at random. --preset paper is the paper's
-network and recipe for CIFAR-10 with labels, without its augmentation (four days on eight GPUs); nobody has run it.
+network and recipe for CIFAR-10 with labels, without its augmentation; nobody has run it here, and its time and memory
+are not measured.
 """
 
 import dataclasses

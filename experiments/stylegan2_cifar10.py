@@ -1,7 +1,7 @@
 """StyleGAN2 in colour: CIFAR-10, or any 32-pixel set. Karras et al. 2020, https://arxiv.org/abs/2006.06676
 
-What it should reach: colours, backgrounds and outlines of animals and vehicles; fifteen minutes on a laptop are a
-thousandth of the paper's images.
+What it should reach: colours, backgrounds and outlines of animals and vehicles; its 192,000 images are a 500th of the
+paper's. It is meant for fifteen minutes on two CPU cores, and has not been trained to its end yet.
 
     python -m experiments.stylegan2_cifar10
     python -m experiments.stylegan2_cifar10 --conditional
@@ -9,7 +9,7 @@ thousandth of the paper's images.
 Networks and objectives of `experiments.stylegan2_mnist`, in the setting that the paper's appendix has for CIFAR-10: two
 mapping layers, no style mixing, no path length, rates of 2.5e-3, images mirrored at random; but R1 is stronger than its
 γ = 0.01, for fewer images. --preset paper has its γ, widths, batches of 64, 100 million images and half-life of 500,000
-images; nobody has run it here.
+images; nobody has run it here, and its time and memory are not measured.
 """
 
 import dataclasses

@@ -1,6 +1,7 @@
 """StyleGAN2 on pictures of your own, of 32 to 1024 pixels. Karras et al. 2020, https://arxiv.org/abs/1912.04958
 
-What it should reach: textures and shapes of the pictures; of two photographs, tiles that look like theirs.
+What it should reach: textures and shapes of the pictures; of two photographs, tiles that look like theirs. It is meant
+for fifteen minutes on two CPU cores, and has not been trained to its end yet.
 
     python -m experiments.stylegan2_folder --dataset folder:PICTURES
     python -m experiments.stylegan2_folder --dataset folder:PICTURES --image-size 256 --preset paper
@@ -8,8 +9,8 @@ What it should reach: textures and shapes of the pictures; of two photographs, t
 Bare, it learns from scikit-learn's two photographs, in tiles, so that it runs everywhere.
 
 Networks and objectives of `experiments.stylegan2_mnist` with style mixing and the path length of the paper. --preset
-paper is configuration F at 256 pixels, for GPUs; nobody has run it here. At another --image-size S its networks have
---features 32768/S.
+paper is configuration F at 256 pixels, for GPUs; nobody has run it here, and its time and memory are not measured. At
+another --image-size S the paper's networks have --features 32768/S.
 """
 
 import dataclasses

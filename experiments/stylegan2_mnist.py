@@ -1,17 +1,18 @@
 """StyleGAN2 on MNIST. Karras et al. 2020, https://arxiv.org/abs/1912.04958
 
 What it should reach: at first all digits are alike, for 50,000 to 100,000 images; then they grow more and more varied.
+Measured so far: a Fréchet distance of 40.1 and a coverage of 0.037 (mnist-v1) after 86,976 images, seed 0.
 
     python -m experiments.stylegan2_mnist
 
-takes about fifteen minutes on two CPU cores, for 384,000 images.
+is meant for fifteen minutes on two CPU cores, for 384,000 images; the whole run has not been timed or scored yet.
 
 Mapping network, modulated convolutions with demodulation, noise for every pixel, output skips, a residual discriminator
 with the minibatch's standard deviation, filtered resampling and an equalised rate are the paper's; so are the
 non-saturating loss, the lazy R1 penalty, and Adam without a first moment. As in the CIFAR-10 setting of the same
 authors (https://arxiv.org/abs/2006.06676) the mapping network has two layers, and there is no style mixing and no path
 length, which --mixing 0.9 and --path-length 2 add. R1 is stronger than theirs, γ = 1 for 0.01. --preset paper has the
-sizes of configuration F and both, for GPUs; nobody has run it here.
+sizes of configuration F and both, for GPUs; nobody has run it here, and its time and memory are not measured.
 
 What is otherwise: a lazy penalty joins the gradient of every k-th update instead of having an update of its own, so
 that there are k updates in k iterations, and rate and betas need no correction for k + 1 (the paper's appendix B); both

@@ -1,7 +1,8 @@
 """The first StyleGAN on MNIST. Karras et al. 2019, https://arxiv.org/abs/1812.04948
 
 What it should reach: at first all digits are alike, as in `experiments.stylegan2_mnist`; they are still so after 40,832
-images of twice the width (Fréchet distance, mnist-v1, 65.0; coverage 0.014). Nobody has trained it out yet.
+images of a network of twice the width (Fréchet distance, mnist-v1, 65.0; coverage 0.014; seed 0). It has not been
+trained to its end yet.
 
     python -m experiments.stylegan_mnist
 
@@ -18,7 +19,7 @@ from 8×8 on, as in the paper (progressive growing, Karras et al. 2018, https://
 Where tutorials go wrong: their core generator has convolutions with stride 2, which halve the image that they should
 double; AdaIN without a style of its own for each layer, or with means over the batch; noise of which every channel has
 its own picture; no loss at all, or one on sigmoids. --preset paper has the paper's widths, for GPUs; nobody has run it
-here.
+here, and its time and memory are not measured.
 """
 
 import dataclasses

@@ -1,23 +1,24 @@
 """VAE-GAN on MNIST, beside a VAE and a GAN of the same networks. Larsen et al. 2016, https://arxiv.org/abs/1512.09300
 
 What it should reach: reconstructions that are sharper than a VAE's, at a larger error by pixels, and digits drawn from
-the prior that are nearly a GAN's. Measured numbers, with a picture, are in docs/results.md.
+the prior that are nearly a GAN's. The three have not been compared here yet.
 
     python -m experiments.vaegan_mnist
     python -m experiments.vaegan_mnist --game vae
     python -m experiments.vaegan_mnist --game gan
     python -m scripts.evaluate RUN      # Fréchet distance of what is drawn, and the error of reconstructions
 
-takes about five minutes on two CPU cores. The decoder is DCGAN's generator, discriminator and encoder DCGAN's
-discriminator, the latter with a head of mean and log-variance. Encoder and decoder of a VAE (Kingma & Welling 2014,
-https://arxiv.org/abs/1312.6114) maximise the ELBO, with pixels from a Gaussian of the fixed --deviation around the
-decoder's. In the VAE-GAN the likelihood is that of the discriminator's last features, a Gaussian of deviation 1
-(equation 7); D tells images from both reconstructions and what is drawn from the prior, and the decoder's sum of
-likelihood and adversarial loss is weighted by --likelihood, the paper's γ (algorithm 1). The paper has RMSprop, and
-its D is compared at a layer of its choice. Drawn are `image`, from the prior, and the `reconstruction` of a held-out
-image, its `target`, from the mean of its code.
+is meant for a few minutes on two CPU cores; 3,000 steps of --game gan took five and a half beside other work. The
+decoder is DCGAN's generator, discriminator and encoder DCGAN's discriminator, the latter with a head of mean and
+log-variance. Encoder and decoder of a VAE (Kingma & Welling 2014, https://arxiv.org/abs/1312.6114) maximise the ELBO,
+with pixels from a Gaussian of the fixed --deviation around the decoder's. In the VAE-GAN the likelihood is that of the
+discriminator's last features, a Gaussian of deviation 1 (equation 7); D tells images from both reconstructions and what
+is drawn from the prior, and the decoder's sum of likelihood and adversarial loss is weighted by --likelihood, the
+paper's γ (algorithm 1). The paper has RMSprop, and its D is compared at a layer of its choice. Drawn are `image`, from
+the prior, and the `reconstruction` of a held-out image, its `target`, from the mean of its code.
 
---preset paper has the paper's batch and 128 latents, for faces of 64 pixels (--dataset folder:PATH); nobody has run it.
+--preset paper has the paper's batch and 128 latents, for faces of 64 pixels (--dataset folder:PATH); nobody has run it
+here, and its time and memory are not measured.
 """
 
 import dataclasses
@@ -183,25 +184,15 @@ def build(options: Options, data: DataSpec) -> GAN:
         return images
 
     space = latents_with(latents(options.latent_size), options.latent_size, generate=decoded)
-    drawn = sample_through(space)
 
-    def sample(
-        state: GANState,
-        examples: Images,
-        keys: jax.Array,
-        *,
-        weights: Weights = "ema",
-        toward: jax.Array | None = None,
-        share: jax.Array | float = 0.0,
-    ) -> dict[str, jax.Array]:
-        made = drawn(state, examples, keys, weights=weights, toward=toward, share=share)
+    def reconstructed(state: GANState, examples: Images, *, weights: Weights = "ema") -> dict[str, jax.Array]:
         code = state.evaluate("encoder", examples["image"], weights=weights)["mean"]
         back = state.evaluate("decoder", code, weights=weights)
-        return {**made, "reconstruction": back, "target": examples["image"]}
+        return {"reconstruction": back, "target": examples["image"]}
 
     pairs = {"reconstruction": "target"} if "encoder" in modules else {}
-    shown = sample if "encoder" in modules else drawn
-    gan = GAN(init, make_iteration(options), options.batch_size, shown, pairs, latents=space)
+    sample = sample_through(space, reconstructed if "encoder" in modules else None)
+    gan = GAN(init, make_iteration(options), options.batch_size, sample, pairs, latents=space)
     return with_lookahead(options, gan)
 
 

@@ -34,7 +34,8 @@ def augment(
     images: jax.Array, keys: jax.Array, p: float | jax.Array, groups: Sequence[str] = ("blit", "geometric", "colour")
 ) -> jax.Array:
     """Changes each image by every transformation of the groups, each with probability p and on its own; p = 0 returns
-    the images exactly. Algorithm 1 of the paper, with its constants.
+    the images exactly. Transformations, their order and strengths are the paper's, appendix B; the filter that images
+    are resampled by is another, see `warp.warped`.
 
     groups: of
         blit: flip left-right, quarter turns, translation by whole pixels, up to an eighth of the side;
@@ -240,6 +241,7 @@ def adapted(
     speed: float = 500_000,
 ) -> jax.Array:
     """Returns the probability after so many more images: p + sign(real_sign - target) · images / speed, within [0, 1].
+    The paper has no upper end; there p would have to come back from above 1.
 
     real_sign: the mean of sign(D(x)) over real images, r_t of the paper's equation 1, from -1 to 1: 1 where D takes
         all of them for real, as one that overfits does, and 0 where it can't tell them.

@@ -1,17 +1,19 @@
 """The options that commands on a run share, and how they open it."""
 
 import dataclasses
+import inspect
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from jaxgan.terminal import say
 from jaxgan.training import OpenRun, open  # noqa: A004 - the library's name for it
+from jaxgan.training.errors.usage import UsageError
 from jaxgan.training.options.fields import Bounded, bounded
 from jaxgan.training.recipe.gan import Weights
 from jaxgan.training.recipe.loading import Given
 from jaxgan.training.run.experiment import load_experiment
 
-__all__ = ["CheckpointOptions", "MemberOptions", "open_checkpoint"]
+__all__ = ["CheckpointOptions", "MemberOptions", "open_checkpoint", "takes", "truncation_of"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -50,3 +52,17 @@ def open_checkpoint(directory: Path, options: MemberOptions, data: Given | None 
     for name in options.weights.split(","):  # of which some commands take several
         run.named_weights(name)
     return run
+
+
+def takes(run: OpenRun, name: str) -> bool:
+    """Tells whether the experiment's `sample` can be asked for this."""
+    return name in inspect.signature(run.alone.sample).parameters
+
+
+def truncation_of(run: OpenRun, truncation: float) -> dict[str, float]:
+    """Returns what the run's `sample` is asked for so that it truncates: nothing for 1. UsageError where it can't."""
+    if truncation == 1:
+        return {}
+    if not takes(run, "truncation"):
+        raise UsageError(f"--truncation: the samples of {run.directory} have no mean that they could be moved towards")
+    return {"truncation": truncation}

@@ -3,8 +3,10 @@
     python -m scripts.evaluate RUN                                  what suits the run's data
     python -m scripts.evaluate RUN --metrics fid,kid,is,prdc,modes --count 10000
     python -m scripts.evaluate RUN --weights ema,0.05,0.1           of averages with --power-ema, side by side
+    python -m scripts.evaluate RUN --metrics ppl                    perceptual path length, in w or z
     python -m scripts.evaluate --generated A --reference B --feature-network cifar10-v1
     python -m scripts.evaluate --generated samples.npz --reference mnist --image-size 32 --fit pad
+    python -m scripts.evaluate RUN --metrics prdc --truncation 0.7     of samples nearer to the mean
     python -m scripts.evaluate RUN --pictures SET5                  a run that enlarges or restores, on whole pictures
 
 The real images are those that the run was trained on. Beside each score stands what real images score: the set's test
@@ -21,16 +23,17 @@ from typing import Any
 
 import numpy as np
 
-from jaxgan import data
+from jaxgan import data, evaluation
+from jaxgan.data.names import machine_memory
 from jaxgan.data.sets import LABEL
-from jaxgan.evaluation import INCEPTION_SHA256, kl_floor, stacked_frequencies
+from jaxgan.evaluation import INCEPTION_SHA256, Perceptual, kl_floor, stacked_frequencies
 from jaxgan.evaluation.scores import K_DENSITY
 from jaxgan.media import Image
 from jaxgan.terminal import say
 from jaxgan.training.cli.arguments import Positional
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
-from jaxgan.training.errors.usage import UsageError, require, require_file, writing
+from jaxgan.training.errors.usage import UsageError, refusals, require, require_file, writing
 from jaxgan.training.options.data import DataOptions, real_transform
 from jaxgan.training.options.fields import bounded
 from jaxgan.training.output.log import write_json
@@ -40,9 +43,10 @@ from jaxgan.training.recipe.loading import Given, held_out
 from jaxgan.training.run.open_run import OpenRun
 from jaxgan.training.scoring.judge import Judge, about_state, append, judge_against, judge_for
 from jaxgan.training.scoring.measures import Measure, measure_for, measures_for
+from jaxgan.training.scoring.path_length import path_distance, path_score
 from jaxgan.training.scoring.real_data import RealData
 from jaxgan.training.scoring.report import align_columns, mean_and_std, mean_std_text
-from scripts.checkpoint_options import open_checkpoint
+from scripts.checkpoint_options import open_checkpoint, truncation_of
 from scripts.compared_sets import ComparedSet, SetOptions, fitted, open_compared
 from scripts.translation_options import TranslationOptions
 from scripts.whole_pictures import PictureOptions, picture_table, scored_pictures
@@ -65,9 +69,12 @@ class Options(PictureOptions, SetOptions):
     reference: str | None = None
     """The real images (or vectors) for --generated, a name or path too."""
     count: int | None = bounded(None, at_least=2)
-    """Images to score; by default 10,000, of stacked digits 26,000, and of --generated all."""
+    """Images to score, or paths; by default 10,000, of stacked digits 26,000, and of --generated all."""
     member: int | None = bounded(None, at_least=0)
     """Which GAN of a run with --seeds or --sweep; by default each, and their mean."""
+    truncation: float = bounded(1.0, at_least=-100, at_most=100)
+    """How far what a run draws stays from the mean latent (of StyleGAN: style), as in scripts.sample; 1 is as it is.
+    Another is in the name of every score."""
     data_dir: str | None = None
     """Folder of TFDS's data sets; by default the run's, or as in experiments."""
     out: Path | None = None
@@ -82,18 +89,35 @@ class Options(PictureOptions, SetOptions):
 def of_run(options: Options, directory: Path, given: Given | None = None) -> tuple[list[Record], list[Record]]:
     """A run's scores, and the floor's. given: the data of one's own that it was trained on, where they were."""
     run = open_checkpoint(directory, options, given)
-    theirs: DataOptions = run.options
+    truncation_of(run, options.truncation)  # refused first
     if options.data_dir:
-        theirs = dataclasses.replace(theirs, data_dir=options.data_dir)
+        run = dataclasses.replace(run, options=dataclasses.replace(run.options, data_dir=options.data_dir))
+    names = list(dict.fromkeys(map(run.named_weights, options.weights.split(","))))
+    count = options.count or (STACKS if run.data.name == "stacked_mnist" else SAMPLES)
+    asked = options.metrics.split(",")
+    if "ppl" in asked:  # of StyleGAN's own protocol, which doesn't truncate
+        require(options, "truncation", options.truncation == 1, "left out with ppl, whose paths aren't truncated")
+    distance = _path_distance(run, options, count) if "ppl" in asked else None
+    records, floor = [], []
+    if others := ",".join(metric for metric in asked if metric != "ppl"):
+        records, floor = _of_images(run, dataclasses.replace(options, metrics=others), count, names)
+    if distance is not None:
+        records += _paths(run, options, distance, count, names)
+    return records, floor
+
+
+def _of_images(
+    run: OpenRun, options: Options, count: int, names: Sequence[Weights]
+) -> tuple[list[Record], list[Record]]:
+    """Scores of so many images that a run draws with weights of these names, and the floor's."""
+    theirs, given = run.options, run.given
     real = RealData.of_run(theirs, given)
     for name, now in real.spec.contents.items():
         if now != (was := run.data.contents.get(name)):
             raise UsageError(
-                f"{theirs.dataset} is not what {directory} was trained on: its checksum is {now}, was {was}"
+                f"{theirs.dataset} is not what {run.directory} was trained on: its checksum is {now}, was {was}"
             )
-    run = dataclasses.replace(run, options=theirs, data=real.spec)
-    names = list(dict.fromkeys(map(run.named_weights, options.weights.split(","))))
-    count = options.count or (STACKS if run.data.name == "stacked_mnist" else SAMPLES)
+    run = dataclasses.replace(run, data=real.spec)
     conditional = run.drawing.by_label and not theirs.classes
     conditional = conditional and (options.metrics != "auto" or _enough_of_each(real, count))
     parts = [
@@ -112,6 +136,38 @@ def of_run(options: Options, directory: Path, given: Given | None = None) -> tup
             held = _held(sets_alone, real.of(output).spec, theirs, given, output, count)
             floor += _floor(*held, **_named(run, output))
     return records, floor
+
+
+def _path_distance(run: OpenRun, options: Options, count: int) -> Perceptual:
+    """Returns the distance that path lengths are measured by. UsageError, before anything is computed, for a run that
+    has none, and for more paths than memory holds."""
+    space = (run.member(run.members[0].number) if run.members else run).latent_space
+    if count > (most := machine_memory() // 4 // (2 * 4 * len(space.layers) * space.size)):
+        raise UsageError(
+            f"--count must be at most {most:,} paths, whose codes a quarter of this memory holds, got {count:,}"
+        )
+    return path_distance(options, run.data.like(run.drawing.main))
+
+
+def _paths(
+    run: OpenRun, options: Options, distance: Perceptual, count: int, names: Sequence[Weights]
+) -> Iterator[Record]:
+    """Records of the path lengths of each of a run's GANs."""
+    data = run.data.like(run.drawing.main)
+    of_data = {"dataset": run.data.name, "size": list(data.shape), "rounding": None, "compares": "pairs"}
+    for member, seed in _members(run, options):
+        space = (run.member(member) if run.members else run).in_float32().latent_space
+        for weights in names:
+            with refusals():
+                score = path_score(space, distance, count, seed=options.seed, weights=weights)
+            about = _about(run, options, seed, member, weights) | run.drawing.about()
+            yield evaluation.record(score, **of_data, **about, **_named(run, run.drawing.main))
+
+
+def _about(run: OpenRun, options: Options, seed: int, member: int | None, weights: Weights) -> Record:
+    """Returns what a record says of the state that was scored."""
+    about = about_state(run.step, seed, member, weights=weights, latents_seed=options.seed, run=str(run.directory))
+    return about | ({"frozen": run.frozen} if run.frozen else {})
 
 
 def _enough_of_each(real: RealData, count: int) -> bool:
@@ -135,15 +191,16 @@ def _scored(
     run: OpenRun, options: Options, judge: Judge, output: str, count: int, turn: int | None, weights: Weights
 ) -> Iterator[Record]:
     """Records of one of a run's outputs, of each of its GANs."""
-    drawn = run.draw(count, seed=options.seed, weights=weights, run=turn)
+    truncation = truncation_of(run, options.truncation)
+    drawn = run.draw(count, seed=options.seed, weights=weights, run=turn, **truncation)
     for member, seed in _members(run, options):
-        about = about_state(run.step, seed, member, weights=weights, latents_seed=options.seed, run=str(run.directory))
-        about |= run.drawing.about(run=turn) | _named(run, output)
-        about |= {"frozen": run.frozen} if run.frozen else {}
+        about = _about(run, options, seed, member, weights) | run.drawing.about(run=turn) | _named(run, output)
+        about |= truncation
         images, targets = run.drawing.pair(output, drawn, member if run.members else None)
         copied = _copied(judge, *run.drawing.copied(output, drawn, member if run.members else None), targets)
         for record in judge(images, drawn.get(LABEL), targets=targets, **about):
-            yield {**record, **({"copied": copied[record["key"]]} if record["key"] in copied else {})}
+            name = {"name": f"{record['name']}, truncation {options.truncation:g}"} if truncation else {}
+            yield {**record, **name, **({"copied": copied[record["key"]]} if record["key"] in copied else {})}
 
 
 def _copied(
@@ -223,6 +280,7 @@ def of_sets(options: Options, generated: str, reference: str) -> tuple[list[Reco
     """Scores of one set against another, each given by name or path, and the floor's."""
     for name in ("step", "member", "experiment"):
         require(options, name, getattr(options, name) is None, "given with a run, not with --generated")
+    require(options, "truncation", options.truncation == 1, "given with a run, not with --generated")
     real = open_compared(reference, options, options.data_dir, classes=options.classes)
     mine = fitted(open_compared(generated, options, options.data_dir), real, (generated, reference))
     if options.count is not None and options.count > len(mine.examples):
@@ -323,6 +381,7 @@ def run(options: Options) -> None:
     if options.pictures:
         for name in ("count", "generated"):
             require(options, name, getattr(options, name) is None, "left out where --pictures are scored")
+        require(options, "truncation", options.truncation == 1, "left out where --pictures are scored")
     else:
         for field in dataclasses.fields(TranslationOptions):
             unset = getattr(options, field.name) in (None, ())

@@ -13,7 +13,6 @@ whatever the count. Of a run with --seeds or --sweep, --member 3 takes one of it
 """
 
 import dataclasses
-import inspect
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -36,7 +35,7 @@ from jaxgan.training.options.fields import bounded
 from jaxgan.training.output.pictures import save_png
 from jaxgan.training.recipe.gan import Weights
 from jaxgan.training.scoring.real_data import RealData
-from scripts.checkpoint_options import CheckpointOptions, open_checkpoint
+from scripts.checkpoint_options import CheckpointOptions, open_checkpoint, takes, truncation_of
 from scripts.film_files import check_ffmpeg, save_frames
 
 WALKERS, STOPS, FRAMES = 16, 6, 15  # latents that walk side by side, stops on the way, frames from stop to stop
@@ -92,11 +91,6 @@ def walk(
     return frames
 
 
-def takes(run: OpenRun, name: str) -> bool:
-    """Tells whether the experiment's `sample` can be asked for this."""
-    return name in inspect.signature(run.alone.sample).parameters
-
-
 def save(path: Path, run: OpenRun, count: int, **how: Any) -> None:
     """Writes what a run draws to a file, atomically."""
     drawn = run.draw(count, **how)
@@ -150,12 +144,7 @@ def run(options: Options) -> None:
         raise UsageError(f"{options.run} has several GANs, of which a .csv file takes one: name it with --member")
     weights = opened.named_weights(options.weights)
     how: dict[str, Any] = {"weights": weights, "seed": options.seed, "label": options.label}
-    if options.truncation != 1:
-        if not takes(opened, "truncation"):
-            raise UsageError(
-                f"--truncation: the samples of {options.run} have no mean that they could be moved towards"
-            )
-        how["truncation"] = options.truncation
+    how |= truncation_of(opened, options.truncation)
     whose = f" of all {len(opened.members)} members" if opened.members else ""
     whose += f"; diverged, and is as it was before step {opened.frozen}" if opened.frozen else ""
     for path in options.out:

@@ -107,7 +107,7 @@ ROOMS = {
         "compiled": {"distributed", "errors", "options", "recipe"},
         "checkpoints": {"distributed", "errors"},
         "run": {"checkpoints", "distributed", "errors", "exploring", "options", "output", "recipe"},
-        "scoring": {"checkpoints", "compiled", "distributed", "errors", "options", "output", "recipe"},
+        "scoring": {"checkpoints", "compiled", "distributed", "errors", "exploring", "options", "output", "recipe"},
         "loop": {"checkpoints", "cli", "compiled", "distributed", "errors", "options", "output", "recipe", "run"}
         | {"scoring"},
     },

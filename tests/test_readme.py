@@ -50,17 +50,19 @@ def test_the_commands_and_options_exist():
     from experiments import srgan
     from experiments.dcgan_mnist import Options
     from jaxgan.training.options.options import flag
-    from scripts import compare, data, evaluate, sample, translate
+    from scripts import compare, data, evaluate, explore, project, sample, translate
     from scripts.benchmarks import steps as benchmark
 
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     modules = set(re.findall(r"python -m ((?:experiments|scripts)(?:\.\w+)+)", text))
-    scripts = {f"scripts.{name}" for name in ("benchmarks.steps", "compare", "data", "evaluate", "sample", "translate")}
-    trained = {f"experiments.{name}" for name in ("dcgan_mnist", "gan_ring", "srgan", "cyclegan", "pix2pix")}
+    called = ("benchmarks.steps", "compare", "data", "evaluate", "explore", "project", "sample", "translate")
+    scripts = {f"scripts.{name}" for name in called}
+    learned = ("dcgan_mnist", "gan_ring", "srgan", "cyclegan", "pix2pix", "stylegan2_mnist")
+    trained = {f"experiments.{name}" for name in learned}
     assert modules == {*trained, *scripts}
     all_options = (
         Options,
-        *(module.Options for module in (benchmark, compare, data, evaluate, sample, srgan, translate)),
+        *(each.Options for each in (benchmark, compare, data, evaluate, explore, project, sample, srgan, translate)),
     )
     known = {flag(field.name) for of in all_options for field in dataclasses.fields(of)}
     known |= {"help", "options", "logdir"}  # the last is TensorBoard's

@@ -24,13 +24,14 @@ class PathLength(NamedTuple):
 
 
 def path_length(
-    generate: Callable[[jax.Array], jax.Array],
+    generate: Callable[..., jax.Array],
     latents_a: ArrayLike,
     latents_b: ArrayLike,
     distance: Callable[[jax.Array, jax.Array], ArrayLike],
     *,
     t: ArrayLike,
     interpolate: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray],
+    conditions: ArrayLike | None = None,
     epsilon: float = 1e-4,
     batch: int = 64,
 ) -> PathLength:
@@ -44,7 +45,9 @@ def path_length(
     generate: latents `[M, ..., D]` to images `[M, ...]`, M up to 2·batch; each image has to follow from its latent
     alone (noise inputs fixed, batch normalisation with its running statistics). distance: two batches of images to
     `[B]`, e.g. `load_lpips(..., net="vgg")`, with the rounding, resizing and cropping that the protocol asks for. t: in
-    [0, 1], one number for all pairs or `[N]`. What a published number used belongs beside it:
+    [0, 1], one number for all pairs or `[N]`. conditions: `[N, ...]`, of a conditional generator: it is called as
+    `generate(latents, conditions)`, and both images of a pair have the pair's own. What a published number used belongs
+    beside it:
 
     - StyleGAN, in Z: `slerp_unit` of latents of length 1, t uniform, images not rounded.
     - StyleGAN, in W: latents are mapped first; `lerp`; t uniform ("full") or 0 ("end").
@@ -58,9 +61,9 @@ def path_length(
     within `jax.default_matmul_precision("highest")`.
 
     ValueError for latents of unequal shapes, no pair, NaN or infinity in latents or lengths, t outside of [0, 1], an ε
-    or batch that isn't positive, and a distance that isn't `[B]`.
+    or batch that isn't positive, another number of conditions, and a distance that isn't `[B]`.
     """
-    a, b = np.asarray(latents_a, np.float64), np.asarray(latents_b, np.float64)
+    a, b = np.asarray(latents_a), np.asarray(latents_b)
     if a.shape != b.shape or a.ndim < 2 or a.size == 0:
         raise ValueError(f"expected two sets of latents [N, ..., D] of one shape, got {a.shape} and {b.shape}")
     if not (np.isfinite(a).all() and np.isfinite(b).all()):
@@ -73,11 +76,17 @@ def path_length(
     if not ((t >= 0) & (t <= 1)).all():
         raise ValueError(f"expected t in [0, 1], got values from {t.min():g} to {t.max():g}")
     t = np.broadcast_to(t, a.shape[:1]).reshape(-1, *(1,) * (a.ndim - 1))
-    starts, ends = interpolate(a, b, t), interpolate(a, b, t + epsilon)
+    told = None if conditions is None else np.asarray(conditions)
+    if told is not None and told.shape[:1] != a.shape[:1]:
+        raise ValueError(f"expected conditions [{len(a)}, ...], one for each pair, got {list(told.shape)}")
     parts = []
     for first in range(0, len(a), batch):
         which = slice(first, first + batch)
-        parts.append(_distances(generate, distance, starts[which], ends[which]))
+        pair = a[which].astype(np.float64), b[which].astype(np.float64)
+        starts, ends = interpolate(*pair, t[which]), interpolate(*pair, t[which] + epsilon)
+        given = () if told is None else (jnp.asarray(np.concatenate([told[which], told[which]])),)
+        images = generate(jnp.asarray(np.concatenate([starts, ends])), *given)
+        parts.append(_distances(images, len(starts), distance))
     lengths = np.concatenate(parts) / epsilon**2
     if not np.isfinite(lengths).all():
         raise ValueError(f"the distance of pair {np.argmin(np.isfinite(lengths))} is NaN or infinite")
@@ -120,16 +129,10 @@ def _unit(x: np.ndarray) -> np.ndarray:
     return x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), SMALL)
 
 
-def _distances(
-    generate: Callable[[jax.Array], jax.Array],
-    distance: Callable[[jax.Array, jax.Array], ArrayLike],
-    starts: np.ndarray,
-    ends: np.ndarray,
-) -> np.ndarray:
-    """Computes the distances `[B]` from images of one call of the generator, so that the same compiled program makes
-    both images of a pair: two programs may round differently, and the step is small."""
-    images = generate(jnp.asarray(np.concatenate([starts, ends])))
-    found = np.asarray(distance(images[: len(starts)], images[len(starts) :]), np.float64)
-    if found.shape != (len(starts),):
-        raise ValueError(f"expected a distance [{len(starts)}], one number a pair, got {list(found.shape)}")
+def _distances(images: jax.Array, count: int, distance: Callable[[jax.Array, jax.Array], ArrayLike]) -> np.ndarray:
+    """Computes the distances `[count]` of images, starts before ends. They come from one call of the generator, so that
+    the same compiled program makes both images of a pair: two programs may round differently, and the step is small."""
+    found = np.asarray(distance(images[:count], images[count:]), np.float64)
+    if found.shape != (count,):
+        raise ValueError(f"expected a distance [{count}], one number a pair, got {list(found.shape)}")
     return found

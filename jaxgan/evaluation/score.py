@@ -39,7 +39,9 @@ class Score(NamedTuple):
     def name(self) -> str:
         published, own = TITLES.get(self.key, (self.key, self.key))
         if self.network is None:
-            return f"{own}, features of {self.constants['network']}" if self.key == "perceptual" else own
+            space = f" in {self.constants['space']}" if "space" in self.constants else ""
+            of = f", features of {self.constants['network']}" if self.key in ("perceptual", "ppl") else ""
+            return f"{own}{space}{of}"
         inception = self.network.name.startswith("inception")
         return f"{published} ({self.network.name})" if inception else f"{own}, classifier features {self.network.name}"
 
@@ -64,6 +66,7 @@ TITLES = {
     "l1": ("", "mean absolute difference of pixels in [0, 1]"),
     "lpips": ("", "LPIPS"),
     "perceptual": ("", "perceptual distance"),
+    "ppl": ("", "perceptual path length"),
     "vector_frechet": ("", "Fréchet distance of vectors"),
     "vector_swd": ("", "sliced Wasserstein distance of vectors"),
     "column_wasserstein": ("", "mean Wasserstein distance of a column"),

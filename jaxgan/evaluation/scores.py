@@ -316,6 +316,10 @@ def _vectors(sets: _Sets) -> list[Score]:
     ]
 
 
+def _paths(sets: _Sets) -> list[Score]:
+    raise ValueError("ppl is of a generator, not of what it drew: take path_length")
+
+
 def _pairs(metric: str, sets: _Sets) -> list[Score]:
     if sets.targets is None:
         raise ValueError(f"{metric} compares pairs: give the targets of the images")
@@ -351,6 +355,7 @@ METRICS: dict[str, tuple[int, Callable[[_Sets], list[Score]]]] = {
     "swd": (1, _sliced),
     "diversity": (1, _diversity),
     "vectors": (1, _vectors),
+    "ppl": (1, _paths),
     **{metric: (1, functools.partial(_pairs, metric)) for metric in OF_PAIRS},
 }
 # Examples to score, and real ones, that a metric takes at least; of those that aren't here 1 and none.

@@ -46,10 +46,12 @@ _Modulated = equalized(ModulatedConv, gain=1.0)
 
 
 def resolutions(size: int) -> list[int]:
-    """Returns 4, 8, ..., size. ValueError for a size that StyleGAN2 can't have."""
+    """Returns 4, 8, ..., size. ValueError for a size that neither StyleGAN here can have."""
     n = max(size, 1).bit_length() - 2
     if not 8 <= size <= 1024 or size != 2 << n:
-        raise ValueError(f"StyleGAN2 draws images of 8, 16, 32, ..., 1024 pixels, got {size}; resize or pad the images")
+        raise ValueError(
+            f"a StyleGAN draws images of 8, 16, 32, ..., 1024 pixels, got {size}; resize or pad the images"
+        )
     return [4 << i for i in range(n)]
 
 

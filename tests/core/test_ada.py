@@ -61,6 +61,17 @@ def scipys(image, inverse, wide=40):
     return found[4 : 4 + height, 4 : 4 + width]
 
 
+def test_the_filters_are_dual_and_those_of_the_bands_orthogonal():
+    """Shrinking undoes enlarging, as sums of products 2 places apart are 1 and 0; sym2 in closed form."""
+    enlarge, shrink = (np.concatenate([half[:0:-1], half]) for half in (warp._ENLARGE, warp._SHRINK))
+    np.testing.assert_allclose(np.convolve(enlarge, shrink)[1::2], np.eye(7)[3], atol=1e-14)
+    root = np.sqrt(3)
+    sym2 = np.array([1 + root, 3 + root, 3 - root, 1 - root]) / np.sqrt(32)
+    np.testing.assert_allclose(np.correlate(sym2, sym2, "full")[1::2], [0, 1, 0], atol=1e-15)
+    low = warp.bands(32)[:3].sum(0)[16, 13:20]  # all but the highest band
+    np.testing.assert_allclose(low, np.correlate(sym2, sym2, "full") / 2, atol=1e-15)
+
+
 @pytest.mark.parametrize("size", [(16, 16), (9, 14), (5, 4)])
 def test_warped_is_scipys_resampling(size):
     turn = lambda a, s: s * np.array([[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]])  # noqa: E731

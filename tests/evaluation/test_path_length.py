@@ -114,6 +114,15 @@ def test_each_latent_goes_through_once_and_pairs_stay_pairs():
     np.testing.assert_allclose(found.lengths, np.sum((b - a) ** 2, axis=1), rtol=0.02)
 
 
+def test_both_images_of_a_pair_have_its_condition():
+    """Under each condition the generator is another; the same at both ends, it leaves ‖c (b - a)‖²."""
+    a, b, c = normal(10, 4), normal(10, 4, seed=1), np.arange(10.0)
+    how = {"t": 0.5, "interpolate": lerp, "conditions": c, "batch": 4}
+    with jax.enable_x64(True):
+        found = path_length(lambda z, c: c[:, None] * z + 100 * c[:, None], a, b, squared, **how)
+    np.testing.assert_allclose(found.lengths, c**2 * np.sum((b - a) ** 2, axis=1), rtol=1e-6, atol=1e-6)
+
+
 def test_a_generator_that_ignores_its_latent_has_length_zero():
     a, b = normal(10, 4), normal(10, 4, seed=1)
     found = path_length(lambda z: 0 * np.asarray(z), a, b, squared, t=0, interpolate=slerp)
@@ -133,6 +142,7 @@ GOOD = {"latents_a": np.ones((2, 3)), "latents_b": np.zeros((2, 3)), "t": 0, "in
         pytest.param({"t": [0.5, 1.5]}, r"t in \[0, 1\], got values from 0.5 to 1.5", id="beyond"),
         pytest.param({"t": np.zeros(3)}, r"a number or \[2\].*got \[3\]", id="times"),
         pytest.param({"t": np.nan}, r"t in \[0, 1\]", id="nan-time"),
+        pytest.param({"conditions": np.zeros(3)}, r"conditions \[2, ...\].*got \[3\]", id="conditions"),
         pytest.param({"epsilon": 0}, "positive epsilon", id="epsilon"),
         pytest.param({"batch": 0}, "positive epsilon and batch, got 0.0001 and 0", id="batch"),
         pytest.param({"distance": lambda a, b: squared(a, b).sum()}, r"a distance \[2\].*got \[\]", id="scalar"),

@@ -23,6 +23,7 @@ from jaxgan.training.options.fields import bounds_of
 from jaxgan.training.options.options import Options, differing, of_preset
 from jaxgan.training.options.parsing import parse
 from jaxgan.training.recipe.loading import load
+from scripts.checkpoint_options import takes
 
 pytestmark = pytest.mark.usefixtures("as_users_have_it")
 
@@ -58,6 +59,8 @@ def test_two_steps_are_trained_saved_continued_and_sampled(name, tmp_path, capsy
             opened.data.main
         ]  # before it is rounded: two steps are few
         assert len(np.unique(np.asarray(drawn).reshape(3, -1), axis=0)) == 3
+    for how in ("truncation", "toward"):  # what has latents can be asked for both, and nothing else
+        assert takes(opened, how) == (opened.gan.latents is not None)
     capsys.readouterr()
     longer = [*run, "--steps", "3"]
     if opened.options.schedule != "constant":  # which goes over the run that was begun

@@ -161,4 +161,10 @@ def test_the_games_latents_are_what_is_drawn():
     codes = gan.latents.codes(state, inputs)
     assert codes.shape == (3, 1, 8) and not gan.latents.mapped
     made = gan.latents.synthesize(state, codes, inputs)["image"]
-    np.testing.assert_array_equal(made, gan.sample(state, examples, keys)["image"])
+    drawn = gan.sample(state, examples, keys)
+    np.testing.assert_array_equal(made, drawn["image"])
+    nearer = gan.sample(state, examples, keys, truncation=0.5)  # of N(0, I), whose mean is 0
+    half = gan.latents.synthesize(state, codes / 2, inputs)["image"]
+    np.testing.assert_allclose(nearer["image"], half, atol=1e-6)
+    assert differs(nearer["image"], drawn["image"])
+    np.testing.assert_array_equal(nearer["reconstruction"], drawn["reconstruction"])

@@ -168,6 +168,11 @@ def test_what_is_drawn():
     raw = gan.sample(state, IMAGES, keys, weights="raw")
     assert differs(raw["image"], drawn["image"])
     np.testing.assert_allclose(raw["reconstruction"], drawn["reconstruction"], atol=1e-5)
+    mean = gan.sample(state, IMAGES, keys, truncation=0.0)
+    np.testing.assert_allclose(mean["image"], np.repeat(mean["image"][:1], BATCH, 0), atol=1e-5)
+    np.testing.assert_allclose(mean["reconstruction"], drawn["reconstruction"], atol=1e-5)
+    walked = gan.sample(state, IMAGES, keys, toward=keys[::-1], share=1.0)
+    np.testing.assert_allclose(walked["image"], drawn["image"][::-1], atol=1e-4)
     (factor,) = space.factors(state)
     assert factor.shape[0] == OPTIONS.latent_size == len(space.mean(state))
 

@@ -53,6 +53,25 @@ def test_a_run_is_scored_against_its_own_images(tmp_path, capsys):
 
 
 @pytest.mark.slow
+def test_scores_of_truncated_samples_say_so_and_are_not_ranked_with_others(tmp_path, capsys):
+    run, other = a_run(tmp_path / "run"), a_run(tmp_path / "other", "--seed", "1")
+    for directory in (run, other):
+        evaluated(directory, count=40, metrics="diversity", truncation=0.0)
+    evaluated(run, count=40, metrics="diversity", truncation=1.0)
+    said = capsys.readouterr().out
+    assert said.count(", truncation 0  ") == 4
+    truncated, whole = records(run)[:2], records(run)[2:]
+    assert [row["key"] for row in truncated] == [row["key"] for row in whole]
+    assert all(row["truncation"] == 0 and row["name"].endswith(", truncation 0") for row in truncated)
+    assert all("truncation" not in row and "truncation" not in row["name"] for row in whole)
+    assert [row["value"] for row in truncated] == [0, 0], "all are one image"
+    assert any(row["value"] > 0 for row in whole)
+    compare.run(compare.Options((run, other)))
+    said = capsys.readouterr().out
+    assert "truncation 0: 40 samples" in said and "differ in truncation: 0.0 or null" in said
+
+
+@pytest.mark.slow
 def test_averages_are_scored_side_by_side(tmp_path, capsys):
     """A row each, below each other, with the floor that all share."""
     run = a_run(tmp_path / "run", "--power-ema", "0.05", "0.10")
@@ -211,6 +230,7 @@ def test_options_of_sets_that_do_not_fit_are_refused(tmp_path):
         ("count", 41): r"--count 41: .*a\.npz has 40 images; leave it out",
         ("reference", "a=digits,b=digits"): "a=digits,b=digits doesn't name one set",
         ("reference", "auto"): "auto doesn't name one set",
+        ("truncation", 0.5): r"--truncation must be given with a run, not with --generated, got 0\.5",
         ("reference", "diabetes"): r"a\.npz has images of 28×28×1, diabetes vectors of 10 numbers",
         ("classes", "3,x"): "digits has no class 'x'",
     }.items():

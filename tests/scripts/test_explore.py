@@ -14,7 +14,7 @@ from jaxgan.training import UsageError, train
 from jaxgan.training import open as open_run
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.output.captions import captioned
-from scripts import explore, sample
+from scripts import evaluate, explore, sample
 
 pytestmark = pytest.mark.usefixtures("as_users_have_it")
 
@@ -326,5 +326,7 @@ def test_sample_truncates(runs, tmp_path, capsys):
     given[0] = str(runs["none"])
     with pytest.raises(UsageError, match=r"^--truncation: the samples of .* have no mean that they could be moved"):
         sample.run(command_line(sample.Options, [*given, "--truncation", "0.5", *words]))
+    with pytest.raises(UsageError, match=r"^--truncation: the samples of .* have no mean that they could be moved"):
+        evaluate.run(command_line(evaluate.Options, [*given, "--truncation", "0.5"]))
     with pytest.raises(UsageError, match=r"^no .gif or .mp4: the samples of .* have no latents to walk between$"):
         sample.run(command_line(sample.Options, [*given, "--out", str(tmp_path / "c.gif")]))

@@ -25,7 +25,8 @@ class LatentSpace:
 
     ValueError for an ensemble, and for a GAN that doesn't say how its pictures come from latents.
 
-    layers: as of `Latents`, K of them. size: D, numbers of a code. mapped: whether there is a w beside z."""
+    layers: as of `Latents`, K of them. size: D, numbers of a code. mapped: whether there is a w beside z. at_once:
+    codes that become pictures in a dispatch."""
 
     def __init__(self, drawing: Drawing, state: Any) -> None:
         if drawing.members:
@@ -37,15 +38,17 @@ class LatentSpace:
         self.size = int(jax.eval_shape(self.latents.mean, state).shape[0])
         field = drawing.data.like(drawing.main)
         pixels = math.prod(field.shape[:2]) if field.kind == Image.kind else 1
-        self._at_once = max(1, min(AT_ONCE, PIXELS // pixels))
+        self.at_once = max(1, min(AT_ONCE, PIXELS // pixels))
         self._draw = jax.jit(lambda examples, keys: self.latents.draw(drawing.decoded(examples), keys))
         self._codes = jax.jit(self.latents.codes, static_argnames="weights")
 
-        def stored(state: Any, codes: jax.Array, inputs: Any, weights: Weights) -> jax.Array:
-            made = self.latents.synthesize(state, codes, inputs, weights=weights)[drawing.main]
-            return drawing.medium(drawing.main).encode(made)
+        def made(state: Any, codes: jax.Array, inputs: Any, weights: Weights) -> jax.Array:
+            return self.latents.synthesize(state, codes, inputs, weights=weights)[drawing.main].astype(jnp.float32)
 
-        self._stored = jax.jit(stored, static_argnames="weights")
+        def stored(state: Any, codes: jax.Array, inputs: Any, weights: Weights) -> jax.Array:
+            return drawing.medium(drawing.main).encode(made(state, codes, inputs, weights))
+
+        self._made, self._stored = (jax.jit(each, static_argnames="weights") for each in (made, stored))
 
     def inputs(self, numbers: Sequence[int], *, seed: int = 0, label: int | Sequence[int] | None = None) -> Inputs:
         """Returns the inputs of samples by their numbers, counted from 0 in a file that `scripts.sample` writes of this
@@ -85,6 +88,16 @@ class LatentSpace:
         """Returns what becomes of codes `[N, ..., K, D]`, stored: uint8 images `[N, ..., H, W, C]`. inputs: of N
         samples; their conditions count, each for all codes of its sample. The same code becomes the same picture,
         whatever else is drawn with it. ValueError for codes of another shape."""
+        return self._of_codes(self._stored, codes, inputs, weights, what)
+
+    def floats(self, codes: np.ndarray, inputs: Inputs, *, weights: Weights = "ema") -> np.ndarray:
+        """Returns what becomes of codes as networks have it, not rounded: float32 images `[N, ..., H, W, C]`, about in
+        [-1, 1]. Otherwise as `synthesize`."""
+        return self._of_codes(self._made, codes, inputs, weights, "drawing")
+
+    def _of_codes(
+        self, apply: Callable[..., jax.Array], codes: np.ndarray, inputs: Inputs, weights: Weights, what: str
+    ) -> np.ndarray:
         expected = (len(self.layers), self.size)
         if codes.ndim < 3 or codes.shape[-2:] != expected or 0 in codes.shape:
             wanted = "×".join(map(str, expected))
@@ -92,13 +105,13 @@ class LatentSpace:
         between = codes.shape[1:-2]
         flat = {name: np.repeat(value, math.prod(between), axis=0) for name, value in inputs.items()}
         given = (np.asarray(codes, np.float32).reshape(-1, *expected), flat)
-        made = self._in_parts(lambda part: self._stored(self.state, *part, weights=weights), given, what)
+        made = self._in_parts(lambda part: apply(self.state, *part, weights=weights), given, what)
         return made.reshape(*codes.shape[:-2], *made.shape[1:])
 
     def _in_parts(self, apply: Callable[[Any], jax.Array], given: Any, what: str = "drawing") -> np.ndarray:
         """Applies a compiled function to arrays `[N, ...]`, always to as many at once: it compiles once, and rounds an
         example alike wherever it stands."""
-        count, size = len(jax.tree.leaves(given)[0]), self._at_once
+        count, size = len(jax.tree.leaves(given)[0]), self.at_once
         parts = []
         with progress_bar(count, what, hidden=count <= size) as bar:
             for first in range(0, count, size):

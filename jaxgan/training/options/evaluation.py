@@ -21,6 +21,7 @@ class FeatureOptions(Bounded):
     metrics: str = "auto"
     """Of fid, kid, is, prdc (precision, recall, density, coverage), modes, swd (sliced Wasserstein distance of pixels),
     diversity, classes (only in scripts.evaluate, of a conditional GAN: share read as asked, coverage inside a class),
+    ppl (only in scripts.evaluate, of a GAN with latents: perceptual path length in w, or in z where there is no w),
     vectors (distances of vectors), psnr, ssim, ms_ssim, psnr_y and ssim_y (of the luma, without a border as wide as
     what is enlarged), l1, retrieval (share whose nearest target is their own), lpips and perceptual (of pairs: what a
     translator makes, and what it should be), with commas between. auto takes what suits the data."""
@@ -35,9 +36,9 @@ class FeatureOptions(Bounded):
     """File of Inception's weights, .pth or .npz; by default $JAXGAN_INCEPTION_WEIGHTS."""
     lpips_weights: str | None = None
     """Files of LPIPS's weights, alex:BACKBONE,LINEAR or vgg:BACKBONE,LINEAR: torchvision's model and the lpips
-    package's weights/v0.1."""
+    package's weights/v0.1. Path lengths are then LPIPS's too."""
     perceptual_network: str = "cifar10-v1"
-    """The network in whose features pairs are compared, for --metrics perceptual: cifar10-v1, mnist-v1,
+    """The network in whose features pairs are compared, for --metrics perceptual and ppl: cifar10-v1, mnist-v1,
     efficientnet-lite0 where its package is installed, efficientnet-lite0:FILE, vgg16:FILE or vgg19:FILE. Distances of
     one network don't compare with those of another."""
 

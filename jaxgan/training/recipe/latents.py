@@ -76,9 +76,10 @@ def truncated(codes: jax.Array, mean: jax.Array, truncation: jax.Array | float) 
     return share * codes + (1 - share) * mean[None, None]
 
 
-def sample_through(latents: Latents) -> Sample:
+def sample_through(latents: Latents, beside: Callable[..., dict[str, jax.Array]] | None = None) -> Sample:
     """Returns `GAN.sample` of a generator with a latent space: what is drawn, mapped to codes, truncated, synthesized.
 
+    beside: `(state, examples, *, weights="ema") -> drawn`, what is shown after it, such as reconstructions.
     toward, share: of a walk between latents, as in `sample_with`. truncation: as in `truncated`.
     """
 
@@ -95,6 +96,7 @@ def sample_through(latents: Latents) -> Sample:
         inputs = drawn_inputs(latents.draw, examples, keys, toward, share)
         codes = latents.codes(state, inputs, weights=weights)
         codes = truncated(codes, latents.mean(state, weights=weights), truncation)
-        return latents.synthesize(state, codes, inputs, weights=weights)
+        drawn = latents.synthesize(state, codes, inputs, weights=weights)
+        return drawn | beside(state, examples, weights=weights) if beside else drawn
 
     return sample

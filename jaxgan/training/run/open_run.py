@@ -50,7 +50,7 @@ class OpenRun:
 
     state: a GANState, or an `Ensemble`. gan: what `state` belongs to. alone: the GAN of one member. members: of an
     ensemble; empty for one GAN. frozen: of a member that has diverged, the step before which its weights are; or 0.
-    given: the data of one's own that it was trained on, where they were named."""
+    given: the data of one's own that it was trained on, where they were named. build: makes the GAN."""
 
     directory: Path
     options: Options
@@ -62,6 +62,7 @@ class OpenRun:
     members: tuple[Member, ...] = ()
     frozen: int = 0
     given: Given | None = dataclasses.field(default=None, repr=False)
+    build: Build | None = dataclasses.field(default=None, repr=False)
 
     def member(self, number: int) -> "OpenRun":
         """Returns one of an ensemble's GANs, as a run of its own. UsageError where there is none of that number."""
@@ -72,6 +73,16 @@ class OpenRun:
         state = ensemble.member(self.state, number)
         frozen = int(self.state.frozen[number])
         return dataclasses.replace(self, options=one, state=state, gan=self.alone, members=(), frozen=frozen)
+
+    def in_float32(self) -> "OpenRun":
+        """Returns the run with networks that compute in float32, for what bfloat16 would round away; parameters are
+        float32 in any case."""
+        if self.build is None or self.options.dtype == "float32":
+            return self
+        options = dataclasses.replace(self.options, dtype="float32")
+        alone = self.build(options, self.data)
+        gan = ensemble_of(alone, self.members) if self.members else alone
+        return dataclasses.replace(self, options=options, gan=gan, alone=alone)
 
     @functools.cached_property
     def drawing(self) -> Drawing:
@@ -345,7 +356,8 @@ def open(  # noqa: A001
         alone = build(options, spec)
         gan = ensemble_of(alone, members) if members else alone
         like = jax.eval_shape(gan.init, jax.random.key(options.seed))
-    run = OpenRun(where, options, spec, *read_checkpoint(where, step, like), gan, alone, tuple(members), given=data)
+    checkpoint = read_checkpoint(where, step, like)
+    run = OpenRun(where, options, spec, *checkpoint, gan, alone, tuple(members), given=data, build=build)
     return run if member is None else run.member(member)
 
 

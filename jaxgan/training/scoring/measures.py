@@ -121,6 +121,8 @@ def measure_for(
             f"name a network that fits its pictures, --feature-network {', '.join(CLASSIFIERS)} or {LITE0}, or take "
             f"--metrics {'modes' if name in OF_MODES else ','.join(data.medium.metrics)}"
         )
+    if "ppl" in metrics:
+        raise UsageError("--metrics ppl scores a generator, which only scripts.evaluate RUN has; leave it out")
     if "classes" in metrics and not told_apart:
         raise UsageError(
             "--metrics classes scores runs of conditional GANs, in scripts.evaluate, on all classes of a set whose own "

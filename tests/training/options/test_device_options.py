@@ -315,7 +315,7 @@ def test_styles_and_low_resolutions_stay_in_float32(name):
     state = jax.eval_shape(gan.init, jax.random.key(0))
     jaxpr, (after, metrics) = jax.make_jaxpr(gan.iteration, return_shape=True)(state, spec.batch(gan.batch_size))
     all_of_it = list(operations(jaxpr.jaxpr))
-    products = [each for each in all_of_it if each.primitive.name == "dot_general"]  # of styles, demodulation and the end
+    products = [each for each in all_of_it if each.primitive.name == "dot_general"]  # styles, demodulation, the end
     assert {operand.aval.dtype for each in products for operand in each.invars} == {jnp.dtype("float32")}
     # The sides of what is convolved by 3×3; a 1×1 belongs to the block above it.
     sides = {jnp.dtype("bfloat16"): set(), jnp.dtype("float32"): set()}
