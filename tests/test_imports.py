@@ -25,6 +25,7 @@ ARROWS = {
     "networks": set(),
     "ema": set(),
     "state": set(),
+    "standing": {"state"},
     "players": {"state"},
     "schedules": {"state"},
     "devices": set(),
