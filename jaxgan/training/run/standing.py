@@ -29,8 +29,8 @@ def standing_state(run: "OpenRun", passes: int, weights: Weights, seed: int) -> 
     if run.members:
         raise UsageError(f"{run.directory} has {len(run.members)} GANs: name one of them (--member)")
     state, latents = run.state, run.gan.latents
-    known = isinstance(state, GANState) and latents is not None and PLAYER in state.players
-    if not known or not state.variables_of(PLAYER, weights).get("batch_stats"):
+    known = isinstance(state, GANState) and PLAYER in state.players
+    if latents is None or not known or not state.variables_of(PLAYER, weights).get("batch_stats"):
         raise UsageError(
             f"no standing statistics: {run.directory} has no generator that is fed with latents and has batch norms"
         )
@@ -38,7 +38,7 @@ def standing_state(run: "OpenRun", passes: int, weights: Weights, seed: int) -> 
     root = jax.random.fold_in(jax.random.key(seed), OWN)
 
     @jax.jit
-    def one(number: jax.Array, asked: dict[str, Any]) -> Any:
+    def one(variables: Variables, number: jax.Array, asked: dict[str, Any]) -> Any:
         def inputs(key: jax.Array) -> tuple[jax.Array, jax.Array | None]:
             drawn = latents.draw(run.drawing.decoded(asked), jax.random.split(key, size))
             return drawn["latent"], drawn.get("condition")
@@ -50,7 +50,7 @@ def standing_state(run: "OpenRun", passes: int, weights: Weights, seed: int) -> 
     with progress_bar(passes, "estimating batch statistics", unit="passes") as bar:
         for number in range(passes):
             labels = {LABEL: run.drawing.labels(number * size, size)} if run.data.classes else {}
-            each = one(jnp.uint32(number), labels)
+            each = one(variables, jnp.uint32(number), labels)
             total = each if total is None else jax.tree.map(jnp.add, total, each)
             bar.update(1)
     return _replaced(state, weights, {**variables, "batch_stats": jax.tree.map(lambda x: x / passes, total)})
