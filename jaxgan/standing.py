@@ -1,7 +1,15 @@
-"""Standing statistics: what batch norms normalise by in evaluation, estimated over many batches, and not averaged while
-weights moved."""
+"""Batch statistics of networks whose weights were never trained with them: averaged weights, truncated latents.
 
-from collections.abc import Callable, Sequence
+A batch norm keeps running means and variances of what passes a network in training, and a network whose weights are an
+average of many steps' has others. Either they are averaged as the weights are (`map_statistics` in
+`jaxgan.iteration`), or standing ones are computed before drawing: the means over batches that are each normalised by
+themselves. Brock et al. 2019 (arXiv 1809.11096), section 2.1 and appendix B.
+
+Statistics are the entries `mean` and `var` of the collection `batch_stats`, as jaxgan's and flax's batch normalisation
+keep them. What else is there, such as flax's spectral normalisation, stays as it is.
+"""
+
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -9,47 +17,83 @@ import jax.numpy as jnp
 
 from jaxgan.state import TrainState, Variables
 
-__all__ = ["standing_statistics"]
+__all__ = ["batch_statistics", "has_statistics", "map_statistics", "standing_statistics"]
 
-STANDS = 1e-6  # a smaller share of a batch is rounding: a statistic that a pass doesn't move
+COLLECTION, NAMES = "batch_stats", ("mean", "var")
+
+
+def has_statistics(variables: Variables) -> bool:
+    """Returns whether a network has batch statistics."""
+    return any(_is_statistic(path) for path, _ in jax.tree.leaves_with_path(variables.get(COLLECTION, {})))
+
+
+def map_statistics(function: Callable[..., jax.Array], variables: Variables, *others: Variables) -> Variables:
+    """Returns variables in which each batch statistic is `function` of what it is in them and in the others; all else
+    is as it is in `variables`."""
+    if COLLECTION not in variables:
+        return variables
+
+    def mapped(path: Any, *values: jax.Array) -> jax.Array:
+        return function(*values) if _is_statistic(path) else values[0]
+
+    collections = [each[COLLECTION] for each in (variables, *others)]
+    return {**variables, COLLECTION: jax.tree.map_with_path(mapped, *collections)}
+
+
+def batch_statistics(
+    player: TrainState, variables: Variables, *inputs: Any, key: jax.Array | None = None, **options: Any
+) -> tuple[Any, Variables]:
+    """Returns the output of a training pass, in which each batch norm normalises by its batch, and the variables with
+    the statistics of that batch in place of running ones. Other variables don't change.
+
+    key: for "dropout" and "noise", of networks that draw. options: as `player.apply_fn` takes them.
+    """
+    before = variables.get(COLLECTION, {})
+    rngs = None if key is None else {name: jax.random.fold_in(key, i) for i, name in enumerate(("dropout", "noise"))}
+
+    def passed(statistics: Any) -> tuple[Variables, Any]:
+        given = {**variables, COLLECTION: statistics} if before else variables
+        output, changed = player.apply_fn(given, *inputs, train=True, rngs=rngs, mutable=[COLLECTION], **options)
+        return {COLLECTION: changed.get(COLLECTION, statistics)}, output
+
+    # A running statistic r becomes m·r + (1 - m)·b, b the batch's: m is the derivative, whatever a layer calls it.
+    ones = map_statistics(jnp.ones_like, jax.tree.map(jnp.zeros_like, {COLLECTION: before}))[COLLECTION]
+    after, kept, output = jax.jvp(passed, (before,), (ones,), has_aux=True)
+
+    def of_batch(old: jax.Array, new: jax.Array, m: jax.Array) -> jax.Array:
+        return jnp.where(m < 1, (new - m * old) / jnp.where(m < 1, 1 - m, 1.0), old)  # 1: a layer that keeps its own
+
+    return output, map_statistics(of_batch, variables, after, kept)
 
 
 def standing_statistics(
-    player: TrainState, variables: Variables, inputs: Callable[[jax.Array], Sequence[Any]], keys: jax.Array
+    player: TrainState,
+    variables: Variables,
+    inputs: Callable[[jax.Array], tuple[Any, ...]],
+    batches: int = 64,
+    *,
+    key: jax.Array | None = None,
+    **options: Any,
 ) -> Variables:
-    """Returns a player's variables with batch statistics of their own: the mean, over training passes, of what each
-    pass normalised by. Brock et al. 2019 (arXiv 1809.11096), section 4.2 and appendix C: a hundred passes or so.
+    """Returns variables with standing statistics: the means over `batches` batches of those of each batch.
 
-    It is for averaged weights, whose statistics were never measured but averaged like the weights, and where a moving
-    average is of too few batches. Variances are the mean of those within batches, which training passes normalise by.
-
-    player: the network. variables: its parameters and other collections, of which `batch_stats` must be one: a moving
-    average of "before" and "batch" in any proportion, as our and Linen's batch norms keep it. inputs: `key -> inputs`,
-    what the network is called with in a pass, by position. keys: `[N]`, one a pass, N at least 1. ValueError where
-    there are no batch statistics.
+    inputs: the number of a batch, int32 from 0 on, to the player's positional inputs `[B, ...]`; pure. The same numbers
+    give the same statistics. key, options: as of `batch_statistics`, a key for each batch. ValueError for fewer than 1
+    batch.
     """
-    if not jax.tree.leaves(variables.get("batch_stats")):
-        raise ValueError(
-            f"standing statistics are of batch norms, and this network's variables are {sorted(variables)}"
-        )
+    if batches < 1:
+        raise ValueError(f"expected at least 1 batch to compute statistics of, got {batches}")
+    if not has_statistics(variables):
+        return variables
 
-    def after(before: Any, key: jax.Array) -> Any:
-        rngs = {"dropout": jax.random.fold_in(key, 0), "noise": jax.random.fold_in(key, 1)}
-        own = {**variables, "batch_stats": before}
-        _, changed = player.apply_fn(own, *inputs(key), train=True, rngs=rngs, mutable=["batch_stats"])
-        return changed["batch_stats"]
+    def add(total: Variables, number: jax.Array) -> tuple[Variables, None]:
+        own = None if key is None else jax.random.fold_in(key, number)
+        _, found = batch_statistics(player, variables, *inputs(number), key=own, **options)
+        return map_statistics(lambda before, now: before + now / batches, total, found), None
 
-    old = variables["batch_stats"]
-    zeros = jax.tree.map(jnp.zeros_like, old)
-    # A pass leaves m · before + (1 - m) · batch: from 0 its own share of the batch, and from another number m.
-    first = after(zeros, keys[0])
-    above = jax.tree.map(lambda x: jnp.full_like(x, 1 + jnp.max(jnp.abs(x))), first)
-    moved = after(above, keys[0])
-    shares = jax.tree.map(lambda a, b, by: 1 - jnp.median((b - a) / by), first, moved, above)
-    total, _ = jax.lax.scan(lambda sums, key: (jax.tree.map(jnp.add, sums, after(zeros, key)), None), first, keys[1:])
+    total, _ = jax.lax.scan(add, map_statistics(jnp.zeros_like, variables), jnp.arange(batches, dtype=jnp.int32))
+    return map_statistics(lambda _, mean: mean, variables, total)
 
-    def mean(was: jax.Array, sums: jax.Array, share: jax.Array) -> jax.Array:
-        moves = share > STANDS
-        return jnp.where(moves, sums / (len(keys) * jnp.where(moves, share, 1.0)), was).astype(was.dtype)
 
-    return {**variables, "batch_stats": jax.tree.map(mean, old, total, shares)}
+def _is_statistic(path: Any) -> bool:
+    return jax.tree_util.keystr(path[-1:], simple=True) in NAMES

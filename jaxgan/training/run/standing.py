@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxgan.data.sets import LABEL
-from jaxgan.standing import standing_statistics
+from jaxgan.standing import batch_statistics, has_statistics, map_statistics
 from jaxgan.state import GANState, Variables
 from jaxgan.terminal import progress_bar
 from jaxgan.training.errors.usage import UsageError
@@ -30,7 +30,7 @@ def standing_state(run: "OpenRun", passes: int, weights: Weights, seed: int) -> 
         raise UsageError(f"{run.directory} has {len(run.members)} GANs: name one of them (--member)")
     state, latents = run.state, run.gan.latents
     known = isinstance(state, GANState) and PLAYER in state.players
-    if latents is None or not known or not state.variables_of(PLAYER, weights).get("batch_stats"):
+    if latents is None or not known or not has_statistics(state.variables_of(PLAYER, weights)):
         raise UsageError(
             f"no standing statistics: {run.directory} has no generator that is fed with latents and has batch norms"
         )
@@ -38,22 +38,20 @@ def standing_state(run: "OpenRun", passes: int, weights: Weights, seed: int) -> 
     root = jax.random.fold_in(jax.random.key(seed), OWN)
 
     @jax.jit
-    def one(variables: Variables, number: jax.Array, asked: dict[str, Any]) -> Any:
-        def inputs(key: jax.Array) -> tuple[jax.Array, jax.Array | None]:
-            drawn = latents.draw(run.drawing.decoded(asked), jax.random.split(key, size))
-            return drawn["latent"], drawn.get("condition")
-
+    def one(variables: Variables, number: jax.Array, asked: dict[str, Any]) -> Variables:
         key = jax.random.fold_in(root, number)
-        return standing_statistics(state.players[PLAYER], variables, inputs, key[None])["batch_stats"]
+        drawn = latents.draw(run.drawing.decoded(asked), jax.random.split(key, size))
+        inputs = drawn["latent"], drawn.get("condition")
+        return batch_statistics(state.players[PLAYER], variables, *inputs, key=key)[1]
 
-    total = None
+    total = map_statistics(jnp.zeros_like, variables)
     with progress_bar(passes, "estimating batch statistics", unit="passes") as bar:
         for number in range(passes):
             labels = {LABEL: run.drawing.labels(number * size, size)} if run.data.classes else {}
             each = one(variables, jnp.uint32(number), labels)
-            total = each if total is None else jax.tree.map(jnp.add, total, each)
+            total = map_statistics(lambda sums, now: sums + now / passes, total, each)
             bar.update(1)
-    return _replaced(state, weights, {**variables, "batch_stats": jax.tree.map(lambda x: x / passes, total)})
+    return _replaced(state, weights, map_statistics(lambda _, mean: mean, variables, total))
 
 
 def _replaced(state: GANState, weights: Weights, variables: Variables) -> GANState:
