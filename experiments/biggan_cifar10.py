@@ -45,8 +45,8 @@ class Options(CommonOptions):
     steps: int = 3000
     batch_size: int = 32
     optimizer: OptimizerName = "adam"
+    learning_rate: float = 1e-3
     generator_learning_rate: float | None = 5e-4
-    discriminator_learning_rate: float | None = 1e-3
     beta1: float = 0.0
     beta2: float = 0.9
     schedule: Literal["constant", "linear", "cosine"] = "linear"
@@ -72,8 +72,8 @@ class Options(CommonOptions):
         "paper": {
             "steps": 100_000,
             "batch_size": 64,
-            "generator_learning_rate": 2e-4,
-            "discriminator_learning_rate": 2e-4,
+            "learning_rate": 2e-4,
+            "generator_learning_rate": None,
             "beta1": 0.5,
             "beta2": 0.999,
             "schedule": "constant",
