@@ -17,17 +17,42 @@ Sampler = Callable[[Example, jax.Array], Example]
 
 
 def latents(size: int) -> Sampler:
-    """Returns the sampler of plain GANs: latents `[B, size]` from N(0, I)."""
-    return lambda batch, keys: {"latent": jax.vmap(lambda key: jax.random.normal(key, (size,), jnp.float32))(keys)}
+    """Returns the sampler of plain GANs: latents `[B, size]` from N(0, I).
+
+    It takes a `threshold` too, above 0: numbers outside of [-threshold, threshold] are drawn again until none is, so
+    that all are from a truncated normal distribution; those inside stay. The truncation trick of Brock et al. 2019
+    (arXiv 1809.11096), section 3.1.
+    """
+
+    def sampler(batch: Example, keys: jax.Array, *, threshold: jax.Array | float | None = None) -> Example:
+        drawn = jax.vmap(lambda key: jax.random.normal(key, (size,), jnp.float32))(keys)
+        return {"latent": drawn if threshold is None else _within(drawn, keys, threshold)}
+
+    return sampler
+
+
+def _within(drawn: jax.Array, keys: jax.Array, threshold: jax.Array | float) -> jax.Array:
+    """Draws again what is outside of [-threshold, threshold], `[B, L]`. However often that would take, the last draw is
+    from the normal distribution's part inside."""
+    most = jnp.asarray(threshold, jnp.float32)
+
+    def again(key: jax.Array) -> jax.Array:
+        return jax.random.truncated_normal(jax.random.fold_in(key, 1), -most, most, drawn.shape[1:], jnp.float32)
+
+    return jnp.where(jnp.abs(drawn) > most, jax.vmap(again)(keys), drawn)
 
 
 def labelled_latents(size: int) -> Sampler:
     """Returns the sampler of conditional GANs: latents `[B, size]` from N(0, I), and the batch's labels `[B]` as
-    `label` and as `condition`, so that fakes have the same classes as the real images. ValueError for a batch without
-    labels.
+    `label` and as `condition`, so that fakes have the same classes as the real images. It takes a `threshold` as that
+    of `latents` does. ValueError for a batch without labels.
     """
-    plain = latents(size)
-    return lambda batch, keys: labelled({**plain(batch, keys), "label": _label(batch)})
+    plain: Callable[..., Example] = latents(size)
+
+    def sampler(batch: Example, keys: jax.Array, *, threshold: jax.Array | float | None = None) -> Example:
+        return labelled({**plain(batch, keys, threshold=threshold), "label": _label(batch)})
+
+    return sampler
 
 
 def labelled(example: Example) -> Example:

@@ -13,7 +13,7 @@ from jaxgan.training.recipe.gan import Weights
 from jaxgan.training.recipe.loading import Given
 from jaxgan.training.run.experiment import load_experiment
 
-__all__ = ["CheckpointOptions", "MemberOptions", "open_checkpoint", "takes", "truncation_of"]
+__all__ = ["CheckpointOptions", "MemberOptions", "open_checkpoint", "takes", "threshold_of", "truncation_of"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -42,6 +42,9 @@ class CheckpointOptions(MemberOptions):
 
     seed: int = bounded(0, at_least=0, at_most=2**32 - 1)
     """The seed of the latents."""
+    standing_statistics: int = bounded(0, at_least=0, at_most=1_000_000)
+    """Passes over which the generator's batch statistics are estimated again before anything is drawn, such as 100,
+    with the weights that are asked for; 0 takes those of training."""
 
 
 def open_checkpoint(directory: Path, options: MemberOptions, data: Given | None = None) -> OpenRun:
@@ -51,6 +54,9 @@ def open_checkpoint(directory: Path, options: MemberOptions, data: Given | None 
     run = open(directory, options.step, member=options.member, data=data, build=build)
     for name in options.weights.split(","):  # of which some commands take several
         run.named_weights(name)
+    passes = options.standing_statistics if isinstance(options, CheckpointOptions) else 0
+    for name in options.weights.split(",") if passes else ():
+        run = run.with_standing_statistics(passes, weights=name, seed=options.seed)
     return run
 
 
@@ -66,3 +72,16 @@ def truncation_of(run: OpenRun, truncation: float) -> dict[str, float]:
     if not takes(run, "truncation"):
         raise UsageError(f"--truncation: the samples of {run.directory} have no mean that they could be moved towards")
     return {"truncation": truncation}
+
+
+def threshold_of(run: OpenRun, threshold: float | None) -> dict[str, float]:
+    """Returns what the run's `sample` is asked for so that latents stay within a threshold: nothing for None.
+    UsageError where it can't."""
+    if threshold is None:
+        return {}
+    latents = run.alone.latents if takes(run, "latent_threshold") else None
+    if latents is None or "threshold" not in inspect.signature(latents.draw).parameters:
+        raise UsageError(
+            f"--latent-threshold: the samples of {run.directory} don't come from latents that are all normal numbers"
+        )
+    return {"latent_threshold": threshold}

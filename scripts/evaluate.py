@@ -17,6 +17,7 @@ protocol as a line of RUN/evaluations.jsonl; `python -m scripts.compare` reads t
 
 import contextlib
 import dataclasses
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ from jaxgan.training.scoring.measures import Measure, measure_for, measures_for
 from jaxgan.training.scoring.path_length import path_distance, path_score
 from jaxgan.training.scoring.real_data import RealData
 from jaxgan.training.scoring.report import align_columns, mean_and_std, mean_std_text
-from scripts.checkpoint_options import open_checkpoint, truncation_of
+from scripts.checkpoint_options import open_checkpoint, threshold_of, truncation_of
 from scripts.compared_sets import ComparedSet, SetOptions, fitted, open_compared
 from scripts.translation_options import TranslationOptions
 from scripts.whole_pictures import PictureOptions, picture_table, scored_pictures
@@ -75,6 +76,8 @@ class Options(PictureOptions, SetOptions):
     truncation: float = bounded(1.0, at_least=-100, at_most=100)
     """How far what a run draws stays from the mean latent (of StyleGAN: style), as in scripts.sample; 1 is as it is.
     Another is in the name of every score."""
+    latent_threshold: float | None = bounded(None, above=0, below=math.inf)
+    """How far from 0 the numbers of latents are at most, as in scripts.sample; named as the truncation is."""
     data_dir: str | None = None
     """Folder of TFDS's data sets; by default the run's, or as in experiments."""
     out: Path | None = None
@@ -89,7 +92,7 @@ class Options(PictureOptions, SetOptions):
 def of_run(options: Options, directory: Path, given: Given | None = None) -> tuple[list[Record], list[Record]]:
     """A run's scores, and the floor's. given: the data of one's own that it was trained on, where they were."""
     run = open_checkpoint(directory, options, given)
-    truncation_of(run, options.truncation)  # refused first
+    truncation_of(run, options.truncation), threshold_of(run, options.latent_threshold)  # refused first
     if options.data_dir:
         run = dataclasses.replace(run, options=dataclasses.replace(run.options, data_dir=options.data_dir))
     names = list(dict.fromkeys(map(run.named_weights, options.weights.split(","))))
@@ -138,8 +141,9 @@ def _of_images(
 
 def _path_distance(run: OpenRun, options: Options, count: int) -> Perceptual:
     """Returns the distance that path lengths are measured by. UsageError, before anything is computed, with a
-    truncation, for a run that has no paths, and for more of them than memory holds."""
+    truncation or a threshold, for a run that has no paths, and for more of them than memory holds."""
     require(options, "truncation", options.truncation == 1, "left out with ppl, whose paths aren't truncated")
+    require(options, "latent_threshold", options.latent_threshold is None, "left out with ppl, for all latents")
     space = (run.member(run.members[0].number) if run.members else run).latent_space
     if count > (most := machine_memory() // 4 // (2 * 4 * len(space.layers) * space.size)):
         raise UsageError(
@@ -191,15 +195,18 @@ def _scored(
     run: OpenRun, options: Options, judge: Judge, output: str, count: int, turn: int | None, weights: Weights
 ) -> Iterator[Record]:
     """Records of one of a run's outputs, of each of its GANs."""
-    truncation = truncation_of(run, options.truncation)
+    truncation = truncation_of(run, options.truncation) | threshold_of(run, options.latent_threshold)
     drawn = run.draw(count, seed=options.seed, weights=weights, run=turn, **truncation)
+    passes = {"standing_statistics": options.standing_statistics} if options.standing_statistics else {}
+    protocol = truncation | passes
     for member, seed in _members(run, options):
         about = _about(run, options, seed, member, weights) | run.drawing.about(run=turn) | _named(run, output)
-        about |= truncation
+        about |= protocol
         images, targets = run.drawing.pair(output, drawn, member if run.members else None)
         copied = _copied(judge, *run.drawing.copied(output, drawn, member if run.members else None), targets)
         for record in judge(images, drawn.get(LABEL), targets=targets, **about):
-            name = {"name": f"{record['name']}, truncation {options.truncation:g}"} if truncation else {}
+            ways = [f"{way.replace('_', ' ')} {value:g}" for way, value in protocol.items()]
+            name = {"name": ", ".join([record["name"], *ways])} if ways else {}
             yield {**record, **name, **({"copied": copied[record["key"]]} if record["key"] in copied else {})}
 
 
@@ -281,6 +288,8 @@ def of_sets(options: Options, generated: str, reference: str) -> tuple[list[Reco
     for name in ("step", "member", "experiment"):
         require(options, name, getattr(options, name) is None, "given with a run, not with --generated")
     require(options, "truncation", options.truncation == 1, "given with a run, not with --generated")
+    require(options, "latent_threshold", options.latent_threshold is None, "given with a run, not with --generated")
+    require(options, "standing_statistics", not options.standing_statistics, "given with a run, not with --generated")
     real = open_compared(reference, options, options.data_dir, classes=options.classes)
     mine = fitted(open_compared(generated, options, options.data_dir), real, (generated, reference))
     if options.count is not None and options.count > len(mine.examples):
@@ -382,6 +391,7 @@ def run(options: Options) -> None:
         for name in ("count", "generated"):
             require(options, name, getattr(options, name) is None, "left out where --pictures are scored")
         require(options, "truncation", options.truncation == 1, "left out where --pictures are scored")
+        require(options, "latent_threshold", options.latent_threshold is None, "left out where --pictures are scored")
     else:
         for field in dataclasses.fields(TranslationOptions):
             unset = getattr(options, field.name) in (None, ())

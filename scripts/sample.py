@@ -6,6 +6,8 @@
     python -m scripts.sample RUN --label 7 --out sevens.png
     python -m scripts.sample RUN --out walk.gif                      a walk between latents on the sphere; also .mp4
     python -m scripts.sample RUN --truncation 0.7 --out grid.png     nearer to the mean: better, and more alike
+    python -m scripts.sample RUN --latent-threshold 0.5 --out grid.png   BigGAN's truncation, another way to the same
+    python -m scripts.sample RUN --standing-statistics 100 --out grid.png    batch statistics estimated again
 
 One command may ask for all of them, `--out samples.npz grid.png walk.gif`. The same seed draws the same images,
 whatever the count. Of a run with --seeds or --sweep, --member 3 takes one of its GANs.
@@ -13,6 +15,7 @@ whatever the count. Of a run with --seeds or --sweep, --member 3 takes one of it
 """
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -35,7 +38,7 @@ from jaxgan.training.options.fields import bounded
 from jaxgan.training.output.pictures import save_png
 from jaxgan.training.recipe.gan import Weights
 from jaxgan.training.scoring.real_data import RealData
-from scripts.checkpoint_options import CheckpointOptions, open_checkpoint, takes, truncation_of
+from scripts.checkpoint_options import CheckpointOptions, open_checkpoint, takes, threshold_of, truncation_of
 from scripts.film_files import check_ffmpeg, save_frames
 
 WALKERS, STOPS, FRAMES = 16, 6, 15  # latents that walk side by side, stops on the way, frames from stop to stop
@@ -58,6 +61,9 @@ class Options(CheckpointOptions):
     them."""
     truncation: float = bounded(1.0, at_least=-100, at_most=100)
     """How far images stay from the mean latent (of StyleGAN: style): 1 is as they are, 0 makes all the mean."""
+    latent_threshold: float | None = bounded(None, above=0, below=math.inf)
+    """Draw again what is further from 0 than this in a latent, until nothing is: BigGAN's truncation trick. By default
+    latents are as in training."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -144,7 +150,7 @@ def run(options: Options) -> None:
         raise UsageError(f"{options.run} has several GANs, of which a .csv file takes one: name it with --member")
     weights = opened.named_weights(options.weights)
     how: dict[str, Any] = {"weights": weights, "seed": options.seed, "label": options.label}
-    how |= truncation_of(opened, options.truncation)
+    how |= truncation_of(opened, options.truncation) | threshold_of(opened, options.latent_threshold)
     whose = f" of all {len(opened.members)} members" if opened.members else ""
     whose += f"; diverged, and is as it was before step {opened.frozen}" if opened.frozen else ""
     for path in options.out:

@@ -173,6 +173,7 @@ class Discriminator(nn.Module):
     features: the width of everything, with blocks down to 8×8 (12×12 for 24, 48, 96, ... pixels) and two blocks there,
         or those of each block, see `paper_widths`. The layer between the two of a block is as wide as what comes in, in
         the first block as what goes out.
+    wide: whether it is as wide as what goes out in all blocks, as in BigGAN.
     halvings: of so many blocks, the first ones; by default all but two, or, where features are those of each block, all
         but the last.
     norm: before every ReLU inside a block; the papers' networks for CIFAR-10 have none. WGAN-GP also has LayerNorm,
@@ -191,6 +192,7 @@ class Discriminator(nn.Module):
     halvings: int | None = None
     attention: Layer = SelfAttention
     attended: Sequence[int] = ()
+    wide: bool = False
 
     @nn.nowrap
     def blocks(self, size: int) -> tuple[tuple[int, ...], int]:
@@ -222,7 +224,7 @@ class Discriminator(nn.Module):
         for i, (before, width) in enumerate(itertools.pairwise((widths[0], *widths))):
             down = halve if i < downs else lambda x: x
             # The first block is given an image, whose negative values a ReLU would cut off.
-            y = conv(norm(x, f"norm{i}a") if i else x, before, f"conv{i}a")
+            y = conv(norm(x, f"norm{i}a") if i else x, width if self.wide else before, f"conv{i}a")
             y = down(conv(norm(y, f"norm{i}b"), width, f"conv{i}b"))
             x = y + (conv(down(x), width, f"short{i}", 1) if i < downs or before != width else x)
             if i < downs and x.shape[1] in self.attended:

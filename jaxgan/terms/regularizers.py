@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxgan.losses import per_example
+from jaxgan.penalties import orthogonality
 from jaxgan.terms.term import Example, Term, View
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "feature_matching",
     "historical_averaging",
     "lecam",
+    "orthogonal",
 ]
 
 PyTree = Any
@@ -124,3 +126,10 @@ def historical_averaging(player: str, weight: float | str = 1.0) -> Term:
     return Term(
         "history", function, weight, init=lambda players: {name: jax.tree.map(jnp.copy, players[player].params)}
     )
+
+
+def orthogonal(weight: float | str = 1e-4) -> Term:
+    """Returns a term for either player: how far the outputs of its layers are from being orthogonal to each other,
+    `penalties.orthogonality` of its parameters. Brock et al. 2019 (arXiv 1809.11096), equation 3: on a generator, which
+    then takes latents that are truncated."""
+    return Term("orthogonal", lambda view: orthogonality(view.params).reshape(1), weight)

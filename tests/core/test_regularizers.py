@@ -13,9 +13,10 @@ from jax.test_util import check_grads
 from jaxgan import augment
 from jaxgan.adversarial import make_d_step, make_g_step, make_joint_step
 from jaxgan.losses import non_saturating
+from jaxgan.penalties import orthogonality
 from jaxgan.terms import Term, initial_extras
 from jaxgan.terms.adversarial import d_loss, g_loss
-from jaxgan.terms.regularizers import consistency, feature_matching, historical_averaging, lecam
+from jaxgan.terms.regularizers import consistency, feature_matching, historical_averaging, lecam, orthogonal
 
 BATCH = tiny_batch()
 LOGISTIC = d_loss(non_saturating)
@@ -177,3 +178,57 @@ def test_terms_that_keep_averages_need_their_place():
     for term in lecam(1.0), historical_averaging("discriminator"):
         with pytest.raises(ValueError, match="initial_extras"):
             jax.eval_shape(make_d_step(given, [LOGISTIC, Term(*term)]), tiny_gan(), BATCH)
+
+
+class Convolved(nn.Module):
+    """A generator with a convolution, a norm's scale and an embedding beside its dense layer."""
+
+    @nn.compact
+    def __call__(self, latent, condition=None, *, train):
+        x = nn.Dense(8)(latent).reshape(-1, 2, 2, 2) + nn.Embed(3, 2)(jnp.zeros((1, 1, 1), jnp.int32))
+        return jnp.tanh(nn.Conv(1, (3, 3))(nn.GroupNorm(1)(nn.Conv(5, (3, 3))(x))))
+
+
+def by_hand(params):
+    """‖WᵀW ⊙ (1 - I)‖² of all kernels in float64, pair by pair of outputs, and its gradient, 4 W (WᵀW ⊙ (1 - I))."""
+    total, gradient = 0.0, jax.tree.map(np.zeros_like, params)
+    for name, layer in params.items():
+        if "kernel" in layer:
+            w = np.asarray(layer["kernel"], np.float64).reshape(-1, layer["kernel"].shape[-1])
+            pairs = [(i, j) for i in range(w.shape[1]) for j in range(w.shape[1]) if i != j]
+            total += sum((w[:, i] @ w[:, j]) ** 2 for i, j in pairs)
+            slope = np.zeros_like(w)
+            for i, j in pairs:
+                slope[:, i] += 4 * (w[:, i] @ w[:, j]) * w[:, j]
+            gradient[name]["kernel"] = slope.reshape(layer["kernel"].shape)
+    return total, gradient
+
+
+def test_orthogonality_in_numpy_with_its_gradient():
+    """Brock et al. 2019, equation 3; through a step of SGD, where it is added to the loss."""
+    state = tiny_gan(generator=Convolved())
+    params = state.generator.params
+    expected, slope = by_hand(params)
+    value, gradient = jax.jit(jax.value_and_grad(orthogonality))(params)
+    np.testing.assert_allclose(value, expected, rtol=1e-5)
+    for got, want in zip(jax.tree.leaves(gradient), jax.tree.leaves(slope), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
+    assert np.any(slope["Conv_1"]["kernel"]) and not np.any(slope["Conv_0"]["kernel"]), "a single output has no pair"
+    after = {}
+    for name, terms in (("without", []), ("with", [orthogonal(0.01)])):
+        step = jax.jit(make_g_step(given, [g_loss(non_saturating), *terms]))
+        after[name], metrics = step(state, BATCH)
+    np.testing.assert_allclose(metrics["generator/orthogonal"], expected, rtol=1e-5)
+    moved = jax.tree.map(lambda p, s: p - 0.5 * 0.01 * s.astype(np.float32), after["without"].generator.params, slope)
+    assert_same(after["with"].generator.params, moved, 1e-5)
+
+
+def test_orthogonal_outputs_of_any_length_cost_nothing():
+    turned = np.linalg.qr(np.random.default_rng(0).standard_normal((18, 4)))[0] * [1.0, 30.0, 0.1, 0.0]
+    params = {"kernel": turned.reshape(3, 3, 2, 4).astype(np.float32), "scale": np.ones((4, 4), np.float32)}
+    np.testing.assert_allclose(orthogonality(params), 0, atol=1e-9)
+    check_grads(orthogonality, ({"kernel": params["kernel"] + 0.1},), order=2, modes=["rev"], atol=0.05, rtol=0.05)
+    huge = orthogonality({"kernel": jnp.full((3, 3), 1e3)})
+    np.testing.assert_allclose(huge, 6 * 9e12, rtol=1e-6)
+    with pytest.raises(ValueError, match=r"called 'kernel' \[..., outputs\], and there are none"):
+        orthogonality({"bias": jnp.zeros(3), "embedding": jnp.zeros((3, 2))})

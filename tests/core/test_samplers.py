@@ -18,6 +18,31 @@ def test_latents_are_normal_and_each_example_has_its_own():
     np.testing.assert_array_equal(latents(3)({}, KEYS[5:7])["latent"], drawn[5:7])
 
 
+@pytest.mark.parametrize("threshold", [0.5, *(pytest.param(each, marks=pytest.mark.slow) for each in (0.02, 1.5))])
+def test_within_a_threshold_latents_are_truncated_normal(threshold):
+    """SciPy's distribution; numbers that were inside stay, bit for bit, and each example has its own."""
+    sampler, plain = latents(3), latents(3)({}, KEYS)["latent"]
+    drawn = jax.jit(lambda t: sampler({}, KEYS, threshold=t))(threshold)["latent"]
+    assert drawn.shape == (4000, 3) and drawn.dtype == jnp.float32
+    assert np.max(np.abs(drawn)) <= np.float32(threshold)
+    assert stats.kstest(np.asarray(drawn).ravel(), stats.truncnorm(-threshold, threshold).cdf).pvalue > 1e-3
+    inside = np.abs(plain) <= np.float32(threshold)
+    np.testing.assert_array_equal(np.asarray(drawn)[inside], np.asarray(plain)[inside])
+    again = np.asarray(drawn)[~inside]
+    assert stats.kstest(again, stats.truncnorm(-threshold, threshold).cdf).pvalue > 1e-3
+    assert len(np.unique(again)) > 0.9 * len(again)
+    np.testing.assert_array_equal(sampler({}, KEYS[5:7], threshold=threshold)["latent"], drawn[5:7])
+
+
+def test_a_threshold_far_out_changes_nothing_and_labels_stay():
+    label = jnp.arange(4000) % 7
+    inputs = labelled_latents(3)({"label": label}, KEYS, threshold=100.0)
+    np.testing.assert_array_equal(inputs["latent"], latents(3)({}, KEYS)["latent"])
+    np.testing.assert_array_equal(inputs["condition"], label)
+    near = labelled_latents(3)({"label": label}, KEYS, threshold=0.3)
+    np.testing.assert_array_equal(near["latent"], latents(3)({}, KEYS, threshold=0.3)["latent"])
+
+
 def test_labels_come_from_the_batch():
     label = jnp.arange(4000) % 7
     inputs = labelled_latents(3)({"label": label}, KEYS)

@@ -201,6 +201,8 @@ def test_every_experiment_keeps_the_bounds_of_the_common_options(name):
         ("sngan_cifar10", "width", 0.0, "above 0 and at most 4"),
         ("sagan_cifar10", "discriminator_width", 5.0, "above 0 and at most 4"),
         ("cgan_projection_cifar10", "dropout", 1.0, "at least 0 and below 1"),
+        ("biggan_cifar10", "orthogonal", -1.0, "at least 0 and finite"),
+        ("biggan_cifar10", "width", 0, "at least 1"),
         ("unrolled_ring", "unroll", -1, "at least 0"),
         ("unrolled_ring", "historical_averaging", -1.0, "at least 0 and finite"),
         ("srgan", "pretrain_steps", -1, "at least 0"),

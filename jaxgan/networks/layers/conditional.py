@@ -67,11 +67,15 @@ class AdaptiveNorm(nn.Module):
 
     With `norm=BatchNorm` it is the generator's in Brock et al. 2019 (arXiv 1809.11096), appendix B, where a style is a
     part of the latent beside a class's embedding. ValueError without styles.
+
+    separate: whether scale and bias have a dense layer each, `scale` and `bias`, in place of `style`; it makes a
+        difference where weights are normalised, as BigGAN's are.
     """
 
     norm: Layer
     dense: Layer = Dense
     dtype: Dtype = jnp.float32
+    separate: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array, condition: jax.Array | None = None, *, train: bool) -> jax.Array:
@@ -83,7 +87,10 @@ class AdaptiveNorm(nn.Module):
         # `affine` is our norms' word for it, the others are Linen's.
         bare = functools.partial(normalise, affine=False, use_scale=False, use_bias=False, dtype=jnp.float32)
         normalised = bare(self.norm, x, train=train, name="statistics").astype(jnp.float32)
-        style = build(self.dense, 2 * x.shape[-1], dtype=self.dtype, name="style")(condition).astype(jnp.float32)
+        channels = x.shape[-1]
+        layers = {"scale": channels, "bias": channels} if self.separate else {"style": 2 * channels}
+        made = [build(self.dense, n, dtype=self.dtype, name=name)(condition) for name, n in layers.items()]
+        style = jnp.concatenate(made, axis=-1).astype(jnp.float32)
         scale, bias = jnp.split(style.reshape(len(x), *(1,) * (x.ndim - 2), -1), 2, axis=-1)
         return (normalised * (1 + scale) + bias).astype(self.dtype)
 

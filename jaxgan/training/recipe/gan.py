@@ -85,7 +85,8 @@ class Latents(NamedTuple):
     (W+). Other generators read z once. Both are *codes* `[N, K, D]`, one for each of K layers; of a generator without a
     mapping the only code is z itself.
 
-    draw: `(examples, keys) -> inputs`, the sampler: `latent`, float32 `[N, L]`, and `condition` where there is one.
+    draw: `(examples, keys) -> inputs`, the sampler: `latent`, float32 `[N, L]`, and `condition` where there is one. One
+        whose latents are all normal takes `threshold=` too, as `jaxgan.samplers.latents`.
     codes: `(state, inputs, *, weights="ema") -> codes`, float32.
     synthesize: `(state, codes, inputs, *, weights="ema") -> drawn`, as `GAN.sample`; of inputs only `condition` counts.
     mean: `(state, *, weights="ema") -> [D]`, the mean code, which truncation goes towards.
@@ -204,13 +205,20 @@ def sample_with(sampler: Sampler, output: str = "image") -> Sample:
 
 
 def drawn_inputs(
-    sampler: Sampler, examples: Any, keys: jax.Array, toward: jax.Array | None, share: jax.Array | float
+    sampler: Callable[..., dict[str, jax.Array]],
+    examples: Any,
+    keys: jax.Array,
+    toward: jax.Array | None,
+    share: jax.Array | float,
+    threshold: jax.Array | float | None = None,
 ) -> dict[str, jax.Array]:
-    """Returns a sampler's inputs, whose latents are on the way that `sample_with` describes."""
-    inputs = sampler(examples, keys)
+    """Returns a sampler's inputs, whose latents are on the way that `sample_with` describes. threshold: given to a
+    sampler that takes one, see `jaxgan.samplers.latents`."""
+    how = {} if threshold is None else {"threshold": threshold}
+    inputs = sampler(examples, keys, **how)
     if toward is None:
         return inputs
-    return {**inputs, "latent": between(inputs["latent"], sampler(examples, toward)["latent"], share)}
+    return {**inputs, "latent": between(inputs["latent"], sampler(examples, toward, **how)["latent"], share)}
 
 
 def between(start: jax.Array, end: jax.Array, share: jax.Array | float) -> jax.Array:

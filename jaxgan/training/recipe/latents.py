@@ -80,7 +80,9 @@ def sample_through(latents: Latents, beside: Callable[..., dict[str, jax.Array]]
     """Returns `GAN.sample` of a generator with a latent space: what is drawn, mapped to codes, truncated, synthesized.
 
     beside: `(state, examples, *, weights="ema") -> drawn`, what is shown after it, such as reconstructions.
-    toward, share: of a walk between latents, as in `sample_with`. truncation: as in `truncated`.
+    toward, share: of a walk between latents, as in `sample_with`. truncation: as in `truncated`. latent_threshold: of a
+    sampler that takes one: numbers of a latent that are further from 0 are drawn again, BigGAN's truncation, see
+    `jaxgan.samplers.latents`.
     """
 
     def sample(
@@ -92,8 +94,9 @@ def sample_through(latents: Latents, beside: Callable[..., dict[str, jax.Array]]
         toward: jax.Array | None = None,
         share: jax.Array | float = 0.0,
         truncation: jax.Array | float = 1.0,
+        latent_threshold: jax.Array | float | None = None,
     ) -> dict[str, jax.Array]:
-        inputs = drawn_inputs(latents.draw, examples, keys, toward, share)
+        inputs = drawn_inputs(latents.draw, examples, keys, toward, share, latent_threshold)
         codes = latents.codes(state, inputs, weights=weights)
         codes = truncated(codes, latents.mean(state, weights=weights), truncation)
         drawn = latents.synthesize(state, codes, inputs, weights=weights)

@@ -38,6 +38,7 @@ from jaxgan.training.run.directory import Run
 from jaxgan.training.run.experiment import experiment_of, fitting
 from jaxgan.training.run.folder import named
 from jaxgan.training.run.projection import Projected, advanced, labels_of, projected, projector_of
+from jaxgan.training.run.standing import standing_state
 
 __all__ = ["OpenRun", "open", "read_checkpoint"]
 
@@ -83,6 +84,15 @@ class OpenRun:
         alone = self.build(options, self.data)
         gan = ensemble_of(alone, self.members) if self.members else alone
         return dataclasses.replace(self, options=options, gan=gan, alone=alone)
+
+    def with_standing_statistics(self, passes: int, *, weights: Weights = "ema", seed: int = 0) -> "OpenRun":
+        """Returns the run with batch statistics of these weights that are the mean over so many training passes of the
+        generator, each on a batch as large as in training, see `jaxgan.standing`; classes come as often as in the data.
+        UsageError for a number of passes below 1, where the generator has no batch norm or isn't fed with latents, and
+        for an ensemble."""
+        state = standing_state(self, passes, self.named_weights(weights), seed)
+        drawn = dataclasses.replace(self.options, ema_statistics="averaged")  # as they are in the state, not again
+        return dataclasses.replace(self, state=state, options=drawn)
 
     @functools.cached_property
     def drawing(self) -> Drawing:

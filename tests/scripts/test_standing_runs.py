@@ -1,0 +1,194 @@
+"""Runs with standing statistics, and samples of latents within a threshold: numbers in NumPy, options, errors."""
+
+import dataclasses
+import json
+from typing import Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from jaxgan.networks.layers import BatchNorm
+from jaxgan.players import init_player
+from jaxgan.samplers import codes, labelled_latents, latents
+from jaxgan.state import GANState
+from jaxgan.training import GAN, UsageError, latents_with, sample_through, sample_with, train
+from jaxgan.training import Options as CommonOptions
+from jaxgan.training import open as open_run
+from jaxgan.training.cli.command_line import command_line
+from scripts import evaluate, sample
+
+pytestmark = pytest.mark.usefixtures("as_users_have_it")
+BATCH, LATENT = 6, 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Options(CommonOptions):
+    kind: Literal["plain", "labelled", "bare", "codes", "none"] = "plain"
+
+
+class Generator(nn.Module):
+    """8×8 pixels: the latent's numbers in rows, normalised over the batch unless it is bare."""
+
+    bare: bool
+
+    @nn.compact
+    def __call__(self, latent, condition=None, *, train):
+        x = latent[:, :LATENT] + (0.0 if condition is None else condition[:, None].astype(jnp.float32))
+        x = x * self.param("gain", nn.initializers.ones, (), jnp.float32)
+        x = x if self.bare else BatchNorm(name="norm")(x, train=train)
+        return jnp.clip(jnp.repeat(jnp.repeat(x[:, :, None, None], 2, 1), 8, 2) / 4, -1, 1)
+
+
+def build(options, spec):
+    of = {"labelled": labelled_latents(LATENT), "codes": codes(2, (2,), 0)}
+    sampler, network = of.get(options.kind, latents(LATENT)), Generator(options.kind == "bare")
+    condition = jnp.zeros((1,), jnp.int32) if options.kind == "labelled" else None
+
+    def init(key):
+        player = init_player(key, network, optax.identity(), jnp.zeros((1, LATENT)), condition)
+        hyper = {"generator/learning_rate": 0.0, "ema_half_life": 0.0}
+        return GANState.of(key, {"generator": player}, averaged=["generator"], hyper=hyper)
+
+    def iteration(state, batch):
+        return state.replace(step=state.step + 1), {"generator/loss": batch["image"].mean()}
+
+    space = latents_with(sampler, LATENT)
+    if options.kind == "none":
+        return GAN(init, iteration, options.batch_size, sample_with(sampler))
+    return GAN(init, iteration, options.batch_size, sample_through(space), latents=space)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """`kind -> directory` of a run of one step."""
+    folder, made = tmp_path_factory.mktemp("runs"), {}
+    images = np.random.default_rng(0).integers(0, 256, (12, 8, 8, 1), np.uint8)
+    np.savez(folder / "data.npz", images=images, labels=np.arange(12) % 4 // 3)  # three of four are of class 0
+
+    def run(kind, **changes):
+        name = f"{kind}{len(changes)}"
+        if name not in made:
+            made[name] = folder / name
+            how = {"steps": 1, "checkpoint_every": 1, "batch_size": BATCH, "devices": 1} | changes
+            options = Options(kind=kind, dataset=f"npz:{folder / 'data.npz'}", workdir=str(made[name]), **how)
+            with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+                train(build, options)
+        return made[name]
+
+    return run
+
+
+def opened(directory):
+    return open_run(directory, build=build)
+
+
+def statistics(state, weights="ema"):
+    return jax.tree.map(np.asarray, state.variables_of("generator", weights)["batch_stats"]["norm"])
+
+
+def drawn(seed, passes):
+    """The latents of the passes: the third root of the seed's key, after samples and their folds."""
+    root = jax.random.fold_in(jax.random.key(seed), 2**32 - 1)
+    return [
+        np.asarray(latents(LATENT)({}, jax.random.split(jax.random.fold_in(root, i), BATCH))["latent"], np.float64)
+        for i in range(passes)
+    ]
+
+
+@pytest.mark.parametrize("weights", ["ema", pytest.param("raw", marks=pytest.mark.slow)])
+def test_statistics_are_those_of_the_passes(runs, weights):
+    run = opened(runs("plain"))
+    standing = run.with_standing_statistics(4, weights=weights, seed=3)
+    got, batches = statistics(standing.state, weights), drawn(3, 4)
+    np.testing.assert_allclose(got["mean"], np.mean([x.mean(0) for x in batches], axis=0), atol=1e-5)
+    np.testing.assert_allclose(got["var"], np.mean([x.var(0) for x in batches], axis=0), atol=1e-5)
+    other = "raw" if weights == "ema" else "ema"
+    np.testing.assert_array_equal(statistics(standing.state, other)["var"], statistics(run.state, other)["var"])
+    assert np.any(standing.sample(8, weights=weights) != run.sample(8, weights=weights))
+    np.testing.assert_array_equal(standing.sample(8, weights=other), run.sample(8, weights=other))
+
+
+@pytest.mark.slow
+def test_classes_come_as_often_as_in_the_data(runs):
+    """The label is added to the latent: a quarter of it to its mean."""
+    passes, plain = 40, opened(runs("plain")).with_standing_statistics(40, seed=1)
+    labelled = opened(runs("labelled")).with_standing_statistics(passes, seed=1)
+    shift = statistics(labelled.state)["mean"] - statistics(plain.state)["mean"]
+    np.testing.assert_allclose(shift, 0.25, atol=0.01)
+
+
+def test_scripts_draw_with_them(runs, tmp_path):
+    directory, file = runs("plain"), tmp_path / "a.npz"
+    given = ["--experiment", str(tmp_path / "none.py")]
+    with pytest.raises(UsageError):
+        sample.run(command_line(sample.Options, [str(directory), "--out", str(file), *given]))
+    experiment = tmp_path / "own.py"
+    experiment.write_text("from test_standing_runs import Options, build\n")
+    given = [str(directory), "--experiment", str(experiment), "--seed", "3"]
+    sample.run(command_line(sample.Options, [*given, "--standing-statistics", "4", "--out", str(file)]))
+    expected = opened(directory).with_standing_statistics(4, seed=3).sample(64, seed=3)
+    np.testing.assert_array_equal(np.load(file)["images"], expected)
+    sample.run(command_line(sample.Options, [*given, "--latent-threshold", "0.25", "--out", str(file)]))
+    images = np.load(file)["images"]
+    np.testing.assert_array_equal(images, opened(directory).sample(64, seed=3, latent_threshold=0.25))
+    pixels = np.abs(images.astype(np.float64) / 127.5 - 1)  # a quarter of a latent's number
+    assert pixels.max() < 0.0625 + 0.005 < np.abs(opened(directory).sample(64) / 127.5 - 1).max()
+
+
+@pytest.mark.slow
+def test_scores_say_how_samples_were_drawn(runs, tmp_path, capsys):
+    experiment = tmp_path / "own.py"
+    experiment.write_text("from test_standing_runs import Options, build\n")
+    given = [str(runs("plain")), "--experiment", str(experiment), "--metrics", "diversity", "--count", "12"]
+    how = ["--latent-threshold", "0.5", "--standing-statistics", "3"]
+    evaluate.run(command_line(evaluate.Options, [*given, *how, "--out", str(tmp_path / "a.json")]))
+    records = json.loads((tmp_path / "a.json").read_text())
+    mine = [each for each in records if each.get("latent_threshold")]
+    assert mine and all(each["latent_threshold"] == 0.5 and each["standing_statistics"] == 3 for each in mine)
+    assert all(each["name"].endswith(", latent threshold 0.5, standing statistics 3") for each in mine)
+    assert "latent threshold 0.5, standing statistics 3" in capsys.readouterr().out
+
+
+NOT_NORMAL = "--latent-threshold: .* don't come from latents that are all normal numbers"
+
+
+def slow(*values):
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize(
+    "kind, words, message",
+    [
+        slow(
+            "codes",
+            "--latent-threshold 1",
+            NOT_NORMAL,
+        ),
+        slow("none", "--latent-threshold 1", NOT_NORMAL),
+        ("plain", "--latent-threshold 0", "--latent-threshold must be above 0 and finite, got 0.0"),
+        ("plain", "--latent-threshold nan", "--latent-threshold must be above 0 and finite, got nan"),
+        slow("bare", "--standing-statistics 2", "no standing statistics: .* fed with latents and has batch norms"),
+        slow("none", "--standing-statistics 2", "no standing statistics: .* fed with latents and has batch norms"),
+        ("plain", "--standing-statistics -1", "--standing-statistics must be from 0 to 1000000, got -1"),
+        slow("several", "--standing-statistics 2", "has 2 GANs: name one of them .--member."),
+    ],
+)
+def test_errors_are_one_line(runs, tmp_path, kind, words, message):
+    directory = runs("plain", seeds=2) if kind == "several" else runs(kind)
+    experiment = tmp_path / "own.py"
+    experiment.write_text("from test_standing_runs import Options, build\n")
+    given = [str(directory), "--experiment", str(experiment), "--out", str(tmp_path / "a.npz"), *words.split()]
+    with pytest.raises(UsageError, match=message) as error:
+        sample.run(command_line(sample.Options, given))
+    assert "\n" not in str(error.value)
+    if kind == "several":
+        sample.run(command_line(sample.Options, [*given, "--member", "1"]))
+
+
+def test_no_passes_are_refused(runs):
+    with pytest.raises(UsageError, match="the mean over 1 pass or more, got 0"):
+        opened(runs("plain")).with_standing_statistics(0)
