@@ -46,6 +46,7 @@ ARROWS = {
     "ensemble": set(),
     "parallel": {"ensemble", "state"},
     "projection": set(),
+    "rejection": set(),
 }
 CORE = set(ARROWS)
 ARROWS |= {

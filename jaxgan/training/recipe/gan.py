@@ -123,6 +123,8 @@ class GAN(NamedTuple):
     translations: by an output's name how whole pictures become such; empty where nothing is translated.
     readings: by an output's name how a classifier reads it; where it is empty, outputs are read as they are.
     latents: how pictures come from latents; None where they don't.
+    log_density: `(state, examples, *, weights="ema") -> [N]`, the log density in nats that the generator gives examples
+        `[N, ...]` of the main field, as networks have them; None where it isn't known.
     """
 
     init: Callable[[jax.Array], State]
@@ -134,6 +136,7 @@ class GAN(NamedTuple):
     translations: Mapping[str, Translation] = MappingProxyType({})
     readings: Mapping[str, Reading] = MappingProxyType({})
     latents: Latents | None = None
+    log_density: Callable[..., jax.Array] | None = None
 
     def taken(self, name: str | None = None) -> int:
         """Returns how many examples an iteration takes of a set, by default the most of any."""
