@@ -48,14 +48,14 @@ PLAYERS = {"both": ("generator", "discriminator"), "mle": ("generator",), "gan":
 @dataclasses.dataclass(frozen=True)
 class Options(CommonOptions):
     dataset: str = "ring"
-    steps: int = 10_000
+    steps: int = 5000
     batch_size: int = 256
     optimizer: OptimizerName = "adam"
     learning_rate: float = 1e-3
     beta1: float = 0.5
     beta2: float = 0.999
     ema_half_life: float = 100_000.0
-    checkpoint_every: int = 2000
+    checkpoint_every: int = 1000
     sample_every: int = 1000
     game: Literal["both", "mle", "gan"] = "both"
     """How the generator learns: by likelihood (mle), adversarially (gan), or by both."""

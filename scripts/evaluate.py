@@ -6,6 +6,7 @@
     python -m scripts.evaluate --generated A --reference B --feature-network cifar10-v1
     python -m scripts.evaluate --generated samples.npz --reference mnist --image-size 32 --fit pad
     python -m scripts.evaluate RUN --metrics prdc --truncation 0.7     of samples nearer to the mean
+    python -m scripts.evaluate RUN --reject drs                     of samples that the discriminator lets pass
     python -m scripts.evaluate RUN --pictures SET5                  a run that enlarges or restores, on whole pictures
 
 The real images are those that the run was trained on. Beside each score stands what real images score: the set's test
@@ -45,6 +46,7 @@ from jaxgan.training.scoring.real_data import RealData
 from jaxgan.training.scoring.report import align_columns, mean_and_std, mean_std_text
 from scripts.checkpoint_options import open_checkpoint, truncation_of
 from scripts.compared_sets import ComparedSet, SetOptions, fitted, open_compared
+from scripts.rejected import RejectionOptions, Rejector, drawer
 from scripts.translation_options import TranslationOptions
 from scripts.whole_pictures import PictureOptions, picture_table, scored_pictures
 
@@ -57,7 +59,7 @@ RENAMED = {"--images": "--generated PATH", "--samples": "--count N", "--json": "
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Options(PictureOptions, SetOptions):
+class Options(RejectionOptions, PictureOptions, SetOptions):
     run: Positional[Path | None] = None
     """A run directory."""
     generated: str | None = None
@@ -87,6 +89,7 @@ def of_run(options: Options, directory: Path, given: Given | None = None) -> tup
     """A run's scores, and the floor's. given: the data of one's own that it was trained on, where they were."""
     run = open_checkpoint(directory, options, given)
     truncation_of(run, options.truncation)  # refused first
+    drawer(run, options)
     theirs: DataOptions = run.options
     if options.data_dir:
         theirs = dataclasses.replace(theirs, data_dir=options.data_dir)
@@ -141,17 +144,20 @@ def _scored(
 ) -> Iterator[Record]:
     """Records of one of a run's outputs, of each of its GANs."""
     truncation = truncation_of(run, options.truncation)
-    drawn = run.draw(count, seed=options.seed, weights=weights, run=turn, **truncation)
+    draw = drawer(run, options)
+    drawn = draw(count, seed=options.seed, weights=weights, run=turn, **truncation)
     for member, seed in _members(run, options):
         about = about_state(run.step, seed, member, weights=weights, latents_seed=options.seed, run=str(run.directory))
         about |= run.drawing.about(run=turn) | _named(run, output)
         about |= {"frozen": run.frozen} if run.frozen else {}
         about |= truncation
+        about |= {**draw.protocol, "acceptance": draw.rate} if isinstance(draw, Rejector) else {}
         images, targets = run.drawing.pair(output, drawn, member if run.members else None)
         copied = _copied(judge, *run.drawing.copied(output, drawn, member if run.members else None), targets)
         for record in judge(images, drawn.get(LABEL), targets=targets, **about):
-            name = {"name": f"{record['name']}, truncation {options.truncation:g}"} if truncation else {}
-            yield {**record, **name, **({"copied": copied[record["key"]]} if record["key"] in copied else {})}
+            name = record["name"] + (f", truncation {options.truncation:g}" if truncation else "")
+            name += f", {options.reject}" if options.reject else ""
+            yield {**record, "name": name, **({"copied": copied[record["key"]]} if record["key"] in copied else {})}
 
 
 def _copied(
@@ -232,6 +238,7 @@ def of_sets(options: Options, generated: str, reference: str) -> tuple[list[Reco
     for name in ("step", "member", "experiment"):
         require(options, name, getattr(options, name) is None, "given with a run, not with --generated")
     require(options, "truncation", options.truncation == 1, "given with a run, not with --generated")
+    require(options, "reject", options.reject is None, "given with a run, not with --generated")
     real = open_compared(reference, options, options.data_dir, classes=options.classes)
     mine = fitted(open_compared(generated, options, options.data_dir), real, (generated, reference))
     if options.count is not None and options.count > len(mine.examples):
@@ -333,6 +340,7 @@ def run(options: Options) -> None:
         for name in ("count", "generated"):
             require(options, name, getattr(options, name) is None, "left out where --pictures are scored")
         require(options, "truncation", options.truncation == 1, "left out where --pictures are scored")
+        require(options, "reject", options.reject is None, "left out where --pictures are scored")
     else:
         for field in dataclasses.fields(TranslationOptions):
             unset = getattr(options, field.name) in (None, ())

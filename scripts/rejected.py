@@ -73,6 +73,7 @@ class Rejector:
     def __init__(self, run: OpenRun, options: RejectionOptions) -> None:
         self.run, self.options, self.rate = run, options, 0.0
         self._logits = _judge(run)
+        self._reals: dict[int | None, tuple[Mapping[str, np.ndarray], np.ndarray, str]] = {}
 
     @property
     def protocol(self) -> dict[str, Any]:
@@ -96,14 +97,17 @@ class Rejector:
         self.run.check(label)
         weights = self.run.named_weights(weights)
         if not 1 <= count <= (most := self.run.most()):
-            raise UsageError(f"the count must be from 1 to {most}, as half of this machine's memory holds, got {count}")
+            holds = f"{most}, as half of this machine's memory holds"
+            raise UsageError(f"the count must be from 1 to {holds}, got {count}")
         asked = self.run.drawing.asked(0, count, label=label, run=run)
         burning, *keys = jax.random.split(jax.random.key(seed), 3)
         judged = functools.partial(self._judged, weights=weights, **how)
         ratio = self._ratio(judged, burning, label)
         say(*ratio.said)
-        draw = self._rejection if self.options.reject == "drs" else self._chains
-        drawn = draw(judged, ratio, asked, keys, count)
+        if self.options.reject == "drs":
+            drawn = self._rejection(judged, ratio, asked, keys, count)
+        else:
+            drawn = self._chains(judged, ratio, asked, keys, count, label)
         return {**drawn, **({LABEL: asked[LABEL]} if self.run.drawing.by_label else {})}
 
     def _judged(
@@ -136,11 +140,9 @@ class Rejector:
         if not self.options.calibrate:
             return Ratio(Calibration(), fakes, ("not calibrated: log p/q is taken to be the logit",))
         _, reals, about = self._real(label)
-        return Ratio(*self._calibrated(reals, fakes, about))
+        return self._calibrated(reals, fakes, about)
 
-    def _calibrated(
-        self, reals: np.ndarray, fakes: np.ndarray, about: str
-    ) -> tuple[Calibration, np.ndarray, list[str]]:
+    def _calibrated(self, reals: np.ndarray, fakes: np.ndarray, about: str) -> Ratio:
         """Calibrates on one half of real and generated examples, and looks at the other half."""
         count = min(len(reals), len(fakes)) // 2
         calibration = calibrate(reals[:count], fakes[:count])
@@ -153,14 +155,16 @@ class Rejector:
         others = reals[count : 2 * count], fakes[count : 2 * count]
         before, after = calibration_z(*others), calibration_z(*map(calibration, others))
         sign = "-" if calibration.shift < 0 else "+"
-        said = [
+        said = (
             f"calibrated on {count:,} of {about} and as many samples: log p/q = {calibration.slope:.3g} · logit {sign} "
             f"{abs(calibration.shift):.3g}; Z of as many others {before:.1f} before, {after:.1f} after"
-        ]
-        return calibration, fakes, said
+        )
+        return Ratio(calibration, fakes, (said,))
 
     def _real(self, label: int | None) -> tuple[Mapping[str, np.ndarray], np.ndarray, str]:
         """Returns stored real examples, of one class or of all, their logits, and which they are, in words."""
+        if label in self._reals:
+            return self._reals[label]
         run = self.run
         held = drawn_from(run.options, run.data, run.given)
         examples, about = held.examples, held.about
@@ -170,17 +174,24 @@ class Rejector:
         count = len(examples[run.data.main])
         if count < FEWEST:
             raise UsageError(
-                f"--reject needs at least {FEWEST} real examples, and there are {count} ({about}); of drs --no-calibrate "
-                "needs none"
+                f"--reject needs at least {FEWEST} real examples, and there are {count} ({about}); drs needs none with "
+                "--no-calibrate"
             )
 
+        self._reals[label] = examples, self.logits(examples), about
+        return self._reals[label]
+
+    def logits(self, stored: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Returns the discriminator's logits, float32 `[N]`, of stored examples, at least one: their fields by name."""
+        count = len(stored[self.run.data.main])
+
         @jax.jit
-        def logits(state: Any, stored: Mapping[str, jax.Array]) -> jax.Array:
-            return self._logits(state, run.drawing.decoded(stored)[run.data.main], stored)
+        def judged(state: Any, stored: Mapping[str, jax.Array]) -> jax.Array:
+            return self._logits(state, self.run.drawing.decoded(stored)[self.run.data.main], stored)
 
         numbers = [np.arange(first, first + AT_ONCE) % count for first in range(0, count, AT_ONCE)]
-        parts = [logits(run.state, {name: array[some] for name, array in examples.items()}) for some in numbers]
-        return examples, np.concatenate(parts)[:count], about
+        parts = [judged(self.run.state, {name: array[some] for name, array in stored.items()}) for some in numbers]
+        return np.concatenate(parts)[:count]
 
     def _rejection(
         self, judged: Callable[..., Any], ratio: Ratio, asked: Any, keys: list[jax.Array], count: int
@@ -219,16 +230,24 @@ class Rejector:
                 bar.update(int(found.sum()))
         self.rate = count / int(tried.sum())
         say(
-            f"drs: {count:,} of {tried.sum():,} samples accepted, {100 * self.rate:.2f} %; gamma "
-            f"{float(bound.gamma):.3g}, percentile {percentile:g} of {len(ratio.fakes):,}, whose largest ratio {above:,} "
-            "exceeded"
+            f"drs: {count:,} of {tried.sum():,} samples accepted, {100 * self.rate:.2f} %; gamma is "
+            f"{float(bound.gamma):.3g}, percentile {percentile:g} of {len(ratio.fakes):,} samples, whose largest ratio "
+            f"{above:,} exceeded"
         )
         return {self.run.drawing.main: np.stack([kept[number] for number in range(count)])}
 
-    def _chains(self, judged: Callable[..., Any], ratio: Ratio, asked: Any, keys: list[jax.Array], count: int) -> Drawn:
+    def _chains(
+        self,
+        judged: Callable[..., Any],
+        ratio: Ratio,
+        asked: Any,
+        keys: list[jax.Array],
+        count: int,
+        label: int | None,
+    ) -> Drawn:
         """The ends of Metropolis-Hastings chains, each of which starts from a real example of its class; one that has
         accepted none starts anew from a sample."""
-        real, logits, _ = self._real(None)
+        real, logits, _ = self._real(label)
         length, size, state = self.options.chain, min(AT_ONCE, count), self.run.state
         piece = min(PIECE, length)
 
@@ -278,8 +297,8 @@ class Rejector:
                 parts.append(np.asarray(chain.example))
         self.rate = accepted / offered
         say(
-            f"mh: {100 * self.rate:.2f} % of {length:,} samples accepted by each of {count:,} chains from real examples; "
-            f"{anew:,} accepted none, and began anew from a sample"
+            f"mh: {100 * self.rate:.2f} % of {length:,} samples accepted by each of {count:,} chains from real "
+            f"examples; {anew:,} accepted none, and began anew from a sample"
         )
         return {self.run.drawing.main: np.concatenate(parts)[:count]}
 

@@ -6,6 +6,7 @@
     python -m scripts.sample RUN --label 7 --out sevens.png
     python -m scripts.sample RUN --out walk.gif                      a walk between latents on the sphere; also .mp4
     python -m scripts.sample RUN --truncation 0.7 --out grid.png     nearer to the mean: better, and more alike
+    python -m scripts.sample RUN --reject drs --out grid.png         what the discriminator lets pass
 
 One command may ask for all of them, `--out samples.npz grid.png walk.gif`. The same seed draws the same images,
 whatever the count. Of a run with --seeds or --sweep, --member 3 takes one of its GANs.
@@ -13,7 +14,7 @@ whatever the count. Of a run with --seeds or --sweep, --member 3 takes one of it
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,19 +31,20 @@ from jaxgan.training import OpenRun
 from jaxgan.training.cli.arguments import Positional
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
-from jaxgan.training.errors.usage import UsageError, check_file, writing
+from jaxgan.training.errors.usage import UsageError, check_file, require, writing
 from jaxgan.training.options.fields import bounded
 from jaxgan.training.output.pictures import save_png
 from jaxgan.training.recipe.gan import Weights
 from jaxgan.training.scoring.real_data import RealData
 from scripts.checkpoint_options import CheckpointOptions, open_checkpoint, takes, truncation_of
 from scripts.film_files import check_ffmpeg, save_frames
+from scripts.rejected import RejectionOptions, drawer
 
 WALKERS, STOPS, FRAMES = 16, 6, 15  # latents that walk side by side, stops on the way, frames from stop to stop
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Options(CheckpointOptions):
+class Options(RejectionOptions, CheckpointOptions):
     run: Positional[Path]
     """A run directory."""
     out: tuple[Path, ...] = ()
@@ -62,6 +64,8 @@ class Options(CheckpointOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_files(self.out)  # before the run is opened
+        walks = any(path.suffix.lower() in (".gif", ".mp4") for path in self.out)
+        require(self, "reject", not (self.reject and walks), "left out with a walk: latents on the way are none's own")
 
 
 def walk(
@@ -91,9 +95,8 @@ def walk(
     return frames
 
 
-def save(path: Path, run: OpenRun, count: int, **how: Any) -> None:
-    """Writes what a run draws to a file, atomically."""
-    drawn = run.draw(count, **how)
+def save(path: Path, run: OpenRun, drawn: Mapping[str, np.ndarray]) -> None:
+    """Writes what was drawn of a run to a file, atomically."""
     names = {LABEL: "labels"}
     beside = {names.get(name, name): array for name, array in drawn.items() if name != run.drawing.main}
     with atomic_write(path) as temporary, temporary.open("wb") as file:
@@ -145,6 +148,7 @@ def run(options: Options) -> None:
     weights = opened.named_weights(options.weights)
     how: dict[str, Any] = {"weights": weights, "seed": options.seed, "label": options.label}
     how |= truncation_of(opened, options.truncation)
+    draw = drawer(opened, options)
     whose = f" of all {len(opened.members)} members" if opened.members else ""
     whose += f"; diverged, and is as it was before step {opened.frozen}" if opened.frozen else ""
     for path in options.out:
@@ -152,11 +156,13 @@ def run(options: Options) -> None:
             if path.suffix.lower() == ".png":
                 square = bool(opened.members) or options.label is not None
                 count, columns = opened.drawing.grid_shape(square=square)
-                save_png(path, opened.picture(count, columns, real=behind(opened, count), **how))
+                drawn = draw(count, **{"run": columns or 1, **how})
+                drawn = {name: drawn[name] for name in opened.drawing.outputs if name in drawn}
+                save_png(path, opened.drawing.picture(drawn, columns, real=behind(opened, count)))
             elif path.suffix.lower() in (".gif", ".mp4"):
                 save_frames(path, walk(opened, **how))
             else:
-                save(path, opened, options.count, **how)
+                save(path, opened, draw(options.count, **how))
         say(f"{path}: {weights} weights of step {opened.step}{whose}")
 
 

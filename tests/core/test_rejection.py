@@ -59,10 +59,10 @@ def test_a_calibration_of_logits_that_tell_all_or_nothing():
     np.testing.assert_allclose([apart.slope, apart.shift], [targets / 3, 0], atol=1e-6)
     np.testing.assert_allclose(calibrate(np.full(9, 2.0), np.full(9, 2.0)), [0, 0], atol=1e-9)
     assert calibrate(random.normal(-1, 1, 500), random.normal(1, 1, 500)).slope < 0
+    one, other = random.normal(1, 1, 9), random.normal(0, 1, 9)
+    plain = calibrate(one, other)
     for n in 1e4, 1e-6:  # of any scale
-        np.testing.assert_allclose(
-            calibrate(n * random.normal(1, 1, 9), n * random.normal(0, 1, 9)).slope * n, 1, atol=3
-        )
+        np.testing.assert_allclose(calibrate(n * one, n * other), [plain.slope / n, plain.shift], rtol=1e-6)
 
 
 @pytest.mark.parametrize("real, fake", [([], [1.0]), ([1.0], []), ([np.nan, 1.0], [1.0]), ([1.0], [np.inf])])

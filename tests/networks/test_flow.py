@@ -1,4 +1,4 @@
-"""Flows: their passes against NumPy in float64, the determinant against a numerical Jacobian, the inverse, the density."""
+"""Flows: passes against NumPy in float64, the determinant against a numerical Jacobian, the inverse, the density."""
 
 import jax
 import jax.numpy as jnp
