@@ -252,7 +252,9 @@ class Rejector:
         piece = min(PIECE, length)
 
         @jax.jit
-        def advanced(state: Any, chain: Chain, numbers: jax.Array, first: jax.Array, asked: Any) -> Chain:
+        def advanced(
+            state: Any, chain: Chain, numbers: jax.Array, first: jax.Array, end: jax.Array, asked: Any
+        ) -> Chain:
             def propose(tries: jax.Array) -> tuple[jax.Array, jax.Array]:
                 drawn, logits = judged(state, asked, _folded(keys[0], numbers, jnp.full(size, tries)))
                 return drawn, ratio.calibration(logits)
@@ -260,7 +262,7 @@ class Rejector:
             def uniforms(tries: jax.Array) -> jax.Array:
                 folded = _folded(keys[1], numbers, jnp.full(size, tries))
                 found = jax.vmap(lambda key: jax.random.uniform(key, (), jnp.float32))(folded)
-                return jnp.where(tries % (length + 1) < length, found, jnp.inf)  # none beyond the chain's end
+                return jnp.where(tries < end, found, jnp.inf)  # which accepts none
 
             tries = first + jnp.arange(piece, dtype=jnp.int32)
             return metropolis_hastings(chain, propose, tries, jax.vmap(uniforms)(tries))
@@ -275,8 +277,8 @@ class Rejector:
         with progress_bar(count * length, "proposing") as bar:
 
             def run(chain: Chain, numbers: np.ndarray, start: int, part: Any) -> Chain:
-                for first in range(start, start + length, piece):
-                    chain = advanced(state, chain, numbers, np.int32(first), part)
+                for first in range(start, end := start + length, piece):
+                    chain = advanced(state, chain, numbers, np.int32(first), np.int32(end), part)
                     bar.update(piece * size)
                 return chain
 
