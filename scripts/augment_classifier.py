@@ -55,7 +55,7 @@ ROWS = {  # whether images are shifted, and whether there are samples
 class Options(CheckpointOptions):
     run: Positional[Path]
     """A run directory of a conditional GAN of images."""
-    samples: int = bounded(5000, at_least=1)
+    count: int = bounded(5000, at_least=1)
     """Images that the generator draws, of all classes alike."""
     steps: int = bounded(1000, at_least=1)
     """Steps of each classifier."""
@@ -103,7 +103,7 @@ def sets_of(run: OpenRun) -> tuple[Labelled, Labelled, str]:
 
 def samples_of(run: OpenRun, options: Options) -> list[Labelled]:
     """Returns samples of each GAN of a run, of the classes by turns. UsageError where all have diverged."""
-    drawn = run.draw(options.samples, seed=options.seed, weights=options.weights, run=1)
+    drawn = run.draw(options.count, seed=options.seed, weights=options.weights, run=1)
     images, labels = drawn[run.drawing.main], drawn[LABEL]
     if not run.members:
         return [Labelled(images, labels)]
@@ -216,12 +216,12 @@ def run(options: Options) -> None:
     say(*table(found))
     each = np.bincount(real.labels, minlength=opened.data.classes)
     say(
-        f"{len(real.images):,} real images, {each.min()} to {each.max()} of a class; {options.samples:,} samples with "
+        f"{len(real.images):,} real images, {each.min()} to {each.max()} of a class; {options.count:,} samples with "
         f"{options.weights} weights of step {opened.step}; tested on {len(test.images):,}, {about}"
     )
     if options.out:
         with writing(options.out):
-            write_json(options.out, {"shares": found, "real": len(real.images), "samples": options.samples})
+            write_json(options.out, {"shares": found, "real": len(real.images), "samples": options.count})
 
 
 if __name__ == "__main__":

@@ -46,9 +46,8 @@ def test_classifiers_learn_from_both_kinds_of_images():
 
 @pytest.mark.slow
 def test_a_seed_says_all_and_no_seed_is_another():
-    real, found = halves(10), []
-    for seed in 0, 0, 1:
-        found.append(tool.fit(TINY, real, None, steps=3, batch_size=4, seed=seed))
+    real = halves(10)
+    found = [tool.fit(TINY, real, None, steps=3, batch_size=4, seed=seed) for seed in (0, 0, 1)]
     first, again, other = (np.concatenate([leaf.ravel() for leaf in jax.tree.leaves(each)]) for each in found)
     np.testing.assert_array_equal(first, again)
     assert np.any(first != other)
@@ -79,7 +78,7 @@ def test_a_run_of_several_seeds_is_a_table(tmp_path, capsys):
     train(cgan_mnist.build, options)
     capsys.readouterr()
     out = tmp_path / "shares.json"
-    tool.run(tool.Options(run=tmp_path / "run", samples=30, steps=3, batch_size=8, out=out))
+    tool.run(tool.Options(run=tmp_path / "run", count=30, steps=3, batch_size=8, out=out))
     said = capsys.readouterr().out
     assert "seed 1" in said and "100 real images, " in said and "tested on 50, 50 of the set, held out" in said
     found = json.loads(out.read_text())["shares"]
