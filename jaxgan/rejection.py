@@ -161,7 +161,7 @@ def metropolis_hastings(
         def chosen(new: jax.Array, old: jax.Array) -> jax.Array:
             return jnp.where(accepts.reshape(-1, *(1,) * (new.ndim - 1)), new, old)
 
-        moved = jax.tree.map(chosen, (example, log_ratio), chain[:2])
-        return Chain(*moved, chain.accepted + accepts.astype(jnp.int32)), None
+        example = jax.tree.map(chosen, example, chain.example)
+        return Chain(example, chosen(log_ratio, chain.log_ratio), chain.accepted + accepts.astype(jnp.int32)), None
 
     return jax.lax.scan(advance, chain, (given, uniforms))[0]

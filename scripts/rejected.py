@@ -11,7 +11,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgan.data.sets import LABEL
-from jaxgan.rejection import Calibration, Chain, acceptance, bound_of, calibrate, calibration_z, metropolis_hastings
+from jaxgan.rejection import (
+    Bound,
+    Calibration,
+    Chain,
+    acceptance,
+    bound_of,
+    calibrate,
+    calibration_z,
+    metropolis_hastings,
+)
 from jaxgan.state import GANState
 from jaxgan.terminal import progress_bar, say
 from jaxgan.training import OpenRun
@@ -54,7 +63,17 @@ class Ratio(NamedTuple):
 
     calibration: Calibration
     fakes: np.ndarray  # logits of the burn-in
+    labels: np.ndarray  # what it was asked for by, 0 where by nothing
     said: tuple[str, ...]
+
+    def bounds(self, classes: int, percentile: float) -> Bound:
+        """Returns the bound of each class, `[classes]`: samples that are asked for by their class are of the right
+        density where each has the bound of its own. A class that is not in the burn-in gets that of all."""
+        ratios = np.asarray(self.calibration(jnp.asarray(self.fakes)))
+        of_all = bound_of(jnp.asarray(ratios), percentile)
+        parts = [ratios[self.labels == one] for one in range(classes)]
+        found = [bound_of(jnp.asarray(part), percentile) if len(part) else of_all for part in parts]
+        return jax.tree.map(lambda *each: jnp.stack(each), *found)
 
 
 def drawer(run: OpenRun, options: RejectionOptions) -> Callable[..., Drawn]:
@@ -135,14 +154,17 @@ class Rejector:
                 parts.append(np.asarray(logits(run.state, np.int32(first), asked)))
                 bar.update(AT_ONCE)
         fakes = np.concatenate(parts)[:count]
+        by_label = run.drawing.by_label
+        labels = run.drawing.labels(0, count, label=label) if by_label else np.zeros(count, np.int32)
         if not np.isfinite(fakes).all():
             raise UsageError(f"the discriminator of {run.directory} gives samples logits that are not finite")
         if not self.options.calibrate:
-            return Ratio(Calibration(), fakes, ("not calibrated: log p/q is taken to be the logit",))
+            return Ratio(Calibration(), fakes, labels, ("not calibrated: log p/q is taken to be the logit",))
         _, reals, about = self._real(label)
-        return self._calibrated(reals, fakes, about)
+        calibration, said = self._calibrated(reals, fakes, about)
+        return Ratio(calibration, fakes, labels, (said,))
 
-    def _calibrated(self, reals: np.ndarray, fakes: np.ndarray, about: str) -> Ratio:
+    def _calibrated(self, reals: np.ndarray, fakes: np.ndarray, about: str) -> tuple[Calibration, str]:
         """Calibrates on one half of real and generated examples, and looks at the other half."""
         count = min(len(reals), len(fakes)) // 2
         calibration = calibrate(reals[:count], fakes[:count])
@@ -159,7 +181,7 @@ class Rejector:
             f"calibrated on {count:,} of {about} and as many samples: log p/q = {calibration.slope:.3g} · logit {sign} "
             f"{abs(calibration.shift):.3g}; Z of as many others {before:.1f} before, {after:.1f} after"
         )
-        return Ratio(calibration, fakes, (said,))
+        return calibration, said
 
     def _real(self, label: int | None) -> tuple[Mapping[str, np.ndarray], np.ndarray, str]:
         """Returns stored real examples, of one class or of all, their logits, and which they are, in words."""
@@ -198,7 +220,8 @@ class Rejector:
     ) -> Drawn:
         """Discriminator rejection sampling: of each number, samples are drawn until one is accepted."""
         percentile = self.options.percentile
-        bound = bound_of(ratio.calibration(jnp.asarray(ratio.fakes)), percentile)
+        by_label = self.run.drawing.by_label
+        bounds = ratio.bounds(self.run.data.classes if by_label else 1, percentile)
         size = min(AT_ONCE, count * PIECE)
 
         @jax.jit
@@ -206,6 +229,7 @@ class Rejector:
             proposals, uniforms = (_folded(key, numbers, tries) for key in keys)
             drawn, logits = judged(state, asked, proposals)
             ratios = ratio.calibration(logits)
+            bound = jax.tree.map(lambda x: x[asked[LABEL] if by_label else jnp.zeros(size, jnp.int32)], bounds)
             drawn_uniforms = jax.vmap(lambda key: jax.random.uniform(key, (), jnp.float32))(uniforms)
             return drawn, drawn_uniforms < acceptance(ratios, bound), ratios > bound.maximum
 
@@ -229,10 +253,10 @@ class Rejector:
                 pending = np.concatenate([some[~found], pending[size:]])
                 bar.update(int(found.sum()))
         self.rate = count / int(tried.sum())
+        whole = "the burn-in of their class" if by_label else "the burn-in"
         say(
-            f"drs: {count:,} of {tried.sum():,} samples accepted, {100 * self.rate:.2f} %; gamma is "
-            f"{float(bound.gamma):.3g}, percentile {percentile:g} of {len(ratio.fakes):,} samples, whose largest ratio "
-            f"{above:,} exceeded"
+            f"drs: {count:,} of {tried.sum():,} samples accepted, {100 * self.rate:.2f} %; {above:,} had a larger ratio "
+            f"than all of {whole}"
         )
         return {self.run.drawing.main: np.stack([kept[number] for number in range(count)])}
 

@@ -20,7 +20,7 @@ from jaxgan.state import GANState
 from jaxgan.training import GAN, UsageError, train
 from jaxgan.training import Options as CommonOptions
 from jaxgan.training import open as open_run
-from scripts import evaluate, sample
+from scripts import evaluate, field, sample
 from scripts.rejected import RejectionOptions, Rejector
 
 pytestmark = pytest.mark.usefixtures("as_users_have_it")
@@ -138,7 +138,7 @@ def test_rejection_is_that_of_the_paper(opened, percentile, capsys):
     np.testing.assert_allclose(rejector.rate, accepts.sum(), rtol=0.1)
     said = capsys.readouterr().out
     assert "not calibrated: log p/q is taken to be the logit" in said
-    assert f"drs: 2,000 of {round(2000 / rejector.rate):,} samples accepted, {100 * rejector.rate:.2f} %; gamma" in said
+    assert f"drs: 2,000 of {round(2000 / rejector.rate):,} samples accepted, {100 * rejector.rate:.2f} %; " in said
 
 
 @pytest.mark.slow
@@ -195,6 +195,8 @@ def test_what_cannot_be_rejected_by(tmp_path):
     train(flowgan_ring.build, flow)
     with pytest.raises(UsageError, match=r"--reject: .*flow has no discriminator to reject by"):
         Rejector(open_run(tmp_path / "flow"), RejectionOptions(reject="mh"))
+    with pytest.raises(UsageError, match="flow has no discriminator, and so no field"):
+        field.field(open_run(tmp_path / "flow"), 5)
     packed = unrolled_ring.Options(workdir=str(tmp_path / "pack"), unroll=0, pack=2, steps=1, width=4, devices=1)
     train(unrolled_ring.build, packed)
     with pytest.raises(UsageError, match=r"--reject: the discriminator of .*pack judges several examples at once"):
