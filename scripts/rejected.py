@@ -255,7 +255,7 @@ class Rejector:
         self.rate = count / int(tried.sum())
         whole = "the burn-in of their class" if by_label else "the burn-in"
         say(
-            f"drs: {count:,} of {tried.sum():,} samples accepted, {100 * self.rate:.2f} %; {above:,} had a larger ratio "
+            f"drs: {count:,} of {tried.sum():,} samples accepted, {100 * self.rate:.2f} %; {above:,} had larger ratios "
             f"than all of {whole}"
         )
         return {self.run.drawing.main: np.stack([kept[number] for number in range(count)])}
