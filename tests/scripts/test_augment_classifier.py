@@ -29,7 +29,7 @@ def halves(count, noise=20, swapped=False):
 
 
 def right(real, fake, **how):
-    variables = tool.fit(TINY, real, fake, steps=40, batch_size=16, **how)
+    variables = tool.fit(TINY, real, fake, steps=400, batch_size=16, **how)
     return tool.share_right(TINY, variables, halves(70))
 
 
