@@ -56,11 +56,16 @@ class Options(CommonOptions):
     }
 
 
-def networks(options: Options, data: DataSpec) -> tuple[Generator, Discriminator]:
+def check_points(data: DataSpec) -> None:
+    """Raises UsageError for data that are no points."""
     if data.kind != "points":
         raise UsageError(
             f"--dataset {data.name} has {data.medium.plural}, and this experiment draws points: use ring or grid"
         )
+
+
+def networks(options: Options, data: DataSpec) -> tuple[Generator, Discriminator]:
+    check_points(data)
     widths = (options.width, options.width)
     return Generator(data.shape, widths, options.compute_dtype), Discriminator(widths, options.compute_dtype)
 

@@ -62,7 +62,7 @@ def drawn(run: OpenRun, seed: int, classes: np.ndarray, values: np.ndarray, *, w
         given = {"code_class": classes[:, None], "code_value": values}
         return run.drawing.stored(state, given, keys, weights=weights)[run.drawing.main]
 
-    images = [np.asarray(column(run.state, classes[:, i], values[:, i])) for i in range(classes.shape[1])]
+    images = [np.asarray(column(run.drawn_state, classes[:, i], values[:, i])) for i in range(classes.shape[1])]
     return np.stack(images, axis=1)
 
 

@@ -34,7 +34,7 @@ Record = dict[str, Any]
 # What may differ between two numbers that are compared: whose they are, and what they came out as.
 OWN = (
     *("name", "value", "std", "run", "step", "seed", "member", "latents_seed", "frozen", "dataset"),
-    *("copied", "each", "libraries", "during_training", "records_of_step", "together"),
+    *("copied", "each", "libraries", "during_training", "records_of_step", "together", "acceptance"),
 )
 
 

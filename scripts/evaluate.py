@@ -7,6 +7,7 @@
     python -m scripts.evaluate --generated A --reference B --feature-network cifar10-v1
     python -m scripts.evaluate --generated samples.npz --reference mnist --image-size 32 --fit pad
     python -m scripts.evaluate RUN --metrics prdc --truncation 0.7     of samples nearer to the mean
+    python -m scripts.evaluate RUN --reject drs                     of samples that the discriminator lets pass
     python -m scripts.evaluate RUN --pictures SET5                  a run that enlarges or restores, on whole pictures
 
 The real images are those that the run was trained on. Beside each score stands what real images score: the set's test
@@ -49,6 +50,7 @@ from jaxgan.training.scoring.real_data import RealData
 from jaxgan.training.scoring.report import align_columns, mean_and_std, mean_std_text
 from scripts.checkpoint_options import open_checkpoint, threshold_of, truncation_of
 from scripts.compared_sets import ComparedSet, SetOptions, fitted, open_compared
+from scripts.rejected import RejectionOptions, Rejector, drawer
 from scripts.translation_options import TranslationOptions
 from scripts.whole_pictures import PictureOptions, picture_table, scored_pictures
 
@@ -61,7 +63,7 @@ RENAMED = {"--images": "--generated PATH", "--samples": "--count N", "--json": "
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Options(PictureOptions, SetOptions):
+class Options(RejectionOptions, PictureOptions, SetOptions):
     run: Positional[Path | None] = None
     """A run directory."""
     generated: str | None = None
@@ -93,6 +95,7 @@ def of_run(options: Options, directory: Path, given: Given | None = None) -> tup
     """A run's scores, and the floor's. given: the data of one's own that it was trained on, where they were."""
     run = open_checkpoint(directory, options, given)
     truncation_of(run, options.truncation), threshold_of(run, options.latent_threshold)  # refused first
+    drawer(run, options)
     if options.data_dir:
         run = dataclasses.replace(run, options=dataclasses.replace(run.options, data_dir=options.data_dir))
     names = list(dict.fromkeys(map(run.named_weights, options.weights.split(","))))
@@ -144,6 +147,7 @@ def _path_distance(run: OpenRun, options: Options, count: int) -> Perceptual:
     truncation or a threshold, for a run that has no paths, and for more of them than memory holds."""
     require(options, "truncation", options.truncation == 1, "left out with ppl, whose paths aren't truncated")
     require(options, "latent_threshold", options.latent_threshold is None, "left out with ppl, for all latents")
+    require(options, "reject", options.reject is None, "left out with ppl, for all latents")
     space = (run.member(run.members[0].number) if run.members else run).latent_space
     if count > (most := machine_memory() // 4 // (2 * 4 * len(space.layers) * space.size)):
         raise UsageError(
@@ -196,16 +200,19 @@ def _scored(
 ) -> Iterator[Record]:
     """Records of one of a run's outputs, of each of its GANs."""
     truncation = truncation_of(run, options.truncation) | threshold_of(run, options.latent_threshold)
-    drawn = run.draw(count, seed=options.seed, weights=weights, run=turn, **truncation)
+    draw = drawer(run, options)
+    drawn = draw(count, seed=options.seed, weights=weights, run=turn, **truncation)
     passes = {"standing_statistics": options.standing_statistics} if options.standing_statistics else {}
     protocol = truncation | passes
     for member, seed in _members(run, options):
         about = _about(run, options, seed, member, weights) | run.drawing.about(run=turn) | _named(run, output)
         about |= protocol
+        about |= {**draw.protocol, "acceptance": draw.rate} if isinstance(draw, Rejector) else {}
         images, targets = run.drawing.pair(output, drawn, member if run.members else None)
         copied = _copied(judge, *run.drawing.copied(output, drawn, member if run.members else None), targets)
         for record in judge(images, drawn.get(LABEL), targets=targets, **about):
             ways = [f"{way.replace('_', ' ')} {value:g}" for way, value in protocol.items()]
+            ways += [options.reject] if options.reject else []
             name = {"name": ", ".join([record["name"], *ways])} if ways else {}
             yield {**record, **name, **({"copied": copied[record["key"]]} if record["key"] in copied else {})}
 
@@ -289,6 +296,7 @@ def of_sets(options: Options, generated: str, reference: str) -> tuple[list[Reco
         require(options, name, getattr(options, name) is None, "given with a run, not with --generated")
     require(options, "truncation", options.truncation == 1, "given with a run, not with --generated")
     require(options, "latent_threshold", options.latent_threshold is None, "given with a run, not with --generated")
+    require(options, "reject", options.reject is None, "given with a run, not with --generated")
     require(options, "standing_statistics", not options.standing_statistics, "given with a run, not with --generated")
     real = open_compared(reference, options, options.data_dir, classes=options.classes)
     mine = fitted(open_compared(generated, options, options.data_dir), real, (generated, reference))
@@ -392,6 +400,7 @@ def run(options: Options) -> None:
             require(options, name, getattr(options, name) is None, "left out where --pictures are scored")
         require(options, "truncation", options.truncation == 1, "left out where --pictures are scored")
         require(options, "latent_threshold", options.latent_threshold is None, "left out where --pictures are scored")
+        require(options, "reject", options.reject is None, "left out where --pictures are scored")
     else:
         for field in dataclasses.fields(TranslationOptions):
             unset = getattr(options, field.name) in (None, ())

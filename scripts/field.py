@@ -48,6 +48,8 @@ class Options(CheckpointOptions):
 def field(run: OpenRun, side: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Coordinates `[side]`, the discriminator's logits `[side, side]` there, y first, and their slopes
     `[side, side, 2]` by x and y. A discriminator of packs is shown packs of one point."""
+    if "discriminator" not in run.state.players:
+        raise UsageError(f"{run.directory} has no discriminator, and so no field: draw its samples with scripts.sample")
     d, line = run.state.discriminator, np.linspace(-REACH, REACH, side, dtype=np.float32)
     if "across_examples" in d.variables:
         raise UsageError(

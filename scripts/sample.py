@@ -8,6 +8,7 @@
     python -m scripts.sample RUN --truncation 0.7 --out grid.png     nearer to the mean: better, and more alike
     python -m scripts.sample RUN --latent-threshold 0.5 --out grid.png   BigGAN's truncation, another way to the same
     python -m scripts.sample RUN --standing-statistics 100 --out grid.png    batch statistics estimated again
+    python -m scripts.sample RUN --reject drs --out grid.png         what the discriminator lets pass
 
 One command may ask for all of them, `--out samples.npz grid.png walk.gif`. The same seed draws the same images,
 whatever the count. Of a run with --seeds or --sweep, --member 3 takes one of its GANs.
@@ -16,7 +17,7 @@ whatever the count. Of a run with --seeds or --sweep, --member 3 takes one of it
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,19 +34,20 @@ from jaxgan.training import OpenRun
 from jaxgan.training.cli.arguments import Positional
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
-from jaxgan.training.errors.usage import UsageError, check_file, writing
+from jaxgan.training.errors.usage import UsageError, check_file, require, writing
 from jaxgan.training.options.fields import bounded
 from jaxgan.training.output.pictures import save_png
 from jaxgan.training.recipe.gan import Weights
 from jaxgan.training.scoring.real_data import RealData
 from scripts.checkpoint_options import CheckpointOptions, open_checkpoint, takes, threshold_of, truncation_of
 from scripts.film_files import check_ffmpeg, save_frames
+from scripts.rejected import RejectionOptions, drawer
 
 WALKERS, STOPS, FRAMES = 16, 6, 15  # latents that walk side by side, stops on the way, frames from stop to stop
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Options(CheckpointOptions):
+class Options(RejectionOptions, CheckpointOptions):
     run: Positional[Path]
     """A run directory."""
     out: tuple[Path, ...] = ()
@@ -68,6 +70,8 @@ class Options(CheckpointOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_files(self.out)  # before the run is opened
+        walks = any(path.suffix.lower() in (".gif", ".mp4") for path in self.out)
+        require(self, "reject", not (self.reject and walks), "left out with a walk: latents on the way are none's own")
 
 
 def walk(
@@ -91,15 +95,14 @@ def walk(
     frames = []
     with progress_bar(len(moments), "walking", unit="frames") as bar:
         for i, t in moments:
-            drawn = frame(run.state, keys[i], keys[(i + 1) % STOPS], t)
+            drawn = frame(run.drawn_state, keys[i], keys[(i + 1) % STOPS], t)
             frames.append(drawing.picture({name: np.asarray(drawn[name]) for name in drawing.outputs}))
             bar.update(1)
     return frames
 
 
-def save(path: Path, run: OpenRun, count: int, **how: Any) -> None:
-    """Writes what a run draws to a file, atomically."""
-    drawn = run.draw(count, **how)
+def save(path: Path, run: OpenRun, drawn: Mapping[str, np.ndarray]) -> None:
+    """Writes what was drawn of a run to a file, atomically."""
     names = {LABEL: "labels"}
     beside = {names.get(name, name): array for name, array in drawn.items() if name != run.drawing.main}
     with atomic_write(path) as temporary, temporary.open("wb") as file:
@@ -151,6 +154,7 @@ def run(options: Options) -> None:
     weights = opened.named_weights(options.weights)
     how: dict[str, Any] = {"weights": weights, "seed": options.seed, "label": options.label}
     how |= truncation_of(opened, options.truncation) | threshold_of(opened, options.latent_threshold)
+    draw = drawer(opened, options)
     whose = f" of all {len(opened.members)} members" if opened.members else ""
     whose += f"; diverged, and is as it was before step {opened.frozen}" if opened.frozen else ""
     for path in options.out:
@@ -158,11 +162,13 @@ def run(options: Options) -> None:
             if path.suffix.lower() == ".png":
                 square = bool(opened.members) or options.label is not None
                 count, columns = opened.drawing.grid_shape(square=square)
-                save_png(path, opened.picture(count, columns, real=behind(opened, count), **how))
+                drawn = draw(count, **{"run": columns or 1, **how})
+                drawn = {name: drawn[name] for name in opened.drawing.outputs if name in drawn}
+                save_png(path, opened.drawing.picture(drawn, columns, real=behind(opened, count)))
             elif path.suffix.lower() in (".gif", ".mp4"):
                 save_frames(path, walk(opened, **how))
             else:
-                save(path, opened, options.count, **how)
+                save(path, opened, draw(options.count, **how))
         say(f"{path}: {weights} weights of step {opened.step}{whose}")
 
 

@@ -50,6 +50,7 @@ ARROWS = {
     "freezing": {"state"},
     "transfer": {"state"},
     "pruning": {"state"},
+    "rejection": set(),
 }
 CORE = set(ARROWS)
 ARROWS |= {

@@ -190,6 +190,8 @@ def test_every_experiment_keeps_the_bounds_of_the_common_options(name):
         ("gan_mnist", "width", 0, "at least 1"),
         ("gan_ring", "width", 0, "at least 1"),
         ("unrolled_ring", "latent_size", 0, "at least 1"),
+        ("flowgan_ring", "couplings", 0, "at least 1"),
+        ("flowgan_ring", "likelihood", -1.0, "at least 0 and finite"),
         ("gan_vectors", "latent_size", 0, "at least 1"),
         ("limited_mnist", "noise", -1.0, "at least 0 and finite"),
         ("limited_mnist", "noise_images", 0, "at least 1"),
@@ -258,7 +260,7 @@ def test_the_presets_name_options_and_can_be_had(name):
 
 # Few and other images for the papers' presets; of none of these scikit-learn's digits.
 FEW = {
-    **dict.fromkeys(("gan_ring", "unrolled_ring", "gan_vectors"), ()),
+    **dict.fromkeys(("gan_ring", "flowgan_ring", "unrolled_ring", "gan_vectors"), ()),
     **{name: ["--dataset", "digits", "--channels", "3"] for name in NAMES if "stacked" in name},
     "cyclegan": ["--dataset", "a=digits,b=digits"],
     "cyclegan_mnist": ["--dataset", "a=digits,b=slanted_digits"],

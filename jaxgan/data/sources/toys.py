@@ -9,8 +9,10 @@ about half the points lie a little further out, and a generator that ends in a t
 """
 
 import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import logsumexp
 
-__all__ = ["COUNT", "SIGMA", "centres", "grid", "ring"]
+__all__ = ["COUNT", "SIGMA", "centres", "draw", "entropy", "grid", "log_density", "ring"]
 
 COUNT = 100_000  # as in PacGAN
 SIGMA = {"ring": 0.01, "grid": 0.0125}
@@ -29,21 +31,37 @@ def centres(name: str) -> np.ndarray:
     raise ValueError(f"there are the mixtures {' and '.join(SIGMA)}, got {name!r}")
 
 
-def _draw(name: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def draw(name: str, seed: int, count: int = COUNT) -> tuple[np.ndarray, np.ndarray]:
+    """Draws points of "ring" or "grid", float32 `[count, 1, 1, 2]`, and their modes, int32 `[count]`. The sets have the
+    seeds 8 and 25; points of another seed are held out."""
     random = np.random.Generator(np.random.PCG64(seed))
     modes = centres(name)
-    labels = random.integers(len(modes), size=COUNT)
-    points = modes[labels] + SIGMA[name] * random.standard_normal((COUNT, 2))
-    return points.astype(np.float32).reshape(COUNT, 1, 1, 2), labels.astype(np.int32)
+    labels = random.integers(len(modes), size=count)
+    points = modes[labels] + SIGMA[name] * random.standard_normal((count, 2))
+    return points.astype(np.float32).reshape(count, 1, 1, 2), labels.astype(np.int32)
+
+
+def log_density(name: str, points: ArrayLike) -> np.ndarray:
+    """Returns the log density of "ring" or "grid" at points `[N, 2]`, in nats, float64 `[N]`."""
+    x, modes, variance = np.asarray(points, np.float64), centres(name), SIGMA[name] ** 2
+    squares = np.stack([((x - centre) ** 2).sum(axis=1) for centre in modes.astype(np.float64)], axis=1)
+    normed: np.ndarray = logsumexp(-0.5 * squares / variance, axis=1)
+    return normed - np.log(2 * np.pi * variance * len(modes))
+
+
+def entropy(name: str) -> float:
+    """Returns the differential entropy of "ring" or "grid" in nats: log K + log 2πeσ², of K modes that are too far
+    apart to overlap."""
+    return float(np.log(len(centres(name))) + np.log(2 * np.pi * np.e * SIGMA[name] ** 2))
 
 
 def ring() -> tuple[np.ndarray, np.ndarray]:
     """Returns the ring's points, float32 `[100000, 1, 1, 2]`, and their modes, int32 `[100000]` in [0, 8); always the
     same."""
-    return _draw("ring", 8)
+    return draw("ring", 8)
 
 
 def grid() -> tuple[np.ndarray, np.ndarray]:
     """Returns the grid's points, float32 `[100000, 1, 1, 2]`, and their modes, int32 `[100000]` in [0, 25); always the
     same."""
-    return _draw("grid", 25)
+    return draw("grid", 25)

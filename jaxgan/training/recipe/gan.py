@@ -125,6 +125,8 @@ class GAN(NamedTuple):
     readings: by an output's name how a classifier reads it; where it is empty, outputs are read as they are.
     latents: how pictures come from latents; None where they don't.
     member: of an ensemble, the GAN of one member.
+    log_density: `(state, examples, *, weights="ema") -> [N]`, the log density in nats that the generator gives examples
+        `[N, ...]` of the main field, as networks have them; None where it isn't known.
     """
 
     init: Callable[[jax.Array], State]
@@ -137,6 +139,7 @@ class GAN(NamedTuple):
     readings: Mapping[str, Reading] = MappingProxyType({})
     latents: Latents | None = None
     member: "GAN | None" = None
+    log_density: Callable[..., jax.Array] | None = None
 
     def taken(self, name: str | None = None) -> int:
         """Returns how many examples an iteration takes of a set, by default the most of any."""

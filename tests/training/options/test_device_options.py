@@ -270,7 +270,7 @@ def test_only_products_in_networks_are_of_low_precision(name, dtype):
     jaxpr, (after, metrics) = jax.make_jaxpr(gan.iteration, return_shape=True)(state, batch)
     products = [x for x in operations(jaxpr.jaxpr) if x.primitive.name.startswith(("dot_general", "conv_"))]
     assert len(products) >= 9
-    # R3GAN has one dense layer at each end, of the latent and the head, in float32; so are singular values, not attention.
+    # R3GAN has one dense layer at each end, of the latent and the head, in float32; so are singular values.
     wide = name.startswith(("r3gan", "sngan", "sagan", "cgan_projection", "biggan"))
     kept = [x for x in products if x.primitive.name == "dot_general" and wide]
     assert {operand.aval.dtype for each in kept for operand in each.invars} <= {jnp.dtype(dtype), jnp.dtype("float32")}
