@@ -52,7 +52,7 @@ def test_the_losses_that_go_with_ada_are_those_that_its_controller_takes():
 def test_a_sweep_has_diffaugments_strength_alone():
     options = parse(ada_digits.Options, [*SMOKE, "--augment", "diffaugment", "--sweep", "strength=0,0.5"])
     assert options.sweep == "strength=0,0.5"
-    with pytest.raises(UsageError, match="^--sweep strength must have numbers"):
+    with pytest.raises(UsageError, match=r"^--sweep strength must have numbers"):
         parse(ada_digits.Options, [*SMOKE, "--augment", "diffaugment", "--sweep", "strength=0,1.5"])
 
 
