@@ -41,9 +41,11 @@ def augment(
     strength: from 0 to 1, scales the widths of all these ranges, and the rectangle's sides. Pixels are rounded, halves
         up.
 
-    ValueError for other groups.
+    ValueError for other groups, and for a number outside of [0, 1]; an array isn't looked into.
     """
     require_groups(groups, GROUPS)
+    if isinstance(strength, float | int) and not 0 <= strength <= 1:
+        raise ValueError(f"expected a strength from 0 to 1, got {strength}")
     strength, x = jnp.asarray(strength, jnp.float32), images.astype(jnp.float32)
     for name, change in (("colour", _coloured), ("translation", _translated), ("cutout", _cut)):
         if name in groups:

@@ -85,6 +85,12 @@ def test_groups_that_are_none_are_one_line(groups, named):
         diffaugment.augment(noise(1, 4, 4, 1), keys(1), 1.0, groups)
 
 
+@pytest.mark.parametrize("strength", [-0.1, 1.5, 2, np.nan])
+def test_a_strength_beyond_the_papers_is_one_line(strength):
+    with pytest.raises(ValueError, match=f"^expected a strength from 0 to 1, got {strength}$"):
+        diffaugment.augment(noise(1, 4, 4, 1), keys(1), strength)
+
+
 # --- colour -----------------------------------------------------------------------------------------------------------
 def numbers_of(images, changed):
     """Returns each image's brightness, contrast and saturation, found from what can't hide them: changes of
