@@ -1,5 +1,5 @@
 """Differentiable augmentation (DiffAugment): all that D sees, real and generated, is changed at random, and G learns
-through the change. Zhao et al. 2020 (arXiv 2006.10738), section 4, has its three changes and their strengths.
+through the change. Zhao et al. 2020 (arXiv 2006.10738) has its three changes and their strengths.
 
 Images are float `[B, H, W, C]` in [-1, 1], whose middle, 0, is what is beyond an edge and what cutout leaves. Keys are
 `[B]`, one for each example; an example's changes depend on its key alone. All of it is pure and differentiable.
