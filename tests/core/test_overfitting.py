@@ -56,15 +56,14 @@ def many(state, step):
 @pytest.mark.slow
 def test_the_probability_rises_where_d_overfits_and_falls_where_it_does_not():
     """Both begin at 0.3. Real images that are new in every batch can't be told from generated ones: their mean sign is
-    0, the probability falls to 0. Twelve can: it rises."""
-    steps, moved = 400, 1000  # images in which it goes from 0 to 1 are ten times as many
-    terms = [d_loss(non_saturating), ada.controller(non_saturating, speed=10 * moved)]
-    how = {"steps": steps, "terms": terms, "augment": ada.augmentation(groups=("blit", "colour"))}
+    0, the probability falls to 0. Twelve can: it rises, until the mean sign is held near its target, 0.6."""
+    terms = [d_loss(non_saturating), ada.controller(non_saturating, speed=10_000)]
+    how = {"steps": 400, "terms": terms, "augment": ada.augmentation(groups=("blit", "colour"))}
     rises, falls = (trained(real, **how) for real in (few, many))
     p = [np.asarray(metrics["discriminator/ada"]) for _, metrics in (rises, falls)]
     signs = [np.asarray(metrics["discriminator/ada/real_sign"])[-100:].mean() for _, metrics in (rises, falls)]
-    assert p[0][-1] > START + 0.2 and p[1][-1] == 0, (p[0][::40], p[1][::40])
-    assert signs[0] > 0.5 and abs(signs[1]) < 0.1, signs  # at p the discriminator is held near the target, 0.6
+    assert p[0][-1] > START + 0.1 and p[1][-1] == 0, (p[0][::40], p[1][::40])
+    assert abs(signs[0] - 0.6) < 0.1 and abs(signs[1]) < 0.15, signs
 
 
 @pytest.mark.slow
