@@ -1,9 +1,9 @@
-"""DCGAN on 1,797 digits, whose discriminator sees changed images as often as it overfits (ADA). Karras et al. 2020,
-https://arxiv.org/abs/2006.06676
+"""DCGAN on 1,797 digits with adaptive augmentation (ADA). Karras et al. 2020, https://arxiv.org/abs/2006.06676
 
-What it should reach: `discriminator/ada`, the probability of every change, rises from 0 as soon as the discriminator
-takes more than four fifths of the real images for real, and does so sooner than on a set of many images; digits at the
-end, none of them upside down or in negative, though the discriminator sees such ones.
+The discriminator sees changed images, as often as it overfits. What it should reach: `discriminator/ada`, the
+probability of every change, rises from 0 as soon as the discriminator takes more than four fifths of the real images
+for real, and falls when it takes fewer; digits at the end, none of them upside down or in negative, though the
+discriminator sees such ones.
 
     python -m experiments.ada_digits
     python -m experiments.ada_digits --augment none

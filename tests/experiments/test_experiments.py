@@ -229,7 +229,7 @@ def test_what_may_be_swept_is_bounded_like_its_option():
             for swept in re.findall(r"`(\w+)` for --sweep", " ".join(argument.about.split())):
                 assert swept in bounds_of(options)
                 with pytest.raises(
-                    UsageError, match=f"^--sweep {swept} must have numbers .* at least 0 and .*, got -1$"
+                    UsageError, match=f"^--sweep {swept} must have numbers .* (at least 0 and|from 0 to) .*, got -1$"
                 ):
                     options(sweep=f"{swept}=1,-1")
 
