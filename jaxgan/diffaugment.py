@@ -67,7 +67,7 @@ def _translated(image: jax.Array, key: jax.Array, strength: jax.Array) -> jax.Ar
     moved = jax.random.randint(key, (2,), -most, most + 1, jnp.int32)
     reach = (sides / 8 + 0.5).astype(np.int32)  # at strength 1
     wide = jnp.pad(image, ((reach[0], reach[0]), (reach[1], reach[1]), (0, 0)))
-    return window(wide, reach - moved, image.shape)
+    return window(wide, jnp.asarray(reach) - moved, image.shape)
 
 
 def _cut(image: jax.Array, key: jax.Array, strength: jax.Array) -> jax.Array:
