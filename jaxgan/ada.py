@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxgan import warp
-from jaxgan.augment import own_keys
+from jaxgan.augment import own_keys, require_groups
 from jaxgan.losses import AdversarialLoss
 from jaxgan.state import GANState
 from jaxgan.terms.term import Example, Term, View
@@ -67,9 +67,7 @@ def augment(
 
 
 def _check(images: jax.Array, groups: Sequence[str]) -> None:
-    if isinstance(groups, str) or not groups or (unknown := set(groups) - set(GROUPS)):
-        named = repr(groups) if isinstance(groups, str) or not groups else ", ".join(sorted(map(str, unknown)))
-        raise ValueError(f"expected one or more of the groups {', '.join(GROUPS)}, got {named}")
+    require_groups(groups, GROUPS)
     height, width, channels = images.shape[1:]
     if channels not in (1, 3) or min(height, width) < 2:
         raise ValueError(
@@ -293,19 +291,22 @@ def augmentation(
     p: float | str | None = None,
     groups: Sequence[str] = ("blit", "geometric", "colour"),
     field: str = "image",
+    *,
+    change: Callable[[jax.Array, jax.Array, float | jax.Array, Sequence[str]], jax.Array] = augment,
 ) -> Callable[[Example, jax.Array, GANState], Example]:
     """Returns the `augment` of a plain GAN's steps, `(example, keys, state) -> example`.
 
     p: the probability; a number, or the name of one in the state's `hyper`, which may follow a schedule or be swept;
         by default that of `controller`.
     groups: as for `augment`. field: the part of an example that is changed.
+    change: `(images, keys, p, groups) -> images`, what changes it; `diffaugment.augment` takes p for its strength.
     ValueError for a number outside of [0, 1]; when it is called, for a name or a controller that the state lacks.
     """
     if isinstance(p, float | int) and not 0 <= p <= 1:
-        raise ValueError(f"expected a probability from 0 to 1, got {p}")
+        raise ValueError(f"expected a probability or a strength from 0 to 1, got {p}")
 
     def function(example: Example, keys: jax.Array, state: GANState) -> Example:
-        return {**example, field: augment(example[field], keys, _probability(p, state), groups)}
+        return {**example, field: change(example[field], keys, _probability(p, state), groups)}
 
     return function
 
@@ -317,5 +318,5 @@ def _probability(p: float | str | None, state: GANState) -> float | jax.Array:
         now: jax.Array = state.extras["ada"]["p"]
         return now
     if isinstance(p, str) and p not in state.hyper:
-        raise ValueError(f"the probability {p!r} is missing in hyper, which has {sorted(state.hyper)}")
+        raise ValueError(f"the number {p!r} is missing in hyper, which has {sorted(state.hyper)}")
     return state.hyper[p] if isinstance(p, str) else p

@@ -6,12 +6,24 @@ into the keys, so that all of them may be given the same keys and still draw ind
 """
 
 import math
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
 from jax.scipy.ndimage import map_coordinates
 
-__all__ = ["flip", "noise", "own_keys", "random_crop", "rotate_and_scale", "shift", "turn", "turned"]
+__all__ = [
+    "flip",
+    "noise",
+    "own_keys",
+    "random_crop",
+    "require_groups",
+    "rotate_and_scale",
+    "shift",
+    "turn",
+    "turned",
+    "window",
+]
 
 _FLIP, _CROP, _TURN, _NOISE, _SHIFT, _QUARTERS = range(6)  # folded into the keys
 
@@ -19,6 +31,19 @@ _FLIP, _CROP, _TURN, _NOISE, _SHIFT, _QUARTERS = range(6)  # folded into the key
 def own_keys(keys: jax.Array, number: int) -> jax.Array:
     """Returns keys `[B]` for one purpose, which has a number of its own, of an example's keys `[B]`."""
     return jax.vmap(lambda key: jax.random.fold_in(key, number))(keys)
+
+
+def require_groups(groups: Sequence[str], known: Sequence[str]) -> None:
+    """Raises ValueError unless `groups` are one or more of those that are known."""
+    if isinstance(groups, str) or not groups or (unknown := set(groups) - set(known)):
+        named = repr(groups) if isinstance(groups, str) or not groups else ", ".join(sorted(map(str, unknown)))
+        raise ValueError(f"expected one or more of the groups {', '.join(known)}, got {named}")
+
+
+def window(image: jax.Array, place: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """Cuts a window of `shape`, `(height, width, C)`, out of one image `[H, W, C]`. place: `[2]`, whole numbers, the
+    row and the column of its first pixel."""
+    return jax.lax.dynamic_slice(image, (place[0], place[1], jnp.zeros_like(place[0])), shape)
 
 
 def flip(images: jax.Array, keys: jax.Array) -> jax.Array:
@@ -50,8 +75,8 @@ def random_crop(images: jax.Array, keys: jax.Array, size: int) -> jax.Array:
 
     def one(image: jax.Array, key: jax.Array) -> jax.Array:
         places = jnp.array([height - size + 1, width - size + 1], jnp.int32)
-        top, left = jax.random.randint(key, (2,), jnp.zeros_like(places), places, jnp.int32)
-        return jax.lax.dynamic_slice(image, (top, left, jnp.zeros_like(top)), (size, size, channels))
+        place = jax.random.randint(key, (2,), jnp.zeros_like(places), places, jnp.int32)
+        return window(image, place, (size, size, channels))
 
     return jax.vmap(one)(images, own_keys(keys, _CROP))
 
@@ -64,11 +89,7 @@ def shift(images: jax.Array, keys: jax.Array, pixels: int) -> jax.Array:
         raise ValueError(f"images of {height}×{width} can't be moved by up to {pixels} pixels")
     wide = jnp.pad(images, ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0)), mode="reflect")
     moved = jax.vmap(lambda key: jax.random.randint(key, (2,), 0, 2 * pixels + 1, jnp.int32))(own_keys(keys, _SHIFT))
-
-    def one(image: jax.Array, place: jax.Array) -> jax.Array:
-        return jax.lax.dynamic_slice(image, (place[0], place[1], jnp.zeros_like(place[0])), images.shape[1:])
-
-    return jax.vmap(one)(wide, moved)
+    return jax.vmap(lambda image, place: window(image, place, images.shape[1:]))(wide, moved)
 
 
 def noise(images: jax.Array, keys: jax.Array, std: float | jax.Array) -> jax.Array:

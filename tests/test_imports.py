@@ -41,6 +41,7 @@ ARROWS = {
     "samplers": {"terms"},
     "warp": {"degrade"},
     "ada": {"augment", "losses", "state", "terms", "update", "warp"},
+    "diffaugment": {"ada", "augment", "state", "terms"},
     "adversarial": {"draw", "iteration", "joint", "nets", "samplers", "schedules", "state", "terms", "update"},
     "lookahead": {"iteration", "state"},
     "phases": {"iteration", "state"},

@@ -196,6 +196,9 @@ def test_every_experiment_keeps_the_bounds_of_the_common_options(name):
         ("limited_mnist", "noise", -1.0, "at least 0 and finite"),
         ("limited_mnist", "noise_images", 0, "at least 1"),
         ("limited_mnist", "dropout", -0.1, "at least 0 and below 1"),
+        ("ada_digits", "strength", 1.5, "from 0 to 1"),
+        ("ada_digits", "ada_images", 0.0, "above 0 and finite"),
+        ("diffaugment_cifar10", "ada_target", 1.0, "above -1 and below 1"),
         ("lsgan_mnist", "real_target", 0.0, "above 0 and at most 1"),
         ("lsgan_mnist", "flip_labels", 0.6, "from 0 to 0.5"),
         ("rpgan_stacked_mnist", "r2", -1.0, "at least 0 and finite"),
@@ -240,7 +243,7 @@ def test_what_may_be_swept_is_bounded_like_its_option():
             for swept in re.findall(r"`(\w+)` for --sweep", " ".join(argument.about.split())):
                 assert swept in bounds_of(options)
                 with pytest.raises(
-                    UsageError, match=f"^--sweep {swept} must have numbers .* at least 0 and .*, got -1$"
+                    UsageError, match=f"^--sweep {swept} must have numbers .* (at least 0 and|from 0 to) .*, got -1$"
                 ):
                     options(sweep=f"{swept}=1,-1")
 
