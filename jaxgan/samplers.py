@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from jaxgan.terms.term import Example
 
-__all__ = ["Sampler", "codes", "labelled", "labelled_latents", "latents", "pack"]
+__all__ = ["Sampler", "codes", "labelled", "labelled_latents", "latents", "pack", "uniform_latents"]
 
 Sampler = Callable[[Example, jax.Array], Example]
 
@@ -19,6 +19,16 @@ Sampler = Callable[[Example, jax.Array], Example]
 def latents(size: int) -> Sampler:
     """Returns the sampler of plain GANs: latents `[B, size]` from N(0, I)."""
     return lambda batch, keys: {"latent": jax.vmap(lambda key: jax.random.normal(key, (size,), jnp.float32))(keys)}
+
+
+def uniform_latents(size: int) -> Sampler:
+    """Returns the sampler of latents `[B, size]` that are uniform in [-1, 1), as Goodfellow et al. 2014 (arXiv
+    1406.2661) and DCGAN's paper have them; their variance is 1/3."""
+
+    def one(key: jax.Array) -> jax.Array:
+        return jax.random.uniform(key, (size,), jnp.float32, minval=-1.0)
+
+    return lambda batch, keys: {"latent": jax.vmap(one)(keys)}
 
 
 def labelled_latents(size: int) -> Sampler:
