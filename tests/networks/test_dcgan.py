@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import signal
 
 from jaxgan.networks import dcgan
 from jaxgan.networks.heads import AuxiliaryClassifier, Codes, Logits, Projection
@@ -96,6 +97,27 @@ def test_the_sizes_of_the_published_network():
     biased = {name for name in params if "bias" in params[name] and "kernel" in params[name]}
     assert biased == {"up3"}
     assert {name for name in params if "scale" in params[name]} == {"norm0", "norm1", "norm2", "norm3"}
+
+
+def test_kernels_of_five_pixels_as_in_the_paper():
+    """Against SciPy's correlation: stride 2, two pixels of zeros on each side."""
+    module, random = dcgan.Discriminator(features=2, norm=None, kernel=5), np.random.default_rng(6)
+    image = random.normal(size=(2, 16, 16, 3)).astype(np.float32)
+    shapes = jax.eval_shape(lambda x: module.init(jax.random.key(0), x, train=False), image)
+    params = jax.tree.map(lambda leaf: random.normal(size=leaf.shape).astype(np.float32), shapes["params"])
+    outputs = jax.jit(lambda x: module.apply({"params": params}, x, train=True))(image)
+    x = image.astype(np.float64)
+    for name in ("down0", "down1"):
+        kernel, padded = params[name]["kernel"].astype(np.float64), np.pad(x, ((0, 0), (2, 2), (2, 2), (0, 0)))
+        assert kernel.shape[:2] == (5, 5)
+        maps = [
+            [signal.correlate(one, kernel[..., k], mode="valid")[::2, ::2, 0] for k in range(kernel.shape[3])]
+            for one in padded
+        ]
+        x = np.moveaxis(np.array(maps), 1, 3) + params[name]["bias"]
+        x = np.where(x > 0, x, 0.2 * x)
+    assert x.shape == (2, 4, 4, 4)
+    np.testing.assert_allclose(outputs["features"], x, rtol=1e-4, atol=1e-4)
 
 
 def test_weights_are_drawn_as_in_the_paper():
