@@ -1,4 +1,4 @@
-"""CelebA as TFDS prepares it: a folder with the description of TFDS's own builder and a few records, read and fitted."""
+"""CelebA as TFDS prepares it: a folder with the description of TFDS's own builder and a few records."""
 
 import json
 
