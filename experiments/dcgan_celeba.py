@@ -2,9 +2,9 @@
 https://arxiv.org/abs/1511.06434
 
 What it should reach on CelebA: faces with hair and background after an epoch or two, as tutorials show them. Nobody has
-trained it on CelebA here, where that can't be had. On scikit-image's 100 faces, which are far too few, 2,000 steps of 32
-take two minutes of CPU time on an AMD EPYC; what it draws is blotched and distorted, and copies none of them, but the
-detector takes 94 % of it for faces, and so is no judge of quality (docs/results.md).
+trained it on CelebA here, where that can't be had. On scikit-image's 100 faces, which are far too few, the third line
+takes two minutes of CPU time on an AMD EPYC. What it draws then is blotched and distorted; a detector takes 94 % of it
+for faces all the same (docs/results.md).
 
     python -m experiments.dcgan_celeba
     python -m experiments.dcgan_celeba --dataset folder:FACES
