@@ -53,8 +53,6 @@ def test_scikit_images_own_faces_are_found_and_its_others_are_not():
     images = np.rint(255 * lfw_subset()).astype(np.uint8)[..., None]
     read = faces.found(faces.detector(), np.concatenate([images[:20], images[100:120]]))
     assert read[:20].mean() >= 0.95 and read[20:].mean() <= 0.05
-    turned = faces.found(faces.detector(), images[:20, ::-1])
-    assert turned.mean() <= 0.1, "upside down they are none"
 
 
 @pytest.mark.usefixtures("as_users_have_it")
