@@ -26,7 +26,7 @@ from jaxgan.training.errors.usage import either, require
 from jaxgan.training.options.fields import bounded
 from jaxgan.training.options.optimizer import OptimizerName
 
-ImageSize = Literal[28, 32, 64, 128]
+ImageSize = Literal[16, 28, 32, 64, 128]
 FIFTY_EPOCHS = {"steps": 47_000, "checkpoint_every": 5000, "sample_every": 2500}  # of MNIST
 
 

@@ -12,7 +12,8 @@ between two halves of these (`scripts.evaluate`, in units of the columns' standa
 The first takes 20 seconds on two cores of an AMD EPYC.
 
 Generator 100 - 128 - 128 - D with LeakyReLU 0.2 and a sigmoid, whose range from 0 to 1 is that of each column of the
-data, discriminator D - 128 - 128 - 1 with LeakyReLU 0.2.
+data, discriminator D - 128 - 128 - 1 with LeakyReLU 0.2. With --layers 0 it is the toy of the tutorials, G(z) = σ(Wz +
+b) against D(x) = σ(wᵀx + b): such a D tells means apart and nothing else, so that spreads aren't learned.
 """
 
 import dataclasses
@@ -46,6 +47,8 @@ class Options(CommonOptions):
     """Numbers in a latent."""
     width: int = bounded(128, at_least=1)
     """Units of a hidden layer."""
+    layers: int = bounded(2, at_least=0)
+    """Hidden layers of each player; 0 is the toy of the tutorials."""
 
     TAKES: ClassVar = "vectors"
     PRESETS: ClassVar = {
@@ -67,7 +70,7 @@ def build(options: Options, data: DataSpec) -> GAN:
     if data.kind != "vectors":
         has = f"--dataset {data.name} has {data.medium.plural}"
         raise UsageError(f"{has}, and this experiment draws vectors: use csv:PATH or npz:PATH")
-    widths, dtype = (options.width, options.width), options.compute_dtype
+    widths, dtype = (options.width,) * options.layers, options.compute_dtype
     layers = Generator(data.shape, widths, dtype, activation=lambda x: nn.leaky_relu(x, 0.2))
     terms = [d_loss(non_saturating)], [g_loss(non_saturating)]
     networks = Sigmoid(layers), Discriminator(widths, dtype)

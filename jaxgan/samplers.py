@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from jaxgan.terms.term import Example
 
-__all__ = ["Sampler", "codes", "labelled", "labelled_latents", "latents", "pack"]
+__all__ = ["Sampler", "codes", "labelled", "labelled_latents", "latents", "pack", "uniform_latents"]
 
 Sampler = Callable[[Example, jax.Array], Example]
 
@@ -40,6 +40,16 @@ def _within(drawn: jax.Array, keys: jax.Array, threshold: jax.Array | float) -> 
         return jax.random.truncated_normal(jax.random.fold_in(key, 1), -most, most, drawn.shape[1:], jnp.float32)
 
     return jnp.where(jnp.abs(drawn) > most, jax.vmap(again)(keys), drawn)
+
+
+def uniform_latents(size: int) -> Sampler:
+    """Returns the sampler of latents `[B, size]` that are uniform in [-1, 1), as Goodfellow et al. 2014 (arXiv
+    1406.2661) and DCGAN's paper have them; their variance is 1/3."""
+
+    def one(key: jax.Array) -> jax.Array:
+        return jax.random.uniform(key, (size,), jnp.float32, minval=-1.0)
+
+    return lambda batch, keys: {"latent": jax.vmap(one)(keys)}
 
 
 def labelled_latents(size: int) -> Sampler:

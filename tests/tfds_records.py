@@ -20,10 +20,13 @@ def png(image):
     return out.getvalue()
 
 
-def write_prepared(root, images, labels=None, names=(), *, where="mine/1.0.0", tensor=None, more=None, **info):
+def write_prepared(
+    root, images, labels=None, names=(), *, where="mine/1.0.0", tensor=None, more=None, beside=None, **info
+):
     """Writes a set by hand as TFDS does: its two descriptions, and Examples (pictures, or numbers where `tensor` is
-    their dtype) in array_record. `more` has images and labels of further splits, `info` overrides entries of
-    dataset_info.json. The test is skipped where TFDS can't be imported."""
+    their dtype) in array_record. `more` has images and labels of further splits, `beside` integers by the key
+    that each record has besides, `info` overrides entries of dataset_info.json. The test is skipped where TFDS can't be
+    imported."""
     needs("tensorflow_datasets", "array_record")
     folder, kind = Path(root) / where, "tensorflow_datasets.core.features."
     folder.mkdir(parents=True)
@@ -43,7 +46,8 @@ def write_prepared(root, images, labels=None, names=(), *, where="mine/1.0.0", t
     description = {"name": "mine", "version": "1.0.0", "fileFormat": "array_record", "splits": splits} | info
     (folder / "dataset_info.json").write_text(json.dumps(description))
     for part, (stored, numbers) in parts.items():
-        write_records(folder / f"mine-{part}.array_record-00000-of-00001", stored, numbers, tensor)
+        name = f"{description['name'].rpartition('/')[2]}-{part}.array_record-00000-of-00001"
+        write_records(folder / name, stored, numbers, tensor, beside)
     return folder
 
 
@@ -52,7 +56,7 @@ def split(**changes):
     return {"name": "train", "numBytes": "1", "shardLengths": ["6"], "filepathTemplate": template} | changes
 
 
-def write_records(path, images, labels, tensor):
+def write_records(path, images, labels, tensor, beside=None):
     from array_record.python.array_record_module import ArrayRecordWriter
     from tensorflow_datasets.proto import tf_example_pb2
 
@@ -67,5 +71,7 @@ def write_records(path, images, labels, tensor):
             values.bytes_list.value.append(image if isinstance(image, bytes) else png(image))
         if labels is not None:
             example.features.feature["label"].int64_list.value.append(labels[i])
+        for key, number in (beside or {}).items():
+            example.features.feature[key].int64_list.value.append(number)
         writer.write(example.SerializeToString())
     writer.close()

@@ -23,7 +23,18 @@ from jaxgan.data.stacked import stacked_mnist
 from jaxgan.nearest import perhaps
 from jaxgan.printable import listed, printable
 
-__all__ = ["diabetes", "digits", "kind_of", "machine_memory", "meant_path", "mnist_or_digits", "npz", "open_source"]
+__all__ = [
+    "FACES",
+    "diabetes",
+    "digits",
+    "faces",
+    "kind_of",
+    "machine_memory",
+    "meant_path",
+    "mnist_or_digits",
+    "npz",
+    "open_source",
+]
 
 
 def digits() -> DataSet:
@@ -54,6 +65,20 @@ def _photographs() -> Source:
 
     found = folder(Path(sklearn.datasets.__file__).with_name("images"))
     return dataclasses.replace(found, name="photographs", left_out="")
+
+
+def faces() -> DataSet:
+    """Returns the 100 small faces that scikit-image has, grey, of 25×25 pixels, cut out of Labeled Faces in the Wild
+    (Huang et al. 2007). DataError where scikit-image isn't installed."""
+    try:
+        from skimage.data import lfw_subset
+    except ImportError as error:
+        raise DataError(f"faces are scikit-image's, which can't be imported ({error}): {FACES}") from error
+    levels = lfw_subset()[:100]  # the others are none
+    return from_arrays("faces", np.rint(255 * levels).astype(np.uint8))
+
+
+FACES = "pip install 'jaxgan[faces]'"
 
 
 def machine_memory() -> int:
@@ -109,6 +134,7 @@ def _toy(name: str) -> DataSet:
 BY_NAME: dict[str, Callable[[], Source]] = {
     "digits": digits,
     "photographs": _photographs,
+    "faces": faces,
     "slanted_digits": lambda: dataclasses.replace(slanted_mnist(digits()), name="slanted_digits"),
     "diabetes": diabetes,
     "ring": lambda: _toy("ring"),
@@ -132,7 +158,7 @@ def kind_of(name: str) -> str | None:
 
 
 def open_source(name: str, data_dir: str | None = None, *, split: str = "train") -> Source:
-    """Opens the data set called `name`: `digits`, `photographs`, `diabetes`, `ring`, `grid`, `stacked_mnist`,
+    """Opens the data set called `name`: `digits`, `photographs`, `faces`, `diabetes`, `ring`, `grid`, `stacked_mnist`,
     `slanted_mnist`, `glyphs`, `folder:PATH`, `pairs:PATH`, `npz:PATH`, `csv:PATH`, or a TFDS set, `NAME` or
     `NAME/CONFIG`, in `data_dir` (by default TFDS's own choice: `TFDS_DATA_DIR`, or else `~/tensorflow_datasets`). What
     is made of MNIST takes its digits from there too.

@@ -22,7 +22,7 @@ from jaxgan.networks.layers import BatchNorm, Conv, ConvTranspose, Dense, Dropou
 
 __all__ = ["SIZES", "Discriminator", "Generator", "stages"]
 
-SIZES = (28, 32, 64, 128)
+SIZES = (16, 28, 32, 64, 128)
 
 _weights = nn.initializers.normal(0.02)
 _he = nn.initializers.he_normal()
@@ -98,6 +98,7 @@ class Discriminator(nn.Module):
     head: one of `jaxgan.networks.heads`, given the features and `condition`.
     dropout: the share of activations that is dropped after every LeakyReLU in training.
     minibatch: a layer between features and head, such as `minibatch.MinibatchStdDev`.
+    kernel: pixels of a side of each kernel, at least 2, such as the paper's 5.
     `features` is the last activation, float32, without what `minibatch` adds.
     """
 
@@ -108,16 +109,17 @@ class Discriminator(nn.Module):
     head: Head = Logits()
     dropout: float = 0.0
     minibatch: nn.Module | None = None
+    kernel: int = 4
 
     @nn.compact
     def __call__(self, image: jax.Array, condition: jax.Array | None = None, *, train: bool) -> dict[str, jax.Array]:
         if image.shape[1] != image.shape[2]:
             raise ValueError(f"DCGAN takes square images, got {image.shape[1:3]}")
-        x, dtype = image, self.dtype
+        x, dtype, shape = image, self.dtype, (self.kernel, 2, (self.kernel - 1) // 2)  # kernel, stride, padding
         for i in range(stages(image.shape[1])[1]):
             norm, width, name = self.norm if i else None, self.features * 2**i, f"down{i}"
             bias = needs_bias(norm)
-            down = build(self.conv, width, 4, 2, 1, use_bias=bias, kernel_init=_weights, dtype=dtype, name=name)
+            down = build(self.conv, width, *shape, use_bias=bias, kernel_init=_weights, dtype=dtype, name=name)
             x = _resized(down(x), x.shape[1] // 2, name, "layers.Conv")
             x = normalise(norm, x, condition, train=train, scale_init=_scales, dtype=dtype, name=f"norm{i}")
             x = nn.leaky_relu(x, 0.2)

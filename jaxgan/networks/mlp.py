@@ -15,7 +15,12 @@ from flax.typing import Dtype
 from jaxgan.networks.heads import Head
 from jaxgan.networks.layers import Dense, Dropout, Layer, build, needs_bias, normalise
 
-__all__ = ["Discriminator", "Generator"]
+__all__ = ["Discriminator", "Generator", "leaky_relu"]
+
+
+def leaky_relu(x: jax.Array) -> jax.Array:
+    """Returns x where it is positive, and 0.2·x elsewhere."""
+    return nn.leaky_relu(x, 0.2)
 
 
 class Generator(nn.Module):
@@ -43,9 +48,9 @@ class Generator(nn.Module):
 
 class Discriminator(nn.Module):
     """A dense discriminator: `[B, ...]` -> `{"logits": [B], "features": [B, W]}`. It has dense layers of `widths` with
-    LeakyReLU 0.2, and a linear one.
+    `activation`, by default LeakyReLU 0.2, and a linear one.
 
-    dropout: the share of activations that is dropped after every LeakyReLU in training.
+    dropout: the share of activations that is dropped after every activation in training.
     head: instead of the linear layer, one of `jaxgan.networks.heads`, given the features and `condition`, which is
         given to norms besides.
     minibatch: a layer between features and head, such as `minibatch.MinibatchDiscrimination`.
@@ -59,13 +64,14 @@ class Discriminator(nn.Module):
     minibatch: nn.Module | None = None
     dense: Layer = Dense
     norm: Layer | None = None
+    activation: Callable[[jax.Array], jax.Array] = leaky_relu
 
     @nn.compact
     def __call__(self, image: jax.Array, condition: jax.Array | None = None, *, train: bool) -> dict[str, jax.Array]:
         x, norm, dtype = image.reshape(len(image), -1), self.norm, self.dtype
         for i, width in enumerate(self.widths):
             x = build(self.dense, width, use_bias=needs_bias(norm), dtype=dtype)(x)
-            x = nn.leaky_relu(normalise(norm, x, condition, train=train, dtype=dtype, name=f"norm{i}"), 0.2)
+            x = self.activation(normalise(norm, x, condition, train=train, dtype=dtype, name=f"norm{i}"))
             if self.dropout:
                 x = Dropout(self.dropout)(x, train=train)
         outputs = {"features": x.astype(jnp.float32)}

@@ -57,6 +57,7 @@ from jaxgan.training.scoring.measures import Measure, measures_for
 from jaxgan.training.scoring.member_report import report_members
 from jaxgan.training.scoring.monitor import COLLAPSED, Monitor
 from jaxgan.training.scoring.real_data import RealData
+from jaxgan.training.scoring.verdict import Best
 
 __all__ = ["main", "train"]
 
@@ -112,7 +113,7 @@ def _train(
             session.claim_directory()
             session.restore_state()
             session.start_monitors()
-            if session.step >= options.steps:
+            if session.step >= session.last:
                 session.finish_again()
             else:
                 session.write_record()
@@ -267,6 +268,12 @@ class Session:
         self.state: State = None
         self.step = self.saved = 0
         self.shown: int | None = None  # the step of the last picture
+        self.reached: Best | None = None  # the step whose score is what --until asks for
+
+    @property
+    def last(self) -> int:
+        """The step at which the run ends: that of `--steps`, or an earlier one that `--until` has found."""
+        return min(self.options.steps, self.reached.step if self.reached else self.options.steps)
 
     def claim_directory(self) -> None:
         """Makes and locks the run directory, and checks that a run in it is this one."""
@@ -309,7 +316,9 @@ class Session:
                 *(self.directory, setup.drawing, setup.measures, options.eval_count, setup.real, setup.members),
                 seed=options.seed,
                 statistics=options.ema_statistics,
+                goal=options.goal(),
             )
+            self._look_for_goal()
 
     def finish_again(self) -> None:
         """Writes what a kill at the very end may have prevented."""
@@ -317,7 +326,8 @@ class Session:
         self._evaluate({})
         self._finish()
         if self.first:
-            say(f"{self.directory} is at step {self.step} already; a larger --steps would train it further")
+            further = "without --until it would be trained" if self.reached else "a larger --steps would train it"
+            say(f"{self.directory} is at step {self.step} already; {further} further")
 
     def write_record(self) -> None:
         """Writes the record of the run, from which it is continued and reopened."""
@@ -357,7 +367,7 @@ class Session:
                     stop = self._iterate(on_chunk)
                 if self.step > self.saved:
                     self._save()
-                if stop and self.step > self.done and self.shown != self.step:
+                if (stop or self.reached) and self.step > self.done and self.shown != self.step:
                     self._show()
                 self._finish(stopped=bool(stop))
         except DataError as error:
@@ -375,6 +385,9 @@ class Session:
         monitor, frozen = self.monitor, self.divergence.frozen
         lines, collapsed = processes.from_first(lambda: monitor.verdict(frozen))
         if self.first:
+            if self.reached:
+                name, value = self.reached.name, self.reached.value
+                lines = [f"--until {self.options.until}: {name} {value:.4g} at step {self.reached.step}", *lines]
             say(*lines)
         if collapsed:
             raise Stopped(collapsed, COLLAPSED)
@@ -395,7 +408,7 @@ class Session:
     def _iterate(self, on_chunk: OnChunk | None) -> int:
         """Dispatches chunks of iterations until the last step; returns the signal that ended them earlier, or 0."""
         count = 1
-        while self.step < self.options.steps:
+        while self.step < self.last:
             caught = self.signals[0] if self.signals else 0
             stop, count = processes.agree(caught, min(count, self._until_next_event()))
             if stop:
@@ -419,7 +432,7 @@ class Session:
         """Returns how many steps there are until the next picture, checkpoint, score or the end."""
         options = self.options
         every = (options.sample_every, options.checkpoint_every, options.eval_every or options.steps)
-        return min(options.steps - self.step, *(n - self.step % n for n in every))
+        return min(self.last - self.step, *(n - self.step % n for n in every))
 
     def _record(self, metrics: Metrics) -> None:
         """Logs the metrics of the chunk after `step`, as far as they are finite. Stopped where the run has diverged."""
@@ -481,12 +494,20 @@ class Session:
         self.saved = self.step
 
     def _evaluate(self, metrics: Metrics) -> None:
-        """Scores the state where it is time to; `metrics` are those of the steps before."""
+        """Scores the state where it is time to, and sees whether that ends the run; `metrics` are those of the steps
+        before."""
         every, last = self.options.eval_every or 1, self.step == self.options.steps
         if self.monitor and (self.step % every == 0 or last):
             with writing_in(self.directory):
                 lines = self.monitor(self.state, self.step, self.divergence.frozen, metrics, self.log)
             say(*lines)
+            self._look_for_goal()
+
+    def _look_for_goal(self) -> None:
+        """Takes the first step whose score is what `--until` asks for, as the first process has it written down."""
+        if (monitor := self.monitor) and self.options.until:
+            found = processes.from_first(lambda: monitor.reached(self.divergence.frozen))
+            self.reached = Best(*found) if found else None
 
     # --- the end ------------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from jaxgan.samplers import codes, labelled, labelled_latents, latents, pack
+from jaxgan.samplers import codes, labelled, labelled_latents, latents, pack, uniform_latents
 
 KEYS = jax.random.split(jax.random.key(0), 4000)
 
@@ -41,6 +41,13 @@ def test_a_threshold_far_out_changes_nothing_and_labels_stay():
     np.testing.assert_array_equal(inputs["condition"], label)
     near = labelled_latents(3)({"label": label}, KEYS, threshold=0.3)
     np.testing.assert_array_equal(near["latent"], latents(3)({}, KEYS, threshold=0.3)["latent"])
+
+
+def test_uniform_latents_are_uniform_and_each_example_has_its_own():
+    drawn = uniform_latents(3)({}, KEYS)["latent"]
+    assert drawn.shape == (4000, 3) and drawn.dtype == jnp.float32
+    assert stats.kstest(np.asarray(drawn).ravel(), stats.uniform(-1, 2).cdf).pvalue > 1e-3
+    np.testing.assert_array_equal(uniform_latents(3)({}, KEYS[5:7])["latent"], drawn[5:7])
 
 
 def test_labels_come_from_the_batch():

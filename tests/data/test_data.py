@@ -2,7 +2,9 @@
 
 import io
 import pickle
+import sys
 import tracemalloc
+import types
 import zipfile
 from pathlib import Path
 
@@ -32,6 +34,20 @@ def test_digits_are_scikit_learns_scaled_up():
     large = found.images.reshape(-1, 4, 7, 4, 7).astype(float).mean((2, 4))
     assert np.corrcoef(small.ravel(), large.ravel())[0, 1] > 0.98
     assert found.images.min() == 0 and found.images.max() == 255
+
+
+def test_faces_are_the_first_hundred_of_scikit_images_subset(monkeypatch):
+    levels = np.random.default_rng(0).random((200, 25, 25))
+    package, module = types.ModuleType("skimage"), types.ModuleType("skimage.data")
+    module.lfw_subset = lambda: levels
+    monkeypatch.setitem(sys.modules, "skimage", package)
+    monkeypatch.setitem(sys.modules, "skimage.data", module)
+    found = data.open_source("faces")
+    assert len(found) == 100 and found[0].shape == (25, 25, 1) and found[0].dtype == np.uint8
+    np.testing.assert_array_equal(found.images[..., 0], np.round(255 * levels[:100]))
+    monkeypatch.setitem(sys.modules, "skimage.data", None)
+    with pytest.raises(data.DataError, match=r"^faces are scikit-image's, .*: pip install 'jaxgan\[faces\]'$"):
+        data.open_source("faces")
 
 
 @pytest.mark.parametrize("name, modes", [("ring", 8), ("grid", 25)])

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import signal
 
 from jaxgan.networks import dcgan
 from jaxgan.networks.heads import AuxiliaryClassifier, Codes, Logits, Projection
@@ -17,7 +18,7 @@ from jaxgan.networks.minibatch import MinibatchDiscrimination, MinibatchStdDev
 GOLDEN = np.load(pathlib.Path(__file__).parents[1] / "golden" / "dcgan.npz")
 LATENT = 5
 
-every_size = pytest.mark.parametrize("size", [28, 32, 64, 128])
+every_size = pytest.mark.parametrize("size", [16, 28, 32, 64, 128])
 
 
 def _shapes(module, *inputs):
@@ -98,6 +99,27 @@ def test_the_sizes_of_the_published_network():
     assert {name for name in params if "scale" in params[name]} == {"norm0", "norm1", "norm2", "norm3"}
 
 
+def test_kernels_of_five_pixels_as_in_the_paper():
+    """Against SciPy's correlation: stride 2, two pixels of zeros on each side."""
+    module, random = dcgan.Discriminator(features=2, norm=None, kernel=5), np.random.default_rng(6)
+    image = random.normal(size=(2, 16, 16, 3)).astype(np.float32)
+    shapes = jax.eval_shape(lambda x: module.init(jax.random.key(0), x, train=False), image)
+    params = jax.tree.map(lambda leaf: random.normal(size=leaf.shape).astype(np.float32), shapes["params"])
+    outputs = jax.jit(lambda x: module.apply({"params": params}, x, train=True))(image)
+    x = image.astype(np.float64)
+    for name in ("down0", "down1"):
+        kernel, padded = params[name]["kernel"].astype(np.float64), np.pad(x, ((0, 0), (2, 2), (2, 2), (0, 0)))
+        assert kernel.shape[:2] == (5, 5)
+        maps = [
+            [signal.correlate(one, kernel[..., k], mode="valid")[::2, ::2, 0] for k in range(kernel.shape[3])]
+            for one in padded
+        ]
+        x = np.moveaxis(np.array(maps), 1, 3) + params[name]["bias"]
+        x = np.where(x > 0, x, 0.2 * x)
+    assert x.shape == (2, 4, 4, 4)
+    np.testing.assert_allclose(outputs["features"], x, rtol=1e-4, atol=1e-4)
+
+
 def test_weights_are_drawn_as_in_the_paper():
     """Kernels from N(0, 0.02), norms' scales from N(1, 0.02), biases 0, at every layer, within 5 standard errors."""
     nets = (
@@ -119,7 +141,7 @@ def test_weights_are_drawn_as_in_the_paper():
 
 @pytest.mark.parametrize("size", [0, 7, 27, 48, 256])
 def test_unknown_sizes_are_refused(size):
-    with pytest.raises(ValueError, match=rf"28, 32, 64, 128.* got {size}\b"):
+    with pytest.raises(ValueError, match=rf"16, 28, 32, 64, 128.* got {size}\b"):
         dcgan.stages(size)
     with pytest.raises(ValueError, match=rf"got {size}\b"):
         _shapes(dcgan.Generator(size=size), (1, LATENT))

@@ -64,6 +64,18 @@ def test_the_networks_of_the_tutorials():
     np.testing.assert_allclose(got, h.reshape(5, 2, 2, 1), rtol=1e-5, atol=1e-5)
 
 
+def test_a_discriminator_with_another_activation():
+    random = np.random.default_rng(6)
+    module, x = Discriminator((4, 3), activation=nn.relu), random.normal(size=(5, 2)).astype(np.float32)
+    shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), x, train=True))
+    params = jax.tree.map(lambda p: random.normal(size=p.shape).astype(np.float32), shapes["params"])
+    h = x.astype(np.float64)
+    for i in range(2):
+        h = np.maximum(h @ params[f"Dense_{i}"]["kernel"] + params[f"Dense_{i}"]["bias"], 0)
+    got = jax.jit(lambda x: module.apply({"params": params}, x, train=True))(x)
+    np.testing.assert_allclose(got["features"], h, rtol=1e-5, atol=1e-5)
+
+
 class Plain(nn.Module):
     """Linen's dense layers, named by Linen, as the networks were before they had heads."""
 

@@ -199,7 +199,7 @@ def test_the_options_of_an_experiment_are_what_it_has_itself(photographs, tmp_pa
         (["--for"], "--for needs a value"),
         (["--preset", "paper"], "--preset must be given together with --for, got paper"),
         (["--for", "gan_ring", "--preset", "papr"], "got papr; perhaps you meant paper"),
-        (["--for", "dcgan_mnist", "--image-size", "50"], "--image-size must be 28, 32, 64 or 128, got 50"),
+        (["--for", "dcgan_mnist", "--image-size", "50"], "--image-size must be 16, 28, 32, 64 or 128, got 50"),
         (["--for", "dcgan_mnist", "--fitt", "crop"], "--fitt is no option; perhaps you meant --fit: how images of"),
     ],
 )

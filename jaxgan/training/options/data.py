@@ -33,11 +33,12 @@ class DataOptions(Bounded):
     """mnist, fashion_mnist, cifar10 or any other image set of TFDS's; stacked_mnist (three of mnist's digits as the
     colours of one image, 1,000 modes); slanted_mnist (mnist slanted and coloured, 32x32, a translation whose answer is
     known); digits (1,797 small ones), slanted_digits, glyphs (characters in two typefaces), photographs (two) and
-    diabetes (442 vectors of 10 numbers), which are always there; folder:PATH (pictures, subfolders are classes; or a
-    .zip of such a folder); pairs:PATH (pictures of equal names in its folders A and B, of which B is to be made of A,
-    or pictures whose right half is to be made of the left; or a .zip of either); npz:PATH (uint8 `images` or float
-    `vectors`, `labels`, `sources` of the images); csv:PATH (vectors); ring or grid (points of the plane). auto is mnist
-    where it can be had, otherwise digits. NAME=SET,NAME=SET are several, for experiments that take them."""
+    diabetes (442 vectors of 10 numbers), which are always there; faces (scikit-image's 100 small ones); folder:PATH
+    (pictures, subfolders are classes; or a .zip of such a folder); pairs:PATH (pictures of equal names in its folders A
+    and B, of which B is to be made of A, or pictures whose right half is to be made of the left; or a .zip of either);
+    npz:PATH (uint8 `images` or float `vectors`, `labels`, `sources` of the images); csv:PATH (vectors); ring or grid
+    (points of the plane). auto is mnist where it can be had, otherwise digits. NAME=SET,NAME=SET are several, for
+    experiments that take them."""
     data_dir: str | None = None
     """Folder of TFDS's data sets; by default $TFDS_DATA_DIR, or ~/tensorflow_datasets."""
     image_size: Size | None = None

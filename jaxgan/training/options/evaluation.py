@@ -1,12 +1,13 @@
 """The options that say how samples are scored."""
 
 import dataclasses
+import math
 from typing import ClassVar, Literal
 
 from jaxgan.evaluation import METRICS
 from jaxgan.evaluation.features.perceptual import NETWORKS
 from jaxgan.nearest import perhaps
-from jaxgan.training.errors.usage import require
+from jaxgan.training.errors.usage import UsageError, require
 from jaxgan.training.options.fields import Bounded, bounded
 
 __all__ = ["EvaluationOptions", "FeatureOptions"]
@@ -64,3 +65,27 @@ class EvaluationOptions(FeatureOptions):
     is then kept too, and a collapse told. By default none."""
     eval_count: int = bounded(2048, at_least=16, at_most=1_000_000)
     """Images that are drawn for each score on the way."""
+    until: str | None = None
+    """METRIC=VALUE, such as fid=5: end the run at the first score on the way that is as good, with --eval-every. METRIC
+    is the first of --metrics. Of several GANs the mean counts."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.until is not None:
+            self.goal()
+            if not self.eval_every:
+                raise UsageError(f"--until {self.until} needs --eval-every, which scores on the way, such as 1000")
+
+    def goal(self) -> tuple[str, float] | None:
+        """Returns the metric and the value of `--until`, None without it. UsageError for a text of another form."""
+        if self.until is None:
+            return None
+        metric, _, text = self.until.rpartition("=")
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        form = "METRIC=VALUE, such as fid=5"
+        require(self, "until", bool(metric) and math.isfinite(value), form)
+        require(self, "until", metric in METRICS, f"{form}, with one of {', '.join(METRICS)}", perhaps(metric, METRICS))
+        return metric, value

@@ -93,7 +93,7 @@ class Options(DataOptions, OptimizerOptions, EvaluationOptions, DeviceOptions):
         *("preset", "steps", "workdir", "checkpoint_every", "sample_every", "fresh", "dry_run"),
         *("dataset", "data_dir", "skip_bad_images", "workers"),
         *("metrics", "feature_network", "inception_weights", "lpips_weights", "perceptual_network"),
-        *("eval_every", "eval_count"),
+        *("eval_every", "eval_count", "until"),
         *("devices", "shard_parameters", "deterministic", "coordinator", "processes", "process"),
         "schedule_images",  # what it comes to may not differ
     )

@@ -24,7 +24,7 @@ from jaxgan.training.scoring.judge import Judge, about_state, append, judge_for,
 from jaxgan.training.scoring.measures import Measure
 from jaxgan.training.scoring.real_data import RealData
 from jaxgan.training.scoring.report import mean_and_std, mean_std_text
-from jaxgan.training.scoring.verdict import RANKED_BY, Best, best, collapse, symptoms, unlearned
+from jaxgan.training.scoring.verdict import RANKED_BY, Best, best, collapse, reached, symptoms, unlearned
 
 __all__ = ["COLLAPSED", "Monitor"]
 
@@ -40,7 +40,8 @@ class Monitor:
     call its methods alike; the first scores and writes `evaluations.jsonl`. statistics: as `--ema-statistics`.
 
     A step that was scored before, by a process that was killed since, isn't scored again: its state is the same.
-    UsageError for a first metric that checkpoints can't be ranked by."""
+    goal: the metric and the value at which the run is to end, see `reached`. UsageError for a first metric that
+    checkpoints can't be ranked by, and for a goal in another one."""
 
     def __init__(
         self,
@@ -52,6 +53,7 @@ class Monitor:
         members: Sequence[Member],
         seed: int,
         statistics: str = "raw",
+        goal: tuple[str, float] | None = None,
     ) -> None:
         self.metric = ranking(measures)
         if self.metric not in RANKED_BY:
@@ -59,6 +61,12 @@ class Monitor:
                 f"--eval-every ranks checkpoints by the first of --metrics, which can't be {self.metric}; "
                 f"put {', '.join(RANKED_BY)} first"
             )
+        if goal and goal[0] != self.metric:
+            raise UsageError(
+                f"--until {goal[0]}={goal[1]:g}: what is scored on the way is {self.metric}, the first of --metrics; "
+                f"name that, or put {goal[0]} first"
+            )
+        self.goal = goal
         self.directory, self.count, self.real, self.drawing = directory, count, real, drawing
         self.measures = {
             name: measure._replace(metrics=(self.metric, *(("diversity",) if drawing.medium(name).distinct else ())))
@@ -144,6 +152,10 @@ class Monitor:
             return False
         count = found[-1].get("records_of_step") or found[-1].get("together")  # its name before 0.2
         return count is not None and len(found) >= count
+
+    def reached(self, frozen: np.ndarray) -> Best | None:
+        """Returns the first step whose score was as good as the goal; None where there is no goal, or no such step."""
+        return reached(self.records(), *self.goal, self.live(frozen)) if self.goal else None
 
     def verdict(self, frozen: np.ndarray) -> tuple[list[str], str]:
         """Returns the lines to print at the end of a run and, where all of its GANs have collapsed, the error that ends

@@ -19,7 +19,7 @@ import numpy as np
 
 from jaxgan.evaluation import HIGHER_IS_BETTER, OF_PAIRS
 
-__all__ = ["RANKED_BY", "Best", "best", "collapse", "symptoms", "unlearned"]
+__all__ = ["RANKED_BY", "Best", "best", "collapse", "reached", "symptoms", "unlearned"]
 
 RANKED_BY = {"fid": "fid", "kid": "kid", "is": "is", "modes": "kl", "swd": "swd"}  # metric to the key of its number
 RANKED_BY |= {"vectors": "vector_frechet"} | {metric: metric for metric in OF_PAIRS}
@@ -53,14 +53,32 @@ def best(records: Sequence[Record], metric: str, members: Iterable[int | None] =
     """Returns the best step by `metric` of those at which all `members` were scored, the earliest of several; None for
     none."""
     key = RANKED_BY[metric] if any(record["key"] == RANKED_BY[metric] for record in records) else metric
-    courses = [_by_step(records, member) for member in members]
-    steps = [step for step in courses[0] if all(key in course.get(step, {}) for course in courses)] if courses else []
-    if not steps:
+    means = _means(records, key, members)
+    if not means:
         return None
-    means = {step: float(np.mean([course[step][key] for course in courses])) for step in steps}
     sign = -1 if key in HIGHER_IS_BETTER else 1
     step = min(means, key=lambda step: sign * means[step])
     return Best(step, means[step], next(record["name"] for record in records if record["key"] == key))
+
+
+def _means(records: Sequence[Record], key: str, members: Iterable[int | None]) -> dict[int, float]:
+    """Returns the mean over `members` of the value of that key, by step, of the steps at which all were scored."""
+    courses = [_by_step(records, member) for member in members]
+    steps = [step for step in courses[0] if all(key in course.get(step, {}) for course in courses)] if courses else []
+    return {step: float(np.mean([course[step][key] for course in courses])) for step in steps}
+
+
+def reached(
+    records: Sequence[Record], metric: str, value: float, members: Iterable[int | None] = (None,)
+) -> Best | None:
+    """Returns the first step at which the number of `metric`, the mean of all `members`, was at least as good as
+    `value`; None where it never was. Of "modes" it is their count, of "vectors" the Fréchet distance."""
+    key = {"vectors": RANKED_BY["vectors"]}.get(metric, metric)
+    sign = -1 if key in HIGHER_IS_BETTER else 1
+    for step, mean in _means(records, key, members).items():
+        if sign * mean <= sign * value:
+            return Best(step, mean, next(record["name"] for record in records if record["key"] == key))
+    return None
 
 
 def collapse(records: Sequence[Record], metric: str, member: int | None = None) -> str | None:

@@ -116,7 +116,7 @@ def test_dcgan_refuses_them_in_a_line(tmp_path):
         UsageError, match=r"wide is image 20×28×1, and this experiment needs square images: --image-size"
     ):
         dcgan_mnist.build(of_preset(dcgan_mnist.Options, "smoke"), DataSpec.single("wide", 30, (20, 28, 1)))
-    with pytest.raises(UsageError, match="--image-size must be 28, 32, 64 or 128, got 20x28"):
+    with pytest.raises(UsageError, match="--image-size must be 16, 28, 32, 64 or 128, got 20x28"):
         parse(dcgan_mnist.Options, ["--image-size", "20x28"])
 
 

@@ -31,7 +31,7 @@ def test_defaults_and_given_values():
         (["--batch-size", "-4"], "--batch-size must be at least 1, got -4"),
         (["--dry-run", "--coordinator", "auto"], "--dry-run must be used without --coordinator"),
         (["--sample-every", "0"], "--sample-every must be at least 1, got 0"),
-        (["--image-size", "30"], "--image-size must be 28, 32, 64 or 128, got 30"),
+        (["--image-size", "30"], "--image-size must be 16, 28, 32, 64 or 128, got 30"),
         (["--options"], "--options needs a file"),
         (["--options", "nowhere.json"], "--options nowhere.json can't be read"),
     ],

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jaxgan.training.scoring.verdict import best, collapse, symptoms, unlearned
+from jaxgan.training.scoring.verdict import best, collapse, reached, symptoms, unlearned
 
 
 def course(values, *, key="fid", distinct=0.9, spread=0.9, before=0.9, member=None, every=100):
@@ -27,6 +27,21 @@ def test_a_score_of_which_more_is_better():
     assert best(course([2, 9, 5], key="is"), "is").step == 200
     assert best(course([2, 9, 5], key="modes"), "modes").step == 200, "points have modes and no KL"
     assert best(course([2, 9, 5], key="kl"), "modes").step == 100
+
+
+def test_the_first_step_that_is_as_good_as_asked_for():
+    assert reached(course([9, 5, 3, 4]), "fid", 5) == (200, 5, "the fid")
+    assert reached(course([9, 5, 3]), "fid", 2.9) is None and reached([], "fid", 5) is None
+    assert reached(course([2, 9, 5], key="is"), "is", 3).step == 200, "more is better"
+    assert reached(course([2, 9, 5], key="modes"), "modes", 3).step == 200
+    assert reached(course([2, 9, 5], key="kl"), "modes", 9) is None, "modes are counted, whatever ranks checkpoints"
+    assert reached(course([9, 5], key="vector_frechet"), "vectors", 5).step == 200
+    assert reached(course([9, 5]), "kid", 5) is None
+    assert reached(course([float("nan"), 5]), "fid", 5).step == 200, "what is no number is as good as nothing"
+    assert reached(course([float("inf"), 5], key="is"), "is", 5).step == 100
+    records = course([4, 3], member=0) + course([9, 7], member=1)
+    assert reached(records, "fid", 5, [0, 1]) == (200, 5, "the fid"), "of an ensemble the mean"
+    assert reached(records, "fid", 5, [0]).step == 100 and reached(records, "fid", 5, []) is None
 
 
 def test_of_an_ensemble_the_mean_over_members_is_ranked():
