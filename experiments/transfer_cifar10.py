@@ -48,8 +48,10 @@ class Options(dcgan_cifar10.Options):
 
 def build(options: Options, data: DataSpec) -> GAN:
     gan = dcgan_cifar10.build(options, data)
-    begins = options.from_run is not None  # of a continued run that is in its record
-    require(options, "freeze", begins or not options.freeze, "0 without --from: frozen layers must have learned before")
+    # Of a continued run both are in its record; without --players all networks are another run's.
+    begins = options.from_run is not None and "discriminator" in (options.players or ("discriminator",))
+    learned = "0 where the discriminator doesn't begin with --from: frozen layers must have learned"
+    require(options, "freeze", begins or not options.freeze, learned)
     if (count := stages(data.size)[1]) < options.freeze:
         raise UsageError(f"--freeze must be at most {count}, the discriminator's convolutions, got {options.freeze}")
     layers = [f"{name}{i}" for i in range(options.freeze) for name in (("down", "norm") if i else ("down",))]

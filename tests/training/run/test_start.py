@@ -165,9 +165,11 @@ def test_frozen_layers_keep_what_they_began_with(images, tmp_path):
     for name in ("down1", "norm1", "judge"):
         assert any(np.any(np.asarray(a) != np.asarray(b)) for a, b in zip(
             jax.tree.leaves(state.discriminator.params[name]), jax.tree.leaves(there[name]), strict=True))  # fmt: skip
+    fresh = "--freeze must be 0 where the discriminator doesn't begin with --from: frozen layers must have learned"
     for options, said in (
         ({"freeze": 3} | begins, "--freeze must be at most 2, the discriminator's convolutions, got 3"),
-        ({"freeze": 1}, "--freeze must be 0 without --from: frozen layers must have learned before, got 1"),
+        ({"freeze": 1}, f"{fresh}, got 1"),
+        ({"freeze": 1, "players": ("generator",), "from_run": str(images)}, f"{fresh}, got 1"),
     ):
         with pytest.raises(UsageError) as refused:
             train(
