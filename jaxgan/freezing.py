@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxgan.state import TrainState
+from jaxgan.state import TrainState, path_name
 
 __all__ = ["freeze", "keep_zeros", "masked"]
 
@@ -51,7 +51,7 @@ def freeze(player: TrainState, layers: Sequence[str]) -> TrainState:
     layers: paths in `params`, such as "down0" or "block/conv1". Other collections, such as batch statistics, follow the
     passes as before. ValueError for a path that no parameter has, and where nothing would learn.
     """
-    names = [_name(path) for path, _ in jax.tree.leaves_with_path(player.params)]
+    names = [path_name(path) for path, _ in jax.tree.leaves_with_path(player.params)]
     for layer in layers:
         if not any(_within(name, layer) for name in names):
             known = ", ".join(dict.fromkeys(name.partition("/")[0] for name in names))
@@ -59,12 +59,8 @@ def freeze(player: TrainState, layers: Sequence[str]) -> TrainState:
     frozen = {name for name in names if any(_within(name, layer) for layer in layers)}
     if frozen == set(names):
         raise ValueError(f"with {', '.join(layers)} frozen nothing of this player would learn; freeze fewer layers")
-    learns = jax.tree.map_with_path(lambda path, _: _name(path) not in frozen, player.params)
+    learns = jax.tree.map_with_path(lambda path, _: path_name(path) not in frozen, player.params)
     return player.replace(tx=masked(player.tx, learns))
-
-
-def _name(path: Any) -> str:
-    return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
 def _within(name: str, layer: str) -> bool:

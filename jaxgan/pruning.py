@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxgan.state import GANState
+from jaxgan.state import GANState, path_name
 
 __all__ = ["magnitude_masks", "prune", "pruned", "weight_counts"]
 
@@ -65,7 +65,7 @@ def prune(state: GANState, player: str, masks: PyTree) -> GANState:
 def weight_counts(params: PyTree) -> dict[str, tuple[int, int]]:
     """Returns by path how many weights an array has, of those with two or more axes, and how many of them aren't 0."""
     return {
-        jax.tree_util.keystr(path, simple=True, separator="/"): (leaf.size, int(jnp.count_nonzero(leaf)))
+        path_name(path): (leaf.size, int(jnp.count_nonzero(leaf)))
         for path, leaf in jax.tree.leaves_with_path(params)
         if jnp.ndim(leaf) >= 2
     }

@@ -10,7 +10,7 @@ import optax
 from flax import struct
 from flax.training import train_state
 
-__all__ = ["ROLES", "GANState", "TrainState", "first_change"]
+__all__ = ["ROLES", "GANState", "TrainState", "first_change", "path_name"]
 
 # The numbers that are folded into the run's key, one for each purpose. They are part of every saved run.
 ROLES = {"generator": 0, "discriminator": 1, "order": 2, "display": 3, "init": 4, "transform": 5}
@@ -27,6 +27,11 @@ def _strong(tree: PyTree) -> PyTree:
 
 def _is_weak(x: Any) -> bool:
     return bool(getattr(x, "weak_type", True))
+
+
+def path_name(path: Any) -> str:
+    """Returns the path of a leaf in a pytree as text, "conv/kernel"."""
+    return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
 def first_change(before: PyTree, after: PyTree) -> str | None:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from jaxgan.state import GANState, TrainState, Variables
+from jaxgan.state import GANState, TrainState, Variables, path_name
 
 __all__ = ["Match", "begin_with", "matches", "started", "transferred"]
 
@@ -43,7 +43,7 @@ def transferred(here: PyTree, there: PyTree) -> tuple[PyTree, list[Match]]:
     taken = {match.path for match in found if match.taken}
 
     def one(path: Any, leaf: Any) -> Any:
-        name = _name(path)
+        name = path_name(path)
         return jnp.asarray(theirs[name], jnp.result_type(leaf)) if name in taken else leaf
 
     return jax.tree.map_with_path(one, here), found
@@ -94,8 +94,4 @@ def _match(path: str, mine: Any, theirs: Any) -> Match:
 
 
 def _by_path(tree: PyTree) -> dict[str, Any]:
-    return {_name(path): leaf for path, leaf in jax.tree.leaves_with_path(tree)}
-
-
-def _name(path: Any) -> str:
-    return jax.tree_util.keystr(path, simple=True, separator="/")
+    return {path_name(path): leaf for path, leaf in jax.tree.leaves_with_path(tree)}
