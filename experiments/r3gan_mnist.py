@@ -21,6 +21,7 @@ from typing import Any, ClassVar, Literal
 
 import jax.numpy as jnp
 
+from experiments.rpgan_stacked_mnist import gradient_penalties
 from jaxgan import d_loss, g_loss, latents
 from jaxgan.data.transform import FitOrTiles
 from jaxgan.losses import relativistic
@@ -28,7 +29,6 @@ from jaxgan.networks.heads import Projection
 from jaxgan.networks.r3gan import Discriminator, Generator, Stage
 from jaxgan.samplers import labelled, labelled_latents
 from jaxgan.schedules import Schedule, cosine
-from jaxgan.terms import r1, r2
 from jaxgan.terms.penalties import GradientNorm
 from jaxgan.training import GAN, DataSpec, compose, labels_needed, main
 from jaxgan.training import Options as CommonOptions
@@ -158,8 +158,7 @@ def schedules(options: Options) -> dict[str, Schedule]:
 
 
 def build(options: Options, data: DataSpec) -> GAN:
-    weights = {name: gamma / 2 for name in ("r1", "r2") if (gamma := getattr(options, name))}
-    terms = [{"r1": r1, "r2": r2}[name](name, by=options.penalties) for name in weights]
+    terms, weights = gradient_penalties({"r1": options.r1, "r2": options.r2}, options.penalties)
     sampler = labelled_latents if options.conditional else latents
     return compose(
         options,
