@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from jaxgan.state import TrainState, Variables
 
-__all__ = ["batch_statistics", "has_statistics", "map_statistics", "standing_statistics"]
+__all__ = ["COLLECTION", "batch_statistics", "has_statistics", "map_statistics", "standing_statistics"]
 
 COLLECTION, NAMES = "batch_stats", ("mean", "var")
 

@@ -11,9 +11,10 @@ a classifier of its own seed, with their mean ± standard deviation; the real im
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -36,13 +37,14 @@ from jaxgan.training.output.log import write_json
 from jaxgan.training.recipe.data_spec import DataSpec
 from jaxgan.training.recipe.loading import held_out
 from jaxgan.training.scoring.real_data import RealData
-from jaxgan.training.scoring.report import align_columns, mean_and_std
-from scripts.checkpoint_options import CheckpointOptions, open_checkpoint
+from jaxgan.training.scoring.report import share_table
+from scripts.checkpoint_options import CheckpointOptions, open_checkpoint, undiverged
+from scripts.classifiers import Labelled, share_right
 
 WIDTHS, DEPTHS = (16, 48, 96), (0, 1, 1)  # of the packaged classifier of digits
 SMALLEST = 8  # pixels of a side, which it halves three times
 RATE = 1e-3  # Adam's, which falls to 0 as a cosine
-AT_ONCE, PIECE = 500, 20  # test images, and steps, in a dispatch
+PIECE = 20  # steps in a dispatch
 ROWS = {  # whether images are shifted, and whether there are samples
     "real images": (False, False),
     "real images, shifted": (True, False),
@@ -73,13 +75,6 @@ class Options(CheckpointOptions):
         require_file(self, "out", ".json")
 
 
-class Labelled(NamedTuple):
-    """Stored images, uint8 `[N, H, W, C]`, and their classes `[N]`."""
-
-    images: np.ndarray
-    labels: np.ndarray
-
-
 def sets_of(run: OpenRun) -> tuple[Labelled, Labelled, str]:
     """Returns the images that a run was trained on, those that are held out, and what these are, in words. UsageError
     where there are none, or they have no classes."""
@@ -107,9 +102,7 @@ def samples_of(run: OpenRun, options: Options) -> list[Labelled]:
     images, labels = drawn[run.drawing.main], drawn[LABEL]
     if not run.members:
         return [Labelled(images, labels)]
-    if not (whole := [each.number for each in run.members if not run.state.frozen[each.number]]):
-        raise UsageError(f"all members of {run.directory} have diverged")
-    return [Labelled(images[number], labels) for number in whole]
+    return [Labelled(images[member.number], labels) for member in undiverged(run)]
 
 
 def fit(
@@ -126,10 +119,27 @@ def fit(
     """Trains a classifier with Adam on real images or, in every batch, on as many of `fake` as of `real` ones, all
     drawn with replacement and shifted by up to `shift` pixels. Returns its variables. seen: is told how many steps were
     done."""
-    tx = optax.adam(optax.cosine_decay_schedule(RATE, steps))
     sets = [jax.tree.map(jnp.asarray, real), *([jax.tree.map(jnp.asarray, fake)] if fake else [])]
-    parts = [batch_size - batch_size // 2, batch_size // 2] if fake else [batch_size]
+    parts = (batch_size - batch_size // 2, batch_size // 2) if fake else (batch_size,)
+    tx, advanced = _program(module, steps, parts, shift)
     root = jax.random.key(seed)
+    init = jax.jit(lambda key: module.init(key, jnp.zeros((1, *real.images.shape[1:])), train=True))
+    variables = init(jax.random.fold_in(root, 2**31 - 1))
+    state = variables["params"], variables["batch_stats"], tx.init(variables["params"])
+    for first in range(0, steps, PIECE):
+        numbers = np.arange(first, min(first + PIECE, steps), dtype=np.int32)
+        state = jax.block_until_ready(advanced(root, state, numbers, sets))
+        seen(len(numbers))
+    return {"params": state[0], "batch_stats": state[1]}
+
+
+@functools.cache
+def _program(
+    module: Classifier, steps: int, parts: tuple[int, ...], shift: int
+) -> tuple[optax.GradientTransformation, Callable[..., Any]]:
+    """Returns the optimiser, and the compiled function that makes the steps of these numbers, each on so many images of
+    each set."""
+    tx = optax.adam(optax.cosine_decay_schedule(RATE, steps))
 
     def loss(params: Any, statistics: Any, images: jax.Array, labels: jax.Array) -> tuple[jax.Array, Any]:
         variables = {"params": params, "batch_stats": statistics}
@@ -141,43 +151,29 @@ def fit(
         chosen = jax.random.randint(key, (count,), 0, len(one.images))
         return jax.tree.map(lambda array: array[chosen], one)
 
-    def step(state: Any, number: jax.Array, sets: Any) -> tuple[Any, None]:
-        params, statistics, moments = state
-        *choosing, shifting = jax.random.split(jax.random.fold_in(root, number), len(parts) + 1)
-        drawn = [some(*each) for each in zip(sets, choosing, parts, strict=True)]
-        images = Image().decode(jnp.concatenate([one.images for one in drawn]))
-        labels = jnp.concatenate([one.labels for one in drawn])
-        if shift:
-            images = augment.shift(images, jax.random.split(shifting, len(images)), shift)
-        gradient, statistics = jax.grad(loss, has_aux=True)(params, statistics, images, labels)
-        updates, moments = tx.update(gradient, moments, params)
-        return (optax.apply_updates(params, updates), statistics, moments), None
-
     @jax.jit
-    def advanced(state: Any, numbers: jax.Array, sets: Any) -> Any:
-        return jax.lax.scan(lambda state, number: step(state, number, sets), state, numbers)[0]
+    def advanced(root: jax.Array, state: Any, numbers: jax.Array, sets: Any) -> Any:
+        def step(state: Any, number: jax.Array) -> tuple[Any, None]:
+            params, statistics, moments = state
+            *choosing, shifting = jax.random.split(jax.random.fold_in(root, number), len(parts) + 1)
+            drawn = [some(*each) for each in zip(sets, choosing, parts, strict=True)]
+            images = Image().decode(jnp.concatenate([one.images for one in drawn]))
+            labels = jnp.concatenate([one.labels for one in drawn])
+            if shift:
+                images = augment.shift(images, jax.random.split(shifting, len(images)), shift)
+            gradient, statistics = jax.grad(loss, has_aux=True)(params, statistics, images, labels)
+            updates, moments = tx.update(gradient, moments, params)
+            return (optax.apply_updates(params, updates), statistics, moments), None
 
-    init = jax.jit(lambda key: module.init(key, jnp.zeros((1, *real.images.shape[1:])), train=True))
-    variables = init(jax.random.fold_in(root, 2**31 - 1))
-    state = variables["params"], variables["batch_stats"], tx.init(variables["params"])
-    for first in range(0, steps, PIECE):
-        numbers = np.arange(first, min(first + PIECE, steps), dtype=np.int32)
-        state = jax.block_until_ready(advanced(state, numbers, sets))
-        seen(len(numbers))
-    return {"params": state[0], "batch_stats": state[1]}
+        return jax.lax.scan(step, state, numbers)[0]
+
+    return tx, advanced
 
 
-def share_right(module: Classifier, variables: dict[str, Any], test: Labelled) -> float:
-    """Returns the share of images whose class a classifier tells."""
-
-    @jax.jit
-    def told(variables: Any, images: jax.Array) -> jax.Array:
-        return jnp.argmax(module.apply(variables, Image().decode(images), train=False)["logits"], axis=-1)
-
-    count = len(test.images)
-    numbers = [np.arange(first, first + AT_ONCE) % count for first in range(0, count, AT_ONCE)]
-    found = np.concatenate([np.asarray(told(variables, test.images[some])) for some in numbers])[:count]
-    return float(np.mean(found == test.labels))
+@functools.partial(jax.jit, static_argnums=0)
+def told(module: Classifier, variables: dict[str, Any], images: jax.Array) -> jax.Array:
+    """Returns the classes `[N]` that a classifier takes stored images for."""
+    return jnp.argmax(module.apply(variables, Image().decode(images), train=False)["logits"], axis=-1)
 
 
 def shares(real: Labelled, test: Labelled, samples: list[Labelled], options: Options, classes: int) -> dict[str, Any]:
@@ -190,30 +186,18 @@ def shares(real: Labelled, test: Labelled, samples: list[Labelled], options: Opt
                 how: dict[str, Any] = {"steps": options.steps, "batch_size": options.batch_size}
                 how |= {"shift": options.shift if shifted else 0, "seed": options.seed + number}
                 variables = fit(module, real, fake if generated else None, **how, seen=bar.update)
-                found[name].append(share_right(module, variables, test))
+                found[name].append(share_right(functools.partial(told, module, variables), test))
     return found
-
-
-def table(found: dict[str, list[float]]) -> list[str]:
-    """Returns the table's lines, in per cent, of several seeds with their mean ± standard deviation."""
-    seeds = len(next(iter(found.values())))
-    lines = [["told right of test images", *(f"seed {number}" for number in range(seeds)), "mean ± std"]]
-    for name, values in found.items():
-        mean, std = mean_and_std([100 * value for value in values])
-        spread = "" if std is None else f" ± {std:.2f}"
-        lines.append([name, *(f"{100 * value:.2f} %" for value in values), f"{mean:.2f}{spread} %"])
-    return align_columns(lines)
 
 
 def run(options: Options) -> None:
     opened = open_checkpoint(options.run, options)
-    if options.data_dir:
-        opened = dataclasses.replace(opened, options=dataclasses.replace(opened.options, data_dir=options.data_dir))
     real, test, about = sets_of(opened)
     samples = samples_of(opened, options)
     with refusals():
         found = shares(real, test, samples, options, opened.data.classes)
-    say(*table(found))
+    seeds = [f"seed {options.seed + number}" for number in range(len(samples))]
+    say(*share_table("told right of test images", found, seeds))
     each = np.bincount(real.labels, minlength=opened.data.classes)
     say(
         f"{len(real.images):,} real images, {each.min()} to {each.max()} of a class; {options.count:,} samples with "

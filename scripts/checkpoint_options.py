@@ -11,9 +11,18 @@ from jaxgan.training.errors.usage import UsageError
 from jaxgan.training.options.fields import Bounded, bounded
 from jaxgan.training.recipe.gan import Weights
 from jaxgan.training.recipe.loading import Given
+from jaxgan.training.recipe.members import Member
 from jaxgan.training.run.experiment import load_experiment
 
-__all__ = ["CheckpointOptions", "MemberOptions", "open_checkpoint", "takes", "threshold_of", "truncation_of"]
+__all__ = [
+    "CheckpointOptions",
+    "MemberOptions",
+    "open_checkpoint",
+    "takes",
+    "threshold_of",
+    "truncation_of",
+    "undiverged",
+]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -43,21 +52,32 @@ class CheckpointOptions(MemberOptions):
     seed: int = bounded(0, at_least=0, at_most=2**32 - 1)
     """The seed of the latents."""
     standing_statistics: int = bounded(0, at_least=0, at_most=1_000_000)
-    """Passes over which the generator's batch statistics are estimated again before anything is drawn, such as 100,
-    with the weights that are asked for; 0 takes those of training."""
+    """Batches, such as 100, over which batch statistics are estimated again before anything is drawn; 0 takes those of
+    training."""
 
 
 def open_checkpoint(directory: Path, options: MemberOptions, data: Given | None = None) -> OpenRun:
-    """Opens the run in a directory as the options say, see `jaxgan.training.open`, and says so first."""
+    """Opens the run in a directory as the options say, see `jaxgan.training.open`, and says so first. Of options with a
+    `data_dir` it is where the run's data are looked for, by default the run's own."""
     say(f"reading {directory} ...")
     build = None if options.experiment is None else load_experiment(options.experiment)
     run = open(directory, options.step, member=options.member, data=data, build=build)
     for name in options.weights.split(","):  # of which some commands take several
         run.named_weights(name)
-    passes = options.standing_statistics if isinstance(options, CheckpointOptions) else 0
-    for name in options.weights.split(",") if passes else ():
-        run = run.with_standing_statistics(passes, weights=name, seed=options.seed)
-    return run
+    if data_dir := getattr(options, "data_dir", None):
+        run = dataclasses.replace(run, options=dataclasses.replace(run.options, data_dir=data_dir))
+    batches = options.standing_statistics if isinstance(options, CheckpointOptions) else 0
+    return run.with_standing_statistics(batches) if batches else run
+
+
+def undiverged(run: OpenRun) -> list[Member]:
+    """Returns the GANs of a run of several that haven't diverged, none of a run of one, and says which have. UsageError
+    where all have."""
+    whole = [member for member in run.members if not run.state.frozen[member.number]]
+    if run.members and not whole:
+        raise UsageError(f"all members of {run.directory} have diverged; name one, --member, to take it all the same")
+    say(*(f"{member} has diverged and is left out" for member in run.members if member not in whole), error=True)
+    return whole
 
 
 def takes(run: OpenRun, name: str) -> bool:

@@ -22,7 +22,7 @@ import numpy as np
 
 from jaxgan.evaluation import FeatureNetwork, extract
 from jaxgan.media import grid
-from jaxgan.terminal import say
+from jaxgan.terminal import align_columns, say
 from jaxgan.training import OpenRun
 from jaxgan.training.cli.arguments import Positional
 from jaxgan.training.cli.command_line import command_line
@@ -32,7 +32,6 @@ from jaxgan.training.options.evaluation import FeatureOptions
 from jaxgan.training.output.pictures import save_png
 from jaxgan.training.recipe.gan import Weights
 from jaxgan.training.scoring.measures import measure_for
-from jaxgan.training.scoring.report import align_columns
 from scripts.checkpoint_options import CheckpointOptions, open_checkpoint
 
 ROWS, COLUMNS, REACH = 4, 10, 2.0  # of a code in the picture, and how far a continuous one goes

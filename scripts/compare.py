@@ -20,14 +20,14 @@ import numpy as np
 from jaxgan.evaluation import HIGHER_IS_BETTER, ONE_IS_BEST
 from jaxgan.files import atomic_write
 from jaxgan.nearest import perhaps
-from jaxgan.terminal import say
+from jaxgan.terminal import align_columns, say
 from jaxgan.training.cli.arguments import Positional
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
 from jaxgan.training.errors.usage import UsageError, require_file, shown, writing
 from jaxgan.training.run.directory import Run
 from jaxgan.training.scoring.judge import read
-from jaxgan.training.scoring.report import align_columns, mean_and_std, mean_std_text
+from jaxgan.training.scoring.report import mean_and_std, mean_std_text
 
 Record = dict[str, Any]
 

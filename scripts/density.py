@@ -23,15 +23,14 @@ from scipy.stats import pearsonr, spearmanr
 
 from jaxgan.data.sources import toys
 from jaxgan.evaluation import nearest_modes
-from jaxgan.terminal import say
+from jaxgan.terminal import align_columns, say
 from jaxgan.training import OpenRun
 from jaxgan.training.cli.arguments import Positional
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
-from jaxgan.training.errors.usage import UsageError
+from jaxgan.training.errors.usage import UsageError, require
 from jaxgan.training.options.fields import bounded
 from jaxgan.training.recipe.gan import Weights
-from jaxgan.training.scoring.report import align_columns
 from scripts.checkpoint_options import CheckpointOptions, open_checkpoint
 from scripts.rejected import RejectionOptions, Rejector
 
@@ -134,6 +133,7 @@ def mode_lines(run: OpenRun, options: Options, samples: np.ndarray) -> list[str]
 
 
 def run(options: Options) -> None:
+    require(options, "reject", options.reject is None, "left out: samples by either way stand beside each other")
     opened = open_checkpoint(options.run, options)
     if opened.data.name not in toys.SIGMA:
         raise UsageError(f"{options.run} is a run on {opened.data.name}; the density of ring and grid is known")

@@ -31,7 +31,7 @@ from jaxgan.data.sets import LABEL
 from jaxgan.evaluation import INCEPTION_SHA256, Perceptual, kl_floor, stacked_frequencies
 from jaxgan.evaluation.scores import K_DENSITY
 from jaxgan.media import Image
-from jaxgan.terminal import say
+from jaxgan.terminal import align_columns, say
 from jaxgan.training.cli.arguments import Positional
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
@@ -47,8 +47,8 @@ from jaxgan.training.scoring.judge import Judge, about_state, append, judge_agai
 from jaxgan.training.scoring.measures import Measure, measure_for, measures_for
 from jaxgan.training.scoring.path_length import path_distance, path_score
 from jaxgan.training.scoring.real_data import RealData
-from jaxgan.training.scoring.report import align_columns, mean_and_std, mean_std_text
-from scripts.checkpoint_options import open_checkpoint, threshold_of, truncation_of
+from jaxgan.training.scoring.report import mean_and_std, mean_std_text
+from scripts.checkpoint_options import open_checkpoint, threshold_of, truncation_of, undiverged
 from scripts.compared_sets import ComparedSet, SetOptions, fitted, open_compared
 from scripts.rejected import RejectionOptions, Rejector, drawer
 from scripts.translation_options import TranslationOptions
@@ -96,8 +96,6 @@ def of_run(options: Options, directory: Path, given: Given | None = None) -> tup
     run = open_checkpoint(directory, options, given)
     truncation_of(run, options.truncation), threshold_of(run, options.latent_threshold)  # refused first
     drawer(run, options)
-    if options.data_dir:
-        run = dataclasses.replace(run, options=dataclasses.replace(run.options, data_dir=options.data_dir))
     names = list(dict.fromkeys(map(run.named_weights, options.weights.split(","))))
     count = options.count or (STACKS if run.data.name == "stacked_mnist" else SAMPLES)
     asked = options.metrics.split(",")
@@ -142,12 +140,16 @@ def _of_images(
     return records, floor
 
 
+def _require_plain(options: Options, expected: str) -> None:
+    """Raises UsageError, with what is expected, where options ask for other samples than a run's own."""
+    for name, plain in (("truncation", 1.0), ("latent_threshold", None), ("reject", None)):
+        require(options, name, getattr(options, name) == plain, expected)
+
+
 def _path_distance(run: OpenRun, options: Options, count: int) -> Perceptual:
     """Returns the distance that path lengths are measured by. UsageError, before anything is computed, with a
     truncation or a threshold, for a run that has no paths, and for more of them than memory holds."""
-    require(options, "truncation", options.truncation == 1, "left out with ppl, whose paths aren't truncated")
-    require(options, "latent_threshold", options.latent_threshold is None, "left out with ppl, for all latents")
-    require(options, "reject", options.reject is None, "left out with ppl, for all latents")
+    _require_plain(options, "left out with ppl, whose paths are between all latents")
     space = (run.member(run.members[0].number) if run.members else run).latent_space
     if count > (most := machine_memory() // 4 // (2 * 4 * len(space.layers) * space.size)):
         raise UsageError(
@@ -173,7 +175,7 @@ def _paths(
 
 def _about(run: OpenRun, options: Options, seed: int, member: int | None, weights: Weights) -> Record:
     """Returns what a record says of the state that was scored."""
-    how = {"weights": weights, "statistics": run.options.ema_statistics}
+    how = {"weights": weights, "batch_norm": run.batch_norm(weights)}
     about = about_state(run.step, seed, member, **how, latents_seed=options.seed, run=str(run.directory))
     return about | ({"frozen": run.frozen} if run.frozen else {})
 
@@ -240,15 +242,8 @@ def _members(run: OpenRun, options: Options) -> Iterator[tuple[int | None, int]]
         if run.frozen:
             say(f"member {options.member} has diverged, and is as it was before step {run.frozen}", error=True)
         yield options.member, run.options.seed
-    if run.members and np.all(run.state.frozen):
-        raise UsageError(
-            f"all members of {run.directory} have diverged; name one with --member to score it all the same"
-        )
-    for member in run.members:
-        if run.state.frozen[member.number]:
-            say(f"{member} has diverged and is left out", error=True)
-        else:
-            yield member.number, member.seed
+    for member in undiverged(run):
+        yield member.number, member.seed
 
 
 def _held(
@@ -294,9 +289,7 @@ def of_sets(options: Options, generated: str, reference: str) -> tuple[list[Reco
     """Scores of one set against another, each given by name or path, and the floor's."""
     for name in ("step", "member", "experiment"):
         require(options, name, getattr(options, name) is None, "given with a run, not with --generated")
-    require(options, "truncation", options.truncation == 1, "given with a run, not with --generated")
-    require(options, "latent_threshold", options.latent_threshold is None, "given with a run, not with --generated")
-    require(options, "reject", options.reject is None, "given with a run, not with --generated")
+    _require_plain(options, "given with a run, not with --generated")
     require(options, "standing_statistics", not options.standing_statistics, "given with a run, not with --generated")
     real = open_compared(reference, options, options.data_dir, classes=options.classes)
     mine = fitted(open_compared(generated, options, options.data_dir), real, (generated, reference))
@@ -398,9 +391,7 @@ def run(options: Options) -> None:
     if options.pictures:
         for name in ("count", "generated"):
             require(options, name, getattr(options, name) is None, "left out where --pictures are scored")
-        require(options, "truncation", options.truncation == 1, "left out where --pictures are scored")
-        require(options, "latent_threshold", options.latent_threshold is None, "left out where --pictures are scored")
-        require(options, "reject", options.reject is None, "left out where --pictures are scored")
+        _require_plain(options, "left out where --pictures are scored")
     else:
         for field in dataclasses.fields(TranslationOptions):
             unset = getattr(options, field.name) in (None, ())

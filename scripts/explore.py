@@ -22,7 +22,7 @@ import numpy as np
 from jaxgan.data.names import machine_memory
 from jaxgan.evaluation import FeatureNetwork, extract
 from jaxgan.evaluation.features.cached import features_of
-from jaxgan.terminal import progress_bar, say
+from jaxgan.terminal import align_columns, progress_bar, say
 from jaxgan.training import OpenRun
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
@@ -36,7 +36,6 @@ from jaxgan.training.output.captions import captioned
 from jaxgan.training.output.pictures import save_png
 from jaxgan.training.scoring.measures import measure_for
 from jaxgan.training.scoring.real_data import RealData
-from jaxgan.training.scoring.report import align_columns
 from scripts.checkpoint_options import open_checkpoint
 from scripts.explore_options import ExploreOptions, numbers_of
 from scripts.film_files import save_frames
@@ -234,8 +233,7 @@ def neighbours(run: OpenRun, options: Options) -> Found:
 def _training_images(run: OpenRun, options: Options) -> np.ndarray:
     """All images that the run was trained on, as its discriminator sees them. UsageError where they aren't there any
     more."""
-    theirs = dataclasses.replace(run.options, data_dir=options.data_dir) if options.data_dir else run.options
-    real = RealData.of_run(theirs, run.given)
+    real = RealData.of_run(run.options, run.given)
     if real.spec.contents != run.data.contents:
         raise UsageError(f"{run.options.dataset} is not what {run.directory} was trained on")
     one = real.of(run.drawing.main)

@@ -20,7 +20,7 @@ from PIL import Image
 
 from jaxgan.data.names import FACES
 from jaxgan.media import Image as ImageMedium
-from jaxgan.terminal import progress_bar, say
+from jaxgan.terminal import align_columns, progress_bar, say
 from jaxgan.training import OpenRun
 from jaxgan.training.cli.arguments import Positional
 from jaxgan.training.cli.command_line import command_line
@@ -28,7 +28,6 @@ from jaxgan.training.cli.exits import plain_exits
 from jaxgan.training.errors.usage import UsageError
 from jaxgan.training.options.fields import bounded
 from jaxgan.training.scoring.real_data import RealData
-from jaxgan.training.scoring.report import align_columns
 from scripts.checkpoint_options import CheckpointOptions, open_checkpoint
 
 SIDE, BORDER = 64, 16  # pixels: of the image as it is shown to the detector, and of what its edge is repeated
@@ -75,8 +74,7 @@ def found(cascade: Any, images: np.ndarray, progress: Callable[[int], object] = 
 
 def training_images(run: OpenRun, options: Options) -> np.ndarray:
     """Returns at most `options.count` images that the run was trained on. UsageError where they aren't there."""
-    theirs = dataclasses.replace(run.options, data_dir=options.data_dir) if options.data_dir else run.options
-    one = RealData.of_run(theirs, run.given).of(run.drawing.main)
+    one = RealData.of_run(run.options, run.given).of(run.drawing.main)
     return one.examples(min(options.count, one.spec.count))
 
 

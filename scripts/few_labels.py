@@ -33,7 +33,7 @@ from jaxgan.media import Image
 from jaxgan.players import init_player
 from jaxgan.schedules import cosine, rates
 from jaxgan.state import ROLES, GANState, TrainState
-from jaxgan.terminal import Bar, align_columns, progress_bar, say
+from jaxgan.terminal import Bar, progress_bar, say
 from jaxgan.training import OpenRun
 from jaxgan.training.cli.arguments import Positional
 from jaxgan.training.cli.command_line import command_line
@@ -42,11 +42,11 @@ from jaxgan.training.errors.usage import UsageError, either, refusals, require
 from jaxgan.training.options.data import DataOptions, RealTransform, real_transform
 from jaxgan.training.options.fields import bounded
 from jaxgan.training.recipe.loading import held_out, load
-from jaxgan.training.scoring.report import mean_and_std
+from jaxgan.training.scoring.report import share_table
 from jaxgan.update import update
 from scripts.checkpoint_options import MemberOptions, open_checkpoint
+from scripts.classifiers import Labelled, share_right
 
-AT_ONCE = 256  # images that are judged in a dispatch
 STEPS_AT_ONCE = 25
 
 
@@ -76,13 +76,6 @@ class Options(MemberOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self, "weights", self.weights == "ema", "left out: a discriminator has no averaged weights")
-
-
-class Labelled(NamedTuple):
-    """Images as they are stored, uint8 `[N, H, W, C]`, and labels, int32 `[N]`."""
-
-    images: np.ndarray
-    labels: np.ndarray
 
 
 def sets_of(options: DataOptions) -> tuple[Labelled, Labelled, str]:
@@ -179,38 +172,32 @@ def step_of(options: Options, way: Way, transform: RealTransform | None) -> Step
 
 def trained(options: Options, step: Step, state: GANState, known: Labelled, bar: Bar) -> GANState:
     """Returns the state after all steps, each on labelled images that are drawn with replacement."""
-
-    @functools.partial(jax.jit, donate_argnums=0)
-    def several(state: GANState, count: jax.Array, images: jax.Array, labels: jax.Array) -> GANState:
-        def one(_: jax.Array, state: GANState) -> GANState:
-            key = jax.random.fold_in(jax.random.fold_in(state.key, ROLES["order"]), state.step)
-            some = jax.random.randint(key, (options.batch_size,), 0, len(labels))
-            return step(state, {"image": images[some], "label": labels[some]})[0]
-
-        return jax.lax.fori_loop(0, count, one, state)
-
     images, labels = jnp.asarray(known.images), jnp.asarray(known.labels)
     for first in range(0, options.steps, STEPS_AT_ONCE):
         count = min(STEPS_AT_ONCE, options.steps - first)
-        state = jax.block_until_ready(several(state, jnp.int32(count), images, labels))
+        state = _several(step, options.batch_size, state, jnp.int32(count), images, labels)
+        jax.block_until_ready(state)
         bar.update(count)
     return state
 
 
-def accuracy(state: GANState, others: Labelled) -> float:
-    """Returns the share `[0, 1]` of images whose label the classifier tells."""
+@functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=2)
+def _several(
+    step: Step, size: int, state: GANState, count: jax.Array, images: jax.Array, labels: jax.Array
+) -> GANState:
+    def one(_: jax.Array, state: GANState) -> GANState:
+        key = jax.random.fold_in(jax.random.fold_in(state.key, ROLES["order"]), state.step)
+        some = jax.random.randint(key, (size,), 0, len(labels))
+        return step(state, {"image": images[some], "label": labels[some]})[0]
 
-    @jax.jit
-    def told(state: GANState, images: jax.Array) -> jax.Array:
-        features = state.evaluate("trunk", Image().decode(images), None, weights="raw")["features"]
-        logits = state.evaluate("head", features.reshape(len(images), -1), weights="raw")
-        return jnp.argmax(logits, axis=-1)
+    return jax.lax.fori_loop(0, count, one, state)
 
-    right = 0
-    for first in range(0, len(others.labels), AT_ONCE):
-        some = slice(first, first + AT_ONCE)
-        right += int(np.sum(np.asarray(told(state, jnp.asarray(others.images[some]))) == others.labels[some]))
-    return right / len(others.labels)
+
+@jax.jit
+def told(state: GANState, images: jax.Array) -> jax.Array:
+    """Returns the classes `[N]` that the classifier takes stored images for."""
+    features = state.evaluate("trunk", Image().decode(images), None, weights="raw")["features"]
+    return jnp.argmax(state.evaluate("head", features.reshape(len(images), -1), weights="raw"), axis=-1)
 
 
 def compared(run: OpenRun, options: Options) -> tuple[dict[str, list[float]], str]:
@@ -218,7 +205,7 @@ def compared(run: OpenRun, options: Options) -> tuple[dict[str, list[float]], st
     UsageError for a run that this isn't for."""
     if run.members:
         raise UsageError(f"{run.directory} has several GANs; name one with --member")
-    theirs = run.options if options.data_dir is None else dataclasses.replace(run.options, data_dir=options.data_dir)
+    theirs = run.options
     wrong = run.data.kind != Image.kind or getattr(theirs, "pack", 1) > 1 or run.drawing.takes or theirs.load_size
     if wrong:
         raise UsageError(
@@ -234,7 +221,7 @@ def compared(run: OpenRun, options: Options) -> tuple[dict[str, list[float]], st
     found: dict[str, list[float]] = {way.name: [] for way in WAYS}
     with progress_bar(len(WAYS) * options.seeds * options.steps, "training", unit="steps") as bar:
         for way in WAYS:
-            step = step_of(options, way, real_transform(theirs))
+            step, tree = step_of(options, way, real_transform(theirs)), None
             for seed in range(options.seed, options.seed + options.seeds):
                 trunk, key = players[options.player], jax.random.key(seed)
                 if not way.learned:
@@ -243,26 +230,18 @@ def compared(run: OpenRun, options: Options) -> tuple[dict[str, list[float]], st
                 some = chosen(known.labels, options.labels, seed)
                 labelled = Labelled(known.images[some], known.labels[some])
                 state = begun(options, trunk, run.data.classes, known.images.shape[1:], key)
-                found[way.name].append(accuracy(trained(options, step, state, labelled, bar), others))
+                tree = tree or jax.tree.structure(state)  # a new layer's function, a part of it, would compile again
+                state = trained(options, step, jax.tree.unflatten(tree, jax.tree.leaves(state)), labelled, bar)
+                found[way.name].append(share_right(functools.partial(told, state), others))
     return found, about
-
-
-def table(found: Mapping[str, Sequence[float]], first: int) -> list[str]:
-    """Returns the table's lines: a way each, in per cent, of each seed, with their mean and standard deviation."""
-    counts = range(len(next(iter(found.values()))))
-    lines = [["told right", *(f"seed {first + i}" for i in counts), "mean ± std"]]
-    for name, values in found.items():
-        mean, std = mean_and_std([100 * value for value in values])
-        spread = f"{mean:.2f} %" if std is None else f"{mean:.2f} ± {std:.2f} %"
-        lines.append([name, *(f"{100 * value:.2f} %" for value in values), spread])
-    return align_columns(lines)
 
 
 def run(options: Options) -> None:
     opened = open_checkpoint(options.run, options)
     with refusals():
         found, about = compared(opened, options)
-    say(*table(found, options.seed))
+    seeds = [f"seed {seed}" for seed in range(options.seed, options.seed + options.seeds)]
+    say(*share_table("told right", found, seeds))
     of = f"{options.labels:,} labels, {options.steps:,} steps of {options.batch_size} at {options.learning_rate:g}"
     say(f"{of}; {about}; {options.player} of step {opened.step}")
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from jaxgan import data
 from jaxgan.media import Image
-from jaxgan.terminal import say
+from jaxgan.terminal import align_columns, say
 from jaxgan.training import OpenRun
 from jaxgan.training.cli.arguments import Positional
 from jaxgan.training.cli.command_line import command_line
@@ -31,7 +31,6 @@ from jaxgan.training.recipe.data_spec import DataSpec
 from jaxgan.training.recipe.gan import Weights
 from jaxgan.training.recipe.loading import held_out, load
 from jaxgan.training.scoring.real_data import RealData
-from jaxgan.training.scoring.report import align_columns
 from scripts.checkpoint_options import CheckpointOptions, open_checkpoint
 
 MOST, AT_ONCE = 10_000, 256
@@ -115,10 +114,7 @@ def above(first: np.ndarray, second: np.ndarray) -> float:
 
 def run(options: Options) -> None:
     opened = open_checkpoint(options.run, options)
-    theirs = opened.options
-    if options.data_dir:
-        theirs = dataclasses.replace(theirs, data_dir=options.data_dir)
-    found = measure(opened, theirs, weights=options.weights, seed=options.seed)
+    found = measure(opened, opened.options, weights=options.weights, seed=options.seed)
     rows = [("training images", found.seen), ("unseen images", found.unseen), ("generated images", found.generated)]
     rows += [("margin", found.margin), ("r_v", found.share), ("training above unseen", found.above)]
     lines = [["mean logit of", f"step {opened.step}"], *([name, f"{value:.4g}"] for name, value in rows)]

@@ -30,7 +30,7 @@ from jaxgan.files import remove_leftovers
 from jaxgan.nearest import perhaps
 from jaxgan.printable import printable
 from jaxgan.projection import Projection
-from jaxgan.terminal import progress_bar, say
+from jaxgan.terminal import align_columns, progress_bar, say
 from jaxgan.training import OpenRun, Stopped
 from jaxgan.training.cli.arguments import Positional
 from jaxgan.training.cli.command_line import command_line
@@ -51,7 +51,6 @@ from jaxgan.training.run.projection import (
     projector_of,
     save_projection,
 )
-from jaxgan.training.scoring.report import align_columns
 from scripts.checkpoint_options import MemberOptions, open_checkpoint
 from scripts.translate import check_folder, pictures_of
 

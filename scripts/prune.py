@@ -189,8 +189,6 @@ def run(options: Options) -> None:
     if directory is not None and Run(directory).record() is not None:
         raise UsageError(f"--workdir {directory} holds a run already; choose another")
     opened = open_checkpoint(options.run, options)
-    if options.data_dir:
-        opened = dataclasses.replace(opened, options=dataclasses.replace(opened.options, data_dir=options.data_dir))
     rows = pruned_runs(opened, options)
     shown = picture(rows, options) if options.out else None  # which may be refused
     scores = scored(rows, options, judge_of(opened, options))

@@ -11,7 +11,7 @@ turned back by the inverse of the known mapping, where the experiment says so (`
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -22,7 +22,7 @@ import numpy as np
 from jaxgan.data.sets import LABEL
 from jaxgan.evaluation import FeatureNetwork, classifier_features
 from jaxgan.media import Image
-from jaxgan.terminal import Bar, progress_bar, say
+from jaxgan.terminal import progress_bar, say
 from jaxgan.training import OpenRun
 from jaxgan.training.cli.arguments import Positional
 from jaxgan.training.cli.command_line import command_line
@@ -31,10 +31,9 @@ from jaxgan.training.errors.usage import UsageError, refusals
 from jaxgan.training.options.fields import bounded
 from jaxgan.training.recipe.gan import Reading
 from jaxgan.training.scoring.measures import SUITS
-from jaxgan.training.scoring.report import align_columns, mean_and_std
-from scripts.checkpoint_options import CheckpointOptions, open_checkpoint
-
-AT_ONCE = 256
+from jaxgan.training.scoring.report import share_table
+from scripts.checkpoint_options import CheckpointOptions, open_checkpoint, undiverged
+from scripts.classifiers import Labelled, share_right
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -106,29 +105,15 @@ def shares(run: OpenRun, options: Options) -> tuple[dict[str, list[float]], int]
     readings, network = readings_of(run), reader(run, options.classifier)
     labels = {of: labels_of(run, of) for of in {reading.of for reading in readings.values()}}
     count = min(options.count, *map(len, labels.values()))
-    members = _members(run)
+    members = [member.number for member in undiverged(run)] or [None]
     drawn = run.draw(count, seed=options.seed, weights=options.weights)
     found = {}
     with progress_bar(len(readings) * len(members) * count, "reading") as bar:
         for name in (output for output in run.drawing.outputs if output in readings):
             read, right = _reads(network, readings[name]), labels[readings[name].of][:count]
-            found[name] = [
-                _share(read, drawn[name] if member is None else drawn[name][member], right, bar) for member in members
-            ]
+            images = [drawn[name] if member is None else drawn[name][member] for member in members]
+            found[name] = [share_right(read, Labelled(each, right), bar.update) for each in images]
     return found, count
-
-
-def _members(run: OpenRun) -> list[int | None]:
-    """Returns the numbers of the GANs that haven't diverged; None for a run of one, or one of its members."""
-    if not run.members:
-        return [None]
-    if frozen := [str(member) for member in run.members if run.state.frozen[member.number]]:
-        say(*(f"{member} has diverged and is left out" for member in frozen), error=True)
-    if len(frozen) == len(run.members):
-        raise UsageError(
-            f"all members of {run.directory} have diverged; name one with --member to read it all the same"
-        )
-    return [member.number for member in run.members if not run.state.frozen[member.number]]
 
 
 def _reads(network: FeatureNetwork, reading: Reading) -> Callable[[np.ndarray], jax.Array]:
@@ -142,35 +127,14 @@ def _reads(network: FeatureNetwork, reading: Reading) -> Callable[[np.ndarray], 
     return jax.jit(read)
 
 
-def _share(read: Callable[[np.ndarray], jax.Array], images: np.ndarray, labels: np.ndarray, bar: Bar) -> float:
-    right = 0
-    for first in range(0, len(images), AT_ONCE):
-        some = slice(first, first + AT_ONCE)
-        right += int(np.sum(np.asarray(read(images[some])) == labels[some]))
-        bar.update(len(images[some]))
-    return right / len(images)
-
-
-def table(found: Mapping[str, Sequence[float]]) -> list[str]:
-    """Returns the table's lines: an output each, in per cent, of several GANs with their mean ± standard deviation."""
-    several = len(next(iter(found.values()))) > 1
-    lines = [["read as its label", *([f"GAN {i}" for i in range(len(next(iter(found.values()))))] if several else [])]]
-    lines[0].append("mean ± std" if several else "share")
-    for name, values in found.items():
-        mean, std = mean_and_std([100 * value for value in values])
-        each = [f"{100 * value:.2f} %" for value in values] if several else []
-        lines.append([name, *each, f"{mean:.2f} ± {std:.2f} %" if several else f"{mean:.2f} %"])
-    return align_columns(lines)
-
-
 def run(options: Options) -> None:
     opened = open_checkpoint(options.run, options)
-    if options.data_dir:
-        opened = dataclasses.replace(opened, options=dataclasses.replace(opened.options, data_dir=options.data_dir))
     with refusals():
         found, count = shares(opened, options)
     network = reader(opened, options.classifier)
-    say(*table(found))
+    several = len(next(iter(found.values())))
+    columns = [f"GAN {number}" for number in range(several)] if several > 1 else ["share"]
+    say(*share_table("read as its label", found, columns))
     say(f"{count:,} examples, {opened.drawing.examples().about}; {options.weights} weights of step {opened.step}")
     say(f"read by {network.name}, sha256 {network.sha256}")
 

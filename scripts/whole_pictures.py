@@ -18,14 +18,14 @@ from jaxgan.evaluation.pairs import Networks, suited
 from jaxgan.evaluation.scores import LUMA, pair_score
 from jaxgan.media import Image
 from jaxgan.nearest import perhaps
-from jaxgan.terminal import progress_bar
+from jaxgan.terminal import align_columns, progress_bar
 from jaxgan.training import OpenRun
 from jaxgan.training.errors.usage import UsageError, refusals, require
 from jaxgan.training.options.evaluation import FeatureOptions
 from jaxgan.training.recipe.gan import Translation
 from jaxgan.training.scoring.judge import about_state
 from jaxgan.training.scoring.measures import border_of, pair_networks
-from jaxgan.training.scoring.report import align_columns, mean_and_std, mean_std_text
+from jaxgan.training.scoring.report import mean_and_std, mean_std_text
 from scripts.checkpoint_options import CheckpointOptions
 from scripts.compared_sets import address_of
 from scripts.translation_options import TranslationOptions, translation_inputs
@@ -99,7 +99,7 @@ def scored_pictures(options: PictureOptions, run: OpenRun) -> list[Record]:
     }
     found = []
     for (number, member), values in zip(members, made, strict=True):
-        how = {"weights": options.weights, "statistics": run.options.ema_statistics}
+        how = {"weights": options.weights, "batch_norm": run.batch_norm(options.weights)}
         state = about_state(run.step, member.options.seed, number, **how, latents_seed=options.seed)
         for metric in metrics or ():
             beside = _beside(translation, copied[metric], pictures.files) if metric in copied else {}

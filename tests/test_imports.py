@@ -114,8 +114,9 @@ ROOMS = {
         "checkpoints": {"distributed", "errors"},
         "run": {"checkpoints", "distributed", "errors", "exploring", "options", "output", "recipe"},
         "scoring": {"checkpoints", "compiled", "distributed", "errors", "exploring", "options", "output", "recipe"},
+        "setup": {"compiled", "distributed", "errors", "options", "output", "recipe", "run", "scoring"},
         "loop": {"checkpoints", "cli", "compiled", "distributed", "errors", "options", "output", "recipe", "run"}
-        | {"scoring"},
+        | {"scoring", "setup"},
     },
 }
 LIBRARIES_OF_THE_CORE = {"jax", "flax", "optax", "numpy"}

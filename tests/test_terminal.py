@@ -14,10 +14,9 @@ import pytest
 
 from jaxgan.data import DataError
 from jaxgan.data.errors import BadImage
-from jaxgan.terminal import Output, progress_bar, say, steady_output
+from jaxgan.terminal import Output, align_columns, progress_bar, say, steady_output
 from jaxgan.training import Stopped, UsageError
 from jaxgan.training.cli.exits import command_again, plain_exits
-from jaxgan.training.scoring.report import align_columns
 
 ROOT = Path(__file__).parents[1]
 TITLE = "\x1b]0;title\x07\n\u202e"  # sets a terminal's title, ends the line, and turns what follows around

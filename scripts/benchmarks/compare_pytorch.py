@@ -19,14 +19,13 @@ import numpy as np
 
 from jaxgan import training
 from jaxgan.evaluation import classifier_features, scores
-from jaxgan.terminal import say
+from jaxgan.terminal import align_columns, say
 from jaxgan.training.cli.arguments import Positional
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
 from jaxgan.training.errors.usage import UsageError, writing
 from jaxgan.training.options.options import differing
 from jaxgan.training.recipe.loading import load
-from jaxgan.training.scoring.report import align_columns
 
 SAMPLES = 10_000
 

@@ -23,7 +23,7 @@ import jax.numpy as jnp
 from experiments import dcgan_mnist
 from jaxgan.files import atomic_write
 from jaxgan.parallel import layout
-from jaxgan.terminal import say
+from jaxgan.terminal import align_columns, say
 from jaxgan.training import DataSpec
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
@@ -31,7 +31,6 @@ from jaxgan.training.compiled.program import CHUNK, compile_chunk
 from jaxgan.training.errors.usage import require, require_file, require_known, writing
 from jaxgan.training.options.fields import Bounded, bounded
 from jaxgan.training.recipe.members import ensemble_of, members_of
-from jaxgan.training.scoring.report import align_columns
 from scripts.benchmarks.lines import lowered
 
 MIDDLE = {"batch": 64, "resolution": 32, "width": 32, "seeds": 1, "images": 10_000}

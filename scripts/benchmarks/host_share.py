@@ -23,7 +23,7 @@ import jax
 
 from experiments import dcgan_mnist
 from jaxgan.terminal import say
-from jaxgan.training import loop
+from jaxgan.training import loop, setup
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
 from jaxgan.training.options.fields import Bounded, bounded
@@ -54,7 +54,7 @@ def measure(options: Options) -> tuple[float, float, Counter[str]]:
     """Seconds until the first chunk began, from then on, and by what they were spent on."""
     times: Counter[str] = Counter()
     began, first = time.perf_counter(), []
-    compile_for = loop.compile_for
+    compile_for = setup.compile_for
 
     def compiled(*arguments: Any, **others: Any) -> Any:
         program, size = compile_for(*arguments, **others)
@@ -67,7 +67,7 @@ def measure(options: Options) -> tuple[float, float, Counter[str]]:
         return program._replace(run=run_it), size
 
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-        stack.enter_context(mock.patch.object(loop, "compile_for", compiled))
+        stack.enter_context(mock.patch.object(setup, "compile_for", compiled))
         for owner, name, called in (
             (loop, "save_png", "pictures"),
             (loop, "animate", "the animation at the end"),

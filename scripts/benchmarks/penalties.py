@@ -18,13 +18,12 @@ import jax
 import jax.numpy as jnp
 
 from experiments import r3gan_mnist, rpgan_stacked_mnist
-from jaxgan.terminal import say
+from jaxgan.terminal import align_columns, say
 from jaxgan.terms.penalties import GradientNorm
 from jaxgan.training import DataSpec
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
 from jaxgan.training.options.fields import Bounded, bounded
-from jaxgan.training.scoring.report import align_columns
 
 Experiment = Literal["rpgan_stacked_mnist", "r3gan_mnist"]
 EXPERIMENTS: dict[str, tuple[Any, tuple[int, int, int]]] = {

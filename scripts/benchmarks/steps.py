@@ -27,12 +27,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from jaxgan.files import atomic_write
-from jaxgan.terminal import say
+from jaxgan.terminal import align_columns, say
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
 from jaxgan.training.errors.usage import UsageError, require_file, require_known, writing
 from jaxgan.training.options.fields import Bounded, bounded
-from jaxgan.training.scoring.report import align_columns
 from scripts.benchmarks.lines import LINES
 from scripts.benchmarks.seeds import spread
 from scripts.benchmarks.sides import ours, settings, theirs

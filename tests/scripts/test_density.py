@@ -70,5 +70,7 @@ def test_a_flow_is_compared_by_its_own_density(tmp_path, capsys):
 
 def test_only_runs_whose_density_is_known(tmp_path):
     run_points(tmp_path, steps=1)
+    with pytest.raises(UsageError, match=r"^--reject must be left out: samples by either way .*, got drs$"):
+        density.run(density.Options(run=tmp_path / "run", reject="drs"))
     with pytest.raises(UsageError, match="is a run on few; the density of ring and grid is known"):
         density.run(density.Options(run=tmp_path / "run"))

@@ -55,6 +55,7 @@ def test_scikit_images_own_faces_are_found_and_its_others_are_not():
     assert read[:20].mean() >= 0.95 and read[20:].mean() <= 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("as_users_have_it")
 def test_samples_stand_beside_training_images(tmp_path, monkeypatch, capsys):
     images = np.concatenate([np.full((6, 28, 28), 250, np.uint8), np.zeros((2, 28, 28), np.uint8)])

@@ -1,6 +1,7 @@
 """`scripts.few_labels`: which images are labelled, what learns, and a discriminator whose features tell the classes."""
 
 import dataclasses
+import functools
 from types import SimpleNamespace
 
 import jax
@@ -15,7 +16,8 @@ from jaxgan.players import plain_player
 from jaxgan.training import UsageError, train
 from jaxgan.training import open as open_run
 from scripts import few_labels
-from scripts.few_labels import WAYS, Labelled, Options, accuracy, begun, chosen, step_of, trained
+from scripts.classifiers import Labelled, share_right
+from scripts.few_labels import WAYS, Options, begun, chosen, step_of, told, trained
 
 pytestmark = pytest.mark.usefixtures("as_users_have_it")
 
@@ -33,6 +35,10 @@ def test_so_many_of_each_class_are_labelled():
     for count in (2, 78):
         with pytest.raises(UsageError, match=f"--labels must be from 3, one of each class, to 77, .* got {count}"):
             chosen(labels, count, 0)
+
+
+def accuracy(state, test):
+    return share_right(functools.partial(told, state), test)
 
 
 def pictures(count, seed):

@@ -124,12 +124,8 @@ def test_what_is_read_is_turned_back_first_and_has_the_label_of_its_own_set(tmp_
             expected = np.mean(as_read(shown[member]) == labels[order[of]])
             assert found[name][member] == pytest.approx(expected), (name, member)
     assert found["b"] == found["from a"], "the negative's negative"
-    lines = read.table({"b": [0.5, 0.75]})
-    assert lines[0].split() == ["read", "as", "its", "label", "GAN", "0", "GAN", "1", "mean", "±", "std"]
-    assert lines[1].split() == ["b", "50.00", "%", "75.00", "%", "62.50", "±", "17.68", "%"]
     alone, _ = read.shares(run.member(1), asked())
     assert alone["a"] == [found["a"][1]]
-    assert read.table({"a": [0.125]}) == read.align_columns([["read as its label", "share"], ["a", "12.50 %"]])
 
 
 def test_a_command_prints_the_table(single, monkeypatch, capsys):

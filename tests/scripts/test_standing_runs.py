@@ -10,7 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from conftest import assert_same
 
+from jaxgan.draw import role_number
 from jaxgan.networks.layers import BatchNorm
 from jaxgan.players import init_player
 from jaxgan.samplers import codes, labelled_latents, latents
@@ -90,34 +92,52 @@ def statistics(state, weights="ema"):
     return jax.tree.map(np.asarray, state.variables_of("generator", weights)["batch_stats"]["norm"])
 
 
-def drawn(seed, passes):
-    """The latents of the passes: the third root of the seed's key, after samples and their folds."""
-    root = jax.random.fold_in(jax.random.key(seed), 2**32 - 1)
-    return [
-        np.asarray(latents(LATENT)({}, jax.random.split(jax.random.fold_in(root, i), BATCH))["latent"], np.float64)
-        for i in range(passes)
-    ]
+def drawn(passes):
+    """The latents of the passes, by numbers that go on from one batch to the next."""
+    root = jax.random.fold_in(jax.random.key(0), role_number("batch statistics"))
+    keys = jax.vmap(lambda i: jax.random.fold_in(root, i))(jnp.arange(passes * BATCH))
+    return np.split(np.asarray(latents(LATENT)({}, keys)["latent"], np.float64), passes)
 
 
 @pytest.mark.parametrize("weights", ["ema", pytest.param("raw", marks=pytest.mark.slow)])
 def test_statistics_are_those_of_the_passes(runs, weights):
+    """The averaged weights are another network's, so that each has statistics of its own."""
     run = opened(runs("plain"))
-    standing = run.with_standing_statistics(4, weights=weights, seed=3)
-    got, batches = statistics(standing.state, weights), drawn(3, 4)
+    ema = jax.tree.map(lambda x: x * 1.5, run.state.ema)
+    run = dataclasses.replace(run, state=run.state.replace(ema=ema))
+    standing = run.with_standing_statistics(4)
+    got, batches = statistics(standing.drawn_state, weights), [x * (1.5 if weights == "ema" else 1) for x in drawn(4)]
     np.testing.assert_allclose(got["mean"], np.mean([x.mean(0) for x in batches], axis=0), atol=1e-5)
     np.testing.assert_allclose(got["var"], np.mean([x.var(0) for x in batches], axis=0), atol=1e-5)
-    other = "raw" if weights == "ema" else "ema"
-    np.testing.assert_array_equal(statistics(standing.state, other)["var"], statistics(run.state, other)["var"])
     assert np.any(standing.sample(8, weights=weights) != run.sample(8, weights=weights))
-    np.testing.assert_array_equal(standing.sample(8, weights=other), run.sample(8, weights=other))
+    assert standing.state is run.state and standing.batch_norm(weights) == "estimated from 4 batches of 6"
+
+
+@pytest.mark.slow
+def test_what_is_saved_of_a_run_has_the_statistics_of_training(runs):
+    """What is replaced behind it, such as pruned weights, has standing statistics of its own."""
+    standing = opened(runs("plain")).with_standing_statistics(4)
+    assert standing.options.ema_statistics == "raw"
+    assert_same(standing.state.ema, opened(runs("plain")).state.ema)
+    other = dataclasses.replace(
+        standing, state=standing.state.replace(ema=jax.tree.map(lambda x: 2 * x, standing.state.ema))
+    )
+    for one, factor in ((standing, 1), (other, 2)):
+        mean = np.mean([factor * x.mean(0) for x in drawn(4)], axis=0)
+        np.testing.assert_allclose(statistics(one.drawn_state)["mean"], mean, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_members_have_their_own(runs):
+    both = opened(runs("plain", seeds=2)).with_standing_statistics(4)
+    assert_same(both.sample(6)[1], both.member(1).sample(6))
 
 
 @pytest.mark.slow
 def test_classes_come_as_often_as_in_the_data(runs):
     """The label is added to the latent: a quarter of it to its mean."""
-    passes, plain = 40, opened(runs("plain")).with_standing_statistics(40, seed=1)
-    labelled = opened(runs("labelled")).with_standing_statistics(passes, seed=1)
-    shift = statistics(labelled.state)["mean"] - statistics(plain.state)["mean"]
+    plain, labelled = (opened(runs(kind)).with_standing_statistics(40) for kind in ("plain", "labelled"))
+    shift = statistics(labelled.drawn_state)["mean"] - statistics(plain.drawn_state)["mean"]
     np.testing.assert_allclose(shift, 0.25, atol=0.01)
 
 
@@ -130,7 +150,7 @@ def test_scripts_draw_with_them(runs, tmp_path):
     experiment.write_text("from test_standing_runs import Options, build\n")
     given = [str(directory), "--experiment", str(experiment), "--seed", "3"]
     sample.run(command_line(sample.Options, [*given, "--standing-statistics", "4", "--out", str(file)]))
-    expected = opened(directory).with_standing_statistics(4, seed=3).sample(64, seed=3)
+    expected = opened(directory).with_standing_statistics(4).sample(64, seed=3)
     np.testing.assert_array_equal(np.load(file)["images"], expected)
     sample.run(command_line(sample.Options, [*given, "--latent-threshold", "0.25", "--out", str(file)]))
     images = np.load(file)["images"]
@@ -149,6 +169,7 @@ def test_scores_say_how_samples_were_drawn(runs, tmp_path, capsys):
     records = json.loads((tmp_path / "a.json").read_text())
     mine = [each for each in records if each.get("latent_threshold")]
     assert mine and all(each["latent_threshold"] == 0.5 and each["standing_statistics"] == 3 for each in mine)
+    assert {each["batch_norm"] for each in mine} == {"estimated from 3 batches of 6"}
     assert all(each["name"].endswith(", latent threshold 0.5, standing statistics 3") for each in mine)
     assert "latent threshold 0.5, standing statistics 3" in capsys.readouterr().out
 
@@ -163,32 +184,24 @@ def slow(*values):
 @pytest.mark.parametrize(
     "kind, words, message",
     [
-        slow(
-            "codes",
-            "--latent-threshold 1",
-            NOT_NORMAL,
-        ),
+        slow("codes", "--latent-threshold 1", NOT_NORMAL),
         slow("none", "--latent-threshold 1", NOT_NORMAL),
         ("plain", "--latent-threshold 0", "--latent-threshold must be above 0 and finite, got 0.0"),
         ("plain", "--latent-threshold nan", "--latent-threshold must be above 0 and finite, got nan"),
-        slow("bare", "--standing-statistics 2", "no standing statistics: .* fed with latents and has batch norms"),
-        slow("none", "--standing-statistics 2", "no standing statistics: .* fed with latents and has batch norms"),
+        slow("bare", "--standing-statistics 2", "no standing statistics: no averaged network of .* has batch norms"),
         ("plain", "--standing-statistics -1", "--standing-statistics must be from 0 to 1000000, got -1"),
-        slow("several", "--standing-statistics 2", "has 2 GANs: name one of them .--member."),
     ],
 )
 def test_errors_are_one_line(runs, tmp_path, kind, words, message):
-    directory = runs("plain", seeds=2) if kind == "several" else runs(kind)
+    directory = runs(kind)
     experiment = tmp_path / "own.py"
     experiment.write_text("from test_standing_runs import Options, build\n")
     given = [str(directory), "--experiment", str(experiment), "--out", str(tmp_path / "a.npz"), *words.split()]
     with pytest.raises(UsageError, match=message) as error:
         sample.run(command_line(sample.Options, given))
     assert "\n" not in str(error.value)
-    if kind == "several":
-        sample.run(command_line(sample.Options, [*given, "--member", "1"]))
 
 
 def test_no_passes_are_refused(runs):
-    with pytest.raises(UsageError, match="the mean over 1 pass or more, got 0"):
+    with pytest.raises(UsageError, match="the means over 1 batch or more, got 0"):
         opened(runs("plain")).with_standing_statistics(0)

@@ -180,14 +180,17 @@ class Drawing:
         drawn = self.gan.sample(state, self.decoded(examples), keys, **how)
         return {name: self.medium(name).encode(made) for name, made in drawn.items()}
 
-    def estimated(self, state: State, *, hidden: bool = False) -> State:
-        """Returns the state with batch statistics of averaged weights that are estimated again: the means over 64
-        batches of 64 examples that they draw, each normalised by itself. The same state gives the same."""
-        found = statistics_of(state)
-        with progress_bar(BATCHES, "batch statistics", unit="batches", hidden=hidden or jax.process_index() > 0) as bar:
-            for number in range(BATCHES):
-                examples = self.asked(number * BATCH, BATCH)
-                found = self._add_batch(state, found, np.int32(number), examples)
+    def estimated(
+        self, state: State, batches: int = BATCHES, batch: int = BATCH, *, raw: bool = False, hidden: bool = False
+    ) -> State:
+        """Returns the state with batch statistics of averaged weights, and of `raw` ones where asked for, that are
+        estimated again: the means over so many batches of so many examples that they draw, each normalised by itself.
+        The same state gives the same."""
+        found = statistics_of(state, raw=raw)
+        with progress_bar(batches, "batch statistics", unit="batches", hidden=hidden or jax.process_index() > 0) as bar:
+            for number in range(batches):
+                examples = self.asked(number * batch, batch)
+                found = self._add_batch(state, found, np.int32(number), batches, batch, examples)
                 bar.update(1)
         return replace_statistics(state, found)
 
@@ -195,11 +198,11 @@ class Drawing:
     def _add_batch(self) -> Callable[..., Any]:
         root = jax.random.fold_in(jax.random.key(0), role_number("batch statistics"))
 
-        def add(state: State, total: Any, number: jax.Array, examples: Any) -> Any:
-            keys = jax.vmap(lambda i: jax.random.fold_in(root, i))(number * BATCH + jnp.arange(BATCH))
-            return add_statistics(self.gan, state, total, number, self.decoded(examples), keys)
+        def add(state: State, total: Any, number: jax.Array, batches: int, batch: int, examples: Any) -> Any:
+            keys = jax.vmap(lambda i: jax.random.fold_in(root, i))(number * batch + jnp.arange(batch))
+            return add_statistics(self.gan, state, total, number, batches, self.decoded(examples), keys)
 
-        return jax.jit(add)
+        return jax.jit(add, static_argnums=(3, 4))
 
     def of(
         self,

@@ -34,11 +34,11 @@ from jaxgan.training.recipe.data_spec import DataSpec
 from jaxgan.training.recipe.gan import GAN, Build, Translation, Weights
 from jaxgan.training.recipe.loading import Given, Held, drawn_from
 from jaxgan.training.recipe.members import Member, ensemble_of, members_of
+from jaxgan.training.recipe.statistics import estimated_from, protocol_of, statistics_of
 from jaxgan.training.run.directory import Run
 from jaxgan.training.run.experiment import experiment_of, fitting
 from jaxgan.training.run.folder import named
 from jaxgan.training.run.projection import Projected, advanced, labels_of, projected, projector_of
-from jaxgan.training.run.standing import standing_state
 
 __all__ = ["OpenRun", "open", "read_checkpoint"]
 
@@ -51,7 +51,8 @@ class OpenRun:
 
     state: a GANState, or an `Ensemble`. gan: what `state` belongs to. alone: the GAN of one member. members: of an
     ensemble; empty for one GAN. frozen: of a member that has diverged, the step before which its weights are; or 0.
-    given: the data of one's own that it was trained on, where they were named. build: makes the GAN."""
+    given: the data of one's own that it was trained on, where they were named. build: makes the GAN. standing: over how
+    many batches its batch statistics are estimated before anything is drawn, see `with_standing_statistics`."""
 
     directory: Path
     options: Options
@@ -64,6 +65,7 @@ class OpenRun:
     frozen: int = 0
     given: Given | None = dataclasses.field(default=None, repr=False)
     build: Build | None = dataclasses.field(default=None, repr=False)
+    standing: int = 0
 
     def member(self, number: int) -> "OpenRun":
         """Returns one of an ensemble's GANs, as a run of its own. UsageError where there is none of that number."""
@@ -85,14 +87,22 @@ class OpenRun:
         gan = ensemble_of(alone, self.members) if self.members else alone
         return dataclasses.replace(self, options=options, gan=gan, alone=alone)
 
-    def with_standing_statistics(self, passes: int, *, weights: Weights = "ema", seed: int = 0) -> "OpenRun":
-        """Returns the run with batch statistics of these weights that are the mean over so many training passes of the
-        generator, each on a batch as large as in training, see `jaxgan.standing`; classes come as often as in the data.
-        UsageError for a number of passes below 1, where the generator has no batch norm or isn't fed with latents, and
-        for an ensemble."""
-        state = standing_state(self, passes, self.named_weights(weights), seed)
-        drawn = dataclasses.replace(self.options, ema_statistics="averaged")  # as they are in the state, not again
-        return dataclasses.replace(self, state=state, options=drawn)
+    def with_standing_statistics(self, batches: int) -> "OpenRun":
+        """Returns the run that draws with standing statistics: batch statistics, of the raw weights too, that are the
+        means over so many batches that it draws, each as large as in training and normalised by itself. They are
+        computed when something is drawn first; classes come as often as in the data. Brock et al. 2019, see
+        `jaxgan.standing`. UsageError for fewer than 1 batch, and where no averaged network has batch statistics."""
+        if batches < 1:
+            raise UsageError(f"standing statistics are the means over 1 batch or more, got {batches}")
+        if not statistics_of(self.state):
+            raise UsageError(f"no standing statistics: no averaged network of {self.directory} has batch norms")
+        return dataclasses.replace(self, standing=batches)
+
+    def batch_norm(self, weights: Weights) -> str:
+        """Returns what a score's record says of the batch statistics that these weights are drawn with."""
+        if self.standing:
+            return estimated_from(self.standing, self.options.batch_size)
+        return protocol_of(self.options.ema_statistics, weights)
 
     @functools.cached_property
     def drawing(self) -> Drawing:
@@ -111,10 +121,11 @@ class OpenRun:
 
     @functools.cached_property
     def drawn_state(self) -> State:
-        """Returns the state that is drawn from: with `--ema-statistics estimated` one whose averaged weights have batch
-        statistics of their own, otherwise `state`."""
-        estimates = self.options.ema_statistics == "estimated"
-        return self.drawing.estimated(self.state) if estimates else self.state
+        """Returns the state that is drawn from: `state` or, with `--ema-statistics estimated` and with standing
+        statistics, one whose batch statistics are estimated again."""
+        if self.standing:
+            return self.drawing.estimated(self.state, self.standing, self.options.batch_size, raw=True)
+        return self.drawing.estimated(self.state) if self.options.ema_statistics == "estimated" else self.state
 
     @property
     def weights(self) -> tuple[str, ...]:
@@ -173,7 +184,7 @@ class OpenRun:
         if "ema" in how:
             raise UsageError('ema=True is now weights="ema", and ema=False weights="raw"')
         weights = self._checked(count, weights, label)
-        state = self.state if weights == "raw" else self.drawn_state
+        state = self.state if weights == "raw" and not self.standing else self.drawn_state
         drawn = self.drawing.of(count, key=seed, label=label, run=run, weights=weights, **how)(state)
         asked = self.drawing.labels(0, count, label=label, run=run) if self.drawing.by_label else None
         return drawn if asked is None else {**drawn, LABEL: asked}

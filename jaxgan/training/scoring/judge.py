@@ -17,7 +17,6 @@ from jaxgan.terminal import progress_bar, say
 from jaxgan.training.errors.usage import UsageError
 from jaxgan.training.output.log import is_number, read_lines
 from jaxgan.training.recipe.gan import Weights
-from jaxgan.training.recipe.statistics import ABOUT
 from jaxgan.training.scoring.measures import Measure
 from jaxgan.training.scoring.real_data import RealData
 
@@ -98,11 +97,18 @@ def judge_against(
 
 
 def about_state(
-    step: int, seed: int, member: int | None, *, weights: Weights = "ema", statistics: str = "raw", **more: Any
+    step: int,
+    seed: int,
+    member: int | None,
+    *,
+    weights: Weights = "ema",
+    batch_norm: str = "running averages",
+    **more: Any,
 ) -> dict[str, Any]:
-    """Returns what a record says of the state whose samples were scored. statistics: as `--ema-statistics`."""
+    """Returns what a record says of the state whose samples were scored. batch_norm: of its batch statistics, see
+    `jaxgan.training.recipe.statistics.protocol_of`."""
     about = {"step": step, "seed": seed, "member": member, "weights": weights}
-    return {**about, "batch_norm": ABOUT["raw" if weights == "raw" else statistics], **more}
+    return {**about, "batch_norm": batch_norm, **more}
 
 
 def append(directory: Path, records: Sequence[dict[str, Any]]) -> None:

@@ -37,7 +37,8 @@ Record = dict[str, Any]
 class Monitor:
     """Scores a run's states, each output by one metric, see `ranking`, and, of images, their diversity; `count`
     examples are drawn with the averaged weights. Checkpoints are ranked by the mean over the outputs. All processes
-    call its methods alike; the first scores and writes `evaluations.jsonl`. statistics: as `--ema-statistics`.
+    call its methods alike; the first scores and writes `evaluations.jsonl`. batch_norm: as for
+    `about_state`.
 
     A step that was scored before, by a process that was killed since, isn't scored again: its state is the same.
     goal: the metric and the value at which the run is to end, see `reached`. UsageError for a first metric that
@@ -52,7 +53,7 @@ class Monitor:
         real: RealData,
         members: Sequence[Member],
         seed: int,
-        statistics: str = "raw",
+        batch_norm: str = "running averages",
         goal: tuple[str, float] | None = None,
     ) -> None:
         self.metric = ranking(measures)
@@ -73,7 +74,7 @@ class Monitor:
             for name, measure in measures.items()
         }
         self.seeds: dict[int | None, int] = {member.number: member.seed for member in members} or {None: seed}
-        self.draw, self.statistics = drawing.of(count), statistics
+        self.draw, self.batch_norm = drawing.of(count), batch_norm
 
     @functools.cached_property
     def judges(self) -> dict[str, Judge]:
@@ -117,12 +118,8 @@ class Monitor:
         def score() -> str:
             try:
                 for number, (name, judge) in itertools.product(live, self.judges.items()):
-                    how: dict[str, Any] = {
-                        "statistics": self.statistics,
-                        "latents_seed": 0,
-                        "during_training": self.protocol,
-                    }
-                    about = about_state(step, self.seeds[number], number, **how)
+                    how = {"batch_norm": self.batch_norm, "during_training": self.protocol}
+                    about = about_state(step, self.seeds[number], number, latents_seed=0, **how)
                     about |= self.drawing.about() | ({"output": name} if len(self.judges) > 1 else {})
                     images, targets = self.drawing.pair(name, drawn, number)
                     new.extend(judge(images, targets=targets, **about))

@@ -8,7 +8,7 @@ are in none of them, and neither is a number that is missing or not finite.
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ from jaxgan.files import atomic_write
 from jaxgan.terminal import align_columns
 from jaxgan.training.output.log import write_json
 
-__all__ = ["Row", "Summary", "align_columns", "mean_and_std", "mean_std_text", "plot", "summaries", "table", "write"]
+__all__ = ["Row", "Summary", "mean_and_std", "mean_std_text", "plot", "share_table", "summaries", "table", "write"]
 
 Row = dict[str, Any]
 
@@ -99,6 +99,18 @@ def _text(number: float | None) -> str:
 def mean_std_text(mean: float | None, std: float | None) -> str:
     """Returns the text of a mean and, where there is one, its standard deviation for tables."""
     return _text(mean) + ("" if std is None else f" ± {std:.2g}")
+
+
+def share_table(title: str, found: Mapping[str, Sequence[float]], columns: Sequence[str]) -> list[str]:
+    """Returns a table's lines: a row for each name in `found`, its shares, from 0 to 1, in per cent under these columns
+    and, where there are several, their mean ± standard deviation."""
+    several = len(columns) > 1
+    lines = [[title, *columns, *(["mean ± std"] if several else [])]]
+    for name, values in found.items():
+        mean, std = mean_and_std([100 * value for value in values])
+        lines.append([name, *(f"{100 * value:.2f} %" for value in values)])
+        lines[-1] += [f"{mean:.2f} ± {std:.2f} %"] if several else []
+    return align_columns(lines)
 
 
 def plot(path: Path, rows: Sequence[Row], swept: str | None = None, score_name: str = "score") -> None:

@@ -11,7 +11,7 @@ from PIL import Image
 from point_runs import points, rows, run_points, same, some_points
 
 from experiments import gan_ring
-from jaxgan.training import Stopped, loop, train
+from jaxgan.training import Stopped, loop, setup, train
 from jaxgan.training.errors.stopping import SIGNALS, catch_signals, writing_in
 from jaxgan.training.output.log import Log
 
@@ -187,7 +187,7 @@ def test_the_first_line_is_there_before_data_are_read(tmp_path, capsys, monkeypa
     def load(*arguments):
         raise Enough
 
-    monkeypatch.setattr(loop, "load", load)
+    monkeypatch.setattr(setup, "load", load)
     for given, line in ((some_points(), "reading few ..."), (None, "reading ring ...")):
         with pytest.raises(Enough):
             train(gan_ring.build, points(tmp_path), data=given)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxgan.training.scoring.report import Summary, plot, summaries, table, write
+from jaxgan.training.scoring.report import Summary, plot, share_table, summaries, table, write
 
 RATE = "discriminator/learning_rate"
 
@@ -157,3 +157,14 @@ def test_a_plot_leaves_no_trace_in_pyplot(tmp_path):
     before = pyplot.get_fignums()
     plot(tmp_path / "members.png", [row(0, 1.0)])
     assert pyplot.get_fignums() == before
+
+
+def test_shares_are_per_cent_with_their_spread_over_several_columns():
+    """Of 50 and 75 the mean is 62.5, the standard deviation with n - 1 is 25/√2."""
+    lines = share_table("told", {"all": [0.5, 0.75], "none": [0.0, 0.0]}, ["seed 3", "seed 4"])
+    assert [line.split("  ") for line in lines] == [
+        ["told", "seed 3", " seed 4", " mean ± std"],
+        ["all", " 50.00 %", "75.00 %", "62.50 ± 17.68 %"],
+        ["none", "0.00 %", " 0.00 %", " 0.00 ± 0.00 %"],
+    ]
+    assert share_table("told", {"all": [0.125]}, ["share"]) == ["told  share", "all   12.50 %"]
