@@ -44,9 +44,11 @@ def of(options_type, name, text):
     """A command line that has all that is needed, and one odd value."""
     given = []
     for argument in arguments_of(options_type):
-        if argument.name != name and argument.name == "out":
+        if argument.name == name:
+            continue
+        if argument.name == "out" and argument.default in (dataclasses.MISSING, ()):
             given += ["--out=a.png"]
-        elif argument.name != name and argument.default is dataclasses.MISSING:
+        elif argument.default is dataclasses.MISSING:
             given += [NEEDED[argument.name]]
     argument = next(argument for argument in arguments_of(options_type) if argument.name == name)
     if argument.positional:  # several come last, and a tool behind its run
