@@ -36,7 +36,7 @@ def reference(name):
 
 FAST = {("shard_map", "vqgan"), ("vmap", "text")}
 # Roads that test_roads.py compares for many GANs.
-MORE_OF_THE_SAME = ("pmap", "shard_map unchecked")
+MORE_OF_THE_SAME = ("pmap", "shard_map unchecked", "vmap")
 
 
 def marks(road, name):
@@ -69,8 +69,10 @@ def test_all_players_move_and_stay_finite(name):
     assert differs(after.ema, state.ema)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", GAMES)
+# Eager steps compile each operation by itself: the largest networks take a quarter of a minute.
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow if n in ("text", "vaegan") else pytest.mark.long) for n in GAMES]
+)
 def test_a_scan_and_eager_steps_lead_to_the_same_state(name):
     state, batch = started(name)
     step = game(name).make()

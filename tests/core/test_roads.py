@@ -198,12 +198,12 @@ SLOW = [kind for kind in GANS if kind not in ("batch norm", "repeated")]
 
 
 def case(road, kind):
-    """Returns a case of the table. What takes long to compile is in the slow tests, but for one GAN, or two; shard_map
-    without its check, which computes what shard_map does, in the long ones."""
+    """Returns a case of the table. What takes long to compile is in the slow tests, but for one GAN, or two; pmap and
+    shard_map without its check, which compute what shard_map does, in the long ones."""
     fast = {"pmap": ["batch norm"], "shard_map unchecked": ["batch norm"], "shard_map": ["batch norm"]}
     fast["vmap"] = ["batch norm", "repeated"]
     fast["jit on 4"] = ["batch norm", "penalties", "relativistic average"]
-    rest = pytest.mark.long if road == "shard_map unchecked" else pytest.mark.slow
+    rest = pytest.mark.long if road in ("pmap", "shard_map unchecked") else pytest.mark.slow
     return pytest.param(road, kind, marks=() if kind in fast.get(road, GANS) else rest)
 
 

@@ -143,7 +143,7 @@ def test_the_digits_are_as_frequent_as_that():
 @pytest.mark.parametrize("name", ["ring", "grid"])
 def test_the_toys_modes(name):
     """Within 3σ are 1 - exp(-9/2) of a Gaussian in the plane."""
-    points, labels = toys._draw(name, 3)
+    points, labels = toys.draw(name, 3)
     centres = toys.centres(name)
     found = nearest_modes(points.reshape(-1, 2), centres, 3 * toys.SIGMA[name])
     assert found.modes == len(centres) and found.quality == pytest.approx(1 - np.exp(-4.5), abs=1e-3)

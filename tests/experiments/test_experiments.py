@@ -36,7 +36,8 @@ SMOKE = ["--preset", "smoke", "--devices", "1"]
 # Each compiles some seconds: the fast suite has one of each kind, the slow one all but those that build what another
 # does, with other data and numbers.
 FAST = ("gan_ring", "dcgan_mnist")
-SIBLINGS = ("dcgan_cifar10", "r3gan_cifar10", "r3gan_stacked_mnist", "stylegan2_cifar10", "stylegan2_mnist")
+SIBLINGS = ("dcgan_cifar10", "diffaugment_cifar10", "r3gan_cifar10", "r3gan_stacked_mnist", "stylegan2_cifar10")
+SIBLINGS += ("cgan_projection_cifar10", "stylegan2_mnist")
 
 
 def suite(name):

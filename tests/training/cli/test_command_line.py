@@ -44,8 +44,12 @@ def of(options_type, name, text):
     """A command line that has all that is needed, and one odd value."""
     given = []
     for argument in arguments_of(options_type):
-        if argument.default is dataclasses.MISSING and argument.name != name:
-            given += ["--out=a.png"] if argument.name == "out" else [NEEDED[argument.name]]
+        if argument.name == name:
+            continue
+        if argument.name == "out" and argument.default in (dataclasses.MISSING, ()):
+            given += ["--out=a.png"]
+        elif argument.default is dataclasses.MISSING:
+            given += [NEEDED[argument.name]]
     argument = next(argument for argument in arguments_of(options_type) if argument.name == name)
     if argument.positional:  # several come last, and a tool behind its run
         place = len(given) if argument.several else int(argument.name == "tool")

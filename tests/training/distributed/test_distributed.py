@@ -143,18 +143,18 @@ def test_what_two_saved_one_continues_and_what_one_saved_two_continue(tmp_path):
     check_newest(tmp_path, later)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("victim", [0, 1])  # the coordinator, and another
+# What is lost: the coordinator (0), or another; killed, or there but silent, as without a network. The other cases show
+# the same and take as long: they are among the long tests.
+LOST = [("compute", signal.SIGKILL, 0), ("save", signal.SIGKILL, 1), ("compute", signal.SIGSTOP, 1)]
+OTHERS = [("compute", signal.SIGKILL, 1), ("save", signal.SIGKILL, 0), ("compute", signal.SIGSTOP, 0)]
+OTHERS += [("idle", signal.SIGKILL, 0), ("idle", signal.SIGKILL, 1)]
+
+
 @pytest.mark.parametrize(
-    "what, number",
-    [
-        ("compute", signal.SIGKILL),
-        ("save", signal.SIGKILL),
-        ("idle", signal.SIGKILL),
-        ("compute", signal.SIGSTOP),  # there but silent, as without a network
-    ],
+    "what, number, victim",
+    [pytest.param(*each, marks=pytest.mark.slow if each in LOST else pytest.mark.long) for each in LOST + OTHERS],
 )
-def test_who_loses_another_says_so_and_all_continue(what, victim, number, tmp_path):
+def test_who_loses_another_says_so_and_all_continue(what, number, victim, tmp_path):
     other = 1 - victim
     with started(what, tmp_path) as all_of_them:
         wait_for("idle" if what == "idle" else "step 400\n", tmp_path)

@@ -181,7 +181,7 @@ def test_several_sets_are_drawn_scored_and_continued(tmp_path):
     for line, one, low in zip(lines[1:], found, floor, strict=True):
         assert line.startswith(f"{one['output']}: sliced Wasserstein distance of pixels  {one['value']:.4g}")
         assert f"{low['value']:.4g}" in line and low["output"] == one["output"] and low["size"] == one["size"]
-    sample.save(tmp_path / "drawn.npz", run, 5)
+    sample.save(tmp_path / "drawn.npz", run, run.draw(5))
     with np.load(tmp_path / "drawn.npz") as file:
         assert file["images"].shape == (5, 6, 12, 3) and file["a"].shape == (5, 8, 8, 1)
 

@@ -253,9 +253,16 @@ def operations(jaxpr):
                 yield from operations(value)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+# That float32 is float32 is looked at in a few, and in all by the long tests.
 @pytest.mark.parametrize(
-    "name", [name if name in TINY else pytest.param(name, marks=pytest.mark.slow) for name in DRAW]
+    "name, dtype",
+    [(name, dtype) for name in TINY for dtype in ("float32", "bfloat16")]
+    + [
+        pytest.param(name, dtype, marks=marks)
+        for name in DRAW
+        if name not in TINY
+        for dtype, marks in (("float32", pytest.mark.long), ("bfloat16", pytest.mark.slow))
+    ],
 )
 def test_only_products_in_networks_are_of_low_precision(name, dtype):
     module = importlib.import_module(f"experiments.{name}")

@@ -90,7 +90,7 @@ def test_labels_from_one(tmp_path, capsys):
     np.testing.assert_array_equal(shown[..., None].shape, run.picture(*run.drawing.grid_shape()).shape)
     assert shown.shape == (2 * 10 + 2, 8 * 10 + 2) and shown[2:10, 2:10].max() < 40 < 200 <= shown[12:20, 2:10].min()
     with pytest.raises(UsageError, match=r"class 0 of unbalanced has no images, .* must be one of 1 to 2"):
-        sample.save(tmp_path / "zero.npz", run, 4, label=0)
+        run.draw(4, label=0)
     assert set(run.draw(99)["label"].tolist()) == set(run.draw(99, run=1)["label"].tolist()) == {1, 2}
 
 
@@ -130,7 +130,7 @@ def test_a_perfect_generator_of_unbalanced_classes_is_perfect(tmp_path):
     for record in (*found, on_the_way[0]):
         assert record["key"] == "swd" and record["labels"] == "as often as in the data"
         assert record["value"] < 0.05 < far / 4
-    sample.save(tmp_path / "drawn.npz", run, 200)
+    sample.save(tmp_path / "drawn.npz", run, run.draw(200))
     with np.load(tmp_path / "drawn.npz") as file:
         np.testing.assert_array_equal(file["labels"], drawn["label"])
         np.testing.assert_array_equal(file["images"], drawn["image"])

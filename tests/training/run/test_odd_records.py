@@ -314,7 +314,7 @@ def test_a_list_is_a_tuple_again(tmp_path):
 def test_what_a_program_gives_is_as_a_record_can_hold_it(tmp_path):
     options = gan_ring.Options(width=np.int64(4), learning_rate=np.float32(0.5), workdir=tmp_path, flip=np.bool_(True))
     values = dataclasses.asdict(options)
-    assert json.loads(json.dumps(values)) == values | {"power_ema": []}
+    assert json.loads(json.dumps(values)) == values | {"power_ema": [], "players": []}
     assert (options.width, options.learning_rate, options.workdir, options.flip) == (4, 0.5, str(tmp_path), True)
 
 
