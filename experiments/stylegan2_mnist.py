@@ -1,11 +1,12 @@
 """StyleGAN2 on MNIST. Karras et al. 2020, https://arxiv.org/abs/1912.04958
 
-What it reaches: a Fréchet distance of 1.36 and a coverage of 0.76 (mnist-v1), seed 0. At first all digits are alike, for
-50,000 to 100,000 images; then they grow more and more varied.
+What it reaches: a Fréchet distance of 1.36 and a coverage of 0.76 (mnist-v1), seed 0. At first all digits are alike,
+for 50,000 to 100,000 images; then they grow more and more varied.
 
     python -m experiments.stylegan2_mnist
 
-takes about a quarter of an hour on two CPU cores, or 26 minutes of one, for 384,000 images; docs/results.md has pictures.
+takes about a quarter of an hour on two CPU cores, or 26 minutes of one, for 384,000 images; pictures are in
+docs/results.md.
 
 Mapping network, modulated convolutions with demodulation, noise for every pixel, output skips, a residual discriminator
 with the minibatch's standard deviation, filtered resampling and an equalised rate are the paper's; so are the
