@@ -7,9 +7,9 @@ days on eight GPUs. Not measured here yet, neither time nor scores.
     python -m experiments.r3gan_cifar10
     python -m experiments.r3gan_cifar10 --dataset folder:PICTURES --image-size 64 --fit crop
 
-Networks, loss and schedules of `experiments.r3gan_mnist`, images mirrored at random. --preset paper is the paper's
-network and recipe for CIFAR-10 with labels, without its augmentation; nobody has run it here, and its time and memory
-are not measured.
+Loss and schedules of `experiments.r3gan_mnist`, and its networks with a stage more, as stacks of three colours want;
+images are mirrored at random. --preset paper is the paper's network and recipe for CIFAR-10 with labels, without its
+augmentation; nobody has run it here, and its time and memory are not measured.
 """
 
 import dataclasses
@@ -22,6 +22,9 @@ from jaxgan.training import GAN, DataSpec, main
 @dataclasses.dataclass(frozen=True)
 class Options(r3gan_mnist.Options):
     dataset: str = "cifar10"
+    steps: int = 26_000
+    widths: tuple[int, ...] = (128, 64)
+    blocks: tuple[int, ...] = (1,)
     flip: bool = True
 
     PRESETS: ClassVar = {

@@ -105,10 +105,12 @@ def _kept_classes(run: OpenRun, options: Options) -> list[str]:
     if not apart.any():
         return [f"{network.name} reads all samples as one class: what styles change can't be told"]
     lines = [["styles of another sample in", "keep the class", "take the other's"]]
-    for first in range(1, len(space.layers)):
+    last = len(space.layers) - 1
+    for first in range(1, last + 1):
         now = read(np.concatenate([codes[:, :first], styles[:, first:]], axis=1), one)
         shares = [f"{100 * np.mean(now[apart] == each[apart]):.1f} %" for each in (was, theirs)]
-        lines.append([f"layers {first}-{len(space.layers) - 1} ({space.layers[first]} pixels on)", *shares])
+        which = f"layers {first}-{last}" if first < last else f"layer {last}"
+        lines.append([f"{which} ({space.layers[first]} pixels on)", *shares])
     return [*align_columns(lines), f"{int(apart.sum())} pairs of samples of two classes, as {network.name} reads them"]
 
 

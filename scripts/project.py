@@ -200,7 +200,8 @@ def run(options: Options) -> None:
     with writing(options.out / "pictures.png"):
         save_png(options.out / "pictures.png", sheet(opened, images, drawn))
     say(*table(found, images, drawn))
-    about = f"{len(images)} pictures in {found.about['space']}, {options.weights} weights of step {opened.step}"
+    pictures = "1 picture" if len(images) == 1 else f"{len(images)} pictures"
+    about = f"{pictures} in {found.about['space']}, {options.weights} weights of step {opened.step}"
     say(f"{path}: {about}", f"{options.out / 'pictures.png'}: each, its projection, and the difference")
 
 

@@ -94,7 +94,7 @@ def test_mixing_says_how_often_the_class_is_kept(explored, reads):
     """The class is painted by layers 0 and 1: later layers change nothing, and from layer 1 on half is the other's."""
     _, said = explored("mapped", "mixing", "--count", "200")
     rows = {line.split()[1]: re.findall(r"([\d.]+) %", line) for line in said.splitlines() if " pixels on)" in line}
-    assert rows["2-3"] == ["100.0", "0.0"] == rows["3-3"]
+    assert rows["2-3"] == ["100.0", "0.0"] == rows["3"]
     assert 10 < float(rows["1-3"][0]) < 90 and sum(map(float, rows["1-3"])) == pytest.approx(100, abs=0.2)
     assert re.search(r"\d+ pairs of samples of two classes, as brighter reads them", said)
 

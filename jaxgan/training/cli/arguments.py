@@ -96,6 +96,8 @@ def _docstrings(options_type: type) -> dict[str, str]:
 def sentence(argument: Argument) -> str:
     """Returns what an argument is, in a few words: the first part of its docstring, in small letters."""
     first = re.split(r"[.;:](?:\s|$)", " ".join(argument.about.split()), maxsplit=1)[0]
+    if first.count("(") > first.count(")"):  # cut within brackets
+        first = first[: first.rindex("(")].rstrip()
     return first[:1].lower() + first[1:]
 
 

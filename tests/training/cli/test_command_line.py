@@ -15,7 +15,7 @@ import scripts
 from experiments import dcgan_cifar10, gan_ring, lsgan_mnist, unrolled_ring, wgan_gp_mnist
 from jaxgan.nearest import perhaps
 from jaxgan.training import UsageError
-from jaxgan.training.cli.arguments import Positional, arguments_of, types_of
+from jaxgan.training.cli.arguments import Positional, arguments_of, sentence, types_of
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.words import ELSEWHERE
 from jaxgan.training.options.fields import bounds_of
@@ -101,6 +101,7 @@ def test_every_number_has_bounds_and_every_option_a_docstring(command):
     bounds = bounds_of(command)
     for argument in arguments_of(command):
         assert argument.about, argument.name
+        assert sentence(argument).count("(") == sentence(argument).count(")"), sentence(argument)
         own = ("image_size", "load_size", "seed", "seeds", "pack", "minibatch_std", "fake_target", "power_ema")
         if {int, float} & set(kinds(argument)) and argument.name not in own:
             assert argument.name in bounds, argument.name
