@@ -53,9 +53,11 @@ class Options(CommonOptions):
     steps: int = 5000
     batch_size: int = 256
     optimizer: OptimizerName = "adam"
-    learning_rate: float = 1e-3
+    learning_rate: float = 2e-3
     beta1: float = 0.5
-    beta2: float = 0.999
+    beta2: float = 0.99
+    clip_gradient_norm: float | None = 1.0
+    schedule: Literal["constant", "linear", "cosine"] = "cosine"
     ema_half_life: float = 100_000.0
     checkpoint_every: int = 1000
     sample_every: int = 1000
@@ -63,7 +65,7 @@ class Options(CommonOptions):
     """How the generator learns: by likelihood (mle), adversarially (gan), or by both."""
     likelihood: float = bounded(1.0, at_least=0, below=math.inf)
     """The weight of the negative log density beside the adversarial loss of both; `likelihood` for --sweep."""
-    couplings: int = bounded(8, at_least=1)
+    couplings: int = bounded(16, at_least=1)
     """Coupling layers of the generator."""
     generator_width: int = bounded(64, at_least=1)
     """Units of each of the two hidden layers of a coupling's network."""
@@ -72,7 +74,7 @@ class Options(CommonOptions):
 
     TAKES: ClassVar = "points"
     PRESETS: ClassVar = {
-        "paper": {"steps": 100_000, "batch_size": 512, "couplings": 16, "generator_width": 128, "width": 256},
+        "paper": {"steps": 100_000, "batch_size": 512, "couplings": 32, "generator_width": 128, "width": 256},
         "smoke": {"steps": 2, "batch_size": 8, "couplings": 2, "generator_width": 8, "width": 8},
     }
 
