@@ -80,7 +80,7 @@ def test_a_run_of_several_seeds_is_a_table(tmp_path, capsys):
     out = tmp_path / "shares.json"
     tool.run(tool.Options(run=tmp_path / "run", count=30, steps=3, batch_size=8, out=out))
     said = capsys.readouterr().out
-    assert "seed 1" in said and "100 real images, " in said and "tested on 50, 50 of the set, held out" in said
+    assert "seed 1" in said and "\n50 real images, " in said and "tested on 50, 50 of the set, held out" in said
     found = json.loads(out.read_text())["shares"]
     assert list(found) == list(tool.ROWS) and all(len(values) == 2 for values in found.values())
     assert all((50 * value) % 1 == pytest.approx(0) for values in found.values() for value in values)
