@@ -11,9 +11,9 @@ likely, and the adversarial loss alone leaves one mode.
     python -m experiments.flowgan_ring --game gan
     python -m scripts.density RUN
 
-Likelihood alone takes 23 to 38 seconds of one core's time of an AMD EPYC, gan 53, both 71; numbers are in docs/results.md. With
---seeds 3 the program compiles for minutes: take --seed. The gradient of a likelihood whose modes are a hundredth wide
-is some tens to some hundreds long: not clipped, at a constant rate, it ended 4 to 8 nats below.
+Likelihood alone takes 23 to 38 seconds of one core's time of an AMD EPYC, gan 53, both 71; numbers are in
+docs/results.md. With --seeds 3 the program compiles for minutes: take --seed. The gradient of a likelihood whose modes
+are a hundredth wide is some tens to some hundreds long: not clipped, at a constant rate, it ended 4 to 8 nats below.
 
 The generator is a RealNVP of sixteen affine couplings (Dinh et al. 2017, arXiv 1605.08803), of latents of two numbers;
 the discriminator is that of `experiments.gan_ring`. The game mle has no discriminator; both is the adversarial loss and
