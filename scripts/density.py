@@ -4,14 +4,18 @@
     python -m scripts.density RUN --step 1000 --weights raw
 
 It says how well the discriminator's logit is log p/q, the ratio of the data's density p and the generator's q:
-correlations over samples, and over samples and points of the data; the logit of the last step against the samples of
---weights. q is the generator's own density where it is a flow, else estimated from the distance of the 32nd neighbour
-among 200,000 samples. Below stand the modes that samples reach, and the share of samples within 3 standard deviations
+correlations by values and by ranks, over samples, over samples and points of the data, and over those of either where
+log p/q is above -10; the logit of the last step against the samples of --weights. Far from a mode log p falls as a
+square and log p/q is some hundreds below zero, where a discriminator can't follow: the quantiles of log p/q, and how
+many standard deviations samples are away from the mode nearest to each, say whether that is so. q is the generator's
+own density where it is a flow, else estimated from the distance of the 32nd neighbour among 200,000 samples. Below
+stand the modes that samples reach, and the share of samples within 3 standard deviations
 of one, as they are drawn, after rejection sampling and after Metropolis-Hastings chains, see `scripts.sample --reject`.
 Of a flow it also says the log density that it gives held-out points, beside the data's own.
 """
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,6 +41,8 @@ from scripts.rejected import RejectionOptions, Rejector
 NEIGHBOUR, SAMPLES = 32, 200_000  # of the estimated density
 HELD_OUT = 1  # the seed of points that no set has
 AT_ONCE = 4096
+FINITE = -10.0  # the log ratio below which a discriminator hardly sees a point of the data: one of 22,000
+FEWEST = 30  # points whose correlation is said
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,7 +61,10 @@ class Likeness(NamedTuple):
 
 
 def likeness(logits: np.ndarray, log_ratios: np.ndarray) -> Likeness:
-    """Returns the correlations of logits and log ratios `[N]`."""
+    """Returns the correlations of logits and log ratios `[N]`; NaN for fewer than `FEWEST`, and where either is the
+    same for all."""
+    if len(logits) < FEWEST or not (np.ptp(logits) and np.ptp(log_ratios)):
+        return Likeness(math.nan, math.nan)
     return Likeness(float(pearsonr(logits, log_ratios)[0]), float(spearmanr(logits, log_ratios)[0]))
 
 
@@ -102,14 +111,29 @@ def ratio_lines(run: OpenRun, options: Options, samples: np.ndarray) -> list[str
     else:
         q, how = log_density(run, points, options.weights), "the flow's own"
     ratios, rows = toys.log_density(name, points[:, 0, 0]) - q, [["logit and log p/q", "Pearson", "Spearman"]]
+    drawn = np.arange(len(points)) < len(samples)
     for what, some in (
-        ("at samples", np.arange(len(points)) < len(samples)),
+        ("at samples", drawn),
+        (f"at samples where it is above {FINITE:g}", drawn & (ratios > FINITE)),
         ("at samples and points of the data", np.ones(len(points), bool)),
-        ("at those where it is above -10", ratios > -10),
+        (f"at those where it is above {FINITE:g}", ratios > FINITE),
     ):
         found = likeness(logits[some], ratios[some])
-        rows.append([f"{what}, {some.sum():,}", f"{found.pearson:.3f}", f"{found.spearman:.3f}"])
-    return [*align_columns(rows), f"the density q is {how}"]
+        rows.append([f"{what}, {some.sum():,}", *("-" if math.isnan(x) else f"{x:.3f}" for x in found)])
+    return [*align_columns(rows), *distance_lines(name, samples[:, 0, 0], ratios[drawn]), f"the density q is {how}"]
+
+
+def distance_lines(name: str, samples: np.ndarray, log_ratios: np.ndarray) -> list[str]:
+    """Returns how far samples `[N, 2]` are from the mode nearest to each, quantiles of that and of log p/q `[N]`."""
+    apart = np.linalg.norm(samples[:, None] - toys.centres(name), axis=-1)
+    share = np.bincount(apart.argmin(axis=1), minlength=apart.shape[1]).max() / len(samples)
+    rows = [["at samples", "1 %", "median", "99 %"]]
+    for what, values in (
+        ("log p/q", log_ratios),
+        ("from the nearest mode, in standard deviations", apart.min(axis=1) / toys.SIGMA[name]),
+    ):
+        rows.append([what, *(f"{x:.3g}" for x in np.quantile(values, (0.01, 0.5, 0.99)))])
+    return [*align_columns(rows), f"the mode that is nearest to most is so to {100 * share:.1f} % of samples"]
 
 
 def mode_lines(run: OpenRun, options: Options, samples: np.ndarray) -> list[str]:

@@ -19,7 +19,9 @@ random = np.random.default_rng(0)
 
 
 def options(game, **changes):
-    return of_preset(Options, "smoke", game=game, **{"optimizer": "sgd", "momentum": 0.0, **changes})
+    """With SGD, at a constant rate, of gradients as they are."""
+    plain = {"optimizer": "sgd", "momentum": 0.0, "schedule": "constant", "clip_gradient_norm": None}
+    return of_preset(Options, "smoke", game=game, **{**plain, **changes})
 
 
 def batch():
@@ -109,7 +111,9 @@ def test_likelihood_finds_a_gaussian():
     a, mean = np.array([[0.5, 0.0], [0.4, 0.2]]), np.array([1.0, -2.0])
     points = (random.normal(size=(4096, 2)) @ a.T + mean).astype(np.float32).reshape(-1, 1, 1, 2)
     entropy = np.log(2 * np.pi * np.e) + np.log(np.linalg.det(a))
-    chosen = of_preset(Options, "smoke", game="mle", learning_rate=5e-3, beta1=0.9, couplings=4)
+    chosen = of_preset(
+        Options, "smoke", game="mle", learning_rate=5e-3, beta1=0.9, beta2=0.999, couplings=4, schedule="constant"
+    )
     gan = build(chosen, SPEC)
 
     @jax.jit

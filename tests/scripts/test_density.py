@@ -48,6 +48,60 @@ def test_correlations():
     np.testing.assert_allclose(found, (1, 1))
     found = density.likeness(values, np.exp(3 * values))
     assert found.pearson < 0.8 and found.spearman == pytest.approx(1)
+    for some in (values[:0], values[:29], np.ones(40)):  # nothing to correlate
+        assert np.isnan(density.likeness(some, values[: len(some)])).all()
+
+
+def test_how_far_samples_are_from_modes():
+    """Samples 1, 2, ... 101 standard deviations to the right of the ring's first mode: quantiles to be counted."""
+    apart = np.arange(1, 102)
+    samples = np.stack([1 + toys.SIGMA["ring"] * apart, 0 * apart], axis=1)
+    said = density.distance_lines("ring", samples, -(apart**2) / 2)
+    assert said[1].split() == ["log", "p/q", "-5e+03", "-1.3e+03", "-2"]
+    assert said[2].split() == ["from", "the", "nearest", "mode,", "in", "standard", "deviations", "2", "51", "100"]
+    assert said[3] == "the mode that is nearest to most is so to 100.0 % of samples"
+    around = np.repeat(1.05 * toys.centres("ring"), 2, axis=0)
+    assert density.distance_lines("ring", around, np.zeros(16))[3].endswith(" 12.5 % of samples")
+
+
+def test_the_discriminator_that_is_the_ratio_correlates_with_it_and_a_reversed_one_against_it(monkeypatch):
+    """Samples around the modes, three times as wide, from which q is estimated; the logit is the ratio of SciPy's."""
+    from types import SimpleNamespace
+
+    from scipy.stats import norm
+
+    modes = toys.centres("ring").astype(np.float64)
+
+    def drawn(count, seed):
+        source = np.random.default_rng(seed)
+        points = modes[source.integers(8, size=count)] + source.normal(0, 0.03, (count, 2))
+        return points.astype(np.float32).reshape(-1, 1, 1, 2)
+
+    def log_mixture(x, width):
+        return np.log(np.mean([norm(mode, width).pdf(x).prod(axis=1) for mode in modes], axis=0))
+
+    run = SimpleNamespace(
+        data=SimpleNamespace(name="ring"),
+        gan=SimpleNamespace(log_density=None),
+        draw=lambda count, seed, **how: {"image": drawn(count, seed)},
+    )
+    monkeypatch.setattr(density, "SAMPLES", 50_000)
+    for sign in 1, -1:
+
+        def logits(stored, sign=sign):
+            x = np.float64(stored["image"])[:, 0, 0]
+            return sign * (log_mixture(x, 0.01) - log_mixture(x, 0.03))
+
+        monkeypatch.setattr(density, "Rejector", lambda *given, logits=logits: SimpleNamespace(logits=logits))
+        said = density.ratio_lines(run, SimpleNamespace(seed=0, weights="raw"), drawn(2000, 5))
+        values = {line.split(",")[0]: [float(x) for x in line.split()[-2:]] for line in said[1:5]}
+        assert list(values) == [
+            "at samples",
+            "at samples where it is above -10",
+            "at samples and points of the data",
+            "at those where it is above -10",
+        ]
+        assert all(sign * x > 0.97 for pair in values.values() for x in pair)
 
 
 @pytest.mark.slow
