@@ -109,7 +109,7 @@ def test_a_cyclegan_is_trained_drawn_scored_and_continued(given, tmp_path):
     np.testing.assert_array_equal(np.sort(255 - drawn["from a"].ravel()), np.sort(drawn["from b"].ravel()))
     assert differs(drawn["b"], drawn["from a"])
     assert {output for output, _ in scores(tmp_path / "run", sets, "swd")} == {"a", "b"}
-    sample.save(tmp_path / "drawn.npz", run, 3)
+    sample.save(tmp_path / "drawn.npz", run, run.draw(3))
     with np.load(tmp_path / "drawn.npz") as file:
         assert len(file.files) >= 2
 
