@@ -1,12 +1,12 @@
 """R3GAN on stacked MNIST, 1,000 modes of three digits each. Huang et al. 2024, https://arxiv.org/abs/2501.05441
 
 What it should reach: all 1,000 modes, as in the paper. Measured so far: 979 modes and a KL of 0.57 nats after 9,000
-steps, 7 minutes of CPU time.
+steps, 6 minutes of CPU time.
 
     python -m experiments.r3gan_stacked_mnist
     python -m scripts.evaluate RUN
 
-is meant for fifteen minutes on two CPU cores, and with --steps 150000 for two hours of one: a step takes 46 ms of CPU
+is meant for fifteen minutes on two CPU cores, and with --steps 150000 for two hours of one: a step takes 39 ms of CPU
 time. Loss and schedules of `experiments.r3gan_mnist`, without labels, and its networks with a stage more: three digits
 lie in a stack, and 128 channels hold too little of 8×8 pixels in three colours (381 modes after 40,000 steps). Where
 only real images are penalised (--r2 0) training fails in the paper. --preset paper is for GPUs; nobody has run it here,
