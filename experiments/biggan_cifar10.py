@@ -22,11 +22,11 @@ from typing import ClassVar, Literal
 
 import flax.linen as nn
 
+from experiments.sngan_cifar10 import require_attention
 from jaxgan import d_loss, g_loss
 from jaxgan.data.transform import FitOrTiles
 from jaxgan.losses import hinge
 from jaxgan.networks.biggan import PAPER, Discriminator, Generator, paper_widths, parts, projection
-from jaxgan.networks.resnet import sides
 from jaxgan.samplers import labelled, labelled_latents
 from jaxgan.terms.regularizers import orthogonal
 from jaxgan.training import GAN, DataSpec, compose, labels_needed, main
@@ -103,9 +103,7 @@ class Options(CommonOptions):
         require(self, "image_size", self.image_size in PAPER, either(PAPER))
         cut = parts(self.image_size)
         require(self, "latent_size", self.latent_size % cut == 0, f"a multiple of {cut} at {self.image_size} pixels")
-        first, second = sides(self.image_size, paper_widths(self.image_size).halvings)
-        both = sorted(set(first) & set(second))
-        require(self, "attention", set(self.attention) <= set(both), f"sizes that both networks reach, of {both}")
+        require_attention(self, paper_widths(self.image_size).halvings)
 
 
 def networks(options: Options, data: DataSpec) -> tuple[nn.Module, nn.Module]:

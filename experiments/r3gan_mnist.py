@@ -21,7 +21,7 @@ from typing import Any, ClassVar, Literal
 
 import jax.numpy as jnp
 
-from experiments.rpgan_stacked_mnist import gradient_penalties
+from experiments.rpgan_stacked_mnist import gradient_penalties, require_precision
 from jaxgan import d_loss, g_loss, latents
 from jaxgan.data.transform import FitOrTiles
 from jaxgan.losses import relativistic
@@ -119,8 +119,7 @@ class Options(CommonOptions):
         inner = [self.expansion * width for width in self.widths]
         fits = all(width % min(self.group, width) == 0 for width in inner)
         require(self, "group", fits, f"a divisor of the expanded widths {inner}")
-        fits = self.penalties != "difference" or self.dtype == "float32"
-        require(self, "penalties", fits, "exact or tangent with --dtype bfloat16, which rounds differences away")
+        require_precision(self)
 
 
 def networks(options: Options, data: DataSpec) -> tuple[Generator, Discriminator]:

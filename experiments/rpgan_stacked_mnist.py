@@ -17,7 +17,7 @@ networks.
 
 import dataclasses
 import math
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from experiments import dcgan_mnist
 from jaxgan import d_loss, g_loss, latents, losses
@@ -56,8 +56,13 @@ class Options(dcgan_mnist.Options):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        fits = self.penalties != "difference" or self.dtype == "float32"
-        require(self, "penalties", fits, "exact or tangent with --dtype bfloat16, which rounds differences away")
+        require_precision(self)
+
+
+def require_precision(options: Any) -> None:
+    """Raises UsageError for penalties by differences of what is computed in bfloat16."""
+    fits = options.penalties != "difference" or options.dtype == "float32"
+    require(options, "penalties", fits, "exact or tangent with --dtype bfloat16, which rounds differences away")
 
 
 def gradient_penalties(gammas: dict[str, float], by: GradientNorm = "exact") -> tuple[list[Term], dict[str, float]]:

@@ -101,9 +101,14 @@ class Options(CommonOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self, "image_size", self.image_size in PAPER, either(PAPER))
-        first, second = sides(self.image_size, paper_widths(self.image_size).halvings)
-        both = sorted(set(first) & set(second))
-        require(self, "attention", set(self.attention) <= set(both), f"sizes that both networks reach, of {both}")
+        require_attention(self, paper_widths(self.image_size).halvings)
+
+
+def require_attention(options: Any, halvings: int) -> None:
+    """Raises UsageError unless both networks reach all sizes of --attention; halvings: the discriminator's."""
+    first, second = sides(options.image_size, halvings)
+    both = sorted(set(first) & set(second))
+    require(options, "attention", set(options.attention) <= set(both), f"sizes that both networks reach, of {both}")
 
 
 def networks(options: Options, data: DataSpec) -> tuple[nn.Module, nn.Module]:

@@ -49,12 +49,9 @@ def prune(state: GANState, player: str, masks: PyTree) -> GANState:
     if player not in state.players:
         raise ValueError(f"{player!r} is no player of this state; it has {', '.join(state.players)}")
     me = state.players[player]
-    averages = {
-        name: {**average, "params": pruned(average["params"], masks)}
-        if name == player or name.startswith(f"{player}:")
-        else average
-        for name, average in state.ema.items()
-    }
+    averages = dict(state.ema)
+    for name in state.averages_of(player):
+        averages[name] = {**averages[name], "params": pruned(averages[name]["params"], masks)}
     extras = dict(state.extras)
     if "lookahead" in extras:
         slow = extras["lookahead"]

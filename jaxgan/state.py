@@ -10,7 +10,7 @@ import optax
 from flax import struct
 from flax.training import train_state
 
-__all__ = ["ROLES", "GANState", "TrainState", "first_change", "path_name"]
+__all__ = ["ROLES", "GANState", "TrainState", "average_name", "first_change", "path_name"]
 
 # The numbers that are folded into the run's key, one for each purpose. They are part of every saved run.
 ROLES = {"generator": 0, "discriminator": 1, "order": 2, "display": 3, "init": 4, "transform": 5}
@@ -32,6 +32,11 @@ def _is_weak(x: Any) -> bool:
 def path_name(path: Any) -> str:
     """Returns the path of a leaf in a pytree as text, "conv/kernel"."""
     return jax.tree_util.keystr(path, simple=True, separator="/")
+
+
+def average_name(player: str, weights: str) -> str:
+    """Returns what an average of a player is called in a state's `ema`: weights "ema", or a width, "0.05"."""
+    return player if weights == "ema" else f"{player}:{weights}"
 
 
 def first_change(before: PyTree, after: PyTree) -> str | None:
@@ -143,7 +148,11 @@ class GANState:
             raise ValueError(f"weights must be one of {', '.join(self.weights)}, got {weights!r}")
         if weights == "raw":
             return self.players[player].all_variables
-        return self.ema[player if weights == "ema" else f"{player}:{weights}"]
+        return self.ema[average_name(player, weights)]
+
+    def averages_of(self, player: str) -> list[str]:
+        """Returns the names in `ema` of a player's averages, none where it has none."""
+        return [name for name in self.ema if name == player or name.startswith(average_name(player, ""))]
 
     def evaluate(self, player: str, *inputs: Any, weights: str = "ema", **options: Any) -> Any:
         """Returns a player's output in evaluation mode; weights as for `variables_of`, options as `apply_fn` takes
@@ -191,7 +200,7 @@ class GANState:
             ema={
                 average: jax.tree.map(jnp.copy, players[name].all_variables)
                 for name in averaged
-                for average in (name, *(f"{name}:{width}" for width in widths))
+                for average in (average_name(name, weights) for weights in ("ema", *widths))
             },
             hyper=numbers,
             extras=_strong(dict(extras or {})),

@@ -75,7 +75,7 @@ def begin_with(state: GANState, variables: Mapping[str, Variables]) -> GANState:
     averages, extras = dict(state.ema), dict(state.extras)
     for name, player in players.items():
         # Copies: a program that donates its state may give no buffer away twice.
-        for average in (each for each in averages if each == name or each.startswith(f"{name}:")):
+        for average in state.averages_of(name):
             averages[average] = jax.tree.map(jnp.copy, player.all_variables)
         if f"{name}/history" in extras:
             extras[f"{name}/history"] = jax.tree.map(jnp.copy, player.params)

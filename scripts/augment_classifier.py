@@ -39,7 +39,7 @@ from jaxgan.training.recipe.loading import held_out
 from jaxgan.training.scoring.real_data import RealData
 from jaxgan.training.scoring.report import share_table
 from scripts.checkpoint_options import CheckpointOptions, open_checkpoint, undiverged
-from scripts.classifiers import Labelled, share_right
+from scripts.classifiers import Labelled, classifier_loss, initial_variables, share_right
 
 WIDTHS, DEPTHS = (16, 48, 96), (0, 1, 1)  # of the packaged classifier of digits
 SMALLEST = 8  # pixels of a side, which it halves three times
@@ -123,8 +123,7 @@ def fit(
     parts = (batch_size - batch_size // 2, batch_size // 2) if fake else (batch_size,)
     tx, advanced = _program(module, steps, parts, shift)
     root = jax.random.key(seed)
-    init = jax.jit(lambda key: module.init(key, jnp.zeros((1, *real.images.shape[1:])), train=True))
-    variables = init(jax.random.fold_in(root, 2**31 - 1))
+    variables = initial_variables(module, real.images.shape[1:], root)
     state = variables["params"], variables["batch_stats"], tx.init(variables["params"])
     for first in range(0, steps, PIECE):
         numbers = np.arange(first, min(first + PIECE, steps), dtype=np.int32)
@@ -141,11 +140,7 @@ def _program(
     each set."""
     tx = optax.adam(optax.cosine_decay_schedule(RATE, steps))
 
-    def loss(params: Any, statistics: Any, images: jax.Array, labels: jax.Array) -> tuple[jax.Array, Any]:
-        variables = {"params": params, "batch_stats": statistics}
-        said, moved = module.apply(variables, images, train=True, mutable="batch_stats")
-        each = optax.softmax_cross_entropy_with_integer_labels(said["logits"], labels)
-        return jnp.mean(each), moved["batch_stats"]
+    loss = functools.partial(classifier_loss, module)
 
     def some(one: Labelled, key: jax.Array, count: int) -> Labelled:
         chosen = jax.random.randint(key, (count,), 0, len(one.images))

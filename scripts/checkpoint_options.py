@@ -13,10 +13,12 @@ from jaxgan.training.recipe.gan import Weights
 from jaxgan.training.recipe.loading import Given
 from jaxgan.training.recipe.members import Member
 from jaxgan.training.run.experiment import load_experiment
+from jaxgan.training.scoring.real_data import RealData
 
 __all__ = [
     "CheckpointOptions",
     "MemberOptions",
+    "data_of",
     "open_checkpoint",
     "takes",
     "threshold_of",
@@ -68,6 +70,14 @@ def open_checkpoint(directory: Path, options: MemberOptions, data: Given | None 
         run = dataclasses.replace(run, options=dataclasses.replace(run.options, data_dir=data_dir))
     batches = options.standing_statistics if isinstance(options, CheckpointOptions) else 0
     return run.with_standing_statistics(batches) if batches else run
+
+
+def data_of(run: OpenRun) -> RealData:
+    """Returns the data that a run was trained on. UsageError where they can't be had any more, or are other ones."""
+    real = RealData.of_run(run.options, run.given)
+    if real.spec.contents != run.data.contents:
+        raise UsageError(f"{run.options.dataset} is not what {run.directory} was trained on")
+    return real
 
 
 def undiverged(run: OpenRun) -> list[Member]:

@@ -1,11 +1,17 @@
-"""Labelled images, and the share of them that a classifier tells, for the commands that try classifiers."""
+"""Labelled images, the share of them that a classifier tells, and its beginning and loss: for the commands that train
+classifiers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 
-__all__ = ["Labelled", "share_right"]
+from jaxgan.networks.classifier import Classifier
+
+__all__ = ["Labelled", "classifier_loss", "initial_variables", "share_right"]
 
 AT_ONCE = 256  # images in a dispatch
 
@@ -15,6 +21,24 @@ class Labelled(NamedTuple):
 
     images: np.ndarray
     labels: np.ndarray
+
+
+def initial_variables(module: Classifier, shape: Sequence[int], key: jax.Array) -> dict[str, Any]:
+    """Returns a classifier's parameters and batch statistics before its first step on images of `shape`, (H, W, C)."""
+    init = jax.jit(lambda key: module.init(key, jnp.zeros((1, *shape)), train=True))
+    variables: dict[str, Any] = init(jax.random.fold_in(key, 2**31 - 1))
+    return variables
+
+
+def classifier_loss(
+    module: Classifier, params: Any, statistics: Any, images: jax.Array, labels: jax.Array
+) -> tuple[jax.Array, Any]:
+    """Returns the mean cross entropy of a classifier on images `[N, H, W, C]` in [-1, 1], in training, and its batch
+    statistics after them."""
+    variables = {"params": params, "batch_stats": statistics}
+    said, moved = module.apply(variables, images, train=True, mutable="batch_stats")
+    each = optax.softmax_cross_entropy_with_integer_labels(said["logits"], labels)
+    return jnp.mean(each), moved["batch_stats"]
 
 
 def share_right(

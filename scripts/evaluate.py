@@ -19,7 +19,7 @@ protocol as a line of RUN/evaluations.jsonl; `python -m scripts.compare` reads t
 import contextlib
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ from jaxgan.training.cli.exits import plain_exits
 from jaxgan.training.errors.usage import UsageError, refusals, require, require_file, writing
 from jaxgan.training.options.data import DataOptions, real_transform
 from jaxgan.training.options.fields import bounded
+from jaxgan.training.output.drawing import Drawn
 from jaxgan.training.output.log import write_json
 from jaxgan.training.recipe.data_spec import DataSpec
 from jaxgan.training.recipe.gan import Weights
@@ -129,10 +130,10 @@ def _of_images(
     ]
     for *_, turn, judge in parts:  # before anything is computed that a later refusal would lose
         judge.check(count, run.drawing.labels(0, count, run=turn) if run.drawing.by_label else None)
-    records, floor = [], []
+    records, floor, draw = [], [], drawer(run, options)
     for output, part, turn, judge in parts:
         for weights in names:
-            records += _scored(run, options, judge, output, count, turn, weights)
+            records += _scored(run, options, draw, judge, output, count, turn, weights)
         if (sets := part.without_pairs()) is not None:
             sets_alone = dataclasses.replace(judge, measure=sets)
             held = _held(sets_alone, real.of(output).spec, theirs, given, output, count)
@@ -198,11 +199,17 @@ def _by_labels(measure: Measure) -> Iterator[tuple[Measure, int | None]]:
 
 
 def _scored(
-    run: OpenRun, options: Options, judge: Judge, output: str, count: int, turn: int | None, weights: Weights
+    run: OpenRun,
+    options: Options,
+    draw: Callable[..., Drawn],
+    judge: Judge,
+    output: str,
+    count: int,
+    turn: int | None,
+    weights: Weights,
 ) -> Iterator[Record]:
-    """Records of one of a run's outputs, of each of its GANs."""
+    """Records of one of a run's outputs, of each of its GANs. draw: what draws of it, see `drawer`."""
     truncation = truncation_of(run, options.truncation) | threshold_of(run, options.latent_threshold)
-    draw = drawer(run, options)
     drawn = draw(count, seed=options.seed, weights=weights, run=turn, **truncation)
     passes = {"standing_statistics": options.standing_statistics} if options.standing_statistics else {}
     protocol = truncation | passes

@@ -35,8 +35,7 @@ from jaxgan.training.options.evaluation import FeatureOptions
 from jaxgan.training.output.captions import captioned
 from jaxgan.training.output.pictures import save_png
 from jaxgan.training.scoring.measures import measure_for
-from jaxgan.training.scoring.real_data import RealData
-from scripts.checkpoint_options import open_checkpoint
+from scripts.checkpoint_options import data_of, open_checkpoint
 from scripts.explore_options import ExploreOptions, numbers_of
 from scripts.film_files import save_frames
 
@@ -235,9 +234,7 @@ def neighbours(run: OpenRun, options: Options) -> Found:
 def _training_images(run: OpenRun, options: Options) -> np.ndarray:
     """All images that the run was trained on, as its discriminator sees them. UsageError where they aren't there any
     more."""
-    real = RealData.of_run(run.options, run.given)
-    if real.spec.contents != run.data.contents:
-        raise UsageError(f"{run.options.dataset} is not what {run.directory} was trained on")
+    real = data_of(run)
     one = real.of(run.drawing.main)
     if (size := one.spec.count * int(np.prod(one.spec.shape))) > (most := machine_memory() // 8):
         raise UsageError(f"the training images have {size:,} bytes; at most {most:,} are compared")

@@ -43,6 +43,7 @@ from jaxgan.training.options.data import DataOptions, RealTransform, real_transf
 from jaxgan.training.options.fields import bounded
 from jaxgan.training.recipe.loading import held_out, load
 from jaxgan.training.scoring.report import share_table
+from jaxgan.transfer import started
 from jaxgan.update import update
 from scripts.checkpoint_options import MemberOptions, open_checkpoint
 from scripts.classifiers import Labelled, share_right
@@ -141,15 +142,7 @@ def begun(options: Options, trunk: TrainState, classes: int, shape: Sequence[int
             "jaxgan.networks have; name another network of the run"
         ) from None
     # Copies: training donates its state, and the run's is needed again.
-    variables = jax.tree.map(jnp.copy, trunk.all_variables)
-    player = TrainState.create(
-        apply_fn=trunk.apply_fn,
-        params=variables.pop("params"),
-        tx=tx,
-        variables=variables,
-        once=trunk.once,
-        across=trunk.across,
-    )
+    player, _ = started(trunk.replace(tx=tx), jax.tree.map(jnp.copy, trunk.all_variables))
     head = init_player(key, nn.Dense(classes), tx, jnp.zeros((1, math.prod(read.shape)), jnp.float32))
     numbers = {f"{name}/learning_rate": options.learning_rate for name in ("trunk", "head")}
     return GANState.of(key, {"trunk": player, "head": head}, hyper=numbers)

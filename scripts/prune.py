@@ -43,8 +43,7 @@ from jaxgan.training.run.folder import named, writing_run
 from jaxgan.training.run.lock import locked
 from jaxgan.training.scoring.judge import Judge, judge_for
 from jaxgan.training.scoring.measures import measures_for
-from jaxgan.training.scoring.real_data import RealData
-from scripts.checkpoint_options import CheckpointOptions, open_checkpoint
+from scripts.checkpoint_options import CheckpointOptions, data_of, open_checkpoint
 
 SHOWN = 10  # samples of each row of the picture
 Scope = Literal["global", "layer"]
@@ -109,9 +108,7 @@ def pruned_runs(run: OpenRun, options: Options) -> list[Pruned]:
 
 def judge_of(run: OpenRun, options: Options) -> Judge:
     """Returns what scores the first of the outputs that are scored. UsageError where the data are other ones."""
-    real = RealData.of_run(run.options, run.given)
-    if real.spec.contents != run.data.contents:
-        raise UsageError(f"{run.options.dataset} is not what {run.directory} was trained on")
+    real = data_of(run)
     measure = measures_for(options, run.drawing)[run.drawing.main]
     judge = judge_for(measure, real.of(run.drawing.main))
     judge.check(options.count)

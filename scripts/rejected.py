@@ -113,11 +113,7 @@ class Rejector:
     ) -> Drawn:
         """Returns `count` samples, stored, by the name of the main output, and `label` `[count]` where they were asked
         for by labels. Arguments as of `OpenRun.draw`."""
-        self.run.check(label)
-        weights = self.run.named_weights(weights)
-        if not 1 <= count <= (most := self.run.most()):
-            holds = f"{most}, as half of this machine's memory holds"
-            raise UsageError(f"the count must be from 1 to {holds}, got {count}")
+        weights = self.run.checked(count, weights, label)
         asked = self.run.drawing.asked(0, count, label=label, run=run)
         burning, *keys = jax.random.split(jax.random.key(seed), 3)
         judged = functools.partial(self._judged, weights=weights, **how)

@@ -38,8 +38,7 @@ from jaxgan.training.errors.usage import UsageError, check_file, require, writin
 from jaxgan.training.options.fields import bounded
 from jaxgan.training.output.pictures import save_png
 from jaxgan.training.recipe.gan import Weights
-from jaxgan.training.scoring.real_data import RealData
-from scripts.checkpoint_options import CheckpointOptions, open_checkpoint, takes, threshold_of, truncation_of
+from scripts.checkpoint_options import CheckpointOptions, data_of, open_checkpoint, takes, threshold_of, truncation_of
 from scripts.film_files import check_ffmpeg, save_frames
 from scripts.rejected import RejectionOptions, drawer
 
@@ -116,9 +115,7 @@ def behind(run: OpenRun, count: int) -> dict[str, np.ndarray]:
     if not any(drawing.medium(name).compares for name in drawing.scored):
         return {}
     try:
-        real = RealData.of_run(run.options, run.given)
-        if real.spec.contents != run.data.contents:
-            raise UsageError(f"{run.options.dataset} is not what {run.directory} was trained on")
+        real = data_of(run)
     except UsageError as error:
         say(f"the picture is without the data: {error}", error=True)
         return {}

@@ -18,6 +18,7 @@ network: it gets another name in classifiers.py, since its distances don't compa
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -39,6 +40,7 @@ from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
 from jaxgan.training.errors.usage import require_file, writing
 from jaxgan.training.options.fields import Bounded, bounded
+from scripts.classifiers import classifier_loss, initial_variables
 
 BATCH = 256
 RATE = 0.2  # the highest, after a fifth of all steps
@@ -117,11 +119,7 @@ def train(
         optax.sgd(rate, momentum=0.9, nesterov=True),
     )
 
-    def loss(params: Any, statistics: Any, images: jax.Array, labels: jax.Array) -> tuple[jax.Array, Any]:
-        variables = {"params": params, "batch_stats": statistics}
-        said, moved = module.apply(variables, images, train=True, mutable="batch_stats")
-        each = optax.softmax_cross_entropy_with_integer_labels(said["logits"], labels)
-        return jnp.mean(each), moved["batch_stats"]
+    loss = functools.partial(classifier_loss, module)
 
     @jax.jit
     def step(state: Any, images: jax.Array, labels: jax.Array, key: jax.Array) -> tuple[Any, jax.Array]:
@@ -132,8 +130,7 @@ def train(
         return (optax.apply_updates(params, updates), statistics, momenta), value
 
     key, random = jax.random.key(seed), np.random.default_rng(seed)
-    init = jax.jit(lambda key: module.init(key, jnp.zeros((1, *images.shape[1:])), train=True))
-    variables = init(jax.random.fold_in(key, 2**31 - 1))
+    variables = initial_variables(module, images.shape[1:], key)
     state = variables["params"], variables["batch_stats"], optimiser.init(variables["params"])
     for epoch in range(epochs):
         order = random.permutation(len(images))

@@ -25,6 +25,16 @@ def points(tmp_path, **changes):
     return gan_ring.Options(**{"workdir": str(tmp_path / "run"), "steps": 12, **SMALL, **changes})
 
 
+def ring(folder, name, **changes):
+    """Options of a GAN of the ring, whose run directory has this name in a folder."""
+    own = {"workdir": str(folder / name), "checkpoint_every": 2, "width": 8, "batch_size": 16, "devices": 1}
+    return gan_ring.Options(**(own | changes))
+
+
+def recorded_options(directory):
+    return json.loads((directory / "options.json").read_text())["options"]
+
+
 def some_points(count=40):
     """A set of few points, which makes the score at the end cheap."""
     ring = np.random.default_rng(0).normal(size=(count, 1, 1, 2)).astype(np.float32)

@@ -90,20 +90,27 @@ def style_latents(sampler, *, diverged=False):
     return Latents(sampler, codes, synthesize, mean, LAYERS)
 
 
-def build(options, spec):
-    classes = "classes" in options.kind
-    network = (Plain if options.kind.startswith("plain") else Generator)(options.channels, classes)
-    sampler = (labelled_latents if classes else latents)(LATENT)
-    condition = jnp.zeros((1,), jnp.int32) if classes else None
+def untrained(network, latent_size, condition):
+    """The init and the iteration of a generator alone, which never learns; condition: labels it is given, or none."""
 
     def init(key):
-        player = init_player(key, network, optax.identity(), jnp.zeros((1, LATENT)), condition)
+        player = init_player(key, network, optax.identity(), jnp.zeros((1, latent_size)), condition)
         hyper = {"generator/learning_rate": 0.0, "ema_half_life": 0.0}
         return GANState.of(key, {"generator": player}, averaged=["generator"], hyper=hyper)
 
     def iteration(state, batch):
         return state.replace(step=state.step + 1), {"generator/loss": batch["image"].mean()}
 
+    return init, iteration
+
+
+def build(options, spec):
+    classes = "classes" in options.kind
+    network = (Plain if options.kind.startswith("plain") else Generator)(options.channels, classes)
+    sampler = (labelled_latents if classes else latents)(LATENT)
+    condition = jnp.zeros((1,), jnp.int32) if classes else None
+
+    init, iteration = untrained(network, LATENT, condition)
     mapped = style_latents(sampler, diverged=options.kind == "diverged")
     if options.kind.startswith("plain"):
         mapped = latents_with(sampler, LATENT)

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from scripts.golden.attention import attended
+from scripts.golden import sagan
 
 BATCH, PART, CLASSES, EMBEDDING = 4, 3, 3, 5
 WIDTHS = {"g": (8, 10, 6), "d": (8, 10, 12)}
@@ -54,17 +54,15 @@ def attention(channels: int) -> dict[str, tuple[int, ...]]:
     return {f"attention8/{name}/weight": (*shape, 1, 1) for name, shape in sizes.items()} | {"attention8/gate": ()}
 
 
-class Run:
-    """Passes of both networks over weights by name, in train or evaluation mode."""
+class Run(sagan.Run):
+    """Passes of both networks over weights by name, in train or evaluation mode. The discriminator's are SAGAN's."""
+
+    attended = 8
 
     def __init__(self, torch: Any, weights: dict[str, Any], labels: Any, train: bool) -> None:
-        self.torch, self.labels, self.train, self.f = torch, labels, train, torch.nn.functional
         largest = lambda w: torch.linalg.matrix_norm(w.flatten(1), 2)  # noqa: E731
-        self.w = {n: w / largest(w) if n.endswith("weight") and w.ndim > 1 else w for n, w in weights.items()}
-
-    def conv(self, x: Any, name: str) -> Any:
-        weight = self.w[f"{name}/weight"]
-        return self.f.conv2d(x, weight, self.w[f"{name}/bias"], padding=weight.shape[-1] // 2)
+        normed = {n: w / largest(w) if n.endswith("weight") and w.ndim > 1 else w for n, w in weights.items()}
+        super().__init__(torch, normed, labels, train)
 
     def normalised(self, x: Any, name: str) -> Any:
         mean, var = self.w[f"{name}/running_mean"].clone(), self.w[f"{name}/running_var"].clone()
@@ -74,11 +72,6 @@ class Run:
         scale, bias = (self.f.linear(style, self.w[f"{name}/{what}/weight"]) for what in ("scale", "bias"))
         x = self.normalised(x, f"{name}/statistics")
         return self.f.relu(x * (1 + scale[:, :, None, None]) + bias[:, :, None, None])
-
-    def attend(self, x: Any) -> Any:
-        names = ("query", "key", "value", "output")
-        weights = {name: self.w[f"attention8/{name}/weight"].flatten(1) for name in names}
-        return attended(self.torch, x, weights | {"gate": self.w["attention8/gate"]}, pooled=True)
 
     def generator(self, latent: Any) -> Any:
         first, *rest = latent.split(PART, 1)
@@ -92,16 +85,6 @@ class Run:
             x = self.attend(x) if i == 0 else x
         x = self.normalised(x, "norm") * self.w["norm/weight"][:, None, None] + self.w["norm/bias"][:, None, None]
         return self.torch.tanh(self.conv(self.f.relu(x), "image"))
-
-    def discriminator(self, x: Any) -> Any:
-        for i in range(3):
-            pool = (lambda x: self.f.avg_pool2d(x, 2)) if i < 2 else (lambda x: x)
-            y = self.conv(self.f.relu(x) if i else x, f"conv{i}a")
-            x = pool(self.conv(self.f.relu(y), f"conv{i}b")) + pool(self.conv(x, f"short{i}"))
-            x = self.attend(x) if i == 0 else x
-        x = self.f.relu(x).sum((2, 3))
-        own = (self.w["embedding/weight"][self.labels] * x).sum(1)
-        return self.f.linear(x, self.w["judge/weight"], self.w["judge/bias"])[:, 0] + own
 
 
 def main() -> None:

@@ -58,6 +58,8 @@ def attention(channels: int) -> dict[str, tuple[int, ...]]:
 class Run:
     """Passes of both networks over weights by name, in train or evaluation mode."""
 
+    attended = 12  # pixels a side
+
     def __init__(self, torch: Any, weights: dict[str, Any], labels: Any, train: bool) -> None:
         self.torch, self.w, self.labels, self.train = torch, weights, labels, train
         self.f = torch.nn.functional
@@ -78,8 +80,8 @@ class Run:
 
     def attend(self, x: Any) -> Any:
         names = ("query", "key", "value", "output")
-        weights = {name: self.w[f"attention12/{name}/weight"] for name in names}
-        return attended(self.torch, x, weights | {"gate": self.w["attention12/gate"]}, pooled=True)
+        weights = {name: self.w[f"attention{self.attended}/{name}/weight"].flatten(1) for name in names}
+        return attended(self.torch, x, weights | {"gate": self.w[f"attention{self.attended}/gate"]}, pooled=True)
 
     def generator(self, latent: Any) -> Any:
         x = self.f.linear(latent, self.w["project/weight"], self.w["project/bias"]).unflatten(1, (-1, 6, 6))

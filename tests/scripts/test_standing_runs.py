@@ -8,15 +8,13 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 from conftest import assert_same
+from tiny_stylegan import untrained
 
 from jaxgan.draw import role_number
 from jaxgan.networks.layers import BatchNorm
-from jaxgan.players import init_player
 from jaxgan.samplers import codes, labelled_latents, latents
-from jaxgan.state import GANState
 from jaxgan.training import GAN, UsageError, latents_with, sample_through, sample_with, train
 from jaxgan.training import Options as CommonOptions
 from jaxgan.training import open as open_run
@@ -50,14 +48,7 @@ def build(options, spec):
     sampler, network = of.get(options.kind, latents(LATENT)), Generator(options.kind == "bare")
     condition = jnp.zeros((1,), jnp.int32) if options.kind == "labelled" else None
 
-    def init(key):
-        player = init_player(key, network, optax.identity(), jnp.zeros((1, LATENT)), condition)
-        hyper = {"generator/learning_rate": 0.0, "ema_half_life": 0.0}
-        return GANState.of(key, {"generator": player}, averaged=["generator"], hyper=hyper)
-
-    def iteration(state, batch):
-        return state.replace(step=state.step + 1), {"generator/loss": batch["image"].mean()}
-
+    init, iteration = untrained(network, LATENT, condition)
     space = latents_with(sampler, LATENT)
     if options.kind == "none":
         return GAN(init, iteration, options.batch_size, sample_with(sampler))

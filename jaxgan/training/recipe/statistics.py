@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxgan.draw import role_number
 from jaxgan.ensemble import Ensemble, axes
 from jaxgan.standing import COLLECTION, batch_statistics, has_statistics, map_statistics
-from jaxgan.state import GANState, TrainState, Variables
+from jaxgan.state import GANState, TrainState, Variables, average_name
 from jaxgan.training.errors.usage import UsageError
 from jaxgan.training.options.optimizer import OptimizerOptions
 from jaxgan.training.recipe.gan import GAN, Sample, Weights
@@ -77,7 +77,7 @@ def replace_statistics(state: State, statistics: Statistics) -> State:
             if weights == "raw":
                 players[name] = players[name].replace(variables=players[name].variables | each)
             else:
-                average = name if weights == "ema" else f"{name}:{weights}"
+                average = average_name(name, weights)
                 averages[average] = averages[average] | each
     members = members.replace(players=players, ema=averages)
     return state.replace(members=members) if isinstance(state, Ensemble) else members

@@ -183,13 +183,13 @@ class OpenRun:
         below 1, for other weights, and for a label that there is none of."""
         if "ema" in how:
             raise UsageError('ema=True is now weights="ema", and ema=False weights="raw"')
-        weights = self._checked(count, weights, label)
+        weights = self.checked(count, weights, label)
         state = self.state if weights == "raw" and not self.standing else self.drawn_state
         drawn = self.drawing.of(count, key=seed, label=label, run=run, weights=weights, **how)(state)
         asked = self.drawing.labels(0, count, label=label, run=run) if self.drawing.by_label else None
         return drawn if asked is None else {**drawn, LABEL: asked}
 
-    def _checked(self, count: int, weights: Weights, label: int | None) -> Weights:
+    def checked(self, count: int, weights: Weights, label: int | None) -> Weights:
         """Returns the weights as this run names them. UsageError for a count, weights or a label that nothing can be
         drawn with."""
         weights = self.named_weights(weights)
@@ -219,7 +219,7 @@ class OpenRun:
         that `sample` draws with this seed, or of those of some numbers. UsageError where `sample` or `latent_space`
         raises one."""
         numbers = range(count) if isinstance(count, int) else count
-        weights = self._checked(len(numbers), weights, label)
+        weights = self.checked(len(numbers), weights, label)
         if min(numbers) < 0 or max(numbers) >= 2**31:
             raise UsageError(f"numbers of samples must be from 0 to {2**31 - 1}, got {shortened(list(numbers))}")
         return self.latent_space.codes(self.latent_space.inputs(numbers, seed=seed, label=label), weights=weights)
@@ -233,9 +233,9 @@ class OpenRun:
         codes = np.asarray(codes)
         count = len(codes) if codes.ndim else 0
         if label is None or isinstance(label, int):
-            weights = self._checked(count, weights, label)
+            weights = self.checked(count, weights, label)
         else:
-            weights = self._checked(count, weights, None)
+            weights = self.checked(count, weights, None)
             label = labels_of(self, label, count)
         with refusals():
             inputs = self.latent_space.inputs(range(len(codes)), label=label)

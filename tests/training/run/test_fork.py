@@ -1,13 +1,17 @@
 """`--from RUN --step N`: a new run that begins with another's state, and then is a run like any other."""
 
 import dataclasses
+import functools
 import json
 import shutil
 
 import jax
 import numpy as np
+import point_runs
 import pytest
-from conftest import assert_same, differs
+from conftest import differs
+from point_runs import recorded_options
+from point_runs import same as equal
 
 from experiments import dcgan_mnist, gan_ring
 from jaxgan.training import UsageError, train
@@ -18,9 +22,7 @@ from jaxgan.training.run.fork import resolve_fork
 pytestmark = pytest.mark.usefixtures("as_users_have_it")
 
 
-def ring(folder, name, **changes):
-    own = {"workdir": str(folder / name), "steps": 6, "checkpoint_every": 2, "sample_every": 2, "width": 8}
-    return gan_ring.Options(**(own | {"batch_size": 16, "devices": 1} | changes))
+ring = functools.partial(point_runs.ring, steps=6, sample_every=2)
 
 
 @pytest.fixture(scope="module")
@@ -35,14 +37,6 @@ def sources(tmp_path_factory):
     return folder, states
 
 
-def record(directory):
-    return json.loads((directory / "options.json").read_text())["options"]
-
-
-def equal(one, other):
-    assert_same(jax.tree.leaves(one), jax.tree.leaves(other))
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name, changes", [("one", {}), ("two", {"seeds": 2})])
 def test_with_the_same_options_it_goes_on_as_the_other_did(name, changes, sources, tmp_path, capsys):
@@ -51,7 +45,10 @@ def test_with_the_same_options_it_goes_on_as_the_other_did(name, changes, source
     equal(train(gan_ring.build, options), states[name])
     said = capsys.readouterr().out.splitlines()[1]
     assert said == f"writing to {tmp_path / 'fork'}, beginning with step 4 of {folder / name}"
-    assert record(tmp_path / "fork")["from_run"] == str(folder / name) and record(tmp_path / "fork")["step"] == 4
+    assert (
+        recorded_options(tmp_path / "fork")["from_run"] == str(folder / name)
+        and recorded_options(tmp_path / "fork")["step"] == 4
+    )
 
 
 @pytest.mark.slow
@@ -63,7 +60,7 @@ def test_by_default_it_begins_with_the_newest(sources, tmp_path):
         ring(tmp_path, "fork", from_run=str(folder / "one"), steps=7),
         lambda state, metrics: began.append(int(state.step)),
     )
-    assert began == [7] and record(tmp_path / "fork")["step"] == 6
+    assert began == [7] and recorded_options(tmp_path / "fork")["step"] == 6
     equal(open_run(tmp_path / "fork", 6).state, states["one"])
 
 
@@ -147,10 +144,10 @@ def test_it_is_continued_from_its_own_checkpoints(again, sources, tmp_path, caps
     source = {"from_run": str(folder / "one")}
     train(gan_ring.build, ring(tmp_path, "fork", **source, step=4, steps=5))
     capsys.readouterr()
-    before = record(tmp_path / "fork")
+    before = recorded_options(tmp_path / "fork")
     equal(train(gan_ring.build, ring(tmp_path, "fork", **(source | again))), states["one"])
     assert f"\ncontinuing at step 5 in {tmp_path / 'fork'}\n" in capsys.readouterr().out
-    after = record(tmp_path / "fork")
+    after = recorded_options(tmp_path / "fork")
     assert (after["from_run"], after["step"]) == (before["from_run"], before["step"])
     for other in ({"step": 5}, {"from_run": str(folder / "two")}):
         with pytest.raises(UsageError, match=r"holds a run with other options: --(step 5|from .*two) \(the run has"):
@@ -254,7 +251,7 @@ def test_a_run_without_checkpoints_or_with_ruined_ones_is_refused(sources, tmp_p
     with pytest.raises(UsageError, match=r"checkpoint .*6 can't be restored"):
         train(gan_ring.build, ring(tmp_path, "fork", from_run=str(copy), step=6, steps=9))
     train(gan_ring.build, ring(tmp_path, "fork", from_run=str(copy), steps=9))  # the newest that is whole
-    assert record(tmp_path / "fork")["step"] == 5 and not (copy / "damaged").exists()
+    assert recorded_options(tmp_path / "fork")["step"] == 5 and not (copy / "damaged").exists()
     shutil.rmtree(copy / "checkpoints")
     with pytest.raises(UsageError, match="one has no checkpoint yet"):
         train(gan_ring.build, ring(tmp_path, "other", from_run=str(copy), steps=9))

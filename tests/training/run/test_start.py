@@ -1,13 +1,15 @@
 """`--from RUN --players NAME`: networks of any run, by path and shape; all else of the new run begins anew."""
 
 import dataclasses
+import functools
 import json
 import shutil
 
 import jax
 import numpy as np
+import point_runs
 import pytest
-from conftest import assert_same
+from point_runs import recorded_options, same
 from tiny_dcgan import tiny
 
 from experiments import dcgan_mnist, dragan_mnist, gan_ring, transfer_cifar10
@@ -21,9 +23,7 @@ from jaxgan.transfer import matches
 pytestmark = pytest.mark.usefixtures("as_users_have_it")
 
 
-def ring(folder, name, **changes):
-    own = {"workdir": str(folder / name), "steps": 4, "checkpoint_every": 2, "sample_every": 4, "width": 8}
-    return gan_ring.Options(**(own | {"batch_size": 16, "devices": 1} | changes))
+ring = functools.partial(point_runs.ring, steps=4, sample_every=4)
 
 
 @pytest.fixture(scope="module")
@@ -51,14 +51,6 @@ def images(tmp_path_factory):
     return folder / "run"
 
 
-def record(directory):
-    return json.loads((directory / "options.json").read_text())["options"]
-
-
-def same(one, other):
-    assert_same(jax.tree.leaves(one), jax.tree.leaves(other))
-
-
 def test_one_network_begins_with_another_run_and_the_rest_as_without(rings, tmp_path, capsys):
     """A discriminator alone: its state of step 0 is what the other run ended with, the generator's that of a new run;
     the seed, numbers and optimisers are the new run's."""
@@ -76,7 +68,7 @@ def test_one_network_begins_with_another_run_and_the_rest_as_without(rings, tmp_
     same([begun.generator, begun.ema, begun.key, begun.hyper, begun.step],
          [fresh.generator, fresh.ema, fresh.key, fresh.hyper, fresh.step])  # fmt: skip
     assert int(begun.discriminator.step) == 0
-    found = record(tmp_path / "new")
+    found = recorded_options(tmp_path / "new")
     assert (found["from_run"], found["step"], found["players"]) == (str(rings / "one"), 4, ["discriminator"])
 
 
