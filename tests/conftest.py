@@ -5,15 +5,20 @@ that second derivatives can be compared, and tests give it `optax.identity()` as
 gradient must show: Adam would hide it.
 """
 
+import importlib.metadata
 import os
 import pathlib
 import tempfile
 
 # Before jax is imported, which reads all of this once. Subprocesses inherit it, and so find what is compiled already.
 _cache = pathlib.Path(__file__).parent.parent / ".pytest_cache" / "jax"
-# Four devices; and machine code that LLVM has not optimised, which compiles in two thirds of the time: most of what a
-# suite takes is compilation. XLA's own passes, and so programs and FLOP, are those of users.
-for _flag, _value in (("--xla_force_host_platform_device_count", 4), ("--xla_backend_optimization_level", 0)):
+# Four devices; machine code that LLVM has not optimised; and with jaxlib 0.10 fusions in the older of its two ways, which
+# later ones stop at. Each of the latter makes compiling, most of what a suite does, about a third shorter. XLA's own
+# passes, and so programs and FLOP, are those of users.
+_flags = {"--xla_force_host_platform_device_count": "4", "--xla_backend_optimization_level": "0"}
+if importlib.metadata.version("jaxlib").startswith("0.10."):
+    _flags["--xla_cpu_use_fusion_emitters"] = "false"
+for _flag, _value in _flags.items():
     if _flag not in os.environ.get("XLA_FLAGS", ""):
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_flag}={_value}".strip()
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
