@@ -29,7 +29,7 @@ from experiments import dcgan_mnist
 from jaxgan import ada, d_loss, diffaugment, g_loss, latents, losses
 from jaxgan.data.transform import FitOrTiles
 from jaxgan.training import GAN, DataSpec, compose, main
-from jaxgan.training.errors.usage import require
+from jaxgan.training.errors.usage import require, require_used
 from jaxgan.training.options.fields import bounded
 
 SIGNED = ("non_saturating", "hinge")  # losses under which a logit's sign says real or generated
@@ -63,6 +63,7 @@ class Options(dcgan_mnist.Options):
         super().__post_init__()
         signed = self.augment != "ada" or self.loss in SIGNED
         require(self, "loss", signed, f"{' or '.join(SIGNED)} with --augment ada, which follows the sign of D's logits")
+        require_used(self, "strength", self.augment == "diffaugment", "--augment diffaugment")
 
 
 def build(options: Options, data: DataSpec) -> GAN:

@@ -38,6 +38,7 @@ from jaxgan.networks.mlp import Discriminator
 from jaxgan.schedules import rates
 from jaxgan.training import GAN, DataSpec, latents_with, main, sample_through
 from jaxgan.training import Options as CommonOptions
+from jaxgan.training.errors.usage import require_used
 from jaxgan.training.options.fields import bounded
 from jaxgan.training.options.optimizer import OptimizerName, hyper, optimizer, schedule
 from jaxgan.training.recipe.compose import with_lookahead
@@ -78,6 +79,10 @@ class Options(CommonOptions):
         "paper": {"steps": 100_000, "batch_size": 512, "generator_width": 128, "width": 256},
         "smoke": {"steps": 2, "batch_size": 8, "couplings": 2, "generator_width": 8, "width": 8},
     }
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_used(self, "likelihood", self.game == "both", "--game both")
 
 
 def generate(size: int) -> Callable[..., Points]:

@@ -89,6 +89,7 @@ class Options(RejectionOptions, PictureOptions, SetOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         require_file(self, "out", ".json")
+        self.require_rejection()
         self.check()
 
 

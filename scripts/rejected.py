@@ -24,7 +24,7 @@ from jaxgan.rejection import (
 from jaxgan.state import GANState
 from jaxgan.terminal import progress_bar, say
 from jaxgan.training import OpenRun
-from jaxgan.training.errors.usage import UsageError
+from jaxgan.training.errors.usage import UsageError, require_used
 from jaxgan.training.options.fields import Bounded, bounded
 from jaxgan.training.output.drawing import Drawn
 from jaxgan.training.recipe.gan import Weights
@@ -56,6 +56,13 @@ class RejectionOptions(Bounded):
     """Of drs: the share of samples, in per cent, that are accepted with a probability below one half."""
     chain: int = bounded(640, at_least=1)
     """Of mh: samples that a chain is offered."""
+
+    def require_rejection(self) -> None:
+        """Raises UsageError for options that have no effect without --reject, or with the other of its ways."""
+        for name in ("calibrate", "burn_in"):
+            require_used(self, name, self.reject is not None, "--reject drs or mh")
+        require_used(self, "percentile", self.reject == "drs", "--reject drs")
+        require_used(self, "chain", self.reject == "mh", "--reject mh")
 
 
 class Ratio(NamedTuple):

@@ -68,6 +68,7 @@ class Options(RejectionOptions, CheckpointOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        self.require_rejection()
         check_files(self.out)  # before the run is opened
         walks = any(path.suffix.lower() in (".gif", ".mp4") for path in self.out)
         require(self, "reject", not (self.reject and walks), "left out with a walk: latents on the way are none's own")

@@ -12,7 +12,7 @@ import tempfile
 
 # Before jax is imported, which reads all of this once. Subprocesses inherit it, and so find what is compiled already.
 _cache = pathlib.Path(__file__).parent.parent / ".pytest_cache" / "jax"
-# Four devices; machine code that LLVM has not optimised; and with jaxlib 0.10 fusions in the older of two ways, at which
+# Four devices; machine code that LLVM has not optimised; with jaxlib 0.10 fusions in the older of two ways, at which
 # later ones stop. Each of the latter makes compiling, most of what a suite does, about a third shorter. XLA's own
 # passes, and so programs and FLOP, are those of users.
 _flags = {"--xla_force_host_platform_device_count": "4", "--xla_backend_optimization_level": "0"}

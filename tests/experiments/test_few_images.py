@@ -39,6 +39,13 @@ def test_ada_with_a_loss_without_a_sign_is_refused(module, loss):
         assert parse(module.Options, ["--augment", augment, "--loss", loss]).loss == loss
 
 
+@pytest.mark.parametrize("module", [ada_digits, diffaugment_cifar10], ids=lambda module: module.__name__)
+def test_a_strength_that_nothing_has_is_refused(module):
+    with pytest.raises(UsageError, match=r"^--strength must be given together with --augment diffaugment, got 0.5$"):
+        parse(module.Options, ["--augment", "ada", "--strength", "0.5"])
+    assert parse(module.Options, ["--augment", "diffaugment", "--strength", "0.5"]).strength == 0.5
+
+
 def test_the_losses_that_go_with_ada_are_those_that_its_controller_takes():
     for name in ("non_saturating", "hinge", "wasserstein", "least_squares"):
         try:

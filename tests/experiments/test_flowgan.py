@@ -32,6 +32,13 @@ def softplus(x):
     return np.logaddexp(0, np.asarray(x, np.float64))
 
 
+@pytest.mark.parametrize("game", ["mle", "gan"])
+def test_a_weight_of_the_likelihood_beside_no_other_loss_is_refused(game):
+    with pytest.raises(UsageError, match=r"^--likelihood must be given together with --game both, got 2.0$"):
+        Options(game=game, likelihood=2.0)
+    assert Options(likelihood=2.0).likelihood == 2.0
+
+
 @pytest.mark.parametrize("game", ["mle", pytest.param("gan", marks=pytest.mark.slow), "both"])
 def test_the_losses_are_those_of_the_game(game):
     """The adversarial loss of softplus, the likelihood of the change of variables, in float64."""

@@ -20,6 +20,7 @@ from jaxgan.state import GANState
 from jaxgan.training import GAN, UsageError, train
 from jaxgan.training import Options as CommonOptions
 from jaxgan.training import open as open_run
+from jaxgan.training.cli.command_line import command_line
 from scripts import evaluate, field, sample
 from scripts.rejected import RejectionOptions, Rejector
 
@@ -182,6 +183,22 @@ def test_a_chain_that_accepts_none_begins_anew_from_a_sample(opened, capsys):
 def test_a_discriminator_that_tells_nothing_is_refused(opened, slope, match):
     with pytest.raises(UsageError, match=match):
         rejected(opened(slope=slope), "drs")
+
+
+@pytest.mark.parametrize("script", [sample, evaluate], ids=["sample", "evaluate"])
+@pytest.mark.parametrize(
+    "given, expected",
+    [
+        (["--burn-in", "100"], "--burn-in must be given together with --reject drs or mh, got 100"),
+        (["--no-calibrate"], "--calibrate must be given together with --reject drs or mh, got off"),
+        (["--reject", "mh", "--percentile", "50"], "--percentile must be given together with --reject drs, got 50.0"),
+        (["--reject", "drs", "--chain", "5"], "--chain must be given together with --reject mh, got 5"),
+    ],
+)
+def test_an_option_without_effect_is_refused(script, given, expected):
+    with pytest.raises(UsageError) as refused:
+        command_line(script.Options, ["RUN", *given])
+    assert str(refused.value) == expected
 
 
 @pytest.mark.slow

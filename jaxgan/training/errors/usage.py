@@ -5,7 +5,7 @@ import os
 import traceback
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from jaxgan.nearest import perhaps
 from jaxgan.printable import printable, shortened
@@ -19,6 +19,7 @@ __all__ = [
     "require",
     "require_file",
     "require_known",
+    "require_used",
     "shown",
     "writing",
 ]
@@ -58,6 +59,13 @@ def require(options: object, name: str, condition: bool, expected: str, hint: st
     follows, such as what `jaxgan.nearest.perhaps` says."""
     if not condition:
         raise UsageError(f"--{flag(name)} must be {expected}, got {shown(getattr(options, name))}{hint}")
+
+
+def require_used(options: Any, name: str, used: bool, where: str) -> None:
+    """Raises a UsageError for an option that isn't at its default where it is not `used`: it would have no effect.
+    where: the options beside which it has one, such as "--reject mh"."""
+    default = type(options).__dataclass_fields__[name].default
+    require(options, name, used or getattr(options, name) == default, f"given together with {where}")
 
 
 def require_known(options: object, name: str, known: Iterable[str]) -> None:

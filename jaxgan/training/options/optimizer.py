@@ -11,7 +11,7 @@ import optax
 
 from jaxgan.ema import WIDEST, power_exponent, width_name
 from jaxgan.freezing import keep_zeros
-from jaxgan.training.errors.usage import require
+from jaxgan.training.errors.usage import require, require_used
 from jaxgan.training.options.fields import Bounded, bounded
 
 __all__ = ["OptimizerName", "OptimizerOptions", "hyper", "optimizer", "schedule", "schedule_length"]
@@ -90,9 +90,8 @@ class OptimizerOptions(Bounded):
         for width in self.power_ema:
             fits = 0 < width < WIDEST and self.power_ema.count(width) == 1
             require(self, "power_ema", fits, f"different widths above 0 and below {WIDEST:.4f}, such as 0.05 0.1")
-        for name, unused in (("schedule_images", None), ("final_rate", 0)):
-            fits = self.schedule != "constant" or getattr(self, name) == unused
-            require(self, name, fits, "given together with --schedule linear or cosine")
+        for name in ("schedule_images", "final_rate"):
+            require_used(self, name, self.schedule != "constant", "--schedule linear or cosine")
 
 
 def optimizer(
