@@ -57,7 +57,13 @@ def main() -> None:
     """The command line: exits with 0, or with 2 where there is no such experiment."""
     parser = argparse.ArgumentParser(prog="python -m experiments", description="Lists the experiments.")
     parser.add_argument("name", nargs="?", help="one of them, to see its lab note and how to run it")
+    parser.add_argument("--version", action="store_true", help="print jaxgan's version")
     given, more = parser.parse_known_args()
+    if given.version:
+        from jaxgan import __version__  # of which the list has no need
+
+        print("jaxgan", __version__)
+        return
     asked = given.name
     known = {experiment.name: experiment for experiment in experiments()}
     if more:

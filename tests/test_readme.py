@@ -53,7 +53,7 @@ def test_the_commands_and_options_exist():
     modules = set(re.findall(r"python -m ((?:experiments|scripts)(?:\.\w+)+)", text))
     assert len(modules) > 10
     known = {flag(field.name) for module in modules for field in _options_of(module)}
-    known |= {"help", "options", "logdir"}  # the last is TensorBoard's
+    known |= {"help", "version", "options", "logdir"}  # the last is TensorBoard's
     assert set(re.findall(r"--([a-z][a-z0-9-]+)", text)) <= known
     headings = {f"#{heading.lower().replace(' ', '-')}" for heading in re.findall(r"^## (.+)$", text, re.MULTILINE)}
     prose = re.sub(r"^```.*?^```|`[^`\n]*`", "", text, flags=re.MULTILINE | re.DOTALL)

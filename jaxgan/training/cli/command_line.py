@@ -10,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar, cast
 
+from jaxgan import __version__
 from jaxgan.terminal import say, steady_output
 from jaxgan.training.cli.arguments import Argument, arguments_of, sentence, value_of
 from jaxgan.training.cli.help import help_text, usage
@@ -38,9 +39,9 @@ def command_line(
     true or false; one whose type is `Positional` is given without a name, and a tuple takes all values up to the next
     option. Of an option that is given twice the last value counts; values of a tuple add up.
 
-    `--help` shows the docstring of the type's module, then `epilogue`, then the fields with their docstrings. renamed:
-    by an option's former name, such as "--grid", the option of today, such as "--out FILE.png". beside: options that
-    the caller has taken out of the arguments before.
+    `--help` shows the docstring of the type's module, then `epilogue`, then the fields with their docstrings;
+    `--version` is jaxgan's. renamed: by an option's former name, such as "--grid", the option of today, such as "--out
+    FILE.png". beside: options that the caller has taken out of the arguments before.
 
     UsageError in one line where the arguments are wrong, or have a former name."""
     given = list(sys.argv[1:] if arguments is None else arguments)
@@ -54,6 +55,10 @@ def command_line(
         note = sys.modules[options_type.__module__].__doc__ or ""
         with steady_output():
             say(*help_text(_program(), note, epilogue, _in_order(options_type, [*known, *beside])).split("\n"))
+        raise SystemExit(0)
+    if "--version" in given:
+        with steady_output():
+            say(f"jaxgan {__version__}")
         raise SystemExit(0)
     values = _values(known, given, [*known, *beside])
     for argument in known:

@@ -21,7 +21,7 @@ from jaxgan.training.recipe.gan import Build
 
 __all__ = ["Experiment", "experiment_named", "experiment_of", "fitting", "load_experiment"]
 
-PACKAGE = Path(str(jaxgan.__file__)).resolve().parent.parent / "experiments"  # beside jaxgan, in a checkout
+PACKAGE = Path(str(jaxgan.__file__)).resolve().parent.parent / "experiments"  # beside jaxgan, wherever that lies
 LONGEST = 1000  # characters of an error that quotes a record
 
 
