@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+import jax
 import numpy as np
 
 from jaxgan.data.sets import LABEL
@@ -41,6 +42,7 @@ from jaxgan.training.output.pictures import save_png
 from jaxgan.training.run.directory import Run
 from jaxgan.training.run.folder import named, writing_run
 from jaxgan.training.run.lock import locked
+from jaxgan.training.run.provenance import session_now
 from jaxgan.training.scoring.judge import Judge, judge_for
 from jaxgan.training.scoring.measures import measures_for
 from scripts.checkpoint_options import CheckpointOptions, data_of, open_checkpoint
@@ -172,8 +174,9 @@ def write_run(directory: Path, row: Pruned, options: Options) -> None:
         except SaveError as error:
             raise UsageError(str(error)) from error
         record = Run(run.directory).record() or {}
+        session = session_now(run.build, run.step, jax.devices(), f"step {run.step} of {run.directory}, {row.about}")
         with writing_run(directory):
-            write_json(new.path, {**record, "options": values})
+            write_json(new.path, {**record, "options": values, "sessions": [session]})
     experiment = str(record["experiment"])
     module = shlex.quote(experiment) if experiment.endswith(".py") else f"-m {experiment}"
     where = shlex.quote(str(directory))

@@ -44,6 +44,7 @@ from jaxgan.training.recipe.statistics import protocol_of
 from jaxgan.training.run.directory import Run, new_directory
 from jaxgan.training.run.folder import clear_leftovers, writing_run
 from jaxgan.training.run.lock import locked
+from jaxgan.training.run.provenance import session_now
 from jaxgan.training.scoring.member_report import report_members
 from jaxgan.training.scoring.monitor import COLLAPSED, Monitor
 from jaxgan.training.scoring.verdict import Best
@@ -199,8 +200,14 @@ class Session:
 
     def write_record(self) -> None:
         """Writes the record of the run, from which it is continued and reopened."""
-        setup = self.setup
-        processes.from_first(lambda: self.run.write(setup.build, self.options, setup.spec, setup.frozen))
+        setup, begun = self.setup, self.begun
+
+        def write() -> None:
+            devices = list(setup.layout.mesh.devices.flat)
+            session = session_now(setup.build, self.done, devices, begun.about if begun else None)
+            self.run.write(setup.build, self.options, setup.spec, setup.frozen, session)
+
+        processes.from_first(write)
 
     def announce(self) -> None:
         """Prints where the run writes, where it begins, and on which devices it computes."""

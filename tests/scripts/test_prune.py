@@ -89,8 +89,10 @@ def test_the_pruned_network_is_a_run_that_is_fine_tuned_under_its_mask(trained, 
     said = capsys.readouterr().out.splitlines()[-1].split()
     typed = ["python", "-m", "experiments.dcgan_mnist", "--options", f"{directory}/options.json", "--workdir"]
     assert said == [*typed, str(directory), "--steps", "8"]
-    options = json.loads((directory / "options.json").read_text())["options"]
+    record = json.loads((directory / "options.json").read_text())
+    options, (session,) = record["options"], record["sessions"]
     assert options["keep_zeros"] and options["from_run"] == str(source) and options["step"] == 4
+    assert session["step"] == 4 and session["began"].startswith(f"step 4 of {source}, ")
     begun = open_run(directory).state
     assert_same(jax.tree.leaves(begun.discriminator), jax.tree.leaves(state.discriminator))
     masks = {name: kernel != 0 for name, kernel in kernels(begun.generator.params).items()}

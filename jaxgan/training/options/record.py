@@ -11,14 +11,21 @@ from jaxgan.training.options.options import as_named_now
 __all__ = ["read_record"]
 
 LARGEST = 64 * 2**20  # bytes; a table's record has numbers and a name for each column
-PARTS = {"experiment": str, "options": dict[str, Any], "data": dict[str, Any], "frozen": dict[str, str]}
-DEFAULTS: dict[str, Any] = {"data": {}, "frozen": {}}
+PARTS = {
+    "experiment": str,
+    "options": dict[str, Any],
+    "data": dict[str, Any],
+    "frozen": dict[str, str],
+    "sessions": list[dict[str, Any]],
+}
+DEFAULTS: dict[str, Any] = {"data": {}, "frozen": {}, "sessions": []}
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """Reads `experiment`, the `options` by today's names, `data`, and the digests of the `frozen` networks by name.
-    FileNotFoundError or NotADirectoryError where there is no such file; ValueError, whose text is for users, where it
-    can't be read or is no record."""
+    """Reads `experiment`, the `options` by today's names, `data`, the digests of the `frozen` networks by name, and
+    what the run's `sessions` were, the first one first, see `jaxgan.training.run.provenance`. FileNotFoundError or
+    NotADirectoryError where there is no such file; ValueError, whose text is for users, where it can't be read or is no
+    record."""
     try:
         record = json.loads(read_at_most(path, LARGEST).decode(), object_pairs_hook=_table, parse_int=_integer)
     except (FileNotFoundError, NotADirectoryError):

@@ -99,14 +99,20 @@ class Run:
         except UsageError as error:
             raise UsageError(f"{self.path} has no description of data: {error}; restore it") from None
 
-    def write(self, build: Build, options: Options, data: DataSpec, frozen: Mapping[str, str]) -> None:
-        """Writes the record. `frozen`: networks' digests by name."""
-        record = {
+    def write(
+        self, build: Build, options: Options, data: DataSpec, frozen: Mapping[str, str], session: Mapping[str, Any]
+    ) -> None:
+        """Writes the record, in which this session comes after those that it has. `frozen`: networks' digests by name.
+        `session`: see `session_now`."""
+        before = self.record()
+        record: dict[str, Any] = {
             "jaxgan": __version__,
             "experiment": name_of(build),
             "options": dataclasses.asdict(options),
             "data": data.record(),
-        } | ({"frozen": dict(frozen)} if frozen else {})
+            **({"frozen": dict(frozen)} if frozen else {}),
+            "sessions": [*(before["sessions"] if before else ()), dict(session)],
+        }
         with writing_run(self.directory):
             write_json(self.path, record)
 

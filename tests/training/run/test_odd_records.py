@@ -207,6 +207,7 @@ FILES = {
     "no options": ('{"experiment": "e"}', 'its "options" must be a table'),
     "no experiment": ('{"options": {}}', 'its "experiment" must be text'),
     "frozen": (WHOLE.replace('"frozen": {"a": "b"}', '"frozen": {"a": 1}'), 'its "frozen" must be a table, each text'),
+    "sessions": (WHOLE[:-1] + ', "sessions": [1]}', 'its "sessions" must be a list, each a table'),
     "cut": (WHOLE[:300], "it is no JSON"),
 }
 
