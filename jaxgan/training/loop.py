@@ -45,6 +45,7 @@ from jaxgan.training.run.directory import Run, new_directory
 from jaxgan.training.run.folder import clear_leftovers, writing_run
 from jaxgan.training.run.lock import locked
 from jaxgan.training.run.provenance import session_now
+from jaxgan.training.run.tracker import tracker_of
 from jaxgan.training.scoring.member_report import report_members
 from jaxgan.training.scoring.monitor import COLLAPSED, Monitor
 from jaxgan.training.scoring.verdict import Best
@@ -229,8 +230,11 @@ class Session:
         """Trains until the last step, saves and shows on the way. Stopped where something ends it earlier."""
         self.show = self._display()
         members = len(self.setup.members)
-        with writing_in(self.directory):
-            log = Log(self.directory, self.done, self.setup.gan.taken(), members) if self.first else None
+        log = None
+        if self.first:
+            tracker = tracker_of(self.options, self.run, self.setup.record, self.done)
+            with writing_in(self.directory):
+                log = Log(self.directory, self.done, self.setup.gan.taken(), members, tracker)
         files = closing_in(self.directory, log) if log else contextlib.nullcontext()
         self.bar = progress_bar(
             self.options.steps, unit="steps", done=self.done, note="compiling", delay=0.0, hidden=not self.first

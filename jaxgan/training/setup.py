@@ -27,6 +27,7 @@ from jaxgan.training.run.directory import Run
 from jaxgan.training.run.folder import named, refuse_others
 from jaxgan.training.run.fork import Begun, fork, resolve_fork
 from jaxgan.training.run.start import start
+from jaxgan.training.run.tracker import check_tracker
 from jaxgan.training.scoring.measures import Measure, measures_for
 from jaxgan.training.scoring.real_data import RealData
 
@@ -76,6 +77,7 @@ class Setup:
 
 def set_up(build: Build, options: Options, given: Given | None) -> Setup:
     """Loads the data, builds the GAN (or several) and decides where its arrays lie. UsageError for wrong options."""
+    processes.from_first(lambda: check_tracker(options))
     run = Run(named(options.workdir)) if options.workdir else None
     record = processes.from_first(run.record) if run else None
     if run and record:

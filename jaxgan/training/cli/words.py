@@ -67,6 +67,7 @@ ELSEWHERE = {
     "snapshot-every save-steps checkpoint-steps",
     "sample-every": "sample-interval log-every log-interval log-freq vis-every image-every picture-every plot-every "
     "print-every print-freq display-freq",
+    "log": "wandb use-wandb trackio tracker track report-to logger log-to logging tensorboard tb",
     "eval-every": "eval-interval eval-freq fid-every metrics-every validate-every evaluate-every eval-steps",
     "metrics": "fid kid is metric score scores eval evaluate prdc",
     "key": "metric metrics score sort by fid",

@@ -57,6 +57,9 @@ class Options(DataOptions, OptimizerOptions, EvaluationOptions, DeviceOptions):
     """Generator updates between two checkpoints."""
     sample_every: int = bounded(250, at_least=1)
     """Generator updates between two sample grids."""
+    log: Literal["wandb", "trackio"] | None = None
+    """Send metrics and pictures to Weights & Biases or to trackio too (pip install wandb, pip install trackio), in a
+    project of the name $WANDB_PROJECT, by default jaxgan."""
     fresh: bool = False
     """Start a new run, and refuse a run directory that holds one."""
     from_run: str | None = None
@@ -90,7 +93,7 @@ class Options(DataOptions, OptimizerOptions, EvaluationOptions, DeviceOptions):
     # rounding of sums that other devices add in another order.
     # (Whether a data set elsewhere is the same one is for its content to say: see DataSpec.)
     MAY_CHANGE = (
-        *("preset", "steps", "workdir", "checkpoint_every", "sample_every", "fresh", "dry_run"),
+        *("preset", "steps", "workdir", "checkpoint_every", "sample_every", "log", "fresh", "dry_run"),
         *("dataset", "data_dir", "skip_bad_images", "workers"),
         *("metrics", "feature_network", "inception_weights", "lpips_weights", "perceptual_network"),
         *("eval_every", "eval_count", "until"),

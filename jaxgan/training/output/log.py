@@ -9,7 +9,7 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -92,14 +92,30 @@ def _is_row(row: Row) -> bool:
     )
 
 
+class Tracker(Protocol):
+    """Where else metrics and pictures go."""
+
+    def scalars(self, step: int, values: dict[str, float | None]) -> None:
+        """Takes numbers by name; None for those that aren't finite."""
+
+    def image(self, step: int, grid: np.ndarray) -> None:
+        """Takes a sample grid, uint8 `[H, W, C]`."""
+
+    def close(self) -> None:
+        """Sends what is left."""
+
+
 class Log:
     """`metrics.jsonl` and `tensorboard/` in a run directory, continued after step `done` without gaps or doubles.
 
     What a method was given is in the system's hands when it returns: a kill takes nothing of it away. `members`: how
-    many GANs an ensemble has; TensorBoard then shows each as a run of its own, and their mean as another."""
+    many GANs an ensemble has; TensorBoard then shows each as a run of its own, and their mean as another. `tracker`
+    gets all of it too."""
 
-    def __init__(self, directory: Path, done: int, images_per_step: int, members: int = 0) -> None:
-        self.images_per_step = images_per_step
+    def __init__(
+        self, directory: Path, done: int, images_per_step: int, members: int = 0, tracker: Tracker | None = None
+    ) -> None:
+        self.images_per_step, self.tracker = images_per_step, tracker
         self.path = directory / "metrics.jsonl"
         self._forget_after(done)
         self.file = os.fdopen(open_regular(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), "a")
@@ -137,14 +153,19 @@ class Log:
             _scalars(self.events, step, row)
             for number, events in enumerate(self.each):
                 _scalars(events, step, {name: each[number] for name, each in members.items()})
+            if self.tracker:
+                every = ((i, name, value) for name, each in members.items() for i, value in enumerate(each))
+                self.tracker.scalars(step, {**row, **{f"member-{i}/{name}": value for i, name, value in every}})
         self.file.flush()
         for events in (self.events, *self.each):
             events.flush()
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
-        """Writes numbers by name for TensorBoard alone."""
+        """Writes numbers by name for TensorBoard and a tracker alone."""
         _scalars(self.events, step, dict(values))
         self.events.flush()
+        if self.tracker:
+            self.tracker.scalars(step, dict(values))
 
     def image(self, step: int, sheet: np.ndarray) -> None:
         """Writes a sample grid, uint8 `[H, W, C]`, for TensorBoard."""
@@ -153,10 +174,12 @@ class Log:
         shown = sheet if sheet.shape[-1] == 3 else sheet[..., :1]
         _event(self.events, step=step, summary=image("samples", shown, dataformats="HWC"))
         self.events.flush()
+        if self.tracker:
+            self.tracker.image(step, sheet)
 
     def close(self) -> None:
         with contextlib.ExitStack() as stack:  # each of them also where a full disk refuses another's last line
-            for file in (self.events, *self.each, self.file):
+            for file in (*([self.tracker] if self.tracker else []), self.events, *self.each, self.file):
                 stack.callback(file.close)
 
 

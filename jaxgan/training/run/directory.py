@@ -22,7 +22,7 @@ from jaxgan.training.recipe.gan import Build
 from jaxgan.training.run.experiment import Experiment, experiment_named, fitting
 from jaxgan.training.run.folder import refuse_links, refuse_others, writing_run
 
-__all__ = ["Run", "new_directory"]
+__all__ = ["Run", "new_directory", "short_name"]
 
 
 class Run:
@@ -152,9 +152,14 @@ class Run:
         return found.build, options, self.described(record)
 
 
+def short_name(experiment: str) -> str:
+    """Returns the last part of an experiment's name, which is a module's or that of a file."""
+    return Path(experiment).stem if experiment.endswith(".py") else experiment.rpartition(".")[2]
+
+
 def new_directory(name: str) -> Path:
     """Makes a directory for the run at once, lest another run that starts now takes it too."""
-    short = Path(name).stem if name.endswith(".py") else name.rpartition(".")[2]
+    short = short_name(name)
     stamp = time.strftime("%Y%m%d-%H%M%S")
     path = Path("runs") / f"{short}-{stamp}"
     for number in itertools.count(2):
