@@ -36,6 +36,7 @@ from jaxgan.training.errors.stopping import (
 from jaxgan.training.options.devices import describe
 from jaxgan.training.options.options import Options, name_of
 from jaxgan.training.options.parsing import parse
+from jaxgan.training.output.curves import save_losses
 from jaxgan.training.output.log import Log
 from jaxgan.training.output.pictures import animate, save_png
 from jaxgan.training.recipe.gan import Build
@@ -321,6 +322,8 @@ class Session:
         if self.log:
             with writing_in(self.directory):
                 self.log.rows(self.step + 1, {name: values[:good] for name, values in metrics.items()})
+                if what:
+                    save_losses(self.directory)
         if what:
             raise diverged(what, self.directory, self.saved)
 
@@ -391,11 +394,12 @@ class Session:
     # --- the end ------------------------------------------------------------------------------------------------------
 
     def _finish(self, *, stopped: bool = False) -> None:
-        """Writes the animation and, of several GANs that have come to the end, their table."""
+        """Writes the animation, the losses' curves and, of several GANs that have come to the end, their table."""
         setup = self.setup
         with writing_in(self.directory):
             if self.first:
                 animate(self.directory / "samples", self.directory / "training.gif")
+                save_losses(self.directory)
             if setup.members and not stopped:
                 report_members(
                     *(self.directory, setup.drawing, self.state, setup.members, setup.real, setup.measures),

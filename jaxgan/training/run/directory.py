@@ -26,7 +26,8 @@ __all__ = ["Run", "new_directory", "short_name"]
 
 
 class Run:
-    """`options.json`, `metrics.jsonl`, `tensorboard/`, `samples/`, `training.gif` and `checkpoints/` in a directory."""
+    """`options.json`, `metrics.jsonl`, `tensorboard/`, `samples/`, `training.gif`, `losses.png` and `checkpoints/` in a
+    directory."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory

@@ -14,7 +14,10 @@ from jaxgan.training.errors.usage import UsageError
 
 __all__ = ["clear_leftovers", "named", "refuse_links", "refuse_others", "writing_run"]
 
-FILES = ("lock", "options.json", "metrics.jsonl", "evaluations.jsonl", "members.json", "members.png", "training.gif")
+FILES = (
+    *("lock", "options.json", "metrics.jsonl", "evaluations.jsonl", "members.json"),
+    *("members.png", "losses.png", "training.gif"),
+)
 FOLDERS = ("samples", "checkpoints", "best", "damaged", "tensorboard")
 LONGEST = 4095 - 200  # bytes of a path that Linux takes, less what a run has below
 DAMAGED = r"metrics\.jsonl\.damaged(?:-\d+)?"  # what a log was before its damaged lines were left out

@@ -82,6 +82,7 @@ def test_a_file_in_the_place_of_a_directory_is_refused(tmp_path):
 
 
 FILES = ["lock", "options.json", "metrics.jsonl", "evaluations.jsonl", "members.json", "members.png", "training.gif"]
+FILES += ["losses.png"]
 FOLDERS = ["samples", "checkpoints", "best", "damaged", "tensorboard"]
 BELOW = ["checkpoints/4", "checkpoints/8.orbax-checkpoint-tmp", "best/4", "damaged/4", "tensorboard/member-0"]
 BELOW += ["tensorboard/member-0/events.out.tfevents.1.host.00000000", "tensorboard/events.out.tfevents.1.host.00000000"]
@@ -123,7 +124,7 @@ def test_the_path_to_a_run_may_have_links(tmp_path):
 
 def test_temporary_files_of_killed_runs_are_removed_and_no_others(tmp_path):
     (tmp_path / "samples").mkdir()
-    left = ["options.json", "metrics.jsonl", "training.gif", "members.png", "samples/00000040.png"]
+    left = ["options.json", "metrics.jsonl", "training.gif", "members.png", "losses.png", "samples/00000040.png"]
     left += ["metrics.jsonl.damaged", "metrics.jsonl.damaged-2"]
     mine = [
         "mine.json.0123456789abcdef.tmp",
