@@ -20,9 +20,9 @@ __all__ = ["parse", "taken"]
 
 T = TypeVar("T", bound="Options")
 
-# A repeated run is a new one, in a directory and perhaps on machines of its own. Where it begins, --from and --step, is
-# part of its numbers.
-OWN = ("workdir", "fresh", "dry_run", "coordinator", "processes", "process")
+# A repeated run is a new one, in a directory and perhaps on machines of its own, and nothing of it is sent anywhere
+# because the other was. Where it begins, --from and --step, is part of its numbers.
+OWN = ("workdir", "log", "fresh", "dry_run", "coordinator", "processes", "process")
 OPTIONS_FILE = Argument(
     name="options",
     flag="options",

@@ -65,10 +65,10 @@ def test_help_explains_every_option_with_its_default(capsys):
 
 
 def test_a_file_repeats_a_run_in_a_new_directory(tmp_path):
-    options = Options(steps=5, features=8, dataset="digits", workdir="old")
+    options = Options(steps=5, features=8, dataset="digits", workdir="old", log="wandb")
     path = tmp_path / "options.json"
     path.write_text(json.dumps({"experiment": "experiments.dcgan_mnist", "options": dataclasses.asdict(options)}))
-    assert parse(Options, ["--options", str(path)]) == dataclasses.replace(options, workdir=None)
+    assert parse(Options, ["--options", str(path)]) == dataclasses.replace(options, workdir=None, log=None)
     assert parse(Options, [f"--options={path}", "--steps", "9"]).steps == 9
 
 
