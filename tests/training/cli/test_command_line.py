@@ -31,6 +31,7 @@ SCRIPTS = [
 ]
 COMMANDS = [*EXPERIMENTS, *SCRIPTS]
 NEEDED = {"run": "r", "tool": "walk", "inputs": "a.png", "runs": "r", "dataset": "mnist", "out": "--out"}
+BESIDE = {"calibrate": ["--reject=drs"]}  # without which a switch is refused
 PYTHONS = re.compile(r"None\b|PosixPath|<class|invalid literal|Literal|NoneType|\('|\['|\{'|could not convert|\bTrue\b")
 WRONG = {
     int: ["", "x", "-1", "nan", "inf", "1e3", "1.5", "1,", "0x10", "³", "1 2", "99999999999999999999", "9" * 5000],
@@ -144,7 +145,7 @@ def test_what_is_unusual_and_right_is_taken():
 def test_every_switch_has_both_forms(command):
     for argument in arguments_of(command):
         if argument.switch:
-            need = of(command, argument.name, "")[:-1]
+            need = [*of(command, argument.name, "")[:-1], *BESIDE.get(argument.name, [])]
             for typed, value in ((f"--{argument.flag}", True), (f"--no-{argument.flag}", False)):
                 options = command_line(command, [*need, f"--no-{argument.flag}", typed])
                 assert getattr(options, argument.name) is value
