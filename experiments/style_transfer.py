@@ -213,12 +213,12 @@ def apply(
     """
     _check_floats(style)
     codes = style if style.ndim == 2 else style_codes(state, style, weights=weights)
-    shares = jnp.full(len(codes), 1 / len(codes)) if mix is None else jnp.asarray(mix, jnp.float32)
+    shares = jnp.full(codes.shape[0], 1 / codes.shape[0]) if mix is None else jnp.asarray(mix, jnp.float32)
     if shares.shape != codes.shape[:1]:
         raise UsageError(f"expected as many shares as styles, {len(codes)}, got the shape {shares.shape}")
     # Not a product of matrices, which a GPU rounds.
     code = jnp.sum(shares[:, None] * codes, axis=0, keepdims=True)
-    repeated = jnp.repeat(code, len(images), axis=0)
+    repeated = jnp.repeat(code, images.shape[0], axis=0)
     made: jax.Array = state.evaluate("generator", images, repeated, strength, weights=weights)
     return made
 

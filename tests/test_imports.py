@@ -114,6 +114,7 @@ ROOMS = {
         "checkpoints": {"distributed", "errors"},
         "run": {"checkpoints", "distributed", "errors", "exploring", "options", "output", "recipe"},
         "scoring": {"checkpoints", "compiled", "distributed", "errors", "exploring", "options", "output", "recipe"},
+        "exporting": {"errors", "recipe", "run", "scoring"},
         "setup": {"compiled", "distributed", "errors", "options", "output", "recipe", "run", "scoring"},
         "loop": {"checkpoints", "cli", "compiled", "distributed", "errors", "options", "output", "recipe", "run"}
         | {"scoring", "setup"},

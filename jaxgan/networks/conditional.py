@@ -33,7 +33,7 @@ class LabelledGenerator(nn.Module):
 
     @nn.compact
     def __call__(self, latent: jax.Array, condition: jax.Array | None = None, *, train: bool) -> jax.Array:
-        size = len(latent)
+        size = latent.shape[0]
         if self.embedding is None:
             label = one_hot(condition, self.classes, size)
         else:

@@ -23,7 +23,7 @@ from jax.interpreters import ad, batching, mlir
 
 from jaxgan.networks import products
 
-__all__ = ["conv", "conv_transpose"]
+__all__ = ["NATIVE", "conv", "conv_transpose"]
 
 NHWC = ("NHWC", "HWIO", "NHWC")
 # Of every primitive; size (H, W) is the image's, kernel (h, w). Without groups there is no such entry, so that programs
@@ -47,14 +47,13 @@ def _to_input(
     low = [n - 1 - padding for n in k.shape[:2]]
     dilated = [(n - 1) * stride + 1 for n in y.shape[1:3]]
     pads = [(a, n + m - 1 - has - a) for a, n, m, has in zip(low, size, k.shape[:2], dilated, strict=True)]
-    numbers = ("NHWC", "HWOI", "NHWC")
     return lax.conv_general_dilated(
         y,
-        k[::-1, ::-1],
+        k[::-1, ::-1].swapaxes(2, 3),
         (1, 1),
         pads,
         lhs_dilation=(stride,) * 2,
-        dimension_numbers=numbers,
+        dimension_numbers=NHWC,
         feature_group_count=groups,
     )
 
@@ -149,6 +148,11 @@ def _taps(
 forward = _primitive("conv_forward", _forward, _in_parts(products.forward), _out)
 to_input = _primitive("conv_to_input", _to_input, _in_parts(products.to_input), _in)
 to_kernel = _primitive("conv_to_kernel", _to_kernel, _in_parts(products.to_kernel), _taps)
+NATIVE: dict[Primitive, Form] = {
+    forward: _forward,
+    to_input: _to_input,
+    to_kernel: _to_kernel,
+}  # by XLA's own convolution, on any platform
 
 # Each function is linear in the argument that is `_` here; the cotangent comes first.
 ad.defbilinear(forward, lambda y, _, k, **g: to_input.bind(y, k, **g), lambda y, x, _, **g: to_kernel.bind(x, y, **g))

@@ -77,8 +77,8 @@ class Flow(nn.Module):
 
     def invert(self, x: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Returns the latents of examples `[B, *shape]`, float32 `[B, D]`, and log |det ∂z/∂x|, float32 `[B]`."""
-        z = x.astype(jnp.float32).reshape(len(x), -1)
-        total = jnp.zeros(len(x), jnp.float32)
+        z = x.astype(jnp.float32).reshape(x.shape[0], -1)
+        total = jnp.zeros(x.shape[0], jnp.float32)
         for layer in reversed(self.layers):
             z, log_determinant = layer(z, invert=True)
             total += log_determinant

@@ -69,7 +69,7 @@ class Projection(_Layers):
     def __call__(self, features: jax.Array, condition: jax.Array | None = None) -> dict[str, jax.Array]:
         """Returns the head's outputs for the features and these labels."""
         x = _flat(features)
-        label = one_hot(condition, self.classes, len(x))
+        label = one_hot(condition, self.classes, x.shape[0])
         own = jnp.sum(label * self._dense("embedding", x, self.classes, use_bias=False), axis=1)
         return {"logits": self._judge(x) + own}
 
@@ -115,7 +115,7 @@ class Codes(_Layers):
         outputs = {"logits": self._judge(x)}
         if self.continuous and self.unit_std:
             widths["code_mean"] = self.continuous
-            outputs["code_log_std"] = jnp.zeros((len(x), self.continuous), jnp.float32)
+            outputs["code_log_std"] = jnp.zeros((x.shape[0], self.continuous), jnp.float32)
         elif self.continuous:
             widths |= {"code_mean": self.continuous, "code_log_std": self.continuous}
         return outputs | {name: self._dense(name, hidden, width) for name, width in widths.items()}

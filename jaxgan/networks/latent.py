@@ -93,5 +93,5 @@ class Discriminator(nn.Module):
             for j in range(self.blocks):
                 x = _Residual(self.dtype, self.conv, name=f"level{i}_{j}")(x)
         x = nn.leaky_relu(x, 0.2)
-        logits = build(self.dense, 1, dtype=self.dtype, name="logits")(x.reshape(len(x), -1))
+        logits = build(self.dense, 1, dtype=self.dtype, name="logits")(x.reshape(x.shape[0], -1))
         return {"logits": logits.reshape(-1).astype(jnp.float32), "features": x.astype(jnp.float32)}

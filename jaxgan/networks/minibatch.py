@@ -37,19 +37,19 @@ class MinibatchDiscrimination(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         _mark(self)
-        x = x.reshape(len(x), -1)
+        x = x.reshape(x.shape[0], -1)
         kernel = self.param(
             "kernel", nn.initializers.lecun_normal(), (x.shape[-1], self.features * self.kernels), jnp.float32
         )
-        own = (x @ kernel.astype(x.dtype)).astype(jnp.float32).reshape(len(x), self.features, self.kernels)
+        own = (x @ kernel.astype(x.dtype)).astype(jnp.float32).reshape(x.shape[0], self.features, self.kernels)
         every, first = own, jnp.zeros((), jnp.int32)
         if self.axis_name is not None and not self.is_initializing():
             every = lax.all_gather(own, self.axis_name, tiled=True)
-            first = len(x) * lax.axis_index(self.axis_name)
+            first = x.shape[0] * lax.axis_index(self.axis_name)
         # One difference after the other: all at once, the gradient takes twice the memory and thrice the time.
         parts = [jnp.abs(own[:, None, :, c] - every[None, :, :, c]) for c in range(self.kernels)]
         distances = jnp.asarray(sum(parts))  # [b, B, features]
-        number, numbers = (jnp.arange(len(x), dtype=jnp.int32) for x in (own, every))
+        number, numbers = (jnp.arange(x.shape[0], dtype=jnp.int32) for x in (own, every))
         other = (first + number)[:, None] != numbers[None]
         nearness = jnp.sum(jnp.where(other[:, :, None], jnp.exp(-distances), 0.0), axis=1)
         return jnp.concatenate([x, nearness.astype(x.dtype)], axis=-1)

@@ -68,7 +68,7 @@ class Discriminator(nn.Module):
 
     @nn.compact
     def __call__(self, image: jax.Array, condition: jax.Array | None = None, *, train: bool) -> dict[str, jax.Array]:
-        x, norm, dtype = image.reshape(len(image), -1), self.norm, self.dtype
+        x, norm, dtype = image.reshape(image.shape[0], -1), self.norm, self.dtype
         for i, width in enumerate(self.widths):
             x = build(self.dense, width, use_bias=needs_bias(norm), dtype=dtype)(x)
             x = self.activation(normalise(norm, x, condition, train=train, dtype=dtype, name=f"norm{i}"))

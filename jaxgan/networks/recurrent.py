@@ -38,7 +38,7 @@ class Generator(nn.Module):
         given = latent.astype(self.dtype)
         state = jnp.tanh(build(self.dense, self.units, dtype=self.dtype, name="first")(given))
         cell = build(self.cell, self.units, dtype=self.dtype, name="cell")
-        given = jnp.broadcast_to(given[:, None], (len(given), height, given.shape[1]))
+        given = jnp.broadcast_to(given[:, None], (given.shape[0], height, given.shape[1]))
         states = nn.RNN(cell, name="rows")(given, initial_carry=state)
         rows = build(self.dense, math.prod(row), dtype=self.dtype, name="row")(states).astype(jnp.float32)
         return jnp.tanh(rows).reshape(-1, *self.shape)

@@ -177,7 +177,7 @@ class Generator(_Grown):
 
     def drawn(self, w: jax.Array, level: int, share: jax.Array | None, train: bool) -> jax.Array:
         """Returns the images of the resolution of a level, 8·2^level, enlarged to `size`."""
-        x = jnp.broadcast_to(self.constant.astype(self.dtype), (len(w), *self.constant.shape))
+        x = jnp.broadcast_to(self.constant.astype(self.dtype), (w.shape[0], *self.constant.shape))
         before = x
         for i, epilogue in enumerate(self.epilogues[: 2 * level + 4]):
             if i and i % 2 == 0:
@@ -245,7 +245,7 @@ class Discriminator(_Grown):
         x = self._at_position(position, len(resolutions(self.size)) - 1, at, image)
         logits = self.judge(x)
         if self.classes:
-            logits = jnp.sum(logits * one_hot(condition, self.classes, len(x)), axis=1, keepdims=True)
+            logits = jnp.sum(logits * one_hot(condition, self.classes, x.shape[0]), axis=1, keepdims=True)
         return {"logits": logits[:, 0], "features": x}
 
     def judged(self, image: jax.Array, level: int, share: jax.Array | None) -> jax.Array:
@@ -258,4 +258,4 @@ class Discriminator(_Grown):
                 x = _blend(_active(self.from_image[level - 1](averaged(image, 2))), x, share)
         x = x.astype(jnp.float32)
         x = x if self.deviation is None else self.deviation(x)
-        return _active(self.dense(_active(self.conv(x)).reshape(len(x), -1)))
+        return _active(self.dense(_active(self.conv(x)).reshape(x.shape[0], -1)))

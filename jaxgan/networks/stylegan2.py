@@ -74,7 +74,7 @@ def pixel_noise(layer: nn.Module, x: jax.Array, *, train: bool) -> jax.Array:
     once."""
     shape = (*x.shape[1:3], 1)
     fixed = layer.variable("noise", "image", lambda: jax.random.normal(layer.make_rng("params"), shape, jnp.float32))
-    return jax.random.normal(layer.make_rng("noise"), (len(x), *shape), jnp.float32) if train else fixed.value[None]
+    return jax.random.normal(layer.make_rng("noise"), (x.shape[0], *shape), jnp.float32) if train else fixed.value[None]
 
 
 def check_styles(w: jax.Array, what: str, layers: int, features: int) -> None:
@@ -112,7 +112,7 @@ class MappingNetwork(nn.Module):
             raise ValueError("a mapping network without latents needs classes, got classes=0")
         parts = [] if latent is None else [PixelNorm()(latent)]
         if self.classes:
-            label = one_hot(condition, self.classes, None if latent is None else len(latent))
+            label = one_hot(condition, self.classes, None if latent is None else latent.shape[0])
             parts.append(PixelNorm()(_Dense(self.features, name="embed")(label)))
         x = jnp.concatenate(parts, axis=-1)
         dense = equalized(Dense, gain=1.0, lr_multiplier=0.01)
@@ -199,7 +199,7 @@ class Generator(_Widths):
     def synthesize(self, w: jax.Array, *, train: bool = False) -> jax.Array:
         """Returns the images of w `[B, K, D]`, one for each of `layers`."""
         check_styles(w, f"StyleGAN2 at {self.size} pixels", len(self.layers), self.style_features)
-        x = jnp.broadcast_to(self.constant, (len(w), *self.constant.shape))
+        x = jnp.broadcast_to(self.constant, (w.shape[0], *self.constant.shape))
         image: jax.Array | float = 0.0
         for i, conv in enumerate(self.convs):
             x = conv(x.astype(conv.dtype), w[:, i], train=train)
@@ -255,7 +255,7 @@ class Discriminator(_Widths):
             x = build(self.minibatch)(x)
         width = self._at(4, size)[0]
         x = _active(_Conv(width, 3, padding=1, name="conv")(x))
-        x = _active(_Dense(width, name="dense")(x.reshape(len(x), -1)))
+        x = _active(_Dense(width, name="dense")(x.reshape(x.shape[0], -1)))
         if not self.classes:
             return {"logits": _Dense(1, name="judge")(x)[:, 0], "features": x}
         own = MappingNetwork(self.style_features, self.mapping_layers, self.classes, name="map")(None, condition)

@@ -192,6 +192,6 @@ class VGGDiscriminator(nn.Module):
             x = nn.leaky_relu(normalise(norm, x, train=train, dtype=self.dtype, name=f"norm{i}"), 0.2)
             activations.append(x.astype(jnp.float32))
         how = {"kernel_init": _he, "dtype": self.dtype}
-        x = build(self.dense, 16 * self.features, **how, name="dense")(x.reshape(len(x), -1))
+        x = build(self.dense, 16 * self.features, **how, name="dense")(x.reshape(x.shape[0], -1))
         logits = build(self.dense, 1, dtype=self.dtype, name="logits")(nn.leaky_relu(x, 0.2))
         return {"logits": logits.reshape(-1).astype(jnp.float32), "features": activations}

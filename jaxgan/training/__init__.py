@@ -2,6 +2,7 @@
 
 from jaxgan.training.errors.stopping import Stopped
 from jaxgan.training.errors.usage import UsageError
+from jaxgan.training.exporting.weights import load_weights
 from jaxgan.training.loop import main, train
 from jaxgan.training.options.options import Options
 from jaxgan.training.recipe.compose import compose, labels_needed
@@ -27,6 +28,7 @@ __all__ = [
     "labels_needed",
     "latents_with",
     "load_projection",
+    "load_weights",
     "main",
     "open",
     "sample_through",

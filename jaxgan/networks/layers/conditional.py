@@ -22,7 +22,7 @@ class _ByClass(nn.Module):
     dtype: Dtype = jnp.float32
 
     def _scaled(self, x: jax.Array, normalised: jax.Array, condition: jax.Array | None) -> jax.Array:
-        size, shape = len(x), (self.classes, x.shape[-1])
+        size, shape = x.shape[0], (self.classes, x.shape[-1])
         tables = (
             self.param("scale", nn.initializers.ones, shape, jnp.float32),
             self.param("bias", nn.initializers.zeros, shape, jnp.float32),
@@ -79,10 +79,10 @@ class AdaptiveNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, condition: jax.Array | None = None, *, train: bool) -> jax.Array:
-        if condition is None or condition.ndim != 2 or len(condition) != len(x):
+        if condition is None or condition.ndim != 2 or condition.shape[0] != x.shape[0]:
             got = None if condition is None else condition.shape
             raise ValueError(
-                f"{type(self).__name__} needs styles: give as the condition floats [{len(x)}, S], got {got}"
+                f"{type(self).__name__} needs styles: give as the condition floats [{x.shape[0]}, S], got {got}"
             )
         # `affine` is our norms' word for it, the others are Linen's.
         bare = functools.partial(normalise, affine=False, use_scale=False, use_bias=False, dtype=jnp.float32)
@@ -91,7 +91,7 @@ class AdaptiveNorm(nn.Module):
         layers = {"scale": channels, "bias": channels} if self.separate else {"style": 2 * channels}
         made = [build(self.dense, n, dtype=self.dtype, name=name)(condition) for name, n in layers.items()]
         style = jnp.concatenate(made, axis=-1).astype(jnp.float32)
-        scale, bias = jnp.split(style.reshape(len(x), *(1,) * (x.ndim - 2), -1), 2, axis=-1)
+        scale, bias = jnp.split(style.reshape(x.shape[0], *(1,) * (x.ndim - 2), -1), 2, axis=-1)
         return (normalised * (1 + scale) + bias).astype(self.dtype)
 
 

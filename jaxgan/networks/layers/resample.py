@@ -11,7 +11,7 @@ a sum of padded images, thirty times), and XLA's convolution on others.
 
 import functools
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -22,7 +22,7 @@ from jax.interpreters import ad, batching, mlir
 
 from jaxgan.networks.products import sum_dtype
 
-__all__ = ["FIR", "downsample", "upfirdn", "upsample"]
+__all__ = ["FIR", "NATIVE", "downsample", "upfirdn", "upsample"]
 
 FIR = (1.0, 3.0, 3.0, 1.0)  # the filter of StyleGAN2, binomial
 
@@ -150,3 +150,4 @@ resampled.def_abstract_eval(_abstract)
 mlir.register_lowering(resampled, mlir.lower_fun(_by_platform, multiple_results=False))
 ad.deflinear2(resampled, _transposed)
 batching.primitive_batchers[resampled] = _mapped
+NATIVE: dict[Any, Callable[..., jax.Array]] = {resampled: _convolved}  # by XLA's own convolution, on any platform

@@ -1,0 +1,167 @@
+"""What leaves the house draws what the run draws: in a process without jaxgan, of every experiment."""
+
+import dataclasses
+import importlib
+import importlib.util
+import json
+import pathlib
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+from exporting_runs import opened
+from point_runs import run_points
+
+from jaxgan.networks import convolution
+from jaxgan.networks.layers import resample
+from jaxgan.training import UsageError, load_weights
+from jaxgan.training import open as open_run
+from jaxgan.training.cli.command_line import command_line
+from jaxgan.training.exporting.generator import generator_of
+from jaxgan.training.exporting.programs import natively, onnx_model, stablehlo
+from scripts import export
+
+pytestmark = pytest.mark.usefixtures("as_users_have_it")
+
+ROOT = pathlib.Path(__file__).parents[3]
+NAMES = sorted(path.stem for path in (ROOT / "experiments").glob("*.py") if not path.stem.startswith("_"))
+FAST = ("dcgan_mnist", "cgan_mnist")
+REFUSED = {"srgan": "enlarged in superresolution.py", "rnn_mnist": "__call__ in recurrent.py"}  # by jax2onnx 0.17
+STABLEHLO = [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in NAMES]
+ONNX = [name if name in FAST else pytest.param(name, marks=pytest.mark.long) for name in NAMES]
+WITHOUT_JAXGAN = """
+import sys
+class Blocked:
+    def find_spec(self, name, *_):
+        if name.partition(".")[0] in ("jaxgan", "flax", "experiments"):
+            raise ImportError(name)
+sys.meta_path.insert(0, Blocked())
+import jax, numpy as np
+given = np.load(sys.argv[2])
+program = jax.export.deserialize(bytearray(open(sys.argv[1], "rb").read()))
+np.save(sys.argv[3], program.call(*[given[name] for name in given]))
+"""
+
+
+def given(run, generator, count=3):
+    """Inputs of a generator, and what its GAN itself draws of them."""
+    random, inputs = np.random.default_rng(0), {}
+    for name, one in generator.inputs.items():
+        shape = tuple(count if size == "n" else size for size in one.shape)
+        inputs[name] = random.uniform(-1, 1, shape).astype(np.float32)
+    state = run.drawn_state
+    if "latent" not in inputs:
+        rest = {name: value for name, value in inputs.items() if name != "picture"}
+        return inputs, run.translation(generator.output).apply(state, inputs["picture"], **rest)
+    # By keys, as a run draws: the latents are those that the sampler makes of them.
+    asked = run.drawing.asked(0, count)
+    if "label" in inputs:
+        inputs["label"] = asked["label"]
+    examples = run.drawing.decoded(asked)
+    keys = jax.random.split(jax.random.key(3), count)
+    inputs["latent"] = np.asarray(run.gan.latents.draw(examples, keys)["latent"])
+    how = {"truncation": inputs["truncation"]} if "truncation" in inputs else {}
+    return inputs, run.gan.sample(state, examples, keys, **how)[generator.output]
+
+
+@pytest.mark.parametrize("name", STABLEHLO)
+def test_every_generator_leaves_as_stablehlo(name):
+    run = opened(name)
+    for to in run.gan.translations if run.gan.latents is None else (None,):
+        generator = generator_of(run, to=to)
+        inputs, expected = given(run, generator)
+        program = jax.export.deserialize(bytearray(stablehlo(generator)))
+        assert program.platforms == ("cpu", "cuda", "tpu")
+        drawn = np.asarray(program.call(*inputs.values()))
+        np.testing.assert_allclose(drawn, np.asarray(expected, np.float32), rtol=1e-5, atol=1e-5)
+        assert np.ptp(drawn, axis=0).max() > 1e-3
+
+
+def test_a_program_draws_the_runs_points_where_jaxgan_cannot_be_imported(tmp_path):
+    run_points(tmp_path, steps=4)
+    out = tmp_path / "out"
+    export.export(command_line(export.Options, [str(tmp_path / "run"), "--out", str(out)]))
+    run = open_run(tmp_path / "run")
+    inputs = run.latent_space.inputs(range(5), seed=7)
+    np.savez(tmp_path / "given.npz", latent=inputs["latent"])
+    files = [out / "generator.stablehlo", tmp_path / "given.npz", tmp_path / "drawn.npy"]
+    subprocess.run([sys.executable, "-c", WITHOUT_JAXGAN, *map(str, files)], check=True, cwd=tmp_path)
+    np.testing.assert_allclose(np.load(files[2]), run.sample(5, seed=7), atol=1e-5)
+
+    config = json.loads((out / "config.json").read_text())
+    assert config["experiment"] == "experiments.gan_ring" and config["step"] == 4 and config["weights"] == "ema"
+    assert config["inputs"] == {"latent": {"shape": ["n", 2], "dtype": "float32"}}
+    assert config["files"] == {"safetensors": "generator.safetensors", "stablehlo": "generator.stablehlo"}
+    card = (out / "README.md").read_text()
+    assert "python -m scripts.evaluate` has not been run" in card and "none was stated" in card and "few" in card
+
+
+def test_weights_come_back(tmp_path):
+    run_points(tmp_path, steps=4)
+    export.export(command_line(export.Options, [str(tmp_path / "run"), "--out", str(tmp_path), "--weights", "raw"]))
+    state, found = open_run(tmp_path / "run").state, load_weights(tmp_path)
+    assert jax.tree.structure(found) == jax.tree.structure({"generator": state.generator.all_variables})
+    jax.tree.map(np.testing.assert_array_equal, found["generator"], dict(state.generator.all_variables))
+
+    whole = (tmp_path / "generator.safetensors").read_bytes()
+    (tmp_path / "generator.safetensors").write_bytes(whole[:-7])
+    with pytest.raises(UsageError, match=r"generator.safetensors can't be read: .*; export the run again"):
+        load_weights(tmp_path)
+    with pytest.raises(UsageError, match=r"nowhere has no generator.safetensors: python -m scripts.export RUN --out"):
+        load_weights(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("name", ["dcgan_mnist", pytest.param("stylegan2_mnist", marks=pytest.mark.slow)])
+def test_programs_for_others_hold_no_operation_of_ours(name):
+    run = opened(name)
+    generator = generator_of(run)
+    inputs, expected = given(run, generator)
+    native = natively(generator.draw)
+    np.testing.assert_allclose(jax.jit(native)(*inputs.values()), np.asarray(expected), rtol=1e-5, atol=1e-5)
+    ours = {primitive.name for primitive in (*convolution.NATIVE, *resample.NATIVE)}
+    assert any(one in str(jax.make_jaxpr(generator.draw)(*inputs.values())) for one in ours)
+    assert not any(one in str(jax.make_jaxpr(native)(*inputs.values())) for one in ours)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("jax2onnx") is not None, reason="jax2onnx is installed")
+def test_onnx_without_its_converter_is_refused():
+    with pytest.raises(UsageError, match=r"^--format onnx needs jax2onnx, .*: pip install .*--no-deps jax2onnx$"):
+        onnx_model(generator_of(opened("dcgan_mnist")))
+
+
+@pytest.mark.skipif(importlib.util.find_spec("jax2onnx") is None, reason="jax2onnx is not installed")
+@pytest.mark.parametrize("name", ONNX)
+def test_every_generator_leaves_as_onnx(name):
+    import onnxruntime
+
+    run = opened(name)
+    for to in run.gan.translations if run.gan.latents is None else (None,):
+        generator = generator_of(run, to=to)
+        inputs, expected = given(run, generator)
+        if name in REFUSED:
+            with pytest.raises(UsageError, match=f"jax2onnx doesn't know what {REFUSED[name]} does"):
+                onnx_model(generator)
+            return
+        session = onnxruntime.InferenceSession(onnx_model(generator).SerializeToString())
+        (drawn,) = session.run(None, {name: np.asarray(value) for name, value in inputs.items()})
+        np.testing.assert_allclose(drawn, np.asarray(expected, np.float32), rtol=1e-5, atol=1e-5)
+
+
+def test_what_cannot_be_exported_is_a_line(tmp_path):
+    run = opened("dcgan_mnist")
+    with pytest.raises(UsageError, match=r"^RUN can't be exported: it draws from no latents"):
+        generator_of(dataclasses.replace(run, gan=run.gan._replace(latents=None)))
+    with pytest.raises(UsageError, match=r"^RUN has 2 GANs: name one of them \(--member\)$"):
+        generator_of(dataclasses.replace(run, members=(None, None)))
+    with pytest.raises(UsageError, match=r"^--format must be of safetensors, stablehlo or onnx, got stablehlp"):
+        command_line(export.Options, ["RUN", "--out", str(tmp_path), "--format", "stablehlp"])
+
+
+@pytest.mark.slow
+def test_what_several_things_become_of_pictures_is_named():
+    run = opened("cyclegan_mnist")
+    with pytest.raises(UsageError, match=r"makes b or a of pictures: name one of them \(--to\)"):
+        generator_of(run)
+    assert generator_of(run, to="b").output == "b"
