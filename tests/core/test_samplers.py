@@ -27,7 +27,8 @@ def test_within_a_threshold_latents_are_truncated_normal(threshold):
     assert np.max(np.abs(drawn)) <= np.float32(threshold)
     assert stats.kstest(np.asarray(drawn).ravel(), stats.truncnorm(-threshold, threshold).cdf).pvalue > 1e-3
     inside = np.abs(plain) <= np.float32(threshold)
-    np.testing.assert_array_equal(np.asarray(drawn)[inside], np.asarray(plain)[inside])
+    # The draw that stays is computed in another program than the plain one, and may be rounded apart in its last bits.
+    np.testing.assert_allclose(np.asarray(drawn)[inside], np.asarray(plain)[inside], rtol=3e-7)
     again = np.asarray(drawn)[~inside]
     assert stats.kstest(again, stats.truncnorm(-threshold, threshold).cdf).pvalue > 1e-3
     assert len(np.unique(again)) > 0.9 * len(again)

@@ -18,7 +18,7 @@ SMOKE = ["--preset", "smoke", "--devices", "1"]
 @pytest.mark.parametrize("module", [ada_digits, diffaugment_cifar10], ids=lambda module: module.__name__)
 @pytest.mark.parametrize("augment", ["none", "ada", "diffaugment"])
 def test_a_state_has_what_the_augmentation_follows(module, augment):
-    options = parse(module.Options, [*SMOKE, "--augment", augment, "--strength", "0.5"])
+    options = parse(module.Options, [*SMOKE, "--augment", augment])
     state = jax.eval_shape(
         module.build(options, DataSpec.of(load(options), options.crop_shape)).init, jax.random.key(0)
     )
