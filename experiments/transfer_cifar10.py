@@ -14,8 +14,9 @@ The second is from scratch. `--players` says which networks begin with what thos
 where path and shape are the same, and the run prints a table of them; optimisers and averages begin anew. Networks and
 recipe are those of `experiments.dcgan_cifar10`. Three convolutions make the discriminator's features, each with its
 norm; --freeze leaves so many of them, from the image on, as they began (their batch statistics follow the images).
-1,000 steps take about as long as there; --preset paper, 40,000 steps (the paper's 50,000 are of batch 16), has not been
-run.
+1,000 steps take about as long as there. With half the channels, three seeds each, the Fréchet distance was 17.1 from
+scratch, 8.7 with both networks and 12.3 with two layers frozen, other than in the paper (docs/results.md). --preset
+paper, 40,000 steps (the paper's 50,000 are of batch 16), has not been run.
 """
 
 import dataclasses

@@ -49,7 +49,7 @@ def _about(run: OpenRun, generator: Generator) -> dict[str, Any]:
         raise UsageError(f"--demo: {run.directory} doesn't draw pictures from latents")
     first = run.latent_space.inputs(range(SHOWN))
     size = int(first["latent"].shape[1])
-    categories = [run.options.categories] if "code_class" in first else []
+    categories = [vars(run.options)["categories"]] if "code_class" in first else []
     values = first["code_value"].shape[1] if "code_value" in first else 0
     conditional = "label" in generator.inputs
     return {
