@@ -354,6 +354,12 @@ def table(records: Sequence[Record], floor: Sequence[Record]) -> list[str]:
     return align_columns(lines)
 
 
+def _beside(records: Sequence[Record], floor: Sequence[Record]) -> list[Record]:
+    """Returns the records, each with what real images score by the same measure, where that was found."""
+    lowest = {_row(record)[:2]: {name: record[name] for name in ("value", "std", "scored")} for record in floor}
+    return [{**record, "floor": lowest[key]} if (key := _row(record)[:2]) in lowest else record for record in records]
+
+
 def _row(record: Record) -> tuple[str | None, str, str | None]:
     """Returns the table's row that a record belongs to: its output, where a run has several, its key and weights."""
     return record.get("output"), record["key"], record.get("weights")
@@ -412,7 +418,7 @@ def run(options: Options) -> None:
     say(*(picture_table(records) if options.pictures else [*table(records, floor), *notes(records, floor)]))
     if options.run:
         with writing(options.run / "evaluations.jsonl"):
-            append(options.run, records)
+            append(options.run, _beside(records, floor))
     if options.out:
         with writing(options.out):
             write_json(options.out, [*records, *floor])

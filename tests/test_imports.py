@@ -114,10 +114,11 @@ ROOMS = {
         "checkpoints": {"distributed", "errors"},
         "run": {"checkpoints", "distributed", "errors", "exploring", "options", "output", "recipe"},
         "scoring": {"checkpoints", "compiled", "distributed", "errors", "exploring", "options", "output", "recipe"},
+        "reporting": {"errors", "exploring", "options", "output", "run", "scoring"},
         "exporting": {"errors", "recipe", "run", "scoring"},
         "setup": {"compiled", "distributed", "errors", "options", "output", "recipe", "run", "scoring"},
         "loop": {"checkpoints", "cli", "compiled", "distributed", "errors", "options", "output", "recipe", "run"}
-        | {"scoring", "setup"},
+        | {"reporting", "scoring", "setup"},
     },
 }
 LIBRARIES_OF_THE_CORE = {"jax", "flax", "optax", "numpy"}

@@ -9,7 +9,7 @@ import dataclasses
 import json
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +37,13 @@ from jaxgan.training.options.devices import describe
 from jaxgan.training.options.options import Options, name_of
 from jaxgan.training.options.parsing import parse
 from jaxgan.training.output.curves import save_losses
+from jaxgan.training.output.drawing import Drawn
 from jaxgan.training.output.log import Log
 from jaxgan.training.output.pictures import animate, save_png
 from jaxgan.training.recipe.gan import Build
 from jaxgan.training.recipe.loading import Given
 from jaxgan.training.recipe.statistics import protocol_of
+from jaxgan.training.reporting.live import Reporter
 from jaxgan.training.run.directory import Run, new_directory
 from jaxgan.training.run.folder import clear_leftovers, writing_run
 from jaxgan.training.run.lock import locked
@@ -138,6 +140,7 @@ class Session:
         self.state: State = None
         self.step = self.saved = 0
         self.shown: int | None = None  # the step of the last picture
+        self.drawn: Drawn = {}  # what is in it
         self.reached: Best | None = None  # the step whose score is what --until asks for
 
     @property
@@ -177,8 +180,11 @@ class Session:
         self.saved = self.step if self.restored else 0
 
     def start_monitors(self) -> None:
-        """Starts what looks for NaN, and what scores on the way, keeps the best checkpoint and tells a collapse."""
+        """Starts what looks for NaN, what reports, and what scores on the way, keeps the best checkpoint and tells a
+        collapse."""
         setup, options = self.setup, self.options
+        of_run = self.directory, setup.drawing, setup.real, len(setup.members)
+        self.reporter = Reporter(*of_run, self.still_there) if self.first else None
         self.divergence = DivergenceCheck(setup.members, self.state, setup.layout)
         self.monitor: Monitor | None = None
         if options.eval_every:
@@ -187,6 +193,7 @@ class Session:
                 seed=options.seed,
                 batch_norm=protocol_of(options.ema_statistics, "ema"),
                 goal=options.goal(),
+                watch=lambda step, drawn: self._report_drawn(step, drawn, by_turns=False),
             )
             self._look_for_goal()
 
@@ -229,7 +236,6 @@ class Session:
 
     def train(self, on_chunk: OnChunk | None) -> None:
         """Trains until the last step, saves and shows on the way. Stopped where something ends it earlier."""
-        self.show = self._display()
         members = len(self.setup.members)
         log = None
         if self.first:
@@ -240,23 +246,38 @@ class Session:
         self.bar = progress_bar(
             self.options.steps, unit="steps", done=self.done, note="compiling", delay=0.0, hidden=not self.first
         )
-        try:
-            with closing_in(self.directory, self.checkpoints), files as self.log:
-                with self.bar:
-                    self._begin()
-                    stop = self._iterate(on_chunk)
-                if self.step > self.saved:
-                    self._save()
-                if (stop or self.reached) and self.step > self.done and self.shown != self.step:
-                    self._show()
-                self._finish(stopped=bool(stop))
-        except DataError as error:
-            raise Stopped(f"{error}; {resume_point(self.directory, self.saved)}", 1) from error
-        if stop:
-            raise self._stopped_by(stop)
+        with self._telling_end():
+            try:
+                with closing_in(self.directory, self.checkpoints), files as self.log:
+                    with self.bar:
+                        self._begin()
+                        stop = self._iterate(on_chunk)
+                    if self.step > self.saved:
+                        self._save()
+                    if (stop or self.reached) and self.step > self.done and self.shown != self.step:
+                        self._show()
+                    self._finish(stopped=bool(stop))
+            except DataError as error:
+                raise Stopped(f"{error}; {resume_point(self.directory, self.saved)}", 1) from error
+            if stop:
+                raise self._stopped_by(stop)
         if self.first:
             samples, animation = self.directory / "samples", self.directory / "training.gif"
             say(f"done: {self.step} steps, pictures in {samples}, animation {animation}")
+            say(f"report: {self.directory / 'report.html'}")
+
+    @contextlib.contextmanager
+    def _telling_end(self) -> Iterator[None]:
+        """Tells the reporter why the block ended."""
+        why = "done"
+        try:
+            yield
+        except Exception as error:
+            why = str(error) if isinstance(error, Stopped) else f"an error: {type(error).__name__}"
+            raise
+        finally:
+            if self.reporter:
+                self.reporter.ended(self.step, why)
 
     def conclude(self) -> None:
         """Says what the scores on the way have shown. Stopped, with its own status, where every GAN has collapsed."""
@@ -276,8 +297,12 @@ class Session:
 
     def _begin(self) -> None:
         """Compiles, and does what the first step needs or a kill has prevented."""
+        if self.reporter:
+            with writing_in(self.directory):
+                self.reporter.began(self.step)
         self.program, _ = self.setup.compile(self.state)
         self.stack.enter_context(contextlib.closing(self.program))
+        self.display = self._display()
         if not self.restored:
             self._show()
             if self.begun:  # the new run has all that it needs, whatever becomes of the one that it began with
@@ -342,30 +367,33 @@ class Session:
             self._save()
         self._evaluate(metrics)
 
-    def _display(self) -> Callable[[State], np.ndarray | None]:
-        """Returns a function that makes the picture of a state, always of the same latents, or None in a process that
-        writes none."""
+    def _display(self) -> tuple[Callable[[State], Drawn], Callable[[Drawn], np.ndarray]]:
+        """Returns a function that draws from a state, always of the same latents, and one that makes a picture of what
+        it drew."""
         setup = self.setup
         drawing = setup.drawing
         shown, columns = drawing.grid_shape(square=bool(setup.members))
         key = jax.random.fold_in(jax.random.key(self.options.seed), ROLES["display"])
         draw = drawing.of(shown, key=key, run=columns or 1, at_once=shown)
         beside = setup.real.beside(drawing, shown)
-
-        def picture(state: State) -> np.ndarray | None:
-            drawn = draw(state)  # by all processes
-            return drawing.picture(drawn, columns, real=beside) if self.log else None
-
-        return picture
+        return draw, lambda drawn: drawing.picture(drawn, columns, real=beside)
 
     def _show(self) -> None:
-        picture = self.show(self.state)
-        self.shown = self.step
-        if self.log and picture is not None:
-            self.still_there()
-            with writing_in(self.directory):
-                save_png(self.directory / "samples" / f"{self.step:08d}.png", picture)
-                self.log.image(self.step, picture)
+        draw, picture_of = self.display
+        self.drawn, self.shown = draw(self.state), self.step  # by all processes
+        if not self.log:
+            return
+        picture = picture_of(self.drawn)
+        self.still_there()
+        with writing_in(self.directory):
+            save_png(self.directory / "samples" / f"{self.step:08d}.png", picture)
+            self.log.image(self.step, picture)
+            animate(self.directory / "samples", self.directory / "training.gif")
+            self._report_drawn(self.step, self.drawn, by_turns=self.setup.drawing.by_label)
+
+    def _report_drawn(self, step: int, drawn: Drawn, *, by_turns: bool) -> None:
+        if self.reporter:
+            self.reporter.drawn(step, drawn, by_turns=by_turns)
 
     def _save(self) -> None:
         if not all_finite(self.state):
@@ -373,7 +401,9 @@ class Session:
         processes.from_first(self.still_there)
         with writing_in(self.directory):
             self.checkpoints.save(self.step, self.state)
-        self.saved = self.step
+            self.saved = self.step
+            if self.reporter:
+                self.reporter.saved(self.step)
 
     def _evaluate(self, metrics: Metrics) -> None:
         """Scores the state where it is time to, and sees whether that ends the run; `metrics` are those of the steps
@@ -394,12 +424,16 @@ class Session:
     # --- the end ------------------------------------------------------------------------------------------------------
 
     def _finish(self, *, stopped: bool = False) -> None:
-        """Writes the animation, the losses' curves and, of several GANs that have come to the end, their table."""
+        """Writes what looks back: the animation, the losses' curves, which training images are nearest to the last
+        samples, the report and, of several GANs that have come to the end, their table."""
         setup = self.setup
         with writing_in(self.directory):
-            if self.first:
+            if self.reporter:
                 animate(self.directory / "samples", self.directory / "training.gif")
                 save_losses(self.directory)
+                if self.drawn and self.shown == self.step and not stopped:
+                    self.reporter.look_for_copies(self.step, self.drawn)
+                self.reporter.refresh()
             if setup.members and not stopped:
                 report_members(
                     *(self.directory, setup.drawing, self.state, setup.members, setup.real, setup.measures),

@@ -1,14 +1,16 @@
 """Pictures of all that a GAN draws, as PNG files and animated GIFs, each written atomically."""
 
+import functools
 import math
 import os
+import struct
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from PIL import Image
+from PIL import GifImagePlugin, Image
 
 from jaxgan.files import atomic_write, open_regular
 from jaxgan.media import Image as Shown
@@ -17,8 +19,9 @@ from jaxgan.media import Medium, side_by_side
 T = TypeVar("T")
 
 FRAMES = 100  # most frames in the animation of a run
+MILLISECONDS, REST = 120, 1500  # that a frame of it is shown, and the last one
 
-__all__ = ["animate", "picture", "save_gif", "save_png"]
+__all__ = ["animate", "picture", "save_gif", "save_png", "thinned"]
 
 
 def picture(
@@ -75,18 +78,58 @@ def save_gif(path: Path, frames: Sequence[np.ndarray], milliseconds: int = 120) 
 
 
 def animate(folder: Path, path: Path) -> None:
-    """Writes the folder's PNG files, at most 100 evenly chosen, as one animation; none where there are no files. What
-    is no picture, or not of the size that most of them have, is left out."""
+    """Writes the folder's PNG files, at most 100, as one endless animation that rests on the last; none where there are
+    no files. Of more every second one is taken, or every fourth, ..., and the last. What is no picture, or not of the
+    size that most of them have, is left out.
+
+    It is cheap to call again after each picture: a frame is encoded once in a process, and stands by itself, so that
+    the file is the same whoever has written it when."""
     files = sorted(folder.glob("*.png"))
     if not files:
         return
-    chosen = [files[i] for i in np.unique(np.linspace(0, len(files) - 1, FRAMES).astype(int))]
-    sizes = {file: size for file in chosen if (size := _size(file))}
+    sizes = {file: size for file in thinned(files, FRAMES) if (size := _size(file))}
     # Of two that are as common it is the newer: the run has written its last picture just now.
     usual = max(reversed(list(sizes.values())), key=list(sizes.values()).count, default=None)
-    frames = [frame for file, size in sizes.items() if size == usual and (frame := _frame(file)) is not None]
-    if frames:
-        save_gif(path, frames)
+    frames = [frame for file, size in sizes.items() if size == usual and (frame := _gif_frame(*_stamped(file)))]
+    if not frames or usual is None:
+        return
+    screen = struct.pack("<HHBBB", *usual[1:], 0x70, 0, 0)
+    loop = b"!\xff\x0bNETSCAPE2.0\x03\x01" + struct.pack("<H", 0) + b"\0"
+    durations = [*[MILLISECONDS] * (len(frames) - 1), REST]
+    parts = [_timing(each) + frame for each, frame in zip(durations, frames, strict=True)]
+    with atomic_write(path, synced=False) as temporary:  # the pictures are there to make it of again
+        temporary.write_bytes(b"GIF89a" + screen + loop + b"".join(parts) + b";")
+
+
+def thinned(items: Sequence[T], most: int) -> list[T]:
+    """Returns at most so many items in their order: every n-th and the last, n a power of two, so that of more items
+    later the same ones are taken, or every other of them."""
+    step = 1
+    while len(items[::step]) + (bool(items) and (len(items) - 1) % step > 0) > most and step < len(items):
+        step *= 2
+    return [item for number, item in enumerate(items) if number % step == 0 or number == len(items) - 1]
+
+
+def _stamped(file: Path) -> tuple[Path, int, int]:
+    """Returns a file with what changes when another one is written in its place."""
+    about = file.lstat()
+    return file, about.st_mtime_ns, about.st_size
+
+
+@functools.lru_cache(maxsize=2 * FRAMES)
+def _gif_frame(file: Path, changed: int, size: int) -> bytes | None:
+    """Returns a picture as a frame of a GIF with a table of colours of its own; None for a file that was damaged."""
+    del changed, size
+    array = _frame(file)
+    if array is None:
+        return None
+    frame = _picture(array).convert("P", palette=Image.Palette.ADAPTIVE)
+    return b"".join(GifImagePlugin.getdata(frame, include_color_table=True))
+
+
+def _timing(milliseconds: int) -> bytes:
+    """Returns the block of a GIF that says how long the next frame is shown."""
+    return struct.pack("<BBBBHBB", 0x21, 0xF9, 4, 0, milliseconds // 10, 0, 0)
 
 
 def _size(file: Path) -> tuple[str, int, int] | None:

@@ -15,8 +15,8 @@ from jaxgan.training.errors.usage import UsageError
 __all__ = ["clear_leftovers", "named", "refuse_links", "refuse_others", "writing_run"]
 
 FILES = (
-    *("lock", "options.json", "metrics.jsonl", "evaluations.jsonl", "members.json"),
-    *("members.png", "losses.png", "training.gif"),
+    *("lock", "options.json", "metrics.jsonl", "evaluations.jsonl", "history.jsonl", "members.json", "members.png"),
+    *("losses.png", "training.gif", "neighbours.png", "report.html"),
 )
 FOLDERS = ("samples", "checkpoints", "best", "damaged", "tensorboard")
 LONGEST = 4095 - 200  # bytes of a path that Linux takes, less what a run has below

@@ -5,7 +5,7 @@ import functools
 import hashlib
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from jaxgan.training.checkpoints.checkpoints import BEST, Checkpoints
 from jaxgan.training.compiled.program import all_finite
 from jaxgan.training.distributed import processes
 from jaxgan.training.errors.usage import UsageError
-from jaxgan.training.output.drawing import Drawing
+from jaxgan.training.output.drawing import Drawing, Drawn
 from jaxgan.training.output.log import Log
 from jaxgan.training.recipe.members import Member
 from jaxgan.training.scoring.judge import Judge, about_state, append, judge_for, read
@@ -40,6 +40,8 @@ class Monitor:
     call its methods alike; the first scores and writes `evaluations.jsonl`. batch_norm: as for
     `about_state`.
 
+    watch: is called, in the first process, with each step that is scored and what was drawn of it.
+
     A step that was scored before, by a process that was killed since, isn't scored again: its state is the same.
     goal: the metric and the value at which the run is to end, see `reached`. UsageError for a first metric that
     checkpoints can't be ranked by, and for a goal in another one."""
@@ -55,7 +57,9 @@ class Monitor:
         seed: int,
         batch_norm: str = "running averages",
         goal: tuple[str, float] | None = None,
+        watch: Callable[[int, Drawn], None] = lambda step, drawn: None,
     ) -> None:
+        self.watch = watch
         self.metric = ranking(measures)
         if self.metric not in RANKED_BY:
             raise UsageError(
@@ -125,6 +129,7 @@ class Monitor:
                     new.extend(judge(images, targets=targets, **about))
             except UsageError as error:  # a state that can't be scored ends no run
                 return f"step {step}: no score ({error})"
+            self.watch(step, drawn)
             return ""
 
         problem = processes.from_first(score)

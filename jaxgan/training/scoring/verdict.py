@@ -52,7 +52,8 @@ def _by_step(records: Iterable[Record], member: int | None) -> dict[int, dict[st
 def best(records: Sequence[Record], metric: str, members: Iterable[int | None] = (None,)) -> Best | None:
     """Returns the best step by `metric` of those at which all `members` were scored, the earliest of several; None for
     none."""
-    key = RANKED_BY[metric] if any(record["key"] == RANKED_BY[metric] for record in records) else metric
+    ranked = RANKED_BY.get(metric, metric)
+    key = ranked if any(record["key"] == ranked for record in records) else metric
     means = _means(records, key, members)
     if not means:
         return None

@@ -82,7 +82,7 @@ def test_a_file_in_the_place_of_a_directory_is_refused(tmp_path):
 
 
 FILES = ["lock", "options.json", "metrics.jsonl", "evaluations.jsonl", "members.json", "members.png", "training.gif"]
-FILES += ["losses.png"]
+FILES += ["losses.png", "history.jsonl", "report.html", "neighbours.png"]
 FOLDERS = ["samples", "checkpoints", "best", "damaged", "tensorboard"]
 BELOW = ["checkpoints/4", "checkpoints/8.orbax-checkpoint-tmp", "best/4", "damaged/4", "tensorboard/member-0"]
 BELOW += ["tensorboard/member-0/events.out.tfevents.1.host.00000000", "tensorboard/events.out.tfevents.1.host.00000000"]
