@@ -137,9 +137,15 @@ def _missing(look: Record) -> list[int]:
     return gone.tolist() if len(gone) and rare else []
 
 
+def _key(records: Sequence[Record], metric: str) -> str:
+    """Returns the key of the number that checkpoints are ranked by."""
+    ranked = RANKED_BY.get(metric, metric)
+    return ranked if any(record["key"] == ranked for record in records) else metric
+
+
 def _course(records: Sequence[Record], metric: str, member: int | None) -> dict[int, float]:
     """Returns the score by which checkpoints are ranked, by step."""
-    key = RANKED_BY.get(metric, metric)
+    key = _key(records, metric)
     found: dict[int, list[float]] = {}
     for record in records:
         if record["key"] == key and record["member"] == member and record["value"] is not None:
@@ -153,7 +159,7 @@ def _converged(records: Sequence[Record], metric: str, member: int | None) -> st
         return ""
     steps, values = list(course), np.array(list(course.values()))
     third = len(values) // 3
-    sign = -1 if RANKED_BY.get(metric, metric) in HIGHER_IS_BETTER else 1
+    sign = -1 if _key(records, metric) in HIGHER_IS_BETTER else 1
     before, after = values[-2 * third : -third].mean(), values[-third:].mean()
     if sign * (before - after) >= GAIN * abs(before):
         return ""
@@ -169,7 +175,7 @@ def _progress(records: Sequence[Record], pictures: Sequence[Record], metric: str
     course = _course(records, metric, member)
     if course:
         steps, values = list(course), list(course.values())
-        name = next(record["name"] for record in records if record["key"] == RANKED_BY.get(metric, metric))
+        name = next(record["name"] for record in records if record["key"] == _key(records, metric))
         since = f" (it was {values[0]:.4g} at step {steps[0]:,})" if len(steps) > 1 else ""
         said.append(f"{name} is {values[-1]:.4g} at step {steps[-1]:,}{since}")
     last = {record["key"]: record["value"] for record in pictures}

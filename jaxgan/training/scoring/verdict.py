@@ -5,7 +5,7 @@ What counts as a collapse was set before any run was looked at. From the third e
 - fewer than half of the images are distinct (of real ones 99 % are), or they vary by less than a quarter of what real
   ones do (see `jaxgan.evaluation.diversity`), where that had been otherwise before: a generator that has not begun to
   learn draws the same image for every latent too, and is told apart;
-- fewer than half as many modes are covered as at the best step;
+- fewer than half as many modes are covered as at the best step, where a tenth of the samples were near one;
 - the Fréchet or sliced Wasserstein distance is more than twice the smallest so far, as where a DCGAN's FID went from
   49 to 137 (PyTorch-StudioGAN's log of CIFAR-10) and the best was reported.
 
@@ -24,6 +24,7 @@ __all__ = ["RANKED_BY", "Best", "best", "collapse", "reached", "symptoms", "unle
 RANKED_BY = {"fid": "fid", "kid": "kid", "is": "is", "modes": "kl", "swd": "swd"}  # metric to the key of its number
 RANKED_BY |= {"vectors": "vector_frechet"} | {metric: metric for metric in OF_PAIRS}
 AT_LEAST, DISTINCT, SPREAD, MODES, WORSE = 3, 0.5, 0.25, 0.5, 2.0
+QUALITY = 0.1  # share of samples near a mode, below which modes are met by chance
 
 Record = dict[str, Any]
 
@@ -94,7 +95,7 @@ def collapse(records: Sequence[Record], metric: str, member: int | None = None) 
         return f"{last['distinct']:.0%} of its images are distinct; {most['distinct']:.0%} were, of real ones 99% are"
     if last.get("spread", 1) < SPREAD <= most["spread"]:
         return f"its images vary by {last['spread']:.0%} of what real ones do; it was {most['spread']:.0%}"
-    if "modes" in last and last["modes"] < MODES * most["modes"]:
+    if "modes" in last and last["modes"] < MODES * most["modes"] and most.get("quality", 1) >= QUALITY:
         return f"{last['modes']:.0f} modes are left of {most['modes']:.0f}"
     top = best(records, metric, [member])
     key = RANKED_BY.get(metric, metric)
