@@ -4,7 +4,8 @@
     python -m scripts.benchmarks.verdicts --first-seed 100 --healthy 4 --planted 2
 
 trains dense GANs with the relativistic loss, R1 and R2 on the ring and on digits, several seeds at once, in a folder
-that is thrown away, and reads the verdict as `python -m scripts.report` does. From a step on, another one for each seed,
+that is thrown away, and reads the verdict as `python -m scripts.report` does. From a step on, another one for each
+seed,
 
 - `collapse`: the layer that reads the latent fades by a twentieth a step;
 - `not finite`: the generator's parameters are NaN;
@@ -121,19 +122,16 @@ def some_modes(name: str, batch: Any) -> Any:
     return jax.tree.map(lambda array: array[chosen], batch)
 
 
-def damaged(kind: str, state: Any) -> Any:
-    """The state with its fault."""
-    generator = state.players["generator"]
+def damaged(kind: str, state: Any, now: jax.Array) -> Any:
+    """The state with its fault, where it has one by now."""
     if kind == "rates":
-        return state.replace(
-            hyper={name: value * (1000.0 if "rate" in name else 1.0) for name, value in state.hyper.items()}
-        )
+        factor = jnp.where(now, 1000.0, 1.0)
+        rates = {name: value * factor for name, value in state.hyper.items() if name.endswith("learning_rate")}
+        return state.replace(hyper={**state.hyper, **rates})
+    generator = state.players["generator"]
     leaves, tree = jax.tree.flatten(generator.params)
     first = next(number for number, leaf in enumerate(leaves) if leaf.ndim == 2)
-    if kind == "collapse":
-        leaves[first] = leaves[first] * 0.95
-    if kind == "not finite":
-        leaves[first] = leaves[first] * jnp.nan
+    leaves[first] = leaves[first] * jnp.where(now, {"collapse": 0.95, "not finite": jnp.nan}[kind], 1.0)
     return state.replace(
         players={**state.players, "generator": generator.replace(params=jax.tree.unflatten(tree, leaves))}
     )
@@ -156,9 +154,7 @@ def planted(name: str, kind: str) -> Callable[[Any, DataSpec], GAN]:
                 batch = jax.tree.map(lambda some, all_: jnp.where(now, some, all_), some_modes(name, batch), batch)
                 return gan.iteration(state, batch)
             hyper = state.hyper
-            bad = damaged(kind, state)
-            state = jax.tree.map(lambda one, other: jnp.where(now, one, other), bad, state)
-            state, metrics = gan.iteration(state, batch)
+            state, metrics = gan.iteration(damaged(kind, state, now), batch)
             return state.replace(hyper=hyper), metrics
 
         return gan._replace(iteration=iteration)

@@ -34,7 +34,7 @@ svg text { font: 11px system-ui, sans-serif; fill: var(--soft) } .grid { stroke:
 .band { fill: currentColor; opacity: .16; stroke: none } svg .level { stroke: currentColor; stroke-dasharray: 4 4 }
 .dot { fill: currentColor } .c0 { color: var(--c0) } .c1 { color: var(--c1) } .c2 { color: var(--c2) }
 .c3 { color: var(--c3) } .c4 { color: var(--c4) } .c5 { color: var(--c5) }
-.names { font-size: .8rem; margin: 0 } .names span { margin-right: .8rem; white-space: nowrap }
+.names { font-size: .8rem; margin: 0 } .names span { margin-right: .8rem }
 .names span::before { content: ""; display: inline-block; width: .8rem; border-top: 2px solid currentColor;
   vertical-align: middle; margin-right: .3rem }
 .names .level::before { border-top-style: dashed } .names b { font-weight: 500; color: var(--ink) }

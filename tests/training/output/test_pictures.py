@@ -12,7 +12,7 @@ from PIL import Image
 from jaxgan.media import Image as Shown
 from jaxgan.media import Points, Vectors, grid
 from jaxgan.media.grid import LABEL
-from jaxgan.training.output.pictures import animate, picture, save_gif, save_png
+from jaxgan.training.output.pictures import FRAMES, animate, picture, save_gif, save_png, thinned
 
 
 def flat(value, height=8, width=8, channels=1, count=3):
@@ -72,6 +72,50 @@ def test_a_run_is_animated_in_the_order_of_its_steps(tmp_path):
             file.seek(frame)
             shades.append(file.convert("L").getpixel((0, 0)))
     assert shades == [0, 50, 200]
+
+
+def frames_of(path):
+    """The grey of each frame's corner, and how long it is shown."""
+    with Image.open(path) as file:
+        shades = []
+        for frame in range(file.n_frames):
+            file.seek(frame)
+            shades.append((file.convert("L").getpixel((0, 0)), file.info["duration"]))
+    return shades
+
+
+def test_an_animation_grows_with_every_picture_and_rests_on_the_last(tmp_path):
+    """Pictures that are alike are frames too."""
+    path, shades = tmp_path / "training.gif", [10, 200, 200, 90]
+    for step, shade in enumerate(shades):
+        save_png(tmp_path / f"{step:08d}.png", np.full((8, 8, 1), shade, np.uint8))
+        animate(tmp_path, path)
+        assert frames_of(path) == [*((each, 120) for each in shades[:step]), (shade, 1500)]
+
+
+def test_an_animation_is_the_same_whoever_has_grown_it(tmp_path):
+    """As after a kill: it depends on the pictures alone, one of which is drawn again."""
+    random = np.random.default_rng(0)
+    for step in range(5):
+        save_png(tmp_path / f"{step:08d}.png", random.integers(0, 256, (16, 12, 3), np.uint8))
+        animate(tmp_path, tmp_path / "a.gif")
+    save_png(tmp_path / "00000002.png", np.full((16, 12, 3), 77, np.uint8))
+    animate(tmp_path, tmp_path / "a.gif")
+    animate(tmp_path, tmp_path / "b.gif")
+    assert (tmp_path / "a.gif").read_bytes() == (tmp_path / "b.gif").read_bytes()
+    with Image.open(tmp_path / "a.gif") as file:
+        assert (file.n_frames, file.size) == (5, (12, 16))
+        file.seek(2)
+        assert file.convert("RGB").getpixel((3, 3)) == (77, 77, 77)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 99, 100, 101, 102, 199, 200, 201, 1000, 12_345])
+def test_of_many_pictures_every_nth_is_taken_and_the_last(count):
+    found = thinned(range(count), FRAMES)
+    step = found[1] if len(found) > 2 else 1
+    assert len(found) <= FRAMES and step & (step - 1) == 0
+    assert found == sorted({*range(0, count, step), *([count - 1] if count else [])})
+    assert count < 2 or len(found) > FRAMES // 2 or len(found) == count
 
 
 def test_nothing_is_no_animation(tmp_path):
