@@ -5,7 +5,7 @@ __all__ = ["SCRIPT", "STYLE"]
 
 STYLE = """
 :root { color-scheme: light dark; --paper: #fdfdfb; --ink: #1c1d20; --soft: #62656c; --rule: #dddcd6; --box: #f3f2ee;
-  --good: #1a7f4b; --bad: #b3261e; --odd: #8a5a00;
+  --good: #146b3f; --bad: #b3261e; --odd: #8a5a00;
   --c0: #2563ab; --c1: #c2570c; --c2: #2c8a57; --c3: #8a3fa0; --c4: #97752a; --c5: #4a5361 }
 @media (prefers-color-scheme: dark) {
   :root { --paper: #16171a; --ink: #e9e8e4; --soft: #9da1a8; --rule: #34363c; --box: #212328;
