@@ -70,7 +70,10 @@ def measure(options: Options) -> tuple[float, float, Counter[str]]:
         stack.enter_context(mock.patch.object(setup, "compile_for", compiled))
         for owner, name, called in (
             (loop, "save_png", "pictures"),
-            (loop, "animate", "the animation at the end"),
+            (loop, "animate", "the animation"),
+            (loop.Reporter, "drawn", "signs in the report"),
+            (loop.Reporter, "saved", "the report"),
+            (loop.Reporter, "look_for_copies", "the nearest training images"),
             (loop.Checkpoints, "save", "checkpoints"),
             (loop.Checkpoints, "close", "checkpoints"),
             (loop.Log, "rows", "logs"),

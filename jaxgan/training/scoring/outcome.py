@@ -55,7 +55,7 @@ def verdict_of(
     pictures = _as_records(drawn, member)
     metric = _ranked(records)
     for state, sign in (
-        ("diverged", ended if ended.startswith("diverged") else _not_finite(metrics) or _exploded(metrics)),
+        ("diverged", _told(ended) or _not_finite(metrics) or _exploded(metrics)),
         ("collapsed", collapse(records, metric, member) or collapse(pictures, "", member)),
         ("lost modes", _lost(drawn)),
         ("not begun", unlearned(records, member) or unlearned(pictures, member)),
@@ -89,6 +89,10 @@ def _as_records(drawn: Sequence[Record], member: int | None) -> list[Record]:
         for key in ("distinct", "spread")
         if isinstance(each.get(key), int | float)
     ]
+
+
+def _told(ended: str) -> str:
+    return ended.removeprefix("diverged: ") if ended.startswith("diverged") else ""
 
 
 def _not_finite(metrics: Mapping[str, Sequence[float | None]]) -> str:

@@ -159,7 +159,7 @@ def test_where_it_came_from_and_was_continued(tmp_path):
 def test_a_run_that_diverged_says_by_what(tmp_path):
     run = written(tmp_path / "run")
     History(run).note("ended", 41, why="diverged: generator/loss became nan at step 41; no checkpoint was saved before")
-    assert "Diverged diverged: generator/loss became nan at step 41" in report(run).text
+    assert "Diverged generator/loss became nan at step 41" in report(run).text
 
 
 def test_several_runs_are_ranked_where_they_are_alike(tmp_path):

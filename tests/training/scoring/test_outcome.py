@@ -36,7 +36,7 @@ HALF = [250, 250, 250, 240, 3, 3, 2, 2]
 def test_numbers_that_are_none_any_more_are_a_divergence():
     found = verdict_of({"generator/loss": [1.0, 2.0, None]}, scores([9, 8, 7]), [])
     assert found == ("diverged", "generator/loss is no number any more")
-    assert verdict_of({}, [], [], ended="diverged: G became nan at step 7").sign == "diverged: G became nan at step 7"
+    assert verdict_of({}, [], [], ended="diverged: G became nan at step 7").sign == "G became nan at step 7"
     assert verdict_of({"generator/loss": [1.0, None, 2.0]}, [], []).state == "learning", "a gap is none"
 
 
