@@ -126,7 +126,7 @@ def _lost(drawn: Sequence[Record]) -> str:
     number, fewest = sum(share > 0 for share in looks[-1]["expected"]), min(map(len, gone))
     left = f"{number - len(gone[-1])} of {number} classes are drawn"
     which = ", ".join(map(str, gone[-1][:10]))
-    before = f"; it were {number - fewest}" if fewest < len(gone[-1]) else ", and never were more"
+    before = f", once {number - fewest} were" if fewest < len(gone[-1]) else ", and never were more"
     return f"{left}{before} (hardly any of class {which})"
 
 

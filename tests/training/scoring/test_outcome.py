@@ -51,7 +51,7 @@ def test_an_explosion_is_a_divergence_and_a_spike_is_none():
 
 def test_modes_that_are_lost_or_never_found():
     assert verdict_of({}, [], pictures(HEALTHY, HALF, HALF)).sign == (
-        "4 of 8 classes are drawn; it were 8 (hardly any of class 4, 5, 6, 7)"
+        "4 of 8 classes are drawn, once 8 were (hardly any of class 4, 5, 6, 7)"
     )
     never = verdict_of({}, [], pictures(HALF, HALF, HALF))
     assert never.state == "lost modes" and "never were more" in never.sign
