@@ -8,9 +8,9 @@ import pytest
 from damage import with_changes
 
 from jaxgan.training import UsageError
+from jaxgan.training.reporting import comparison
 from jaxgan.training.scoring.judge import append, read
 from jaxgan.training.scoring.verdict import RANKED_BY, best, collapse, unlearned
-from scripts import compare
 
 RECORDS = [
     {
@@ -46,17 +46,17 @@ def as_readers_do(directory):
         best(records, metric)
         collapse(records, metric)
     unlearned(records)
-    lines = compare.lines_of(directory)
-    compare.alike(lines)
+    lines = comparison.lines_of(directory)
+    comparison.alike(lines)
     for line in lines:
-        compare.heading([line])
+        comparison.heading([line])
         assert line.text
     return records
 
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    monkeypatch.setattr(compare, "Run", lambda path: type("Run", (), {"record": lambda self: {}})())
+    monkeypatch.setattr(comparison, "Run", lambda path: type("Run", (), {"record": lambda self: {}})())
     (tmp_path / "evaluations.jsonl").write_bytes(WHOLE)
     return tmp_path
 
