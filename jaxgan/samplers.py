@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from jaxgan.terms.term import Example
 
-__all__ = ["Sampler", "codes", "labelled", "labelled_latents", "latents", "pack", "uniform_latents"]
+__all__ = ["Sampler", "coded", "codes", "labelled", "labelled_latents", "latents", "pack", "uniform_latents"]
 
 Sampler = Callable[[Example, jax.Array], Example]
 
@@ -97,11 +97,16 @@ def codes(size: int, categories: Sequence[int] = (10,), continuous: int = 2) -> 
 
     def sampler(batch: Example, keys: jax.Array) -> Example:
         drawn = jax.vmap(one)(keys) | {name: batch[name] for name in ("code_class", "code_value") if name in batch}
-        one_hots = [jax.nn.one_hot(drawn["code_class"][:, i], n, dtype=jnp.float32) for i, n in enumerate(categories)]
-        latent = jnp.concatenate([drawn.pop("noise"), *one_hots, drawn["code_value"]], axis=1)
-        return {"latent": latent, **drawn}
+        return {"latent": coded(drawn.pop("noise"), drawn["code_class"], drawn["code_value"], categories), **drawn}
 
     return sampler
+
+
+def coded(noise: jax.Array, classes: jax.Array, values: jax.Array, categories: Sequence[int]) -> jax.Array:
+    """Returns InfoGAN's latent `[B, L]` of noise `[B, size]`, a class of each of `categories`, int32 `[B,
+    len(categories)]`, and continuous codes `[B, continuous]`."""
+    one_hots = [jax.nn.one_hot(classes[:, i], n, dtype=jnp.float32) for i, n in enumerate(categories)]
+    return jnp.concatenate([noise, *one_hots, values], axis=1)
 
 
 def pack(m: int) -> Callable[[Example], Example]:

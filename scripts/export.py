@@ -7,13 +7,13 @@
 
 The folder gets `generator.safetensors`, the averaged weights, which `jaxgan.training.load_weights(FOLDER)` reads back;
 `generator.stablehlo`, for `jax.export.deserialize` on CPUs, CUDA and TPUs; `generator.onnx`; `config.json`; and
-`README.md`, the model card. Programs take any number of latents `[n, L]`, of a conditional GAN labels `[n]` and of a
-StyleGAN a truncation beside them, and give what networks give: pictures in [-1, 1], float32. Programs that translate
-take pictures of the size that the run was trained on.
+`README.md`, the model card. Programs take any number of latents `[n, L]`, beside them of a conditional GAN labels
+`[n]`, of an InfoGAN codes and of a StyleGAN a truncation, and give what networks give: pictures in [-1, 1], float32.
+Programs that translate take pictures of the size that the run was trained on.
 
-The page needs no network. Latents to drag, a seed, interpolation, classes, codes and truncation are computed in the
-browser by onnxruntime-web, whose files are copied from ./node_modules (npm install onnxruntime-web). Any web server
-shows it, such as `python -m http.server -d PAGE`.
+The page needs no network. Latents to drag, a seed, interpolation, classes, codes, truncation and a StyleGAN's
+directions are computed in the browser by onnxruntime-web, whose files are copied from ./node_modules (npm install
+onnxruntime-web). Any web server shows it, such as `python -m http.server -d PAGE`.
 """
 
 import dataclasses
@@ -81,10 +81,11 @@ def export(options: Options) -> None:
     if options.out:
         write_files(options.out, run, generator, weights, options)
     if options.demo:
-        program = PROGRAMS["onnx"](generator)
+        played = generator_of(run, weights, options.to, movable=True)
+        program, title = PROGRAMS["onnx"](played), f"{run.data.name}, drawn by {run.directory.name}"
         with writing(options.demo):
             options.demo.mkdir(parents=True, exist_ok=True)
-            write_page(options.demo, run, generator, program, f"{run.data.name}, drawn by {run.directory.name}")
+            write_page(options.demo, run, played, program, title, weights=weights)
         say(f"{options.demo / 'index.html'}: python -m http.server -d {options.demo}")
 
 

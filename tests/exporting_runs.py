@@ -11,10 +11,10 @@ from jaxgan.training.options.parsing import parse
 from jaxgan.training.recipe.loading import load
 
 
-def opened(name):
+def opened(name, *arguments):
     """A run of an experiment at its smallest that was not trained, with weights of a size that tells them apart."""
     module = importlib.import_module(f"experiments.{name}")
-    options = parse(module.Options, ["--preset", "smoke", "--devices", "1"])
+    options = parse(module.Options, ["--preset", "smoke", "--devices", "1", *arguments])
     data = DataSpec.of(load(options), options.crop_shape)
     gan = module.build(options, data)
     state = gan.init(jax.random.key(1))

@@ -115,7 +115,7 @@ ROOMS = {
         "run": {"checkpoints", "distributed", "errors", "exploring", "options", "output", "recipe"},
         "scoring": {"checkpoints", "compiled", "distributed", "errors", "exploring", "options", "output", "recipe"},
         "reporting": {"errors", "exploring", "options", "output", "run", "scoring"},
-        "exporting": {"errors", "recipe", "run", "scoring"},
+        "exporting": {"errors", "exploring", "recipe", "run", "scoring"},
         "setup": {"compiled", "distributed", "errors", "options", "output", "recipe", "run", "scoring"},
         "loop": {"checkpoints", "cli", "compiled", "distributed", "errors", "options", "output", "recipe", "run"}
         | {"reporting", "scoring", "setup"},

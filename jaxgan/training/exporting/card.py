@@ -18,7 +18,7 @@ FILES = {"safetensors": WEIGHTS, "stablehlo": "generator.stablehlo", "onnx": "ge
 USES = {
     "safetensors": (
         "from jaxgan.training import load_weights  # or safetensors.numpy.load_file, of names with slashes",
-        'variables = load_weights(".")["generator"]  # what the network\'s `apply` takes',
+        'variables = load_weights(".")["{player}"]  # what the network\'s `apply` takes',
     ),
     "stablehlo": (
         "import jax",
@@ -30,11 +30,6 @@ USES = {
         'session = onnxruntime.InferenceSession("generator.onnx")',
         "(drawn,) = session.run(None, {{{named}}})",
     ),
-}
-MEANINGS = {
-    "latent": "numbers from N(0, 1)",
-    "label": "a class, from 0",
-    "truncation": "one number for all: how far styles are from their mean, 1 as they are and 0 the mean image",
 }
 LIMITS = (
     "It draws what its training data looked like, with their gaps and their bias; a sample may lie close to a training "
@@ -50,10 +45,11 @@ def config(run: OpenRun, generator: Generator, weights: str, formats: Sequence[s
         "step": run.step,
         "weights": weights,
         "inputs": {
-            name: {"shape": list(one.shape), "dtype": np.dtype(one.dtype).name}
+            name: {"shape": list(one.shape), "dtype": np.dtype(one.dtype).name, "meaning": one.meaning}
             for name, one in generator.inputs.items()
         },
         "output": {"name": generator.output, "shape": ["n", *generator.shape], "dtype": "float32"},
+        "players": list(generator.variables),
         "files": {name: FILES[name] for name in formats},
     }
 
@@ -68,14 +64,17 @@ def card(run: OpenRun, made: Mapping[str, Any], licence: str) -> str:
         "training": f"{run.step} steps; weights: {made['weights']}",
         "licence": licence or "none was stated: ask who trained it; what the data's licence asks for holds too",
     }
-    inputs = [f"| `{name}` | {_shape(one)} | {_meaning(name)} |" for name, one in made["inputs"].items()]
+    inputs = [f"| `{name}` | {_shape(one)} | {one['meaning']} |" for name, one in made["inputs"].items()]
     output = f"| `{made['output']['name']}` | {_shape(made['output'])} | {_result(run, made['output']['name'])} |"
     lines = ["# A generator", "", *_table("", "", [f"| {name} | {text} |" for name, text in facts.items()]), ""]
     lines += ["## Inputs and output", "", *_table("", "shape and type", [*inputs, output], ""), "", "## Use", ""]
     for name in made["files"]:
-        given = ", ".join(made["inputs"])
-        named = ", ".join(f'"{each}": {each}' for each in made["inputs"])
-        lines += ["```python", *(each.format(given=given, named=named) for each in USES[name]), "```", ""]
+        filled = {
+            "given": ", ".join(made["inputs"]),
+            "named": ", ".join(f'"{each}": {each}' for each in made["inputs"]),
+            "player": made["players"][0],
+        }
+        lines += ["```python", *(each.format(**filled) for each in USES[name]), "```", ""]
     lines += ["## Scores", "", *_scores(run, made["weights"]), "", "## Limits", "", LIMITS, ""]
     return "\n".join(lines)
 
@@ -87,10 +86,6 @@ def _table(first: str, second: str, rows: Sequence[str], *more: str) -> list[str
 
 def _shape(one: Mapping[str, Any]) -> str:
     return f"{one['dtype']} [{', '.join(map(str, one['shape']))}]"
-
-
-def _meaning(name: str) -> str:
-    return MEANINGS.get(name, "pictures, 0 to 255 as -1 to 1")
 
 
 def _result(run: OpenRun, name: str) -> str:

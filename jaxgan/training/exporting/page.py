@@ -12,14 +12,16 @@ import numpy as np
 from jaxgan.files import atomic_write
 from jaxgan.media import Image
 from jaxgan.training.errors.usage import UsageError
-from jaxgan.training.exporting.generator import Generator
+from jaxgan.training.exploring.directions import factorised, spread
+from jaxgan.training.exporting.generator import UNIFORM, Generator, categories_of
+from jaxgan.training.recipe.gan import Weights
 from jaxgan.training.run.open_run import OpenRun
 
 __all__ = ["RUNTIME", "runtime_files", "write_page"]
 
 RUNTIME = ("ort.wasm.min.js", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
 PACKAGE = Path("node_modules", "onnxruntime-web", "dist")  # in the folder where the command is given
-SHOWN = 16
+SHOWN, DIRECTIONS, SPREAD = 16, 5, 256  # samples on the page, directions, and samples that say how long these are
 
 
 def runtime_files() -> list[Path]:
@@ -30,10 +32,12 @@ def runtime_files() -> list[Path]:
     return files
 
 
-def write_page(folder: Path, run: OpenRun, generator: Generator, onnx: bytes, title: str) -> None:
-    """Writes the page into a folder that is there: `index.html`, `generator.onnx` and the runtime. UsageError for what
-    draws no pictures from latents, and without the runtime."""
-    files, about = runtime_files(), _about(run, generator)
+def write_page(
+    folder: Path, run: OpenRun, generator: Generator, onnx: bytes, title: str, *, weights: Weights = "ema"
+) -> None:
+    """Writes the page into a folder that is there: `index.html`, `generator.onnx` and the runtime. weights: those of
+    `generator`. UsageError for what draws no pictures from latents, and without the runtime."""
+    files, about = runtime_files(), _about(run, generator, weights)
     template = resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8")
     filled = template.replace("TITLE", html.escape(title)).replace("ABOUT", json.dumps(about).replace("<", "\\u003c"))
     for file in files:
@@ -43,23 +47,30 @@ def write_page(folder: Path, run: OpenRun, generator: Generator, onnx: bytes, ti
             temporary.write_bytes(content)
 
 
-def _about(run: OpenRun, generator: Generator) -> dict[str, Any]:
-    """What the page has to know: shapes, what can be chosen, and the latents of the run's first samples."""
-    if "latent" not in generator.inputs or run.data.like(generator.output).kind != Image.kind:
+def _about(run: OpenRun, generator: Generator, weights: Weights) -> dict[str, Any]:
+    """What the page has to know: shapes, what can be chosen, and the inputs of the run's first samples."""
+    inputs = generator.inputs
+    if "latent" not in inputs or run.data.like(generator.output).kind != Image.kind:
         raise UsageError(f"--demo: {run.directory} doesn't draw pictures from latents")
-    first = run.latent_space.inputs(range(SHOWN))
-    size = int(first["latent"].shape[1])
-    categories = [vars(run.options)["categories"]] if "code_class" in first else []
-    values = first["code_value"].shape[1] if "code_value" in first else 0
-    conditional = "label" in generator.inputs
+    first, (_, size) = run.latent_space.inputs(range(SHOWN)), inputs["latent"].shape
+    codes = {name: first[name].ravel().tolist() for name in ("code_class", "code_value") if name in inputs}
     return {
         "shape": generator.shape,
         "latent": size,
-        "noise": size - sum(categories) - values,
-        "categories": categories,
-        "values": values,
-        "classes": run.data.classes if conditional else 0,
-        "labels": np.asarray(first["condition"]).tolist() if conditional else [],
-        "truncation": "truncation" in generator.inputs,
-        "first": first["latent"].ravel().tolist(),
+        "uniform": inputs["latent"].meaning == UNIFORM,
+        "categories": categories_of(run, first) if "code_class" in inputs else (),
+        "values": inputs["code_value"].shape[1] if "code_value" in inputs else 0,
+        "classes": run.data.classes if "label" in inputs else 0,
+        "labels": np.asarray(first["condition"]).tolist() if "label" in inputs else [],
+        "truncation": "truncation" in inputs,
+        "directions": _directions(run, weights).tolist() if "shift" in inputs else [],
+        "first": {"latent": first["latent"][:, :size].ravel().tolist(), **codes},
     }
+
+
+def _directions(run: OpenRun, weights: Weights) -> np.ndarray:
+    """Returns the directions `[n, D]` that change most what the generator reads, as long as codes vary along them."""
+    space = run.latent_space
+    found = factorised(space.factors(weights=weights) or []).directions[:DIRECTIONS]
+    codes = space.codes(space.inputs(range(SPREAD)), weights=weights)[:, 0]
+    return np.asarray(found * spread(codes, found)[:, None], np.float32)

@@ -1,9 +1,8 @@
 """Generators as programs that run without jaxgan: StableHLO, by `jax.export`, and ONNX, by jax2onnx."""
 
-import importlib.util
-import traceback
-from collections.abc import Callable, Sequence
-from pathlib import Path
+import logging
+import re
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -34,33 +33,48 @@ def stablehlo(generator: Generator) -> bytes:
 def onnx_model(generator: Generator) -> Any:
     """Returns the generator as an `onnx.ModelProto` for any number of examples, its inputs called as the generator's,
     its output "drawn". UsageError where jax2onnx isn't installed, or doesn't know one of its operations."""
-    if importlib.util.find_spec("jax2onnx") is None:
-        raise UsageError(f"--format onnx needs jax2onnx, whose own requirements exclude ours: {INSTALL}")
-    import jax2onnx
-
-    names = list(generator.inputs)
+    for name in ("jax2onnx", "onnx_ir"):  # which warn of examples that can't be imported, and of shapes without a type
+        logging.getLogger(name).setLevel(logging.ERROR)
     try:
-        model = jax2onnx.to_onnx(
-            natively(generator.draw), generator.arguments("n"), input_names=names, output_names=["drawn"]
-        )
+        import jax2onnx
+    except ImportError as error:
+        missing = f"--format onnx needs jax2onnx, whose own requirements exclude ours ({error})"
+        raise UsageError(f"{missing}: {INSTALL}") from None
+
+    names, (count,) = list(generator.inputs), export.symbolic_shape("n")
+    arguments = generator.arguments(count)
+    traced = jax.make_jaxpr(generator.draw)(*arguments)
+    try:
+        model = jax2onnx.to_onnx(natively(traced), arguments, input_names=names, output_names=["drawn"])
     except Exception as error:  # a converter fails in many ways, all of which mean that an operation is none of its own
         why = str(error).partition("\n")[0] or type(error).__name__
-        raise UsageError(f"jax2onnx doesn't know what {_where(error)} does ({why}); export it as stablehlo") from error
+        raise UsageError(
+            f"jax2onnx can't convert {_layer(traced, why) or 'this generator'} ({why}); export it as stablehlo"
+        ) from error
     del model.graph.value_info[:]  # shapes of what lies between, some of them wrong, which browsers refuse
     return model
 
 
-def _where(error: BaseException) -> str:
-    """Returns the innermost function of jaxgan's that an error came through."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [each for each in frames if "jaxgan" in Path(each.filename).parts and "exporting" not in each.filename]
-    return f"{own[-1].name} in {Path(own[-1].filename).name}" if own else "this generator"
+def _layer(traced: ClosedJaxpr, why: str) -> str:
+    """Returns the layer with the operation that an error names, "generator/conv"; of several names the longest is
+    meant. Empty where there is none."""
+    named = [each for each in _equations(traced) if re.search(rf"\b{each.primitive.name}\b", why)]
+    return str(max(named, key=lambda each: len(each.primitive.name)).source_info.name_stack) if named else ""
 
 
-def natively(function: Callable[..., jax.Array]) -> Callable[..., jax.Array]:
-    """Returns a function that computes the same by XLA's own operations, where this library's convolutions and filters
-    are primitives that no other program knows."""
-    return lambda *given: _evaluated(jax.make_jaxpr(function)(*given), given)[0]
+def _equations(traced: ClosedJaxpr) -> Iterator[Any]:
+    for equation in traced.jaxpr.eqns:
+        yield equation
+        for inner in equation.params.values():
+            if isinstance(inner, ClosedJaxpr):
+                yield from _equations(inner)
+
+
+def natively(traced: ClosedJaxpr) -> Callable[..., jax.Array]:
+    """Returns the function that was traced, computed by XLA's own operations where this library's convolutions and
+    filters are primitives that no other program knows. (Of a function that is traced by jax2onnx itself some calls of
+    jax's are replaced, by operations that know less.)"""
+    return lambda *given: _evaluated(traced, given)[0]
 
 
 def _evaluated(traced: ClosedJaxpr, given: Sequence[Any]) -> list[Any]:

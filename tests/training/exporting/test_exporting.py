@@ -8,6 +8,7 @@ import pathlib
 import subprocess
 import sys
 
+import flax.linen as nn
 import jax
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from jaxgan.networks.layers import resample
 from jaxgan.training import UsageError, load_weights
 from jaxgan.training import open as open_run
 from jaxgan.training.cli.command_line import command_line
-from jaxgan.training.exporting.generator import generator_of
+from jaxgan.training.exporting.generator import Generator, Input, generator_of
 from jaxgan.training.exporting.programs import natively, onnx_model, stablehlo
 from scripts import export
 
@@ -28,7 +29,6 @@ pytestmark = pytest.mark.usefixtures("as_users_have_it")
 ROOT = pathlib.Path(__file__).parents[3]
 NAMES = sorted(path.stem for path in (ROOT / "experiments").glob("*.py") if not path.stem.startswith("_"))
 FAST = ("dcgan_mnist", "cgan_mnist")
-REFUSED = {"srgan": "enlarged in superresolution.py", "rnn_mnist": "__call__ in recurrent.py"}  # by jax2onnx 0.17
 STABLEHLO = [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in NAMES]
 ONNX = [name if name in FAST else pytest.param(name, marks=pytest.mark.long) for name in NAMES]
 WITHOUT_JAXGAN = """
@@ -61,7 +61,10 @@ def given(run, generator, count=3):
         inputs["label"] = asked["label"]
     examples = run.drawing.decoded(asked)
     keys = jax.random.split(jax.random.key(3), count)
-    inputs["latent"] = np.asarray(run.gan.latents.draw(examples, keys)["latent"])
+    drawn = run.gan.latents.draw(examples, keys)
+    size = generator.inputs["latent"].shape[1]  # of an InfoGAN that of the noise, which stands first
+    inputs["latent"] = np.asarray(drawn["latent"])[:, :size]
+    inputs |= {name: np.asarray(drawn[name]) for name in ("code_class", "code_value") if name in inputs}
     how = {"truncation": inputs["truncation"]} if "truncation" in inputs else {}
     return inputs, run.gan.sample(state, examples, keys, **how)[generator.output]
 
@@ -92,7 +95,8 @@ def test_a_program_draws_the_runs_points_where_jaxgan_cannot_be_imported(tmp_pat
 
     config = json.loads((out / "config.json").read_text())
     assert config["experiment"] == "experiments.gan_ring" and config["step"] == 4 and config["weights"] == "ema"
-    assert config["inputs"] == {"latent": {"shape": ["n", 2], "dtype": "float32"}}
+    latent = {"shape": ["n", 2], "dtype": "float32", "meaning": "numbers from N(0, 1)"}
+    assert config["inputs"] == {"latent": latent}
     assert config["files"] == {"safetensors": "generator.safetensors", "stablehlo": "generator.stablehlo"}
     card = (out / "README.md").read_text()
     assert "python -m scripts.evaluate` has not been run" in card and "none was stated" in card and "few" in card
@@ -118,7 +122,7 @@ def test_programs_for_others_hold_no_operation_of_ours(name):
     run = opened(name)
     generator = generator_of(run)
     inputs, expected = given(run, generator)
-    native = natively(generator.draw)
+    native = natively(jax.make_jaxpr(generator.draw)(*inputs.values()))
     np.testing.assert_allclose(jax.jit(native)(*inputs.values()), np.asarray(expected), rtol=1e-5, atol=1e-5)
     ours = {primitive.name for primitive in (*convolution.NATIVE, *resample.NATIVE)}
     assert any(one in str(jax.make_jaxpr(generator.draw)(*inputs.values())) for one in ours)
@@ -140,13 +144,43 @@ def test_every_generator_leaves_as_onnx(name):
     for to in run.gan.translations if run.gan.latents is None else (None,):
         generator = generator_of(run, to=to)
         inputs, expected = given(run, generator)
-        if name in REFUSED:
-            with pytest.raises(UsageError, match=f"jax2onnx doesn't know what {REFUSED[name]} does"):
-                onnx_model(generator)
-            return
         session = onnxruntime.InferenceSession(onnx_model(generator).SerializeToString())
         (drawn,) = session.run(None, {name: np.asarray(value) for name, value in inputs.items()})
         np.testing.assert_allclose(drawn, np.asarray(expected, np.float32), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("jax2onnx") is None, reason="jax2onnx is not installed")
+def test_the_layer_that_cannot_leave_as_onnx_is_named():
+    class Wild(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            x = nn.Dense(2, name="tame")(x)
+            return x + jax.pure_callback(np.abs, jax.ShapeDtypeStruct((), np.float32), np.float32(1))
+
+    module = nn.Sequential([nn.Dense(2), Wild()])
+    variables = module.init(jax.random.key(0), np.zeros((1, 4), np.float32))
+    made = Generator(lambda latent: module.apply(variables, latent), {"latent": Input(("n", 4))}, "image", (2,), {})
+    with pytest.raises(
+        UsageError, match=r"^jax2onnx can't convert Sequential/layers_1 \(.*pure_callback.*; export it as"
+    ):
+        onnx_model(made)
+
+
+def test_an_infogans_codes_are_inputs_and_all_networks_that_draw_are_saved():
+    found = generator_of(opened("infogan_mnist"))
+    assert {name: (one.shape, one.dtype) for name, one in found.inputs.items()} == {
+        "latent": (("n", 8), np.float32),
+        "code_class": (("n", 1), np.int32),
+        "code_value": (("n", 2), np.float32),
+    }
+    assert set(found.variables) == {"generator"}
+    assert set(generator_of(opened("vaegan_mnist")).variables) == {"decoder"}
+
+
+@pytest.mark.parametrize("kind", ["normal", "uniform"])
+def test_what_latents_are_is_said(kind):
+    found = generator_of(opened("gan_mnist", "--latents", kind)).inputs["latent"].meaning
+    assert found == {"normal": "numbers from N(0, 1)", "uniform": "numbers, uniform in [-1, 1)"}[kind]
 
 
 def test_what_cannot_be_exported_is_a_line(tmp_path):
