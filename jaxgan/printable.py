@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-__all__ = ["listed", "printable", "said_by", "shortened"]
+__all__ = ["first_line", "listed", "printable", "said_by", "shortened"]
 
 LONGEST = 100  # characters of a value that an error shows
 
@@ -22,6 +22,11 @@ def listed(names: Sequence[object], most: int, between: str = ", ") -> str:
     """Returns the first of some names as text, and how many more there are."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return between.join(map(str, names[:most])) + more
+
+
+def first_line(error: BaseException) -> str:
+    """Returns the first line of what an error says; its type where it says nothing."""
+    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def said_by(error: BaseException) -> str:

@@ -77,9 +77,8 @@ def export(options: Options) -> None:
     """Writes what the options name."""
     run = open_checkpoint(options.run, options)
     weights = run.named_weights(options.weights)
-    generator = generator_of(run, weights, options.to)
     if options.out:
-        write_files(options.out, run, generator, weights, options)
+        write_files(options.out, run, generator_of(run, weights, options.to), weights, options)
     if options.demo:
         played = generator_of(run, weights, options.to, movable=True)
         program, title = PROGRAMS["onnx"](played), f"{run.data.name}, drawn by {run.directory.name}"
@@ -96,7 +95,7 @@ def write_files(out: Path, run: OpenRun, generator: Generator, weights: str, opt
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
         if "safetensors" in options.formats:
-            save_weights(out / FILES["safetensors"], generator.variables, {"config": about})
+            save_weights(out / FILES["safetensors"], generator.variables, about)
         for name, program in programs.items():
             with atomic_write(out / FILES[name]) as temporary:
                 temporary.write_bytes(program)

@@ -425,7 +425,7 @@ class Session:
 
     def _finish(self, *, stopped: bool = False) -> None:
         """Writes what looks back: the animation, the losses' curves, which training images are nearest to the last
-        samples, the report and, of several GANs that have come to the end, their table."""
+        samples and, of several GANs that have come to the end, their table."""
         setup = self.setup
         with writing_in(self.directory):
             if self.reporter:
@@ -433,7 +433,6 @@ class Session:
                 save_losses(self.directory)
                 if self.drawn and self.shown == self.step and not stopped:
                     self.reporter.look_for_copies(self.step, self.drawn)
-                self.reporter.refresh()
             if setup.members and not stopped:
                 report_members(
                     *(self.directory, setup.drawing, self.state, setup.members, setup.real, setup.measures),

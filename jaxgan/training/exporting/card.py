@@ -66,8 +66,8 @@ def card(run: OpenRun, made: Mapping[str, Any], licence: str) -> str:
     }
     inputs = [f"| `{name}` | {_shape(one)} | {one['meaning']} |" for name, one in made["inputs"].items()]
     output = f"| `{made['output']['name']}` | {_shape(made['output'])} | {_result(run, made['output']['name'])} |"
-    lines = ["# A generator", "", *_table("", "", [f"| {name} | {text} |" for name, text in facts.items()]), ""]
-    lines += ["## Inputs and output", "", *_table("", "shape and type", [*inputs, output], ""), "", "## Use", ""]
+    lines = ["# A generator", "", *_table(("", ""), [f"| {name} | {text} |" for name, text in facts.items()]), ""]
+    lines += ["## Inputs and output", "", *_table(("", "shape and type", ""), [*inputs, output]), "", "## Use", ""]
     for name in made["files"]:
         filled = {
             "given": ", ".join(made["inputs"]),
@@ -79,8 +79,7 @@ def card(run: OpenRun, made: Mapping[str, Any], licence: str) -> str:
     return "\n".join(lines)
 
 
-def _table(first: str, second: str, rows: Sequence[str], *more: str) -> list[str]:
-    heads = (first, second, *more)
+def _table(heads: Sequence[str], rows: Sequence[str]) -> list[str]:
     return [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|", *rows]
 
 
@@ -106,7 +105,7 @@ def _scores(run: OpenRun, weights: str) -> list[str]:
     ]
     if not rows:
         return [f"None: `python -m scripts.evaluate` has not been run on this checkpoint's {weights} weights."]
-    return _table("", "score", rows, "of")
+    return _table(("", "score", "of"), rows)
 
 
 def _counted(record: Mapping[str, Any]) -> str:

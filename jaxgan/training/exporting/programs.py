@@ -12,6 +12,7 @@ from jax.extend.core import ClosedJaxpr, Literal
 
 from jaxgan.networks import convolution
 from jaxgan.networks.layers import resample
+from jaxgan.printable import first_line
 from jaxgan.training.errors.usage import UsageError
 from jaxgan.training.exporting.generator import Generator
 
@@ -47,7 +48,7 @@ def onnx_model(generator: Generator) -> Any:
     try:
         model = jax2onnx.to_onnx(natively(traced), arguments, input_names=names, output_names=["drawn"])
     except Exception as error:  # a converter fails in many ways, all of which mean that an operation is none of its own
-        why = str(error).partition("\n")[0] or type(error).__name__
+        why = first_line(error)
         raise UsageError(
             f"jax2onnx can't convert {_layer(traced, why) or 'this generator'} ({why}); export it as stablehlo"
         ) from error

@@ -20,11 +20,13 @@ WEIGHTS = "generator.safetensors"
 
 
 def save_weights(path: Path, variables: Mapping[str, Any], about: Mapping[str, Any]) -> None:
-    """Writes variables by player, collection and name, `generator/params/...`; `about` goes into the file's header."""
-    arrays = {name: np.asarray(value) for name, value in flax.traverse_util.flatten_dict(variables, sep="/").items()}
-    text = {name: value if isinstance(value, str) else json.dumps(value) for name, value in about.items()}
+    """Writes variables by player, collection and name, `generator/params/...`; `about` goes into the file's header, as
+    JSON under "config"."""
+    flat = flax.traverse_util.flatten_dict(variables, sep="/")
+    arrays = {name: np.asarray(value, order="C") for name, value in flat.items()}  # a scalar stays one
+    whole = safetensors.numpy.save(arrays, {"config": json.dumps(about)})
     with atomic_write(path) as temporary:
-        temporary.write_bytes(safetensors.numpy.save({k: np.ascontiguousarray(v) for k, v in arrays.items()}, text))
+        temporary.write_bytes(whole)
 
 
 def load_weights(directory: str | Path) -> dict[str, Any]:

@@ -67,12 +67,12 @@ def save_png(path: Path, array: np.ndarray) -> None:
         _picture(array).save(temporary, format="PNG")
 
 
-def save_gif(path: Path, frames: Sequence[np.ndarray], milliseconds: int = 120) -> None:
+def save_gif(path: Path, frames: Sequence[np.ndarray], milliseconds: int = MILLISECONDS) -> None:
     """Writes uint8 frames `[H, W, C]` as an endless GIF that rests on its last frame. ValueError without frames."""
     if not len(frames):
         raise ValueError("an animation needs at least one frame, got none")
     first, *rest = [_picture(frame) for frame in frames]
-    durations = [milliseconds] * len(rest) + [1500]
+    durations = [milliseconds] * len(rest) + [REST]
     with atomic_write(path) as temporary:
         first.save(temporary, format="GIF", save_all=True, append_images=rest, duration=durations, loop=0)
 

@@ -16,7 +16,7 @@ from jaxgan.training.run.directory import Run
 from jaxgan.training.scoring.judge import read
 from jaxgan.training.scoring.report import mean_and_std, mean_std_text
 
-__all__ = ["OWN", "Line", "alike", "differences", "heading", "lines_of", "ranked"]
+__all__ = ["Line", "alike", "differences", "heading", "lines_of", "protocol_of", "ranked"]
 
 Record = dict[str, Any]
 
@@ -49,6 +49,11 @@ class Line(NamedTuple):
         return mean_std_text(self.mean, self.std)
 
 
+def protocol_of(record: Record) -> str:
+    """Returns what numbers must have in common to be compared, as JSON."""
+    return json.dumps({name: value for name, value in record.items() if name not in OWN}, sort_keys=True)
+
+
 def lines_of(run: Path) -> list[Line]:
     """Returns a run's scores: of each protocol the newest step, all GANs that were scored there. UsageError for no run,
     or one without a score."""
@@ -58,8 +63,7 @@ def lines_of(run: Path) -> list[Line]:
     for record in read(run):
         whole = {"samples", "real"} <= record.keys()  # a name that was damaged is none
         if whole and record.get("step") is not None and record["value"] is not None:
-            protocol = {name: value for name, value in record.items() if name not in OWN}
-            place = record["key"], json.dumps(protocol, sort_keys=True)
+            place = record["key"], protocol_of(record)
             found.setdefault(place, {}).setdefault(record["step"], {})[record["member"]] = record
     if not found:
         raise UsageError(f"{run} has no scores yet: python -m scripts.evaluate {run}")

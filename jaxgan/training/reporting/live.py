@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from jaxgan.printable import first_line
 from jaxgan.terminal import say
 from jaxgan.training.output.drawing import Drawing
 from jaxgan.training.output.history import History
@@ -78,7 +79,6 @@ class Reporter:
         try:
             yield
         except Exception as error:  # noqa: BLE001 - a report is no reason to lose what was trained
-            reason = str(error).strip().partition("\n")[0] or type(error).__name__
             if what not in self.faults:
-                say(f"warning: {what} ({reason}); the run goes on without", error=True)
+                say(f"warning: {what} ({first_line(error)}); the run goes on without", error=True)
             self.faults.add(what)

@@ -1,13 +1,12 @@
 """A run's scores in its report: over steps, and the newest with their protocols and what real examples score."""
 
-import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from jaxgan.training.reporting.charts import Series, line_chart
-from jaxgan.training.reporting.comparison import OWN
+from jaxgan.training.reporting.comparison import protocol_of
 from jaxgan.training.reporting.course import Course
 from jaxgan.training.reporting.markup import soft, table, text
 from jaxgan.training.scoring.report import mean_and_std, mean_std_text
@@ -47,8 +46,7 @@ def scored(course: Course) -> list[Scored]:
     found: dict[str, list[Record]] = {}
     for record in course.scores:
         if record.get("step") is not None and record["value"] is not None and "member" in record:
-            by = {name: value for name, value in record.items() if name not in OWN}
-            found.setdefault(json.dumps(by, sort_keys=True), []).append(record)
+            found.setdefault(protocol_of(record), []).append(record)
     groups = []
     for protocol, records in found.items():
         ordered = sorted(records, key=lambda record: record["step"])

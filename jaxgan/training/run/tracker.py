@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxgan.printable import shortened
+from jaxgan.printable import first_line, shortened
 from jaxgan.terminal import say
 from jaxgan.training.errors.usage import UsageError
 from jaxgan.training.options.options import Options
@@ -106,4 +106,4 @@ class Tracker:
 
 
 def _reason(error: Exception) -> str:
-    return shortened(str(error).strip().partition("\n")[0] or type(error).__name__)
+    return shortened(first_line(error))

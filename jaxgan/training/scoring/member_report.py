@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxgan.evaluation import OF_PAIRS, Score, scores
 from jaxgan.parallel import Layout
+from jaxgan.printable import first_line
 from jaxgan.terminal import say
 from jaxgan.training.distributed import processes
 from jaxgan.training.output.drawing import Drawing
@@ -56,8 +57,7 @@ def report_members(
     except OSError:
         raise
     except Exception as error:  # noqa: BLE001 - no reason is good enough to lose what was trained
-        reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        say(f"warning: no report of the members ({reason}); the run is complete without it", error=True)
+        say(f"warning: no report of the members ({first_line(error)}); the run is complete without it", error=True)
 
 
 def _report(

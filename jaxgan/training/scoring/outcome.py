@@ -19,7 +19,7 @@ import numpy as np
 from scipy.stats import binom
 
 from jaxgan.evaluation import HIGHER_IS_BETTER
-from jaxgan.training.scoring.verdict import RANKED_BY, best, collapse, unlearned
+from jaxgan.training.scoring.verdict import RANKED_BY, best, collapse, means_of, ranked_key, unlearned
 
 __all__ = ["Verdict", "on_the_way", "verdict_of"]
 
@@ -141,20 +141,9 @@ def _missing(look: Record) -> list[int]:
     return gone.tolist() if len(gone) and rare else []
 
 
-def _key(records: Sequence[Record], metric: str) -> str:
-    """Returns the key of the number that checkpoints are ranked by."""
-    ranked = RANKED_BY.get(metric, metric)
-    return ranked if any(record["key"] == ranked for record in records) else metric
-
-
 def _course(records: Sequence[Record], metric: str, member: int | None) -> dict[int, float]:
     """Returns the score by which checkpoints are ranked, by step."""
-    key = _key(records, metric)
-    found: dict[int, list[float]] = {}
-    for record in records:
-        if record["key"] == key and record["member"] == member and record["value"] is not None:
-            found.setdefault(record["step"], []).append(record["value"])
-    return {step: float(np.mean(values)) for step, values in sorted(found.items())}
+    return means_of(records, ranked_key(records, metric), [member])
 
 
 def _converged(records: Sequence[Record], metric: str, member: int | None) -> str:
@@ -163,7 +152,7 @@ def _converged(records: Sequence[Record], metric: str, member: int | None) -> st
         return ""
     steps, values = list(course), np.array(list(course.values()))
     third = len(values) // 3
-    sign = -1 if _key(records, metric) in HIGHER_IS_BETTER else 1
+    sign = -1 if ranked_key(records, metric) in HIGHER_IS_BETTER else 1
     before, after = values[-2 * third : -third].mean(), values[-third:].mean()
     if sign * (before - after) >= GAIN * abs(before):
         return ""
@@ -179,7 +168,7 @@ def _progress(records: Sequence[Record], pictures: Sequence[Record], metric: str
     course = _course(records, metric, member)
     if course:
         steps, values = list(course), list(course.values())
-        name = next(record["name"] for record in records if record["key"] == _key(records, metric))
+        name = next(record["name"] for record in records if record["key"] == ranked_key(records, metric))
         since = f" (it was {values[0]:.4g} at step {steps[0]:,})" if len(steps) > 1 else ""
         said.append(f"{name} is {values[-1]:.4g} at step {steps[-1]:,}{since}")
     last = {record["key"]: record["value"] for record in pictures}

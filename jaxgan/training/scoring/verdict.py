@@ -19,7 +19,7 @@ import numpy as np
 
 from jaxgan.evaluation import HIGHER_IS_BETTER, OF_PAIRS
 
-__all__ = ["RANKED_BY", "Best", "best", "collapse", "reached", "symptoms", "unlearned"]
+__all__ = ["RANKED_BY", "Best", "best", "collapse", "means_of", "ranked_key", "reached", "symptoms", "unlearned"]
 
 RANKED_BY = {"fid": "fid", "kid": "kid", "is": "is", "modes": "kl", "swd": "swd"}  # metric to the key of its number
 RANKED_BY |= {"vectors": "vector_frechet"} | {metric: metric for metric in OF_PAIRS}
@@ -50,12 +50,17 @@ def _by_step(records: Iterable[Record], member: int | None) -> dict[int, dict[st
     }
 
 
+def ranked_key(records: Sequence[Record], metric: str) -> str:
+    """Returns the key of the number that checkpoints are ranked by."""
+    ranked = RANKED_BY.get(metric, metric)
+    return ranked if any(record["key"] == ranked for record in records) else metric
+
+
 def best(records: Sequence[Record], metric: str, members: Iterable[int | None] = (None,)) -> Best | None:
     """Returns the best step by `metric` of those at which all `members` were scored, the earliest of several; None for
     none."""
-    ranked = RANKED_BY.get(metric, metric)
-    key = ranked if any(record["key"] == ranked for record in records) else metric
-    means = _means(records, key, members)
+    key = ranked_key(records, metric)
+    means = means_of(records, key, members)
     if not means:
         return None
     sign = -1 if key in HIGHER_IS_BETTER else 1
@@ -63,7 +68,7 @@ def best(records: Sequence[Record], metric: str, members: Iterable[int | None] =
     return Best(step, means[step], next(record["name"] for record in records if record["key"] == key))
 
 
-def _means(records: Sequence[Record], key: str, members: Iterable[int | None]) -> dict[int, float]:
+def means_of(records: Sequence[Record], key: str, members: Iterable[int | None]) -> dict[int, float]:
     """Returns the mean over `members` of the value of that key, by step, of the steps at which all were scored."""
     courses = [_by_step(records, member) for member in members]
     steps = [step for step in courses[0] if all(key in course.get(step, {}) for course in courses)] if courses else []
@@ -77,7 +82,7 @@ def reached(
     `value`; None where it never was. Of "modes" it is their count, of "vectors" the Fréchet distance."""
     key = {"vectors": RANKED_BY["vectors"]}.get(metric, metric)
     sign = -1 if key in HIGHER_IS_BETTER else 1
-    for step, mean in _means(records, key, members).items():
+    for step, mean in means_of(records, key, members).items():
         if sign * mean <= sign * value:
             return Best(step, mean, next(record["name"] for record in records if record["key"] == key))
     return None

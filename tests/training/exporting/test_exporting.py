@@ -22,6 +22,7 @@ from jaxgan.training import open as open_run
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.exporting.generator import Generator, Input, generator_of
 from jaxgan.training.exporting.programs import natively, onnx_model, stablehlo
+from jaxgan.training.exporting.weights import save_weights
 from scripts import export
 
 pytestmark = pytest.mark.usefixtures("as_users_have_it")
@@ -69,12 +70,17 @@ def given(run, generator, count=3):
     return inputs, run.gan.sample(state, examples, keys, **how)[generator.output]
 
 
+def generators(run):
+    """All that a run can be exported as, with inputs and what its GAN itself makes of them."""
+    for to in run.gan.translations if run.gan.latents is None else (None,):
+        generator = generator_of(run, to=to)
+        yield generator, *given(run, generator)
+
+
 @pytest.mark.parametrize("name", STABLEHLO)
 def test_every_generator_leaves_as_stablehlo(name):
     run = opened(name)
-    for to in run.gan.translations if run.gan.latents is None else (None,):
-        generator = generator_of(run, to=to)
-        inputs, expected = given(run, generator)
+    for generator, inputs, expected in generators(run):
         program = jax.export.deserialize(bytearray(stablehlo(generator)))
         assert program.platforms == ("cpu", "cuda", "tpu")
         drawn = np.asarray(program.call(*inputs.values()))
@@ -117,6 +123,16 @@ def test_weights_come_back(tmp_path):
         load_weights(tmp_path / "nowhere")
 
 
+def test_weights_keep_their_shapes_and_order(tmp_path):
+    """A scalar, as StyleGAN's strengths of noise are, and an array that lies in memory the other way round."""
+    kernel = np.arange(6, dtype=np.float32).reshape(2, 3).T
+    given = {"generator": {"params": {"strength": np.float32(3), "kernel": kernel}}}
+    save_weights(tmp_path / "generator.safetensors", given, {})
+    found = load_weights(tmp_path)["generator"]["params"]
+    assert found["strength"].shape == () and found["strength"] == 3
+    np.testing.assert_array_equal(found["kernel"], kernel)
+
+
 @pytest.mark.parametrize("name", ["dcgan_mnist", pytest.param("stylegan2_mnist", marks=pytest.mark.slow)])
 def test_programs_for_others_hold_no_operation_of_ours(name):
     run = opened(name)
@@ -141,9 +157,7 @@ def test_every_generator_leaves_as_onnx(name):
     import onnxruntime
 
     run = opened(name)
-    for to in run.gan.translations if run.gan.latents is None else (None,):
-        generator = generator_of(run, to=to)
-        inputs, expected = given(run, generator)
+    for generator, inputs, expected in generators(run):
         session = onnxruntime.InferenceSession(onnx_model(generator).SerializeToString())
         (drawn,) = session.run(None, {name: np.asarray(value) for name, value in inputs.items()})
         np.testing.assert_allclose(drawn, np.asarray(expected, np.float32), rtol=1e-5, atol=1e-5)
