@@ -6,6 +6,7 @@ last step."""
 
 import contextlib
 import dataclasses
+import functools
 import json
 import signal
 import time
@@ -302,7 +303,6 @@ class Session:
                 self.reporter.began(self.step)
         self.program, _ = self.setup.compile(self.state)
         self.stack.enter_context(contextlib.closing(self.program))
-        self.display = self._display()
         if not self.restored:
             self._show()
             if self.begun:  # the new run has all that it needs, whatever becomes of the one that it began with
@@ -367,7 +367,8 @@ class Session:
             self._save()
         self._evaluate(metrics)
 
-    def _display(self) -> tuple[Callable[[State], Drawn], Callable[[Drawn], np.ndarray]]:
+    @functools.cached_property
+    def display(self) -> tuple[Callable[[State], Drawn], Callable[[Drawn], np.ndarray]]:
         """Returns a function that draws from a state, always of the same latents, and one that makes a picture of what
         it drew."""
         setup = self.setup
@@ -427,11 +428,13 @@ class Session:
         """Writes what looks back: the animation, the losses' curves, which training images are nearest to the last
         samples and, of several GANs that have come to the end, their table."""
         setup = self.setup
+        if not stopped and self.shown != self.step:  # a kill came between the last checkpoint and what follows here
+            self.drawn = self.display[0](self.state)
         with writing_in(self.directory):
             if self.reporter:
                 animate(self.directory / "samples", self.directory / "training.gif")
                 save_losses(self.directory)
-                if self.drawn and self.shown == self.step and not stopped:
+                if not stopped:
                     self.reporter.look_for_copies(self.step, self.drawn)
             if setup.members and not stopped:
                 report_members(

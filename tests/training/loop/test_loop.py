@@ -245,13 +245,14 @@ def test_a_finished_run_says_so_and_stays(tmp_path, capsys):
     assert int(state.step) == 4 and "is at step 4 already" in capsys.readouterr().out
 
 
-def test_an_animation_that_a_kill_prevented_is_drawn_by_the_next_start(tmp_path):
+@pytest.mark.parametrize("name", ["training.gif", "neighbours.png"])
+def test_what_a_kill_prevented_at_the_end_is_made_by_the_next_start(name, tmp_path):
     train(dcgan_mnist.build, tiny(tmp_path))
-    animation = tmp_path / "run" / "training.gif"
-    before = animation.read_bytes()
-    animation.unlink()
+    made = tmp_path / "run" / name
+    before = made.read_bytes()
+    made.unlink()
     train(dcgan_mnist.build, tiny(tmp_path))
-    assert animation.read_bytes() == before
+    assert made.read_bytes() == before
 
 
 def test_a_run_without_its_record_is_not_taken_for_a_new_one(tmp_path):
