@@ -212,7 +212,7 @@ def test_whole_pictures_are_translated_as_samples_are(generator):
             state, image
         )
         source = how.degrade(image, keys)
-        np.testing.assert_array_equal(source, drawn[weights]["source"])
+        np.testing.assert_allclose(source, drawn[weights]["source"], atol=2e-7)  # rounded by two programs
         made = jax.jit(lambda s, x, weights=weights: how.apply(s, x, weights=weights))(state, source)
         np.testing.assert_allclose(made, drawn[weights]["image"], rtol=1e-5, atol=1e-6)
         assert made.shape == (2, 7, 10, 3)
