@@ -5,6 +5,7 @@ that second derivatives can be compared, and tests give it `optax.identity()` as
 gradient must show: Adam would hide it.
 """
 
+import gc
 import importlib.metadata
 import os
 import pathlib
@@ -93,7 +94,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         raise pytest.UsageError(f"long tests must not be slow ones, which .ci/run runs: {', '.join(both)}")
 
 
+# Experiments of which each has something that no other does: the slow tests train, export and trace these, one by one,
+# and the long ones all others too.
+KINDS = {"ada_digits", "biggan_cifar10", "cyclegan_mnist", "flowgan_ring", "infogan_mnist", "pix2pix", "r3gan_mnist"}
+KINDS |= {"rnn_mnist", "srgan", "style_transfer", "stylegan2_mnist", "vaegan_mnist", "vqgan_cifar10", "wgan_gp_mnist"}
+
+
+def of_a_kind(names, fast=("gan_ring", "dcgan_mnist")):
+    """Experiments as parameters of a test that takes seconds for each: some are fast tests, one of a kind slow."""
+    marks = {name: () if name in fast else pytest.mark.slow if name in KINDS else pytest.mark.long for name in names}
+    return [pytest.param(name, marks=marks[name]) for name in names]
+
+
 _starts: dict[np.random.Generator, dict[str, object]] = {}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def programs_go_with_their_file():
+    """A process has seventy files to run: the programs of all would fill gigabytes and the memory maps it may have."""
+    yield
+    jax.clear_caches()
+    gc.collect()
 
 
 @pytest.hookimpl(tryfirst=True)  # before the fixtures, which may draw too

@@ -132,7 +132,7 @@ def test_a_name_that_is_written_much_like_it():
         load(DataOptions("slanted-mnist"))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.data
 @needs_tfds
 def test_no_stroke_of_mnist_leaves_the_picture():

@@ -179,7 +179,7 @@ def test_images_of_another_size_are_refused():
         stacked_mnist(tiny(TRAINING), data.from_arrays("wide", np.zeros((2, 28, 30), np.uint8), np.zeros(2, int)))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.data
 @needs_tfds
 def test_of_the_real_mnist():

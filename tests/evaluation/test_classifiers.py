@@ -228,7 +228,7 @@ def test_a_thousand_photographs_are_told_apart():
     assert accuracy("cifar10-v1", *of_test_split("cifar10", slice(1000))) > 0.82
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.data
 @needs_tfds
 def test_all_photographs_are_told_apart():

@@ -13,7 +13,7 @@ from typing import ClassVar
 import jax
 import numpy as np
 import pytest
-from conftest import assert_same
+from conftest import assert_same, of_a_kind
 
 from experiments import __main__ as listing
 from jaxgan.training import DataSpec, UsageError, train
@@ -33,19 +33,7 @@ MODULES = {name: importlib.import_module(f"experiments.{name}") for name in NAME
 SMOKE = ["--preset", "smoke", "--devices", "1"]
 
 
-# Each compiles some seconds: the fast suite has one of each kind, the slow one all but those that build what another
-# does, with other data and numbers.
-FAST = ("gan_ring", "dcgan_mnist")
-SIBLINGS = ("dcgan_cifar10", "diffaugment_cifar10", "r3gan_cifar10", "r3gan_stacked_mnist", "stylegan2_cifar10")
-SIBLINGS += ("cgan_projection_cifar10", "stylegan2_mnist")
-
-
-def suite(name):
-    marks = () if name in FAST else pytest.mark.long if name in SIBLINGS else pytest.mark.slow
-    return pytest.param(name, marks=marks)
-
-
-every_experiment = pytest.mark.parametrize("name", [suite(name) for name in NAMES])
+every_experiment = pytest.mark.parametrize("name", of_a_kind(NAMES))
 
 
 @every_experiment

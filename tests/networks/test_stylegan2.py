@@ -305,7 +305,7 @@ def test_bfloat16_is_near_float32_and_kept_to_the_highest_resolutions(low_precis
     assert 1e-4 < np.std(low - full) / np.std(full) < 0.02
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_mapped_over_seeds_and_recomputed():
     """Seeds under vmap, jitted, and with recomputed activations: the numbers of each seed by itself."""
     discriminator = Discriminator(features=4, max_features=8)

@@ -24,7 +24,7 @@ def gan_of(line):
 
 
 # StyleGAN2's penalties take long to trace. Groups are computed several at once on a CPU, which multiplies zeros.
-SLOW = {name: pytest.mark.slow if "stylegan2" in name else () for name in LINES}
+SLOW = {name: pytest.mark.slow if "stylegan2" in name else () for name in LINES} | {"stylegan2_64": pytest.mark.long}
 NAMES = [pytest.param(name, marks=marks) for name, marks in SLOW.items() if name != "r3gan_groups32"]
 
 

@@ -173,7 +173,7 @@ def test_who_loses_another_says_so_and_all_continue(what, number, victim, tmp_pa
             check_newest(run, LAST, counts=[1])
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_damaged_one_is_damaged_for_all_and_told_by_the_first(tmp_path):
     ends("train", tmp_path)
     folder = tmp_path / "checkpoints" / str(LAST)

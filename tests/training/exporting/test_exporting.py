@@ -12,6 +12,7 @@ import flax.linen as nn
 import jax
 import numpy as np
 import pytest
+from conftest import of_a_kind
 from exporting_runs import opened
 from point_runs import run_points
 
@@ -30,7 +31,7 @@ pytestmark = pytest.mark.usefixtures("as_users_have_it")
 ROOT = pathlib.Path(__file__).parents[3]
 NAMES = sorted(path.stem for path in (ROOT / "experiments").glob("*.py") if not path.stem.startswith("_"))
 FAST = ("dcgan_mnist", "cgan_mnist")
-STABLEHLO = [name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in NAMES]
+STABLEHLO = of_a_kind(NAMES, fast=FAST)
 ONNX = [name if name in FAST else pytest.param(name, marks=pytest.mark.long) for name in NAMES]
 WITHOUT_JAXGAN = """
 import sys

@@ -27,6 +27,8 @@ pytestmark = pytest.mark.usefixtures("as_users_have_it")
 
 SHORT = {"steps": 6, "checkpoint_every": 3, "sample_every": 3, "batch_size": 8, "devices": 1}
 
+REAL = [pytest.mark.long, pytest.mark.data, needs_tfds]
+
 
 def options(tmp_path, name="run", **changes):
     return pix2pix.Options(workdir=str(tmp_path / name), **(SHORT | changes))
@@ -71,8 +73,9 @@ def scores(directory, given, metrics):
     return {(record.get("output"), record["key"]): record["value"] for record in found}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("given", [made_pairs, pytest.param(cifar_pairs, marks=[pytest.mark.data, needs_tfds])])
+@pytest.mark.parametrize(
+    "given", [pytest.param(made_pairs, marks=pytest.mark.slow), pytest.param(cifar_pairs, marks=REAL)]
+)
 def test_pix2pix_learns_its_pairs(given, tmp_path):
     pairs = given()
     how = {"hold_out": "25%", "eval_every": 20, "eval_count": 16, "metrics": "l1", "checkpoint_every": 20}
@@ -88,8 +91,7 @@ def test_pix2pix_learns_its_pairs(given, tmp_path):
     assert 0 < error < 0.5 and {key for _, key in found} == {"psnr", "l1"}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("given", [digits, pytest.param(mnist, marks=[pytest.mark.data, needs_tfds])])
+@pytest.mark.parametrize("given", [pytest.param(digits, marks=pytest.mark.slow), pytest.param(mnist, marks=REAL)])
 def test_a_cyclegan_is_trained_drawn_scored_and_continued(given, tmp_path):
     sets = given()
     straight = train(cyclegan.build, unpaired(tmp_path, "straight"), data=sets)

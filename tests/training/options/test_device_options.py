@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from conftest import assert_same
+from conftest import assert_same, of_a_kind
 from jax.extend.core import ClosedJaxpr, Jaxpr
 from PIL import Image
 
@@ -257,11 +257,10 @@ def operations(jaxpr):
 @pytest.mark.parametrize(
     "name, dtype",
     [(name, dtype) for name in TINY for dtype in ("float32", "bfloat16")]
+    + [pytest.param(name, "float32", marks=pytest.mark.long) for name in DRAW if name not in TINY]
     + [
-        pytest.param(name, dtype, marks=marks)
-        for name in DRAW
-        if name not in TINY
-        for dtype, marks in (("float32", pytest.mark.long), ("bfloat16", pytest.mark.slow))
+        pytest.param(*each.values, "bfloat16", marks=each.marks)
+        for each in of_a_kind([n for n in DRAW if n not in TINY])
     ],
 )
 def test_only_products_in_networks_are_of_low_precision(name, dtype):
@@ -294,9 +293,11 @@ def test_only_products_in_networks_are_of_low_precision(name, dtype):
     assert {leaf.dtype for leaf in jax.tree.leaves(said)} == {jnp.dtype("float32")}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-@pytest.mark.parametrize("name", sorted(TRANSLATE))
+@pytest.mark.parametrize(
+    "name, dtype",
+    [pytest.param(name, "float32", marks=pytest.mark.long) for name in sorted(TRANSLATE)]
+    + [pytest.param(*each.values, "bfloat16", marks=each.marks) for each in of_a_kind(sorted(TRANSLATE))],
+)
 def test_so_it_is_where_images_are_made_of_images(name, dtype):
     """Networks that nobody trains, which a loss compares features of, stay in float32."""
     module = importlib.import_module(f"experiments.{name}")
@@ -314,8 +315,7 @@ def test_so_it_is_where_images_are_made_of_images(name, dtype):
     assert {value.dtype for value in metrics.values()} == {jnp.dtype("float32")}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(STYLES))
+@pytest.mark.parametrize("name", of_a_kind(sorted(STYLES)))
 def test_styles_and_low_resolutions_stay_in_float32(name):
     module = importlib.import_module(f"experiments.{name}")
     gan = module.build(
