@@ -449,9 +449,8 @@ class Session:
 
 
 def _summary(metrics: Metrics, rate: str) -> str:
-    losses = [
-        f"{player[0].upper()} {np.nanmean(metrics[name][-1]):.3f}"
-        for player in ("discriminator", "generator")
-        if (name := f"{player}/loss") in metrics
-    ]
+    """Says how fast it is and the last losses, but of players that had no turn in this phase, whose losses are 0."""
+    short = {"discriminator": "D", "generator": "G"}
+    last = {name.removesuffix("/loss"): values[-1] for name, values in metrics.items() if name.endswith("/loss")}
+    losses = [f"{short.get(name, name)} {np.nanmean(value):.3f}" for name, value in last.items() if np.any(value != 0)]
     return ", ".join(filter(None, [rate, *losses]))

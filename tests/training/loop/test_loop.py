@@ -23,6 +23,7 @@ from jaxgan.terms import Term
 from jaxgan.training import GAN, DataSpec, Stopped, UsageError, sample_with, train
 from jaxgan.training.checkpoints.checkpoints import Checkpoints
 from jaxgan.training.compiled.program import CHUNK, compile_chunk
+from jaxgan.training.loop import _summary
 
 pytestmark = pytest.mark.usefixtures("as_users_have_it")
 
@@ -291,3 +292,11 @@ def test_an_unwritable_run_directory_is_refused(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match=r"can't write in run directory .*choose another --workdir"):
         train(dcgan_mnist.build, tiny(tmp_path, workdir=str(tmp_path / "file" / "run")))
+
+
+def test_the_bar_shows_the_last_losses_of_who_has_a_turn():
+    """Of two phases, of which the second trains others; of members, their mean, but for those that are frozen."""
+    losses = {"autoencoder": [0.5, 0.0], "critic": [0.0, 0.25], "discriminator": [[1.0, 1.0], [0.3, np.nan]]}
+    metrics = {f"{name}/loss": np.array(values) for name, values in losses.items()}
+    assert _summary(metrics | {"critic/r1": np.ones(2)}, "5 images/s") == "5 images/s, critic 0.250, D 0.300"
+    assert _summary({"generator/loss": np.ones(1)}, "") == "G 1.000"
