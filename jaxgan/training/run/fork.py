@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 
 import jax
 
-from jaxgan.ensemble import Ensemble
+from jaxgan.ensemble import Ensemble, member
 from jaxgan.printable import shortened
+from jaxgan.pruning import weight_counts
 from jaxgan.training.distributed import processes
 from jaxgan.training.errors.usage import UsageError
 from jaxgan.training.options.options import Options, differing, name_of
@@ -39,7 +40,7 @@ class Begun(NamedTuple):
 def resolve_fork(options: Options, record: dict[str, Any] | None) -> Options:
     """Returns the options with `--from` as an absolute path. A run that has a `record` began where that says, which
     needn't be said again. UsageError where the other run is the one in `--workdir`, and where a run that begins with
-    none would keep zeros."""
+    none, or with some of its networks, would keep zeros."""
     if options.from_run is None:
         if record is None:
             if options.keep_zeros:
@@ -56,6 +57,10 @@ def resolve_fork(options: Options, record: dict[str, Any] | None) -> Options:
             f"--from {options.from_run} is the run in --workdir itself; leave --from out to continue it, "
             "or choose another --workdir"
         )
+    if options.keep_zeros and options.players:
+        raise UsageError(
+            "--keep-zeros with --players would hold the biases of new networks at 0, where they begin; leave one out"
+        )
     options = dataclasses.replace(options, from_run=str(source))
     if record and record["options"].get("from_run") == str(source):
         step = record["options"].get("step") if options.step is None else options.step
@@ -69,7 +74,7 @@ def fork(options: Options, build: Build, like: State, fresh: State) -> Begun:
     that was learned, with the key and the `hyper` of the `fresh` state. `like` is as in `Checkpoints.restore`.
 
     UsageError where there is no such run or step, it is of another experiment, of other networks or of another number
-    of GANs, or there is nothing left to do."""
+    of GANs, there is nothing left to do, or no pruned weight whose zero is to be kept."""
     source = Path(str(options.from_run))
     record = processes.from_first(Run(source).record)
     if record is None:
@@ -82,6 +87,11 @@ def fork(options: Options, build: Build, like: State, fresh: State) -> Begun:
         raise UsageError(
             f"--steps {options.steps}, but --from {source} is at step {done} and steps are counted from 0; "
             f"give more than {done}"
+        )
+    if options.keep_zeros and not _has_zeros(state):
+        raise UsageError(
+            f"--keep-zeros is for runs of pruned networks, and --from {source} has no weight that is 0; "
+            "leave it out, or prune with python -m scripts.prune"
         )
     return Begun(done, _as_new(state, fresh), done, f"step {done} of {source}")
 
@@ -110,6 +120,13 @@ def _check(source: Path, record: dict[str, Any], options: Options, build: Build,
             others = [text for text in differing(options, theirs) if not text.startswith(("--from ", "--step "))]
             options_are = f"; its options are others: {', '.join(others)}" if others else ""
             raise UsageError(f"--from {source} is a run of other networks: {are}{options_are}")
+
+
+def _has_zeros(state: State) -> bool:
+    """Whether any weight of a network is exactly 0, as pruned ones are and others all but never."""
+    one = member(state, 0) if isinstance(state, Ensemble) else state
+    counts = [count for player in one.players.values() for count in weight_counts(player.params).values()]
+    return any(left < size for size, left in counts)
 
 
 def _gans(members: int) -> str:

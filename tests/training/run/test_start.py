@@ -227,6 +227,17 @@ def test_a_run_without_pruned_weights_keeps_no_zeros(tmp_path):
     with pytest.raises(UsageError, match=r"^--keep-zeros is for runs of pruned networks, and weights that begin at 0"):
         resolve_fork(ring(tmp_path, "new", keep_zeros=True), None)
     assert resolve_fork(ring(tmp_path, "new", keep_zeros=True, from_run="r"), None).keep_zeros
+    with pytest.raises(UsageError, match=r"^--keep-zeros with --players would hold the biases of new networks at 0"):
+        resolve_fork(ring(tmp_path, "new", keep_zeros=True, from_run="r", players=("generator",)), None)
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_a_run_whose_weights_are_whole_has_no_zeros_to_keep(seeds, tmp_path):
+    train(gan_ring.build, ring(tmp_path, "whole", seeds=seeds, steps=2))
+    again = ring(tmp_path, "new", seeds=seeds, steps=4, from_run=str(tmp_path / "whole"))
+    with pytest.raises(UsageError, match=r"whole has no weight that is 0; leave it out, or prune"):
+        train(gan_ring.build, dataclasses.replace(again, keep_zeros=True))
+    train(gan_ring.build, again)
 
 
 def test_players_need_not_be_named_again(tmp_path):
