@@ -15,12 +15,15 @@ from pathlib import Path
 
 from jaxgan.files import atomic_write
 from jaxgan.nearest import perhaps
+from jaxgan.printable import printable
 from jaxgan.terminal import align_columns, say
 from jaxgan.training.cli.arguments import Positional
 from jaxgan.training.cli.command_line import command_line
 from jaxgan.training.cli.exits import plain_exits
 from jaxgan.training.errors.usage import UsageError, require_file, shown, writing
 from jaxgan.training.reporting.comparison import Line, heading, lines_of, ranked
+
+LABEL = 40  # characters of a run's path in a plot
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +48,7 @@ def plot(path: Path, groups: Sequence[Sequence[Line]]) -> None:
     for axes, group in zip(figure.subplots(len(groups), squeeze=False, height_ratios=sizes)[:, 0], groups, strict=True):
         stds = [line.std or 0.0 for line in group]
         axes.barh(range(len(group)), [line.mean for line in group], xerr=stds, color="tab:blue")
-        axes.set_yticks(range(len(group)), [str(line.run) for line in group])
+        axes.set_yticks(range(len(group)), [_label(line.run) for line in group])
         axes.invert_yaxis()  # the best on top
         axes.set_title(heading(group).replace(": ", "\n", 1), fontsize=9, loc="left")
         axes.spines[["top", "right"]].set_visible(False)
@@ -73,6 +76,12 @@ def run(options: Options) -> None:
     if options.out:
         plot(options.out, groups)
         say(options.out)
+
+
+def _label(run: Path) -> str:
+    """Returns the end of a run's path, which leaves room for the bars, without what would begin a formula."""
+    name = printable(run)
+    return (name if len(name) <= LABEL else f"…{name[1 - LABEL :]}").replace("$", r"\$")
 
 
 def _gans(count: int) -> str:

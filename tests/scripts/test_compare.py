@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from PIL import Image
 
 from jaxgan.training import UsageError
 from scripts import compare
@@ -51,7 +52,15 @@ def test_runs_of_one_name_in_two_folders_have_a_bar_each(tmp_path, monkeypatch):
     (tmp_path / "x").mkdir()
     one, two = a_run(tmp_path, "run", {"value": 1.0}), a_run(tmp_path / "x", "run", {"value": 2.0})
     compared(one, two, out=tmp_path / "plot.png")
-    assert names == [([0, 1], [str(one), str(two)])]
+    assert names == [([0, 1], ["…" + str(each)[-39:] for each in (one, two)])]
+
+
+@pytest.mark.parametrize("name", ["n" * 200, "$x_{$", "a\x1bb"], ids=["long", "a formula", "control"])
+def test_a_plot_has_room_whatever_the_runs_are_called(name, tmp_path):
+    one, two = a_run(tmp_path, name, {"value": 1.0}), a_run(tmp_path, "two", {"value": 2.0})
+    compared(one, two, out=tmp_path / "plot.png")
+    with Image.open(tmp_path / "plot.png") as picture:
+        assert picture.size[0] == 840
 
 
 def test_the_newest_step_counts_and_the_newest_record_of_it(tmp_path, capsys):
