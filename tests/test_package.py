@@ -49,7 +49,7 @@ def test_an_index_shows_a_description_without_links_into_the_checkout(wheel):
         head, _, text = file.read(name).decode().partition("\n\n")
     assert f"Version: {jaxgan.__version__}\n" in head and "Description-Content-Type: text/markdown" in head
     prose = re.sub(r"^```.*?^```|`[^`\n]*`", "`", text, flags=re.MULTILINE | re.DOTALL)
-    assert text.startswith("# jaxgan\n") and "## Scores" in text and "\\1" not in text
+    assert text.startswith("# jaxgan\n") and "## Start" in text and "\\1" not in text
     targets = re.findall(r"\]\(([^)]*)\)|<img[^>]*src=\"([^\"]*)", prose)
     assert all("".join(each).startswith("https://") for each in targets), targets
 

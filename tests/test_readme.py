@@ -1,4 +1,4 @@
-"""The README's example is short, complete, and runs as it stands."""
+"""The README and the guides: their programs run, their commands can be typed, their links lead somewhere."""
 
 import dataclasses
 import importlib
@@ -10,27 +10,36 @@ import sys
 
 import pytest
 
+from jaxgan.training.options.options import flag
+
 ROOT = pathlib.Path(__file__).parent.parent
+GUIDES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs" / "guides").glob("*.md"))
+TYPED = re.compile(r"python -m ((?:experiments|scripts)(?:\.\w+)+)((?:\\\n|[^\n`#|])*)")
+ELSEWHERE = {"help", "version", "options", "logdir"}  # every command's, and TensorBoard's
+PROGRAMS = [("README.md", 20), ("docs/guides/games.md", 40), ("docs/guides/your_loop.md", 32)]
 
 
-def _examples() -> list[str]:
-    """The README's programs: a plain GAN, a CycleGAN, networks of other libraries."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"^```python[^\n]*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    return [block for block in blocks if "GANState" in block]
+def read(page):
+    return (ROOT / page).read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("number, lines", list(enumerate([20, 40, 32])))
-def test_the_examples_are_short(number, lines):
-    code = [line for line in _examples()[number].splitlines() if line.strip()]
-    assert len(code) <= lines, f"example {number} of the README has {len(code)} lines; {lines} are allowed"
+def program(page):
+    """The page's one whole program."""
+    blocks = re.findall(r"^```python[^\n]*\n(.*?)^```", read(page), re.MULTILINE | re.DOTALL)
+    (found,) = [block for block in blocks if "GANState" in block]
+    return found
+
+
+@pytest.mark.parametrize("page, lines", PROGRAMS)
+def test_the_programs_are_short(page, lines):
+    code = [line for line in program(page).splitlines() if line.strip()]
+    assert len(code) <= lines, f"the program of {page} has {len(code)} lines; {lines} are allowed"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", range(3))
-def test_the_examples_run(number, tmp_path):
-    assert len(_examples()) == 3
-    (tmp_path / "example.py").write_text(_examples()[number], encoding="utf-8")
+@pytest.mark.parametrize("page, lines", PROGRAMS)
+def test_the_programs_run(page, lines, tmp_path):
+    (tmp_path / "example.py").write_text(program(page), encoding="utf-8")
     # PYTHONPATH rather than the current folder: an example must not depend on where it is run from.
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     done = subprocess.run(
@@ -45,37 +54,40 @@ def test_the_examples_run(number, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_the_commands_and_options_exist():
-    """Every module that is run in the README is there, and every option it names is one of theirs."""
-    from jaxgan.training.options.options import flag
-
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    modules = set(re.findall(r"python -m ((?:experiments|scripts)(?:\.\w+)+)", text))
-    assert len(modules) > 10
-    known = {flag(field.name) for module in modules for field in _options_of(module)}
-    known |= {"help", "version", "options", "logdir"}  # the last is TensorBoard's
-    assert set(re.findall(r"--([a-z][a-z0-9-]+)", text)) <= known
-    headings = {f"#{heading.lower().replace(' ', '-')}" for heading in re.findall(r"^## (.+)$", text, re.MULTILINE)}
-    prose = re.sub(r"^```.*?^```|`[^`\n]*`", "", text, flags=re.MULTILINE | re.DOTALL)
-    for path in re.findall(r"\]\(([^):]+)\)", prose):
-        assert path in headings or (ROOT / path).exists(), f"README.md names {path}, which is not there"
-
-
-def _options_of(module):
+def options_of(module):
+    """The options of a command, as they are typed, `no-NAME` among them."""
     options = getattr(importlib.import_module(module), "Options", None)  # a script may have none
-    return dataclasses.fields(options) if options else ()
+    fields = dataclasses.fields(options) if options else ()
+    switches = {f"no-{flag(field.name)}" for field in fields if field.type in (bool, "bool")}
+    return {flag(field.name) for field in fields} | switches | ELSEWHERE
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/scaling.md", "docs/results.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/scaling.md", "docs/results.md", *GUIDES])
 def test_every_command_line_can_be_typed(page):
     """Each `python -m MODULE --option ...` names a module that is there and options that it has."""
-    from jaxgan.training.options.options import flag
+    for module, rest in TYPED.findall(read(page)):
+        named = set(re.findall(r"--([a-z][a-z0-9-]*)", rest))
+        assert named <= options_of(module), f"{module}{rest}"
 
-    lines = re.findall(
-        r"python -m ((?:experiments|scripts)(?:\.\w+)+)([^\n`#|]*)", (ROOT / page).read_text(encoding="utf-8")
-    )
-    assert lines
-    for module, rest in lines:
-        known = {flag(field.name) for field in _options_of(module)}
-        known |= {f"no-{flag(field.name)}" for field in _options_of(module) if field.type in (bool, "bool")}
-        assert set(re.findall(r"--([a-z][a-z-]+)", rest)) <= known | {"help", "options"}, f"{module}{rest}"
+
+def test_every_option_in_the_text_is_one():
+    text = "".join(map(read, ["README.md", *GUIDES]))
+    modules = {module for module, _ in TYPED.findall(text)}
+    assert len(modules) > 20
+    assert set(re.findall(r"--([a-z][a-z0-9-]+)", text)) <= set().union(*map(options_of, modules))
+
+
+def headings(page):
+    """The anchors of the page's headings."""
+    found = re.findall(r"^#+ (.+)$", read(page), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in found}
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", *GUIDES])
+def test_links_lead_somewhere(page):
+    prose = re.sub(r"^```.*?^```|`[^`\n]*`", "", read(page), flags=re.MULTILINE | re.DOTALL)
+    for link in re.findall(r"\]\(([^):]+)\)", prose):
+        path, _, anchor = link.partition("#")
+        there = ((ROOT / page).parent / path).resolve().relative_to(ROOT).as_posix() if path else page
+        assert (ROOT / there).exists(), f"{page} names {link}, which is not there"
+        assert not anchor or anchor in headings(there), f"{page} names {link}, a heading that is not there"
