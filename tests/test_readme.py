@@ -16,7 +16,8 @@ ROOT = pathlib.Path(__file__).parent.parent
 GUIDES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs" / "guides").glob("*.md"))
 TYPED = re.compile(r"python -m ((?:experiments|scripts)(?:\.\w+)+)((?:\\\n|[^\n`#|])*)")
 ELSEWHERE = {"help", "version", "options", "logdir"}  # every command's, and TensorBoard's
-PROGRAMS = [("README.md", 20), ("docs/guides/games.md", 40), ("docs/guides/your_loop.md", 32)]
+PROGRAMS = [("README.md", 20), ("docs/guides/games.md", 40)]
+NOTEBOOKS = ["docs/guides/your_loop.md"]  # the site's build executes them too
 
 
 def read(page):
@@ -36,22 +37,34 @@ def test_the_programs_are_short(page, lines):
     assert len(code) <= lines, f"the program of {page} has {len(code)} lines; {lines} are allowed"
 
 
+def run(program, folder):
+    (folder / "program.py").write_text(program, encoding="utf-8")
+    return command("program.py", folder)
+
+
+def command(line, folder):
+    """Runs Python in a folder, with the checkout on its path and as many devices as users have."""
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"}
+    environment |= {"PYTHONPATH": path, "MPLBACKEND": "agg"}
+    done = subprocess.run(
+        [sys.executable, *line.split()], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("page, lines", PROGRAMS)
 def test_the_programs_run(page, lines, tmp_path):
-    (tmp_path / "example.py").write_text(program(page), encoding="utf-8")
-    # PYTHONPATH rather than the current folder: an example must not depend on where it is run from.
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    done = subprocess.run(
-        [sys.executable, "example.py"],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    run(program(page), tmp_path)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("page", NOTEBOOKS)
+def test_the_notebooks_run(page, tmp_path):
+    cells = re.findall(r"(?ms)^```\{code-cell\}[^\n]*\n(?::[^\n]*\n)*(.*?)^```", read(page))
+    assert len(cells) > 5
+    run("\n".join(cells), tmp_path)
 
 
 def options_of(module):
@@ -91,3 +104,17 @@ def test_links_lead_somewhere(page):
         there = ((ROOT / page).parent / path).resolve().relative_to(ROOT).as_posix() if path else page
         assert (ROOT / there).exists(), f"{page} names {link}, which is not there"
         assert not anchor or anchor in headings(there), f"{page} names {link}, a heading that is not there"
+
+
+@pytest.mark.long
+def test_the_quick_start_can_be_followed(tmp_path):
+    """Its commands, with a hundredth of their steps, one after the other in an empty folder; then its program."""
+    page = read("docs/guides/quickstart.md")
+    commands = re.findall(r"(?m)^python (-m .+)$", re.sub(r"(--steps \d+)00\b", r"\1", page))
+    opened = re.search(r"(?s)```python\n(.*?)```", page)[1]
+    (tmp_path / "opened.py").write_text(f"{opened}assert images.shape == (64, 32, 32, 1) and images.dtype == 'uint8'\n")
+    assert len(commands) == 8
+    for line in (*commands, "opened.py"):
+        command(line, tmp_path)
+    made = {"grid.png", "samples.npz", "walk.gif", "exported", "runs", "opened.py"}
+    assert {each.name for each in tmp_path.iterdir()} == made and (tmp_path / "runs" / "first" / "report.html").exists()
