@@ -1,8 +1,8 @@
 """A page to play with a generator: its ONNX program, run by onnxruntime-web in the browser."""
 
-import html
 import json
 import shutil
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from jaxgan.training.exporting.generator import UNIFORM, Generator, categories_o
 from jaxgan.training.recipe.gan import Weights
 from jaxgan.training.run.open_run import OpenRun
 
-__all__ = ["RUNTIME", "runtime_files", "write_page"]
+__all__ = ["RUNTIME", "lay_out", "runtime_files", "write_page"]
 
 RUNTIME = ("ort.wasm.min.js", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
 PACKAGE = Path("node_modules", "onnxruntime-web", "dist")  # in the folder where the command is given
@@ -35,16 +35,23 @@ def runtime_files() -> list[Path]:
 def write_page(
     folder: Path, run: OpenRun, generator: Generator, onnx: bytes, title: str, *, weights: Weights = "ema"
 ) -> None:
-    """Writes the page into a folder that is there: `index.html`, `generator.onnx` and the runtime. weights: those of
-    `generator`. UsageError for what draws no pictures from latents, and without the runtime."""
-    files, about = runtime_files(), _about(run, generator, weights)
-    template = resources.files(__package__).joinpath("page.html").read_text(encoding="utf-8")
-    filled = template.replace("TITLE", html.escape(title)).replace("ABOUT", json.dumps(about).replace("<", "\\u003c"))
-    for file in files:
-        shutil.copyfile(file, folder / file.name)
-    for name, content in (("generator.onnx", onnx), ("index.html", filled.encode())):
+    """Writes the page into a folder that is there: `generator.onnx`; `about.js`, what is to know of it; and what
+    `lay_out` puts beside them. weights: those of `generator`. UsageError for what draws no pictures from latents, and
+    without the runtime."""
+    files, about = runtime_files(), {"title": title, **_about(run, generator, weights)}
+    told = f"const about = {json.dumps(about)};\n"
+    for name, content in (("generator.onnx", onnx), ("about.js", told.encode())):
         with atomic_write(folder / name) as temporary:
             temporary.write_bytes(content)
+    lay_out(folder, files)
+
+
+def lay_out(folder: Path, runtime: Sequence[Path]) -> None:
+    """Puts `index.html`, which is the same for all generators, and the browser's runtime into a folder."""
+    for file in runtime:
+        shutil.copyfile(file, folder / file.name)
+    with atomic_write(folder / "index.html") as temporary:
+        temporary.write_bytes(resources.files(__package__).joinpath("page.html").read_bytes())
 
 
 def _about(run: OpenRun, generator: Generator, weights: Weights) -> dict[str, Any]:
