@@ -17,7 +17,7 @@ GUIDES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs" / "
 TYPED = re.compile(r"python -m ((?:experiments|scripts)(?:\.\w+)+)((?:\\\n|[^\n`#|])*)")
 ELSEWHERE = {"help", "version", "options", "logdir"}  # every command's, and TensorBoard's
 PROGRAMS = [("README.md", 20), ("docs/guides/games.md", 40)]
-NOTEBOOKS = ["docs/guides/your_loop.md"]  # the site's build executes them too
+NOTEBOOKS = ["docs/guides/first_gan.md", "docs/guides/your_loop.md"]  # the site's build executes them too
 
 
 def read(page):
@@ -59,12 +59,22 @@ def test_the_programs_run(page, lines, tmp_path):
     run(program(page), tmp_path)
 
 
+def cells(page):
+    """The program of a notebook: its cells, one after the other."""
+    found = re.findall(r"(?ms)^```\{code-cell\}[^\n]*\n(?::[^\n]*\n)*(.*?)^```", read(page))
+    assert len(found) > 5
+    return "\n".join(found)
+
+
+@pytest.mark.parametrize("page", NOTEBOOKS)
+def test_the_notebooks_can_be_read(page):
+    compile(cells(page), page, "exec")
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("page", NOTEBOOKS)
 def test_the_notebooks_run(page, tmp_path):
-    cells = re.findall(r"(?ms)^```\{code-cell\}[^\n]*\n(?::[^\n]*\n)*(.*?)^```", read(page))
-    assert len(cells) > 5
-    run("\n".join(cells), tmp_path)
+    run(cells(page), tmp_path)
 
 
 def options_of(module):
