@@ -32,5 +32,6 @@ def lay_out_all(app: Sphinx, failed: Exception | None) -> None:
 
 
 def setup(app: Sphinx) -> dict[str, bool]:
+    """Lays the pages out when a build ends."""
     app.connect("build-finished", lay_out_all)
     return {"parallel_read_safe": True}
