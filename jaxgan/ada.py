@@ -25,6 +25,8 @@ from jaxgan.update import Outcome
 __all__ = ["GROUPS", "adapted", "augment", "augmentation", "colours", "controller", "geometry"]
 
 GROUPS = ("blit", "geometric", "colour", "filter", "noise", "cutout")
+"""The groups of changes, by which `augment` is asked for them."""
+
 _NUMBERS = {name: number for number, name in enumerate(GROUPS, 32)}  # folded into keys; augment and degrade have others
 _OCTAVE = math.log(2)
 _Draw = Callable[[jax.Array], jax.Array]

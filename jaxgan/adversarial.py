@@ -30,10 +30,16 @@ from jaxgan.update import Outcome, Update, update
 __all__ = ["Augment", "Prepare", "Project", "make_d_step", "make_g_step", "make_joint_step"]
 
 PyTree = Any
-Prepare = Callable[[Example], Example]
-Augment = Callable[[Example, jax.Array, GANState], Example]
 Factor = Callable[[jax.Array], Any]
+
+Prepare = Callable[[Example], Example]
+"""What is done to examples, real and fake, before a discriminator sees them: `samplers.pack`."""
+
+Augment = Callable[[Example, jax.Array, GANState], Example]
+"""A change of what a discriminator sees at random, by keys `[B]` and the state: instance noise."""
+
 Project = Callable[[PyTree], PyTree]
+"""What is done to a discriminator's parameters after each update: `penalties.clip_weights`."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -23,6 +23,8 @@ from jaxgan.terms.term import Example
 __all__ = ["GROUPS", "augment", "augmentation"]
 
 GROUPS = ("colour", "translation", "cutout")
+"""The groups of changes, by which `augment` is asked for them."""
+
 _NUMBERS = {name: number for number, name in enumerate(GROUPS, 48)}  # folded into keys; ada has those from 32 on
 
 

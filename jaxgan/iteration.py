@@ -23,8 +23,12 @@ from jaxgan.state import GANState, Variables
 __all__ = ["Metrics", "Step", "StepFunction", "as_step", "iteration", "merged", "parts", "repeat"]
 
 PyTree = Any
+
 Metrics = dict[str, jax.Array]
+"""Numbers by name: scalars, `discriminator/loss`."""
+
 StepFunction = Callable[[GANState, PyTree], tuple[GANState, Metrics]]
+"""A step: state and batch to the next state and its metrics."""
 
 
 @dataclasses.dataclass(frozen=True)

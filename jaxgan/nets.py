@@ -117,6 +117,7 @@ class Net:
 
 
 Nets = dict[str, Net]
+"""The networks that an objective is given, by the names of their players."""
 
 
 def nets_of(

@@ -14,6 +14,7 @@ from jaxgan.terms.term import Example
 __all__ = ["Sampler", "coded", "codes", "labelled", "labelled_latents", "latents", "pack", "uniform_latents"]
 
 Sampler = Callable[[Example, jax.Array], Example]
+"""What a generator is fed, of a batch of real examples and keys `[B]`."""
 
 
 def latents(size: int) -> Sampler:

@@ -16,7 +16,9 @@ from jaxgan.state import GANState
 __all__ = ["Schedule", "cosine", "injected", "linear", "ramp", "rates", "scheduled"]
 
 PyTree = Any
+
 Schedule = Callable[[jax.Array, Any], Any]
+"""A number's value, of the images so far and its base."""
 
 
 def linear(start: float, end: float, images: float) -> Schedule:

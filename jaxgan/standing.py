@@ -19,7 +19,10 @@ from jaxgan.state import TrainState, Variables
 
 __all__ = ["COLLECTION", "batch_statistics", "has_statistics", "map_statistics", "standing_statistics"]
 
-COLLECTION, NAMES = "batch_stats", ("mean", "var")
+NAMES = ("mean", "var")
+
+COLLECTION = "batch_stats"
+"""The collection of a network's variables that batch statistics are kept in."""
 
 
 def has_statistics(variables: Variables) -> bool:

@@ -12,8 +12,8 @@ from flax.training import train_state
 
 __all__ = ["ROLES", "GANState", "TrainState", "average_name", "first_change", "path_name"]
 
-# The numbers that are folded into the run's key, one for each purpose. They are part of every saved run.
 ROLES = {"generator": 0, "discriminator": 1, "order": 2, "display": 3, "init": 4, "transform": 5}
+"""The numbers that are folded into the run's key, one for each purpose. They are part of every saved run."""
 
 PyTree = Any
 Variables = dict[str, PyTree]

@@ -34,8 +34,12 @@ from jaxgan.state import GANState, first_change
 __all__ = ["Objective", "Outcome", "Result", "Update", "update"]
 
 PyTree = Any
+
 Objective = Callable[..., Any]
-Result = tuple[dict[str, PassState], dict[str, PyTree], Metrics]  # of an objective: passes, extras, metrics
+"""What players minimise, `(nets, batch, draw, state) -> losses` or an `Outcome`; see the module's docstring."""
+
+Result = tuple[dict[str, PassState], dict[str, PyTree], Metrics]
+"""What an objective leaves: the states of passes, extras, metrics."""
 
 
 class Outcome(NamedTuple):

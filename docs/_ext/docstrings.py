@@ -7,6 +7,7 @@ from sphinx.application import Sphinx
 
 LINKS = re.compile(r"(https?://[^\s,;)]*[^\s,;).])|arXiv:? (\d{4}\.\d{4,5})")
 NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
+ENTRY = re.compile(r"((?:\w+|`[^`]+`)(?:, \w+)*): ")  # with no more than the names
 FIELDS = re.compile(r"Alias for field number \d+")
 
 
@@ -42,12 +43,34 @@ def _escaped(text: str) -> str:
 
 
 def restructured(text: str) -> str:
-    """Returns a docstring as reStructuredText: paragraphs that are indented are shown as they are."""
-    blocks = re.split(r"\n[ \t]*\n", text.strip("\n"))
+    """Returns a docstring as reStructuredText: paragraphs that are indented are shown as they are, and `name: what it
+    is`, of which further lines are indented, as an entry of a list."""
     return "\n\n".join(
-        f".. code-block:: text\n\n{re.sub('^', '   ', block, flags=re.M)}" if block.startswith("    ") else prose(block)
-        for block in blocks
+        f".. code-block:: text\n\n{re.sub('^', '   ', block, flags=re.MULTILINE)}"
+        if block.startswith("    ")
+        else entries(block)
+        for block in re.split(r"\n[ \t]*\n", text.strip("\n"))
     )
+
+
+def entries(block: str) -> str:
+    """Returns a paragraph, or the list that it is."""
+    lines = block.splitlines()
+    if not any(line.startswith("    ") for line in lines[1:]) and not all(ENTRY.match(line) for line in lines):
+        return prose(block)
+    found: list[tuple[str, list[str]]] = []  # an entry's name, or none, and lines
+    for line in lines:
+        if match := ENTRY.match(line):
+            found.append((match[1], [line[match.end() :]]))
+        elif found and line.startswith("    ") == bool(found[-1][0]):
+            found[-1][1].append(line.removeprefix("    "))
+        else:
+            found.append(("", [line.strip()]))
+    return "\n\n".join(_entry(name, entries("\n".join(own))) for name, own in found)
+
+
+def _entry(name: str, text: str) -> str:
+    return f"- **{_escaped(name)}**: {text}".replace("\n", "\n  ") if name else text
 
 
 def _process(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:

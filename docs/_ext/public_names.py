@@ -2,11 +2,15 @@
 
 import importlib
 import pkgutil
+import sys
+import types
 from collections.abc import Iterator
+from typing import Any
 
 import jaxgan
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
+from sphinx.pycode import ModuleAnalyzer
 from sphinx.util import logging
 
 # Of these packages public is what they export themselves; of all others what the `__all__` of each module names.
@@ -15,33 +19,40 @@ HOST = ("jaxgan.data", "jaxgan.evaluation", "jaxgan.media", "jaxgan.training")
 INNER = ("jaxgan.files", "jaxgan.nearest", "jaxgan.printable", "jaxgan.terminal", "jaxgan.versions")
 
 
-def public_names() -> Iterator[tuple[str, str, str]]:
-    """Public names, as the module that exports it, the name, and where it is from: `jaxgan.losses.hinge`."""
-    modules = ["jaxgan", *(module.name for module in pkgutil.walk_packages(jaxgan.__path__, "jaxgan."))]
-    for module in modules:
-        if module in INNER or module.startswith(tuple(f"{host}." for host in HOST)):
-            continue
-        exporting = importlib.import_module(module)
-        for name in getattr(exporting, "__all__", ()):
-            value = getattr(exporting, name)
-            origin = getattr(value, "__module__", None) or module
-            if hasattr(value, "__path__") or type(value).__name__ == "module":
-                yield module, name, value.__name__
-            elif str(origin).startswith("jaxgan") and hasattr(value, "__qualname__"):
-                yield module, name, f"{origin}.{value.__qualname__}"
-            else:
-                yield module, name, f"{module}.{name}"
+def public_names() -> Iterator[tuple[str, str]]:
+    """Public names, each with the module that exports it."""
+    for module in ["jaxgan", *(found.name for found in pkgutil.walk_packages(jaxgan.__path__, "jaxgan."))]:
+        if module not in INNER and not module.startswith(tuple(f"{host}." for host in HOST)):
+            yield from ((module, name) for name in getattr(importlib.import_module(module), "__all__", ()))
+
+
+def origin(module: str, name: str) -> tuple[str, bool]:
+    """Where a public name is from, `jaxgan.losses.hinge`, and whether it has a docstring there."""
+    value = getattr(sys.modules[module], name)
+    if isinstance(value, types.ModuleType):
+        return value.__name__, bool(value.__doc__)
+    if str(getattr(value, "__module__", None)).startswith("jaxgan") and hasattr(value, "__qualname__"):
+        return f"{value.__module__}.{value.__qualname__}", bool(value.__doc__)
+    home = _home(module, name, value)
+    return f"{home}.{name}", ("", name) in ModuleAnalyzer.for_module(home).find_attr_docs()
+
+
+def _home(package: str, name: str, value: Any) -> str:
+    """The module of a package that a value which doesn't know comes from, such as another name of a type."""
+    path = getattr(sys.modules[package], "__path__", ())
+    inside = (importlib.import_module(found.name) for found in pkgutil.walk_packages(path, f"{package}."))
+    theirs = (each for each in inside if name in getattr(each, "__all__", ()) and vars(each)[name] is value)
+    return next((_home(each.__name__, name, value) for each in theirs), package)
 
 
 def _check(app: Sphinx, env: BuildEnvironment) -> list[str]:
-    """Warns of names that have no place. autodoc leaves out what has no docstring, and so has that none either."""
-    domain = env.get_domain("py")
-    known = set(domain.objects)
-    for module, name, origin in public_names():
-        if not {f"{module}.{name}", origin} & known:
-            logging.getLogger(__name__).warning(
-                "%s.%s is public, but has no docstring or no place in docs/reference", module, name, type="public_names"
-            )
+    warn, known = logging.getLogger(__name__).warning, set(env.get_domain("py").objects)
+    for module, name in public_names():
+        home, documented = origin(module, name)
+        if not documented:
+            warn("%s is public and has no docstring", home, type="public_names")
+        elif not {f"{module}.{name}", home} & known:
+            warn("%s.%s is public and has no place in docs/reference", module, name, type="public_names")
     return []
 
 

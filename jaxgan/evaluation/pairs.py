@@ -25,7 +25,10 @@ OF_NETWORKS = {
     "perceptual": "perceptual needs a network: --perceptual-network cifar10-v1",
 }
 OF_LUMA = ("psnr_y", "ssim_y")
+
 OF_PAIRS = ("psnr", "ssim", "ms_ssim", *OF_LUMA, "l1", "retrieval", *OF_NETWORKS)
+"""Metrics of pairs, an image and what it should be."""
+
 AT_ONCE = 256  # pairs in one dispatch
 SEARCHED, NUMBERS = 2048, 25_000_000  # images and numbers, at most, among which nearest targets are searched
 

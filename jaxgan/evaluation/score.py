@@ -7,10 +7,15 @@ from jaxgan.evaluation.pairs import OF_PAIRS
 
 __all__ = ["HIGHER_IS_BETTER", "ONE_IS_BEST", "Score"]
 
-HIGHER_IS_BETTER = {"is", "precision", "recall", "density", "coverage", "modes", "quality", "distinct"}
-HIGHER_IS_BETTER |= {"agreement", "class_coverage", "least_class_coverage", "psnr", "ssim", "ms_ssim"}
-HIGHER_IS_BETTER |= {"psnr_y", "ssim_y", "retrieval"}
-ONE_IS_BEST = {"spread"}  # of all others lower is better
+HIGHER_IS_BETTER = {
+    *("is", "precision", "recall", "density", "coverage", "modes", "quality", "distinct"),
+    *("agreement", "class_coverage", "least_class_coverage", "psnr", "ssim", "ms_ssim"),
+    *("psnr_y", "ssim_y", "retrieval"),
+}
+"""Keys of scores of which more is better."""
+
+ONE_IS_BEST = {"spread"}
+"""Keys of scores that are best at 1. Of all others less is better."""
 
 
 class Score(NamedTuple):

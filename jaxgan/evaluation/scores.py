@@ -358,6 +358,7 @@ METRICS: dict[str, tuple[int, Callable[[_Sets], list[Score]]]] = {
     "ppl": (1, _paths),
     **{metric: (1, functools.partial(_pairs, metric)) for metric in OF_PAIRS},
 }
+"""What `scores` can be asked for, by name."""
 # Examples to score, and real ones, that a metric takes at least; of those that aren't here 1 and none.
 LEAST = {
     **dict.fromkeys(("fid", "kid", "diversity", "vectors"), (2, 2)),

@@ -152,7 +152,8 @@ NATIVE: dict[Primitive, Form] = {
     forward: _forward,
     to_input: _to_input,
     to_kernel: _to_kernel,
-}  # by XLA's own convolution, on any platform
+}
+"""The forms of the primitives by XLA's own convolution, on any platform."""
 
 # Each function is linear in the argument that is `_` here; the cotangent comes first.
 ad.defbilinear(forward, lambda y, _, k, **g: to_input.bind(y, k, **g), lambda y, x, _, **g: to_kernel.bind(x, y, **g))

@@ -23,6 +23,7 @@ from jaxgan.networks.layers import BatchNorm, Conv, ConvTranspose, Dense, Dropou
 __all__ = ["SIZES", "Discriminator", "Generator", "stages"]
 
 SIZES = (16, 28, 32, 64, 128)
+"""The sides of images, in pixels, that there are networks for."""
 
 _weights = nn.initializers.normal(0.02)
 _he = nn.initializers.he_normal()

@@ -22,7 +22,10 @@ from jaxgan.networks.state_dict import entry
 
 __all__ = ["CLASSES", "LITE0", "Block", "EfficientNet", "Stage", "variables"]
 
-CLASSES, STEM, HEAD, EPSILON = 1000, 32, 1280, 0.001
+STEM, HEAD, EPSILON = 32, 1280, 0.001
+
+CLASSES = 1000
+"""ImageNet's classes, which the logits are of."""
 
 
 class Stage(NamedTuple):
@@ -36,7 +39,6 @@ class Stage(NamedTuple):
     features: int
 
 
-# Table 1 of the paper, stages 2 to 8.
 LITE0 = (
     Stage(1, 3, 1, 1, 16),
     Stage(2, 3, 2, 6, 24),
@@ -46,6 +48,7 @@ LITE0 = (
     Stage(4, 5, 2, 6, 192),
     Stage(1, 3, 1, 6, 320),
 )
+"""The stages of EfficientNet-Lite0: table 1 of the paper, stages 2 to 8."""
 
 
 def _same(x: jax.Array, kernel: int, stride: int) -> jax.Array:

@@ -22,6 +22,7 @@ from jaxgan.networks.layers import Dense, Layer, build, one_hot
 __all__ = ["AuxiliaryClassifier", "Codes", "Gaussian", "Head", "Logits", "Projection"]
 
 Head = Callable[[jax.Array, jax.Array | None], dict[str, jax.Array]]
+"""What makes a discriminator's outputs, "logits" among them, of features `[B, D]` and labels `[B]` or None."""
 
 _weights = nn.initializers.normal(0.02)
 

@@ -20,8 +20,10 @@ from jax import lax
 
 __all__ = ["CLASSES", "InceptionV3", "Mixed", "variables"]
 
-CLASSES = 1008
 EPSILON = 0.001
+
+CLASSES = 1008
+"""Logits of the network that scores are published for, which was trained with more than ImageNet's 1,000 classes."""
 
 
 @dataclass(frozen=True)

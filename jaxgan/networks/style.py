@@ -17,7 +17,8 @@ from jaxgan.networks.layers import Conv, Layer, build, pad_to_multiple, repeated
 
 __all__ = ["EPSILON", "Decoder", "Encoder", "StyleTransfer", "adain", "moments"]
 
-EPSILON = 1e-5  # under the root: a channel that is constant has the deviation √ε
+EPSILON = 1e-5
+"""Stands under the root: a channel that is constant has the deviation √ε."""
 
 
 def moments(x: jax.Array) -> tuple[jax.Array, jax.Array]:

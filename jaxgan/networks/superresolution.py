@@ -19,6 +19,7 @@ from jaxgan.networks.layers import BatchNorm, Conv, Dense, Layer, build, needs_b
 __all__ = ["Base", "RRDBNet", "SRResNet", "VGGDiscriminator", "enlarged"]
 
 Base = Literal["bilinear", "bicubic"]
+"""The interpolation that a network adds its result to."""
 
 FACTORS = {2: (2,), 3: (3,), 4: (2, 2)}  # by scale: the factors of its stages
 DENSE = 5  # convolutions of a dense block

@@ -37,7 +37,8 @@ def _scales(key: jax.Array, shape: tuple[int, ...], dtype: Dtype = jnp.float32) 
     return 1.0 + 0.02 * jax.random.normal(key, shape, dtype)
 
 
-PATCHES = {1: 0, 16: 1, 34: 2, 70: 3, 142: 4, 286: 5}  # pixels of a patch's side: convolutions of stride 2
+PATCHES = {1: 0, 16: 1, 34: 2, 70: 3, 142: 4, 286: 5}
+"""Pixels of the side of a patch, and how many convolutions of stride 2 see it."""
 
 
 class UNet(nn.Module):

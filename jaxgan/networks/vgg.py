@@ -89,7 +89,10 @@ class VGG(nn.Module):
 
 
 VGG16 = partial(VGG, depths=(2, 2, 3, 3, 3))
+"""VGG-16, configuration D of the paper."""
+
 VGG19 = partial(VGG, depths=(2, 2, 4, 4, 4))
+"""VGG-19, configuration E of the paper."""
 
 
 def variables(network: VGG, weights: Mapping[str, np.ndarray]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from jaxgan.terms.term import Example, Term, View
 __all__ = ["GradientNorm", "dragan", "r1", "r2", "wgan_gp"]
 
 GradientNorm = Literal["exact", "tangent", "difference"]
+"""How a squared gradient norm is computed: exactly, along a random tangent, or by differences along one."""
 
 
 def _critic(view: View, example: Example) -> penalties.Critic:

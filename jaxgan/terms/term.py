@@ -25,7 +25,9 @@ from jaxgan.update import Outcome
 __all__ = ["Example", "Term", "View", "every", "initial_extras"]
 
 PyTree = Any
+
 Example = dict[str, jax.Array]
+"""What is known of a batch of examples, by name: arrays `[B, ...]`, "image", "label", "latent", "logits"."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -19,8 +19,9 @@ __all__ = ["INCEPTION_SHA256", "INCEPTION_VARIABLE", "inception_features"]
 
 SIZE = 299
 INCEPTION_VARIABLE = "JAXGAN_INCEPTION_WEIGHTS"
-# The hash of the file of 95,628,359 bytes that both projects publish, under different names.
+
 INCEPTION_SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
+"""The hash of the file of 95,628,359 bytes that pytorch-fid and torch-fidelity publish, under different names."""
 
 
 def inception_features(

@@ -22,7 +22,9 @@ __all__ = ["Conv", "ConvTranspose", "PaddingMode"]
 
 Size = int | Sequence[int]  # one for all axes, or one for each
 Sizes = tuple[int, ...]
+
 PaddingMode = Literal["zeros", "reflect", "replicate", "circular"]
+"""What is beyond an image's border, by PyTorch's names."""
 
 LAYOUTS = {1: ("NWC", "WIO", "NWC"), 2: ("NHWC", "HWIO", "NHWC"), 3: ("NDHWC", "DHWIO", "NDHWC")}
 PADS = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}  # NumPy's names for PyTorch's

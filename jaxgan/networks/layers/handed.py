@@ -20,7 +20,8 @@ from jaxgan.networks.layers.norms import PixelNorm
 
 __all__ = ["Layer", "build", "needs_bias", "normalise"]
 
-Layer = Callable[..., Any]  # makes a layer
+Layer = Callable[..., Any]
+"""What makes a layer: a Linen module's class, or a partial of one."""
 
 
 class _Signature(NamedTuple):

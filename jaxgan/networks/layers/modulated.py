@@ -18,8 +18,10 @@ from jaxgan.networks.layers.weights import Weights, learned
 
 __all__ = ["ModulatedConv", "ModulatedForm", "demodulation", "modulated_conv"]
 
-ModulatedForm = Literal["scaled", "grouped"]
 EPSILON = 1e-8
+
+ModulatedForm = Literal["scaled", "grouped"]
+"""How a modulated convolution is computed: by scaling what goes in and comes out, or with a kernel for each example."""
 
 
 def demodulation(kernel: jax.Array, style: jax.Array) -> jax.Array:

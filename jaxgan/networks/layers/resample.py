@@ -24,7 +24,8 @@ from jaxgan.networks.products import sum_dtype
 
 __all__ = ["FIR", "NATIVE", "downsample", "upfirdn", "upsample"]
 
-FIR = (1.0, 3.0, 3.0, 1.0)  # the filter of StyleGAN2, binomial
+FIR = (1.0, 3.0, 3.0, 1.0)
+"""The filter of StyleGAN2, binomial."""
 
 Pads = tuple[tuple[int, int], tuple[int, int]]  # before and after, of the height and of the width
 GEOMETRY = ("taps", "up", "down", "pads")  # of the primitive; the taps of both axes, as a correlation has them
@@ -150,4 +151,5 @@ resampled.def_abstract_eval(_abstract)
 mlir.register_lowering(resampled, mlir.lower_fun(_by_platform, multiple_results=False))
 ad.deflinear2(resampled, _transposed)
 batching.primitive_batchers[resampled] = _mapped
-NATIVE: dict[Any, Callable[..., jax.Array]] = {resampled: _convolved}  # by XLA's own convolution, on any platform
+NATIVE: dict[Any, Callable[..., jax.Array]] = {resampled: _convolved}
+"""The form of the primitive by XLA's own convolution, on any platform."""

@@ -24,6 +24,7 @@ from jaxgan.networks.products import sum_dtype
 __all__ = ["Weights", "biased", "equalized", "learned", "spectral"]
 
 Weights = Callable[[nn.Module, str, Initializer, tuple[int, ...]], jax.Array]
+"""What makes a layer's weights of a module, their name, initialiser and shape: `learned`, or what is around it."""
 
 # So many power iterations make a draw a fair estimate of the first singular vector; PyTorch starts with as many.
 FIRST_TURNS = 15
