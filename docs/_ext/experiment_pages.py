@@ -35,9 +35,9 @@ class Section(NamedTuple):
 
     def names(self, known: Iterable[str]) -> set[str]:
         """The experiments that it names in its heading, as commands, or at the head of a table's row."""
-        return {name for name in known if re.search(rf"experiments\.{name}\b|^\| `{name}\b", self.text, re.MULTILINE)} | {
-            name for name in known if f"`{name}`" in self.heading
-        }
+        return {
+            name for name in known if re.search(rf"experiments\.{name}\b|^\| `{name}\b", self.text, re.MULTILINE)
+        } | {name for name in known if f"`{name}`" in self.heading}
 
     @property
     def pictures(self) -> list[Picture]:
@@ -89,7 +89,10 @@ def page(experiment: Experiment, found: Sequence[Section], known: Sequence[str])
     name = experiment.name
     about = [section for section in found if name in section.names(known)]
     drawn = {
-        picture: section for section in found for picture in section.pictures if name in _drawers(picture, section, known)
+        picture: section
+        for section in found
+        for picture in section.pictures
+        if name in _drawers(picture, section, known)
     }
     own = [section for section in about if section.names(known) == {name}]
     shown_already = {picture for section in own for picture in section.pictures}
@@ -105,7 +108,11 @@ def page(experiment: Experiment, found: Sequence[Section], known: Sequence[str])
     if not about:
         parts.append("None yet in [the results](../results.md).")
     for section in own:
-        parts += [f"### {section.heading}", _moved(section.text), f"*From [the results](../results.md#{section.slug}).*"]
+        parts += [
+            f"### {section.heading}",
+            _moved(section.text),
+            f"*From [the results](../results.md#{section.slug}).*",
+        ]
     for section in about:
         if section not in own:
             parts += [f"### Among others: {section.heading}", *_rows(section.text, name)]
@@ -120,9 +127,7 @@ def note(text: str, known: Sequence[str]) -> str:
         prose = re.sub(r"(https?://[^\s,;)]*[^\s,;).])", r"<\1>", prose)
         prose = re.sub(r"arXiv (\d{4}\.\d{4,5})", r"[arXiv \1](https://arxiv.org/abs/\1)", prose)
         prose = re.sub(r"docs/results\.md", "[the results](../results.md)", prose)
-        return re.sub(
-            r"`?experiments\.(\w+)`?", lambda m: f"[`{m[1]}`]({m[1]}.md)" if m[1] in known else m[0], prose
-        )
+        return re.sub(r"`?experiments\.(\w+)`?", lambda m: f"[`{m[1]}`]({m[1]}.md)" if m[1] in known else m[0], prose)
 
     return "".join(part if place % 2 else linked(part) for place, part in enumerate(FENCE.split(text)))
 
