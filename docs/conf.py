@@ -24,9 +24,10 @@ extensions = [
     "docstrings",
     "experiment_pages",
     "mathml",
+    "play",
     "public_names",
 ]
-exclude_patterns = ["_build", "_ext", "README.md"]
+exclude_patterns = ["_build", "_ext", "play"]
 suppress_warnings = ["config.cache"]  # a function among the settings is no news
 smartquotes = False  # which would make one dash of --option
 
