@@ -6,13 +6,15 @@ import importlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from experiments.__main__ import Experiment, experiments
 from jaxgan.training import Options
 from jaxgan.training.cli.arguments import Argument, arguments_of
 from jaxgan.training.errors.usage import shown
-from sphinx.application import Sphinx
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
 
 DOCS = Path(__file__).parent.parent
 FENCE = re.compile(r"^(```.*?^```|(?: {4}.*\n?)+)", re.MULTILINE | re.DOTALL)
@@ -61,12 +63,10 @@ def sections(results: str) -> list[Section]:
 
 
 def gallery(found: Sequence[Section], known: Sequence[str]) -> str:
-    """The page of all pictures in the results, each with the experiments that drew it and the section that tells of it."""
+    """The page of all pictures in the results, each with the experiments that drew it and the section of it."""
     parts = [
-        "# Gallery\n\nPictures that runs left, not selected unless they say so; below each stands who drew it, and where "
-        "its numbers are. [Play with a generator](guides/play.md) in the browser."
-        if (DOCS / "guides" / "play.md").exists()
-        else "# Gallery\n\nPictures that runs left; below each stands who drew it, and where its numbers are.",
+        "# Gallery",
+        "Pictures that runs left, none selected unless it says so. [Play with a generator](guides/play.md) instead.",
     ]
     for section in found:
         for picture in section.pictures:
@@ -231,10 +231,10 @@ def write(texts: Mapping[str, str]) -> None:
             path.write_text(text, encoding="utf-8")
 
 
-def _begin(app: Sphinx) -> None:
+def _begin(app: "Sphinx") -> None:
     write(pages())
 
 
-def setup(app: Sphinx) -> dict[str, bool]:
+def setup(app: "Sphinx") -> dict[str, bool]:
     app.connect("builder-inited", _begin)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,17 +1,20 @@
 """The check that every public name has a docstring and a place in the reference."""
 
+import ast
 import importlib
+import inspect
+import itertools
 import pkgutil
 import sys
 import types
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jaxgan
-from sphinx.application import Sphinx
-from sphinx.environment import BuildEnvironment
-from sphinx.pycode import ModuleAnalyzer
-from sphinx.util import logging
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+    from sphinx.environment import BuildEnvironment
 
 # Of these packages public is what they export themselves; of all others what the `__all__` of each module names.
 HOST = ("jaxgan.data", "jaxgan.evaluation", "jaxgan.media", "jaxgan.training")
@@ -34,7 +37,7 @@ def origin(module: str, name: str) -> tuple[str, bool]:
     if str(getattr(value, "__module__", None)).startswith("jaxgan") and hasattr(value, "__qualname__"):
         return f"{value.__module__}.{value.__qualname__}", bool(value.__doc__)
     home = _home(module, name, value)
-    return f"{home}.{name}", ("", name) in ModuleAnalyzer.for_module(home).find_attr_docs()
+    return f"{home}.{name}", name in _described(home)
 
 
 def _home(package: str, name: str, value: Any) -> str:
@@ -45,7 +48,17 @@ def _home(package: str, name: str, value: Any) -> str:
     return next((_home(each.__name__, name, value) for each in theirs), package)
 
 
-def _check(app: Sphinx, env: BuildEnvironment) -> list[str]:
+def _described(module: str) -> Iterator[str]:
+    """The names of a module below whose assignment a string stands."""
+    for above, below in itertools.pairwise(ast.parse(inspect.getsource(sys.modules[module])).body):
+        if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant) and isinstance(below.value.value, str):
+            targets = getattr(above, "targets", [getattr(above, "target", None)])
+            yield from (target.id for target in targets if isinstance(target, ast.Name))
+
+
+def _check(app: "Sphinx", env: "BuildEnvironment") -> list[str]:
+    from sphinx.util import logging
+
     warn, known = logging.getLogger(__name__).warning, set(env.get_domain("py").objects)
     for module, name in public_names():
         home, documented = origin(module, name)
@@ -56,6 +69,6 @@ def _check(app: Sphinx, env: BuildEnvironment) -> list[str]:
     return []
 
 
-def setup(app: Sphinx) -> dict[str, bool]:
+def setup(app: "Sphinx") -> dict[str, bool]:
     app.connect("env-updated", _check)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
