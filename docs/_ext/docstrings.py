@@ -78,8 +78,10 @@ def _process(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: l
 
 
 def _skip(app: Sphinx, what: str, name: str, obj: Any, skip: bool, options: Any) -> bool | None:
-    """Leaves out the fields of a named tuple, of which Python says no more than their places."""
-    return True if FIELDS.fullmatch(str(getattr(obj, "__doc__", ""))) else None
+    """Leaves out the fields of a named tuple, of which Python says no more than their places, and a field's default
+    that is a function of jax, such as an initialiser, which looks like a method."""
+    of_jax = str(getattr(obj, "__module__", "")).startswith("jax.")
+    return True if of_jax or FIELDS.fullmatch(str(getattr(obj, "__doc__", ""))) else None
 
 
 def _signature(
