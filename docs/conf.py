@@ -35,7 +35,7 @@ myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 nb_execution_mode = "cache"
 nb_execution_raise_on_error = True
-nb_execution_timeout = 300
+nb_execution_timeout = -1  # seconds: none, however busy the machine is
 
 autodoc_inherit_docstrings = False  # of Linen's modules
 autodoc_member_order = "bysource"
