@@ -93,8 +93,11 @@ def test_a_run_may_have_several_averages(tmp_path, capsys):
     run = {"workdir": str(tmp_path / "run"), "power_ema": (0.05, 0.1)}
     options = gan_ring.Options(**common | run)
     state = train(gan_ring.build, options)
-    assert_same(jax.tree.leaves(state.members.players), jax.tree.leaves(plain.members.players))
-    assert_same(state.members.ema["generator"], plain.members.ema["generator"])
+    for ours, theirs in (
+        (jax.tree.leaves(state.members.players), jax.tree.leaves(plain.members.players)),
+        (state.members.ema["generator"], plain.members.ema["generator"]),
+    ):
+        assert_same(ours, theirs, 1e-6)  # two programs, which XLA may round apart
     for steps in (4, 6):  # as it was saved, and continued
         opened = open_run(tmp_path / "run")
         assert opened.step == steps and opened.weights == ("ema", "raw", "0.05", "0.1")
