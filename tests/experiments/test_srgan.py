@@ -240,8 +240,7 @@ def test_a_bare_run_has_photographs_at_full_resolution():
     assert srgan.Options().crop_shape == (96, 96)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("end", [1, 2])
+@pytest.mark.parametrize("end", [pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.long)])
 def test_a_run_goes_on_bit_for_bit_across_the_phases(end, tmp_path):
     """Ended before the last step of pretraining, and right after it."""
     arguments = ["--preset", "smoke", "--devices", "1", "--pretrain-steps", "2"]

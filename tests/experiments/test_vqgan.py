@@ -209,8 +209,7 @@ def test_options_that_cannot_be_are_refused(flags, expected):
     assert str(refused.value) == expected
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("end", [1, 2])
+@pytest.mark.parametrize("end", [pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.long)])
 def test_a_run_goes_on_bit_for_bit_across_the_stages(end, tmp_path):
     """Ended before the last step of the autoencoder, and right after it."""
     arguments = ["--preset", "smoke", "--devices", "1", "--autoencoder-steps", "2"]

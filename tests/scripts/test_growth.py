@@ -29,7 +29,7 @@ def test_what_it_refuses(changes, message):
         Options(**changes)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_it_measures_and_draws(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(growth, "MIDDLE", {"batch": 4, "resolution": 28, "width": 2, "seeds": 1, "images": 100})
     monkeypatch.setattr(growth, "VALUES", {"batch": (4, 8), "seeds": (1, 2)})

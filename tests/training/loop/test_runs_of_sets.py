@@ -116,7 +116,7 @@ def test_a_cyclegan_is_trained_drawn_scored_and_continued(given, tmp_path):
         assert len(file.files) >= 2
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_cyclegans_at_once_are_each_alone(tmp_path):
     """Four networks and two pools a member. SGD, as Adam's first updates are signs of numbers about 0; two steps, as
     these norms over few and almost equal numbers make a rounding ten times as large, and more, in each."""
