@@ -35,6 +35,7 @@ myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 nb_execution_mode = "cache"
 nb_execution_raise_on_error = True
+nb_execution_show_tb = True  # so that the build says which line of a cell it was
 nb_execution_timeout = -1  # seconds: none, however busy the machine is
 
 autodoc_inherit_docstrings = False  # of Linen's modules
