@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from sphinx.application import Sphinx
 
 DOCS = Path(__file__).parent.parent
-FENCE = re.compile(r"^(```.*?^```|(?: {4}.*\n?)+)", re.MULTILINE | re.DOTALL)
+CODE = re.compile(r"^(```(?s:.*?)^```|(?: {4}.*\n?)+)", re.MULTILINE)
 
 
 class Picture(NamedTuple):
@@ -129,7 +129,7 @@ def note(text: str, known: Sequence[str]) -> str:
         prose = re.sub(r"docs/results\.md", "[the results](../results.md)", prose)
         return re.sub(r"`?experiments\.(\w+)`?", lambda m: f"[`{m[1]}`]({m[1]}.md)" if m[1] in known else m[0], prose)
 
-    return "".join(part if place % 2 else linked(part) for place, part in enumerate(FENCE.split(text)))
+    return "".join(part if place % 2 else linked(part) for place, part in enumerate(CODE.split(text)))
 
 
 def _moved(text: str) -> str:

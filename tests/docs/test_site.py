@@ -89,6 +89,8 @@ def test_every_experiment_has_a_page(pages):
     assert page.startswith("# `dcgan_mnist`\n") and "](../images/dcgan_mnist_steps.png)" in page
     assert "../results.md#beside-pytorch" not in pages["experiments/gan_ring.md"]
     assert "| `--unroll` |" in pages["experiments/unrolled_ring.md"]
+    after = pages["experiments/lsgan_mnist.md"].partition("## Options")[0].rpartition("\n    ")[2]
+    assert "[the results](../results.md)" in after and "[`dcgan_mnist`](dcgan_mnist.md)" in after
 
 
 def test_every_picture_of_the_results_is_in_the_gallery(pages):
