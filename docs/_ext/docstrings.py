@@ -1,9 +1,10 @@
 """Our docstrings, plain text with `code` and indented examples, as reStructuredText."""
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sphinx.application import Sphinx
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
 
 LINKS = re.compile(r"(https?://[^\s,;)]*[^\s,;).])|arXiv:? (\d{4}\.\d{4,5})")
 NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
@@ -73,11 +74,11 @@ def _entry(name: str, text: str) -> str:
     return f"- **{_escaped(name)}**: {text}".replace("\n", "\n  ") if name else text
 
 
-def _process(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+def _process(app: "Sphinx", what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     lines[:] = [*restructured("\n".join(lines)).splitlines(), ""]
 
 
-def _skip(app: Sphinx, what: str, name: str, obj: Any, skip: bool, options: Any) -> bool | None:
+def _skip(app: "Sphinx", what: str, name: str, obj: Any, skip: bool, options: Any) -> bool | None:
     """Leaves out the fields of a named tuple, of which Python says no more than their places, and a field's default
     that is a function of jax, such as an initialiser, which looks like a method."""
     of_jax = str(getattr(obj, "__module__", "")).startswith("jax.")
@@ -85,7 +86,7 @@ def _skip(app: Sphinx, what: str, name: str, obj: Any, skip: bool, options: Any)
 
 
 def _signature(
-    app: Sphinx, what: str, name: str, obj: Any, options: Any, signature: str | None, returns: str | None
+    app: "Sphinx", what: str, name: str, obj: Any, options: Any, signature: str | None, returns: str | None
 ) -> tuple[str | None, str | None]:
     """Takes away what Linen adds to every module, and addresses in memory."""
     if signature:
@@ -94,7 +95,7 @@ def _signature(
     return signature, returns
 
 
-def setup(app: Sphinx) -> dict[str, bool]:
+def setup(app: "Sphinx") -> dict[str, bool]:
     app.connect("autodoc-process-docstring", _process)
     app.connect("autodoc-process-signature", _signature)
     app.connect("autodoc-skip-member", _skip)

@@ -38,8 +38,11 @@ class Section(NamedTuple):
     def names(self, known: Iterable[str]) -> set[str]:
         """The experiments that it names in its heading, as commands, or at the head of a table's row."""
         return {
-            name for name in known if re.search(rf"experiments\.{name}\b|^\| `{name}\b", self.text, re.MULTILINE)
-        } | {name for name in known if f"`{name}`" in self.heading}
+            name
+            for name in known
+            if f"`{name}`" in self.heading
+            or re.search(rf"experiments\.{name}\b|^\| `{name}\b", self.text, re.MULTILINE)
+        }
 
     @property
     def pictures(self) -> list[Picture]:
@@ -71,10 +74,14 @@ def gallery(found: Sequence[Section], known: Sequence[str]) -> str:
     for section in found:
         for picture in section.pictures:
             drawn = [f"[`{name}`](experiments/{name}.md)" for name in _drawers(picture, section, known)]
-            words = " ".join(filter(None, [f"{picture.alt}.", picture.caption]))
             where = ", ".join([*drawn, f"[{section.heading}](results.md#{section.slug})"])
-            parts.append(f"```{{figure}} {picture.file}\n:alt: {picture.alt}\n\n{words} {where}\n```")
+            parts.append(_figure(picture, picture.file, where))
     return "\n\n".join(parts) + "\n"
+
+
+def _figure(picture: Picture, address: str, where: str = "") -> str:
+    words = " ".join(filter(None, [f"{picture.alt}.", picture.caption, where]))
+    return f"```{{figure}} {address}\n:alt: {picture.alt}\n\n{words}\n```"
 
 
 def _drawers(picture: Picture, section: Section, known: Sequence[str]) -> list[str]:
@@ -88,19 +95,14 @@ def page(experiment: Experiment, found: Sequence[Section], known: Sequence[str])
     """An experiment's page."""
     name = experiment.name
     about = [section for section in found if name in section.names(known)]
-    drawn = {
-        picture: section
-        for section in found
-        for picture in section.pictures
-        if name in _drawers(picture, section, known)
-    }
     own = [section for section in about if section.names(known) == {name}]
     shown_already = {picture for section in own for picture in section.pictures}
     parts = [f"# `{name}`", note(experiment.note, known), "## Options", *_options(name)]
     figures = [
-        f"```{{figure}} ../{picture.file}\n:alt: {picture.alt}\n\n{picture.alt}. {picture.caption}\n```"
-        for picture in drawn
-        if picture not in shown_already
+        _figure(picture, f"../{picture.file}")
+        for section in found
+        for picture in section.pictures
+        if picture not in shown_already and name in _drawers(picture, section, known)
     ]
     if figures:
         parts += ["## Pictures", *figures]

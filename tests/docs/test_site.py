@@ -1,9 +1,11 @@
-"""The site: public names have a page, links lead somewhere, what is told again was told first, and it builds."""
+"""The site: public names have a page, links lead somewhere, what is told again was told first; it builds, and faults
+end the build."""
 
 import doctest
 import importlib.util
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,8 +19,12 @@ from experiments.__main__ import experiments
 
 ROOT = Path(__file__).parent.parent.parent
 DOCS = ROOT / "docs"
-PAGES = sorted(path.relative_to(DOCS).as_posix() for path in [*DOCS.glob("*.md"), *(DOCS / "reference").glob("*.md")])
-GENERATED = {"gallery.md"}  # and experiments/, at every build
+MADE = DOCS / "gallery.md"  # with docs/experiments/, at every build
+WRITTEN = {
+    path for part in ("[A-Z]*", "docs/*", "docs/reference/*", "docs/guides/*") for path in ROOT.glob(f"{part}.md")
+}
+PAGES = sorted(path.relative_to(ROOT).as_posix() for path in WRITTEN - {MADE})
+NEEDS_SPHINX = pytest.mark.skipif(not importlib.util.find_spec("sphinx_book_theme"), reason="needs jaxgan[docs]")
 COMMAND = re.search(r"(?m)^    (sphinx-build .+)$", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))[1]
 
 
@@ -104,19 +110,19 @@ def test_headings_have_the_addresses_of_their_order(made):
     assert slugs == ["a-b-c", "time", "time-1", "time-2"]
 
 
-def anchors(page, made):
-    return {section.slug for section in made.sections(read(page))}
-
-
-@pytest.mark.parametrize("page", [page for page in PAGES if page not in GENERATED])
+@pytest.mark.parametrize("page", PAGES)
 def test_links_lead_somewhere(page, made, pages):
-    prose = re.sub(r"^```\w.*?^```|`[^`\n]*`", "", read(page), flags=re.MULTILINE | re.DOTALL)
+    """Those of the README and CONTRIBUTING too; captions of figures have some."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    prose = re.sub(r"^```(?:\w|\{(?!figure)).*?^```|`[^`\n]*`", "", text, flags=re.MULTILINE | re.DOTALL)
     for link in re.findall(r"\]\(([^):]+)\)", prose):
         path, _, anchor = link.partition("#")
-        there = ((DOCS / page).parent / path).resolve() if path else DOCS / page
+        there = ((ROOT / page).parent / path).resolve() if path else ROOT / page
+        assert there.is_relative_to(ROOT), f"{page} names {link}, which is elsewhere"
         name = there.relative_to(DOCS).as_posix() if there.is_relative_to(DOCS) else ""
-        assert there.exists() or name in pages, f"docs/{page} names {link}, which is not there"
-        assert not anchor or anchor in anchors(name, made), f"docs/{page} names {link}, a heading that is not there"
+        assert there.exists() or name in pages, f"{page} names {link}, which is not there"
+        anchors = {each.slug for each in made.sections(there.read_text(encoding="utf-8"))} if anchor else set()
+        assert not anchor or anchor in anchors, f"{page} names {link}, a heading that is not there"
 
 
 def test_what_did_not_work_is_told_with_the_numbers_of_the_results(made):
@@ -138,20 +144,66 @@ def test_what_did_not_work_is_told_with_the_numbers_of_the_results(made):
         assert told and not missing, f"{missing} of {point.split('**')[1]!r} are not where it points to"
 
 
+def test_docstrings_become_restructured_text():
+    text = "A a*b of `x`s `[B, ...]` (arXiv 1406.2661)\n\n    x = 1\n\nsize: of\n    it all\nother, next: two\nEnd"
+    assert extension("docstrings").restructured(text) == (
+        "A a\\*b of :py:obj:`x`\\ s ``[B, ...]`` (`arXiv 1406.2661 <https://arxiv.org/abs/1406.2661>`__)\n\n"
+        ".. code-block:: text\n\n       x = 1\n\n"
+        "- **size**: of\n  it all\n\n- **other, next**: two\n\nEnd"
+    )
+
+
+def built(command, folder):
+    """The status and the words of a `sphinx-build`, with as many devices as users have."""
+    environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"} | {"PYTHONPATH": str(ROOT)}
+    typed = [sys.executable, "-m", "sphinx", *command.split()[1:]]
+    done = subprocess.run(typed, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
 @pytest.mark.slow
-@pytest.mark.skipif(not importlib.util.find_spec("sphinx_book_theme"), reason="needs jaxgan[docs]")
+@NEEDS_SPHINX
 def test_it_builds(tmp_path):
     """The command of CONTRIBUTING.md, into another folder; the site needs nothing from elsewhere."""
-    command = COMMAND.replace("docs/_build", str(tmp_path))
-    environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"} | {"PYTHONPATH": str(ROOT)}
-    for part in command.split(" && "):
-        done = subprocess.run(
-            [sys.executable, "-m", "sphinx", *part.split()[1:]],
-            cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stdout + done.stderr
+    for command in COMMAND.replace("docs/_build", str(tmp_path)).split(" && "):
+        status, said = built(command, ROOT)
+        assert status == 0, said
     html = tmp_path / "html"
     page = (html / "reference" / "losses.html").read_text(encoding="utf-8")
     assert "<math" in page and "jaxgan.losses.hinge" in page
     assert (html / "experiments" / "dcgan_mnist.html").exists() and (html / "gallery.html").exists()
     assert not re.search(r"<(?:script|link)[^>]*(?:src|href)=\"https?:", page)
+
+
+CELL = """---
+file_format: mystnb
+kernelspec: {name: python3, display_name: Python 3}
+---
+
+# Cell
+
+```{code-cell}
+1 / 0
+```
+"""
+
+
+@pytest.mark.slow
+@NEEDS_SPHINX
+def test_faults_end_the_build(tmp_path):
+    """A site without a reference, whose pages have a link to nowhere, a wrong example, and a cell that fails."""
+    for name in ("_ext", "_static", "images", "play"):
+        shutil.copytree(ROOT / "docs" / name, tmp_path / "docs" / name)
+    for name in ("conf.py", "results.md"):
+        shutil.copy(ROOT / "docs" / name, tmp_path / "docs" / name)
+    (tmp_path / "docs" / "index.md").write_text("# All\n\n[gone](nowhere.md)\n", encoding="utf-8")
+    (tmp_path / "docs" / "one.rst").write_text("One\n===\n\n>>> 1 + 1\n3\n", encoding="utf-8")
+    status, said = built("sphinx-build -M html docs out -W --keep-going -q", tmp_path)
+    assert status != 0
+    assert "nowhere.md" in said and "one.rst: WARNING: document isn't included in any toctree" in said
+    assert "jaxgan.losses.hinge is public and has no place in docs/reference" in said
+    status, said = built("sphinx-build -M doctest docs out -W --keep-going -q", tmp_path)
+    assert status != 0 and "Expected:\n    3" in said
+    (tmp_path / "docs" / "cell.md").write_text(CELL, encoding="utf-8")
+    status, said = built("sphinx-build -M html docs out -W --keep-going -q", tmp_path)
+    assert status != 0 and "ZeroDivisionError" in said
