@@ -428,19 +428,23 @@ class Session:
         """Writes what looks back: the animation, the losses' curves, which training images are nearest to the last
         samples and, of several GANs that have come to the end, their table."""
         setup = self.setup
-        if not stopped and self.shown != self.step:  # a kill came between the last checkpoint and what follows here
-            self.drawn = self.display[0](self.state)
+        if not stopped and self.shown != self.step and processes.from_first(self._lacks_copies):
+            self.drawn, self.shown = self.display[0](self.state), self.step
         with writing_in(self.directory):
             if self.reporter:
                 animate(self.directory / "samples", self.directory / "training.gif")
                 save_losses(self.directory)
-                if not stopped:
+                if not stopped and self.shown == self.step:
                     self.reporter.look_for_copies(self.step, self.drawn)
             if setup.members and not stopped:
                 report_members(
                     *(self.directory, setup.drawing, self.state, setup.members, setup.real, setup.measures),
                     setup.layout,
                 )
+
+    def _lacks_copies(self) -> bool:
+        """Whether a kill came between the last checkpoint and the look for copies, in the first process."""
+        return self.reporter is not None and not self.reporter.has_looked_for_copies(self.step)
 
     def _stopped_by(self, number: int) -> Stopped:
         where = f"at step {self.step}, which is saved" if self.step else "before the first step"

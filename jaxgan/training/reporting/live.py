@@ -11,7 +11,7 @@ from jaxgan.printable import first_line
 from jaxgan.terminal import say
 from jaxgan.training.output.drawing import Drawing
 from jaxgan.training.output.history import History
-from jaxgan.training.reporting.copies import SAMPLES, look_for_copies
+from jaxgan.training.reporting.copies import SAMPLES, copies_of, look_for_copies
 from jaxgan.training.reporting.page import refresh
 from jaxgan.training.scoring.real_data import RealData
 from jaxgan.training.scoring.signs import signs_for
@@ -65,6 +65,10 @@ class Reporter:
             each = -(-SAMPLES // max(1, self.members))
             samples = np.concatenate([part[:each] for part in self._of_each(drawn)])
             look_for_copies(self.directory, step, samples, self.real)
+
+    def has_looked_for_copies(self, step: int) -> bool:
+        found = copies_of(self.directory)
+        return found is not None and found[1].startswith(f"Step {step:,}:")
 
     def refresh(self) -> None:
         with self._harmless("no new report"):
